@@ -1,0 +1,163 @@
+"""The artifact: the one thing that training hands to serving, a folder or its `model.tar.gz`.
+
+Holds `config.json`, `model.safetensors`, `vocab.txt` + `tokenizer_config.json` (what
+`transformers.BertTokenizer` reads), `artifact.json` (labels, head, limits, figures), `README.md` (model
+card); packed, also `code/`, which a serving container imports. Packing is deterministic and unpacking
+writes nowhere but into its folder. Imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+DESCRIPTION = "artifact.json"
+VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
+REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
+# What serving needs of this package; training and evaluation stay out of the container.
+SERVING_MODULES = ("__init__", "artifact", "classifier", "inference", "substitution", "tokens")
+ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from model.inference import input_fn, model_fn, output_fn, predict_fn  # noqa: E402
+
+__all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
+'''
+
+
+class ArtifactError(ValueError):
+    """A folder or archive is no artifact of this project; says what was expected and found."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What artifact.json says; `folder` is where it was read."""
+
+    folder: Path
+    version: str
+    created: str
+    locations: tuple[str, ...]
+    head: Mapping[str, Any]
+    limits: Mapping[str, int]
+    calibration: Mapping[str, float]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not VERSION_PATTERN.fullmatch(self.version):
+            raise ArtifactError(
+                f"expected a version of at most 40 letters a-z, digits and '-', found {self.version!r}"
+            )
+
+    @property
+    def max_residues(self) -> int:
+        """The longest sequence that is read whole."""
+        return self.limits["max_residues"]
+
+    @property
+    def max_sequences(self) -> int:
+        """The most sequences of one request."""
+        return self.limits["max_sequences"]
+
+    def with_metrics(self, metrics: Mapping[str, Any]) -> Artifact:
+        """The same artifact under newly measured figures."""
+        return replace(self, metrics=metrics)
+
+
+def now() -> str:
+    """The present moment in ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """The description of an unpacked artifact; raises ArtifactError where a file or a field is missing."""
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ArtifactError(f"expected an artifact in {folder}, found no {', '.join(missing)}")
+    try:
+        said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if said["format"] != FORMAT:
+            raise ArtifactError(f"expected artifact format {FORMAT}, found {said['format']!r} in {folder}")
+        return Artifact(
+            folder=folder,
+            version=said["version"],
+            created=said["created"],
+            locations=tuple(said["locations"]),
+            head=said["head"],
+            limits=said["limits"],
+            calibration=said["calibration"],
+            metrics=said["metrics"],
+            data=said["data"],
+            training=said["training"],
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error
+
+
+def write_description(artifact: Artifact) -> None:
+    """Write artifact.json into the artifact's folder."""
+    values = {key: value for key, value in asdict(artifact).items() if key != "folder"}
+    text = json.dumps({"format": FORMAT} | values, indent=1, ensure_ascii=False) + "\n"
+    (artifact.folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) -> None:
+    """Write the files from which `transformers.BertTokenizer` reads the same ids as `model.tokens`."""
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": max_tokens}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def serving_code() -> dict[str, bytes]:
+    """The files of `code/` by their path in the archive."""
+    package = Path(__file__).parent
+    code = {f"code/model/{name}.py": (package / f"{name}.py").read_bytes() for name in SERVING_MODULES}
+    code["code/inference.py"] = ENTRY_POINT.encode()
+    code["code/requirements.txt"] = (package / "requirements.txt").read_bytes()
+    return code
+
+
+def pack(folder: Path, tar_path: Path) -> Path:
+    """Write the artifact in `folder` with its serving code as a tar.gz: the same bytes for the same files."""
+    read_artifact(folder)
+    contents = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] != "code"
+    }
+    contents |= serving_code()
+    with (
+        tar_path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as squeezed,
+        tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in sorted(contents):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(contents[name]), 0o644, 0
+            archive.addfile(entry, io.BytesIO(contents[name]))
+    return tar_path
+
+
+def unpack(tar_path: Path, folder: Path) -> Artifact:
+    """Extract an artifact's archive into `folder`; raises ArtifactError for anything that leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(tar_path, mode="r:gz") as archive:
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ArtifactError(f"expected a model.tar.gz at {tar_path}, found: {error}") from error
+    return read_artifact(folder)

@@ -1,0 +1,198 @@
+"""The network: a `transformers` BertModel and a head that pools its tokens into two answers.
+
+Guarantees that padding never reaches an answer: hidden states of padding are set to zero before anything
+looks beyond its own token, and no pooling sees them. Outputs are plain logits, without a squashing
+function before the loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+from model import substitution
+from model.tokens import PROTEIN_VOCABULARY
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """All that is needed to build a head again; kept in artifact.json."""
+
+    kind: str = "convolution-attention"
+    kernel_sizes: tuple[int, ...] = (9,)
+    channels: int = 256
+    attentions: int = 6
+    hidden: int = 128
+    dropout: float = 0.25
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel_sizes", tuple(self.kernel_sizes))  # a list when it comes from JSON
+        if self.kind not in HEADS:
+            raise ValueError(f"expected a head of kind {' or '.join(HEADS)}, found {self.kind!r}")
+        if any(size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"expected odd kernel sizes, found {self.kernel_sizes}")
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self) | {"kernel_sizes": list(self.kernel_sizes)}
+
+
+class ConvolutionAttentionHead(nn.Module):
+    """Motifs by convolution, then pooling by several attentions over the tokens (after Light Attention).
+
+    Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean
+    what the protein is made of. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
+    """
+
+    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.motifs = nn.ModuleList(
+            nn.Conv1d(size, settings.channels, width, padding=width // 2) for width in settings.kernel_sizes
+        )
+        features = settings.channels * len(settings.kernel_sizes)
+        self.score = nn.Conv1d(features, settings.attentions, 1)
+        pooled = (settings.attentions + 2) * features
+        self.answer = nn.Sequential(
+            nn.LayerNorm(pooled),
+            nn.Dropout(settings.dropout),
+            nn.Linear(pooled, settings.hidden),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.hidden, locations + 1),
+        )
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
+        channels_first = hidden.transpose(1, 2)  # (batch, hidden, tokens)
+        motifs = torch.cat([motif(channels_first) for motif in self.motifs], dim=1)
+        # Never negative, so that padding set to zero changes neither a maximum nor a sum.
+        values = motifs.relu() * mask[:, None, :].to(motifs.dtype)  # (batch, features, tokens)
+        scores = self.score(values).masked_fill(mask[:, None, :] == 0, -torch.inf)
+        shares = scores.softmax(dim=2).to(values.dtype)  # (batch, attentions, tokens)
+        attended = shares @ values.transpose(1, 2)  # (batch, attentions, features)
+        strongest = values.amax(dim=2)
+        mean = values.sum(dim=2) / mask.sum(dim=1, keepdim=True)
+        logits: Tensor = self.answer(torch.cat([attended.flatten(1), strongest, mean], dim=1))
+        return logits
+
+
+class LinearHead(nn.Module):
+    """The article's head, for comparison: one linear layer on the first token's hidden state."""
+
+    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.answer = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(size, locations + 1))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden)."""
+        logits: Tensor = self.answer(hidden[:, 0])
+        return logits
+
+
+HEADS = {"convolution-attention": ConvolutionAttentionHead, "linear": LinearHead}
+
+
+class ProteinClassifier(nn.Module):
+    """Encoder and head; `config.stem_kernel_size` above 0 adds a convolution over the word embeddings.
+
+    The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
+    ProtBERT-like encoders have none.
+    """
+
+    def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
+        super().__init__()
+        self.config, self.head_settings = config, head
+        self.encoder = BertModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
+        width = getattr(config, "stem_kernel_size", 0)
+        size: int = config.hidden_size
+        self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
+        self.head = HEADS[head.kind](size, locations, head)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
+        # Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused
+        # attention broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
+        seen = mask[:, None, None, :] != 0
+        if self.stem is None:
+            hidden = self.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
+        else:
+            words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
+            words = words + self.stem(words.transpose(1, 2)).transpose(1, 2)
+            hidden = self.encoder(inputs_embeds=words, attention_mask=seen).last_hidden_state
+        logits = self.head(hidden * mask[..., None].to(hidden.dtype), mask).float()
+        return logits[:, :-1], logits[:, -1]
+
+    def freeze(self, layers: int | str) -> None:
+        """Hold the embeddings and the first `layers` encoder layers still, or with "all" the encoder."""
+        total = len(self.encoder.encoder.layer)
+        if layers == "all":
+            layers = total
+        if not isinstance(layers, int) or not 0 <= layers <= total:
+            raise ValueError(f"expected 'all' or 0 to {total} frozen layers, found {layers!r}")
+        if layers:
+            # Embeddings too: left trainable they would send the backward pass through every frozen layer.
+            for part in (self.encoder.embeddings, *self.encoder.encoder.layer[:layers]):
+                part.requires_grad_(False)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and the weights (safetensors; no pickle anywhere)."""
+        self.config.save_pretrained(folder)
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+
+    @classmethod
+    def load(cls, folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
+        """The classifier that `save` wrote, ready to answer."""
+        classifier = cls(BertConfig.from_pretrained(folder, local_files_only=True), locations, head)
+        classifier.load_state_dict(load_file(folder / WEIGHTS))
+        return classifier.eval()
+
+
+def small_config(hidden: int = 128, layers: int = 1, max_residues: int = 2046) -> BertConfig:
+    """The embedded encoder: no dropout, which on a CPU costs more than the layer it sits in."""
+    return BertConfig(
+        vocab_size=len(PROTEIN_VOCABULARY),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=max(hidden // 64, 1),
+        intermediate_size=2 * hidden,
+        hidden_act="relu",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=max_residues + 2,
+        stem_kernel_size=9,  # type: ignore[call-arg]
+    )
+
+
+SMALL_HEAD = HeadSettings(kernel_sizes=(3, 9, 21), channels=64, hidden=128, dropout=0.3)
+
+
+def build_small(config: BertConfig, locations: int, head: HeadSettings) -> ProteinClassifier:
+    """A small classifier to train from nothing, its residues placed as BLOSUM62 relates them."""
+    classifier = ProteinClassifier(config, locations, head)
+    embeddings = classifier.encoder.embeddings
+    start = substitution.embeddings(PROTEIN_VOCABULARY, config.hidden_size, config.initializer_range * 3)
+    with torch.no_grad():
+        embeddings.word_embeddings.weight.add_(torch.from_numpy(np.ascontiguousarray(start)))
+        # Zero, so that a position which no training protein reaches reads as "somewhere inside".
+        embeddings.position_embeddings.weight.zero_()
+    return classifier
+
+
+def load_pretrained(folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
+    """A pretrained encoder (`Rostlab/prot_bert_bfd` or its like) from a folder, under a new head."""
+    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    # Built without its layers, which the pretrained encoder then brings: 420 M values are not drawn twice.
+    shell = BertConfig.from_dict(config.to_dict() | {"num_hidden_layers": 0})
+    classifier = ProteinClassifier(shell, locations, head)
+    classifier.config = config
+    classifier.encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, local_files_only=True)
+    return classifier

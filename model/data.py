@@ -1,0 +1,211 @@
+"""Labelled proteins: reading DeepLoc's FASTA dialect and planning what each training step sees.
+
+A header reads `>ACCESSION Location-M [test]`; the membrane letter (M bound, S soluble, U unknown) follows
+the *last* hyphen, since two-compartment names such as `Cytoplasm-Nucleus` hold one themselves. Labels are
+matched by name. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.tokens import Ids, pack_by_length
+
+# DeepLoc's spelling, alphabetical: the order of every probability vector that this project trains.
+LOCATIONS = (
+    "Cell.membrane",
+    "Cytoplasm",
+    "Endoplasmic.reticulum",
+    "Extracellular",
+    "Golgi.apparatus",
+    "Lysosome/Vacuole",
+    "Mitochondrion",
+    "Nucleus",
+    "Peroxisome",
+    "Plastid",
+)
+# DeepLoc 1.0 counts its 146 proteins of both compartments under Cytoplasm.
+ALSO_KNOWN_AS = {"Cytoplasm-Nucleus": "Cytoplasm"}
+MEMBRANE_UNKNOWN = -1.0
+MEMBRANE_LETTERS = {"M": 1.0, "S": 0.0, "U": MEMBRANE_UNKNOWN}
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
+
+
+class LabelError(ValueError):
+    """A labelled file says something that cannot be learned from; names the file and line."""
+
+
+@dataclass(frozen=True)
+class LabelledProtein:
+    """A protein whose place is known; `membrane` is 1 bound, 0 soluble, -1 unknown (never "soluble")."""
+
+    accession: str
+    sequence: str
+    location: int
+    membrane: float
+    test: bool
+
+
+def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
+    """Accession, location name, membrane value and test mark of a header (without its `>`)."""
+    words = header.split()
+    if len(words) not in (2, 3) or (len(words) == 3 and words[2] != "test"):
+        raise LabelError(f"{where}: expected '>ACCESSION Location-M [test]', found {len(words)} words")
+    location, hyphen, letter = words[1].rpartition("-")
+    if not hyphen or letter not in MEMBRANE_LETTERS:
+        raise LabelError(f"{where}: expected a label ending in -M, -S or -U, found {words[1]!r}")
+    location = ALSO_KNOWN_AS.get(location, location)
+    if location not in LOCATIONS:
+        raise LabelError(f"{where}: unknown location {location!r}; expected one of {', '.join(LOCATIONS)}")
+    return words[0], location, MEMBRANE_LETTERS[letter], len(words) == 3
+
+
+def read_labelled(path: Path) -> list[LabelledProtein]:
+    """The labelled proteins of a file, in file order."""
+    proteins: list[LabelledProtein] = []
+    for number, header, sequence in _records(path):
+        where = f"{path.name} line {number}"
+        accession, location, membrane, test = parse_header(header, where)
+        if not sequence.isascii() or not sequence.isalpha():
+            raise LabelError(f"{where}: expected residues A-Z, found {'none' if not sequence else 'others'}")
+        proteins.append(LabelledProtein(accession, sequence, LOCATIONS.index(location), membrane, test))
+    return proteins
+
+
+def _records(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Header line number, header and sequence (upper case, without a terminal `*`) of each record."""
+    number, header, lines = 0, "", list[str]()
+    with path.open(encoding="utf-8") as file:
+        for current, line in enumerate(file, start=1):
+            if line.startswith(">"):
+                if number:
+                    yield number, header, "".join(lines).upper().removesuffix("*")
+                number, header, lines = current, line[1:].strip(), []
+            elif number:
+                lines.append("".join(line.split()))
+            elif line.strip():
+                raise LabelError(f"{path.name} line {current}: expected '>' to begin the first record")
+    if number:
+        yield number, header, "".join(lines).upper().removesuffix("*")
+
+
+def read_channel(path: Path) -> list[LabelledProtein]:
+    """The labelled proteins of a file, or of every FASTA file of a SageMaker channel's folder."""
+    files = [path] if path.is_file() else _files(path, FASTA_SUFFIXES)
+    if not files:
+        raise LabelError(f"expected a FASTA file ({', '.join(FASTA_SUFFIXES)}) in {path}, found none")
+    return [protein for file in files for protein in read_labelled(file)]
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix in suffixes and file.is_file())
+
+
+def split(
+    proteins: Sequence[LabelledProtein], validation: Path | None
+) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
+    """Training and validation proteins; those marked `test` are in neither.
+
+    `validation` is a FASTA file of its own, a text file of accessions (one a line), or a folder with
+    either. Without it every seventh protein by a hash of its accession is held out: stable, but blind to
+    homology, so its figures flatter.
+    """
+    usable = [protein for protein in proteins if not protein.test]
+    if validation is None:
+        held_out = {protein.accession for protein in usable if _hash(protein.accession) % 7 == 0}
+    else:
+        lists = [validation] if validation.is_file() else _files(validation, (".txt", *FASTA_SUFFIXES))
+        if len(lists) != 1:
+            raise LabelError(f"expected one list or FASTA file in {validation}, found {len(lists)}")
+        if lists[0].suffix in FASTA_SUFFIXES:
+            chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
+            accessions = {protein.accession for protein in chosen}
+            return [protein for protein in usable if protein.accession not in accessions], chosen
+        held_out = set(lists[0].read_text(encoding="utf-8").split())
+    training = [protein for protein in usable if protein.accession not in held_out]
+    chosen = [protein for protein in usable if protein.accession in held_out]
+    if not training or not chosen:
+        raise LabelError(f"expected proteins on both sides, found {len(training)} and {len(chosen)}")
+    return training, chosen
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def digest(proteins: Iterable[LabelledProtein]) -> str:
+    """SHA-256 over what is learned from, so that an artifact can name its data."""
+    state = hashlib.sha256()
+    for protein in proteins:
+        state.update(f"{protein.accession} {protein.location} {protein.membrane} ".encode())
+        state.update(f"{protein.sequence}\n".encode())
+    return state.hexdigest()
+
+
+def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArray[np.float32]:
+    """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
+
+    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0.
+    """
+    counts = Counter(protein.location for protein in proteins)
+    raw = np.array(
+        [(len(proteins) / len(LOCATIONS) / counts[i]) ** balance if counts[i] else 0.0 for i in range(10)]
+    )
+    total = sum(raw[location] * count for location, count in counts.items())
+    weights: NDArray[np.float32] = (raw * len(proteins) / total).astype(np.float32)
+    return weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: `proteins` in all, and this process's packs of indices."""
+
+    proteins: int
+    packs: list[list[int]]
+
+
+def plan_epoch(
+    lengths: Ids, *, batch_size: int, token_budget: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> list[Step]:
+    """What each optimizer step of an epoch sees: at least `batch_size` proteins, in packs of like length.
+
+    The plan depends on seed and epoch only, and every number of processes sees the same proteins in the
+    same step: processes share a step's packs, in equal number as gradient averaging needs. Where a step
+    has too few packs, the largest are halved, and at the very last a process gets an empty one.
+    """
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(len(lengths))
+    pool = max(16 * batch_size, 512)  # large enough for packs of like length, small enough to stay random
+    packs: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        by_length = part[np.argsort(lengths[part], kind="stable")].tolist()
+        packs.extend(pack_by_length(lengths, by_length, token_budget))
+    packs = [packs[index] for index in random.permutation(len(packs))]
+    steps: list[Step] = []
+    group: list[list[int]] = []
+    for index, pack in enumerate(packs):
+        group.append(pack)
+        proteins = sum(len(members) for members in group)
+        if proteins >= batch_size or index == len(packs) - 1:
+            steps.append(Step(proteins, _share(group, rank, world)))
+            group = []
+    return steps
+
+
+def _share(packs: list[list[int]], rank: int, world: int) -> list[list[int]]:
+    """The packs of one process out of `world`, as many for each."""
+    shared = list(packs)
+    while len(shared) % world:
+        largest = max(range(len(shared)), key=lambda index: len(shared[index]))
+        members = shared[largest]
+        half = len(members) // 2
+        shared[largest : largest + 1] = [members[half:], members[:half]]
+    return shared[rank::world]

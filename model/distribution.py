@@ -1,0 +1,106 @@
+"""The processes of a training run: who am I, how do we talk, on what do I compute.
+
+Ranks come from torchrun's variables or, where SageMaker's data-parallel library starts its processes
+through Open MPI, from Open MPI's. One process needs no group. The backend is `smddp` where its module is
+installed beside a GPU, else `nccl` with a GPU, else `gloo`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+SMDDP = "smdistributed.dataparallel.torch.torch_smddp"
+# Rank, number of processes and rank on this machine, by who started us.
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of the run."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that measures, prints and writes."""
+        return self.rank == 0
+
+    def tensor(self, values: NDArray[Any]) -> Tensor:
+        """An array on this process's device."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def averaging(self, network: nn.Module, last: bool) -> AbstractContextManager[Any]:
+        """Gradients are averaged over the processes once a step, in its last backward pass."""
+        if isinstance(network, DistributedDataParallel) and not last:
+            return network.no_sync()
+        return nullcontext()
+
+    def autocast(self, precision: str) -> AbstractContextManager[Any]:
+        """bf16 where asked for, or by "auto" where the hardware multiplies in it."""
+        use = precision == "bf16" or (precision == "auto" and _has_bf16(self.device))
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:  # Linux; a processor without these instructions would only emulate bf16
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int, int]:
+    """Rank, number of processes and local rank; 0, 1, 0 where nobody started several."""
+    for rank, world, local in LAUNCHERS:
+        if world in environment:
+            return int(environment[rank]), int(environment[world]), int(environment[local])
+    return 0, 1, 0
+
+
+def backend(gpu: bool) -> str:
+    """The process group's backend for what is installed here."""
+    if not gpu:
+        return "gloo"
+    if importlib.util.find_spec("smdistributed") is not None:
+        importlib.import_module(SMDDP)  # registers the backend
+        return "smddp"
+    return "nccl"
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """Join the run's process group, where there is more than one process, and leave it afterwards."""
+    rank, world, local = placement(os.environ)
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    if world > 1:
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", "29500")
+        torch.distributed.init_process_group(backend(gpu), rank=rank, world_size=world)
+    try:
+        yield Processes(rank, world, device)
+    finally:
+        if world > 1:
+            torch.distributed.destroy_process_group()

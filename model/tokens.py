@@ -1,0 +1,97 @@
+"""Sequences to token ids: the one way in, for training and for serving alike.
+
+Guarantees the very ids that `transformers.BertTokenizer` gives for the sequence with a space between its
+residues, by one table look-up instead of a tokenizer's slow path. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# ProtBERT's vocabulary in ProtBERT's order, so that small and large encoders share token ids.
+PROTEIN_VOCABULARY = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    *"LAGVESIKRDTPNQFYMHCWXUBZO",
+)
+SPECIAL_TOKENS = 2  # [CLS] before the residues and [SEP] after them
+READ_AS_X = "UZOBJ"  # rare or ambiguous residues, which ProtBERT's authors map to X
+
+Ids = NDArray[np.int64]
+
+
+class ResidueTokenizer:
+    """A vocabulary as a table from byte to token id."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        """Build the table; raises ValueError when the vocabulary lacks a token that proteins need."""
+        position = {token: index for index, token in enumerate(vocabulary)}
+        missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "X") if token not in position]
+        if missing:
+            raise ValueError(f"expected a protein vocabulary, found none of the tokens {', '.join(missing)}")
+        self.vocabulary = tuple(vocabulary)
+        self.padding = position["[PAD]"]
+        self._start, self._end = position["[CLS]"], position["[SEP]"]
+        self._table = np.full(256, position["[UNK]"], dtype=np.int64)
+        for token, index in position.items():
+            if len(token) == 1 and token.isascii():
+                self._table[ord(token)] = index
+        for residue in READ_AS_X:
+            self._table[ord(residue)] = position["X"]
+
+    @classmethod
+    def read(cls, folder: Path) -> ResidueTokenizer:
+        """The tokenizer of a model folder, from its `vocab.txt`."""
+        path = folder / "vocab.txt"
+        if not path.is_file():
+            raise FileNotFoundError(f"expected a tokenizer's vocab.txt in {folder}, found none")
+        return cls(path.read_text(encoding="utf-8").splitlines())
+
+    def encode(self, sequence: str) -> Ids:
+        """The ids (residues + 2) of a sequence: [CLS], one a residue, [SEP]."""
+        ids = np.empty(len(sequence) + SPECIAL_TOKENS, dtype=np.int64)
+        ids[0], ids[-1] = self._start, self._end
+        ids[1:-1] = self._table[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
+        return ids
+
+    def pad(self, rows: Sequence[Ids]) -> tuple[Ids, Ids]:
+        """Rows of ids as one array (batch, tokens) and its mask (batch, tokens): 1 token, 0 padding."""
+        longest = max(len(row) for row in rows)
+        ids = np.full((len(rows), longest), self.padding, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = 1
+        return ids, mask
+
+
+def window(sequence: str, max_residues: int) -> str:
+    """The residues that are read of a sequence: all, or beyond `max_residues` both of its ends.
+
+    Signals that sort a protein sit at its ends (signal and transit peptides at the N-terminus, KDEL and
+    SKL at the C-terminus), so a long protein loses its middle. The N-terminal half gets the odd residue.
+    """
+    if len(sequence) <= max_residues:
+        return sequence
+    tail = max_residues // 2
+    return sequence[: max_residues - tail] + sequence[len(sequence) - tail :]
+
+
+def pack_by_length(lengths: Sequence[int] | Ids, order: Iterable[int], token_budget: int) -> list[list[int]]:
+    """Cut `order` (indices, sorted by length) into packs whose padded size stays within `token_budget`.
+
+    A protein longer than the budget is a pack of its own. Every index appears exactly once.
+    """
+    packs: list[list[int]] = []
+    longest = 0
+    for index in order:
+        longest = max(longest, int(lengths[index]) + SPECIAL_TOKENS)
+        if packs and (len(packs[-1]) + 1) * longest <= token_budget:
+            packs[-1].append(index)
+        else:
+            packs.append([index])
+            longest = int(lengths[index]) + SPECIAL_TOKENS
+    return packs
