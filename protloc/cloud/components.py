@@ -1,0 +1,230 @@
+"""Inference components as processes: one model server (`serve`) a copy, started again when it ends unasked.
+
+The servers hang on the cloud process by their standard input: they end with it, `kill -9` included. After a restart
+the unpacked model is still there and only the processes are started anew.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+SERVE = Path(__file__).with_name("serve.py")
+INVOCATION_SECONDS = 60.0  # the container's limit on AWS
+RESTART_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
+KEPT_CONNECTIONS = 16
+
+log = logging.getLogger("protloc.cloud")
+
+
+class NotRunning(Exception):
+    """No copy answers at present."""
+
+
+class EndedAnswering(Exception):
+    """The model server ended, or broke off, while it had the request."""
+
+
+class StartFailed(Exception):
+    """A copy ended, or was not ready in time, before it answered a ping for the first time."""
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a model archive; `folder` appears complete or not at all."""
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(partial, filter="data")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+class Copy:
+    """One model server."""
+
+    def __init__(self, model: Path, environment: Mapping[str, str], log_path: Path) -> None:
+        self._log_path = log_path
+        self.port = 0
+        self._connections: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(KEPT_CONNECTIONS)
+        with log_path.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(SERVE), str(model)],
+                cwd=model,
+                env={
+                    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
+                    "LANG": "C.UTF-8",
+                    "HOME": str(log_path.parent),
+                    "PYTHONUNBUFFERED": "1",
+                    "SM_MODEL_DIR": str(model),
+                    **environment,
+                },
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+    def wait_ready(self, seconds: float) -> None:
+        """Return once it answers a ping; raises `StartFailed`."""
+        timer = threading.Timer(seconds, self.process.kill)
+        timer.start()
+        try:
+            assert self.process.stdout is not None
+            for line in self.process.stdout:
+                if line.startswith(b"port "):
+                    self.port = int(line.split()[1])
+                    break
+                self._note(line)
+        finally:
+            timer.cancel()
+        if not self.port:
+            raise StartFailed(f"the model server ended with {self.process.wait()}: {self.log_tail()}")
+        threading.Thread(target=self._follow, daemon=True, name="model-log").start()
+        status, _, _ = self.request("GET", "/ping", b"", {})
+        if status != 200:
+            raise StartFailed(f"the model server answered a ping with {status}")
+
+    def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        """(status, content type, body). Raises `NotRunning`, `EndedAnswering`, or TimeoutError after AWS's limit."""
+        for fresh in (False, True):
+            connection = self._connection(fresh)
+            try:
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            except TimeoutError:
+                connection.close()
+                raise
+            except ConnectionRefusedError as problem:
+                raise NotRunning(str(problem)) from problem
+            except (OSError, http.client.HTTPException) as problem:
+                connection.close()
+                if fresh or self.process.poll() is not None:
+                    raise EndedAnswering("the model server ended while it answered") from problem
+            try:
+                self._connections.put_nowait(connection)
+            except queue.Full:
+                connection.close()
+            return answer.status, answer.getheader("content-type") or "application/json", content
+        raise NotRunning
+
+    def log_tail(self) -> str:
+        try:
+            return self._log_path.read_text(errors="replace")[-600:].strip()
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _connection(self, fresh: bool) -> http.client.HTTPConnection:
+        if not fresh:
+            try:
+                return self._connections.get_nowait()
+            except queue.Empty:
+                pass
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOCATION_SECONDS)
+
+    def _note(self, line: bytes) -> None:
+        with self._log_path.open("ab") as file:
+            file.write(line)
+
+    def _follow(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._note(line)
+
+
+class Component:
+    """The copies of one inference component, kept at the wanted number."""
+
+    def __init__(
+        self, model: Path, environment: Mapping[str, str], log_path: Path, start_seconds: float,
+        failed: Callable[[str], None], ready: Callable[[], None],
+    ) -> None:
+        self._model, self._environment, self._log_path = model, dict(environment), log_path
+        self._start_seconds, self._failed, self._ready = start_seconds, failed, ready
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._keepers = 0
+        self._copies: list[Copy] = []
+        self._turn = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._copies)
+
+    def scale(self, copies: int) -> None:
+        """Have this many copies from now on."""
+        with self._lock:
+            self._wanted = copies
+            surplus, self._copies = self._copies[copies:], self._copies[:copies]
+            missing, self._keepers = copies - self._keepers, max(copies, self._keepers)
+        for copy in surplus:
+            copy.stop()
+        for _ in range(missing):
+            threading.Thread(target=self._keep, daemon=True, name="model-keeper").start()
+
+    def invoke(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        with self._lock:
+            if not self._copies:
+                raise NotRunning
+            self._turn += 1
+            copy = self._copies[self._turn % len(self._copies)]
+        return copy.request("POST", "/invocations", body, headers)
+
+    def _keep(self) -> None:
+        """Start one copy again and again for as long as it is wanted."""
+        attempt, served = 0, False
+        while True:
+            with self._lock:
+                if self._keepers > self._wanted:
+                    self._keepers -= 1
+                    return
+            begin = time.monotonic()
+            copy = Copy(self._model, self._environment, self._log_path)
+            try:
+                copy.wait_ready(self._start_seconds)
+            except (StartFailed, NotRunning, EndedAnswering, TimeoutError) as problem:
+                copy.stop()
+                if not served:
+                    with self._lock:
+                        self._keepers -= 1
+                    self._failed(str(problem))
+                    return
+            else:
+                served = True
+                with self._lock:
+                    keep = len(self._copies) < self._wanted
+                    if keep:
+                        self._copies.append(copy)
+                if not keep:
+                    copy.stop()
+                    continue
+                self._ready()
+                copy.process.wait()
+                with self._lock:
+                    asked = copy not in self._copies
+                    self._copies = [other for other in self._copies if other is not copy]
+                if asked:
+                    continue
+                log.warning("a model server ended unasked with %s; starting it again", copy.process.returncode)
+            attempt = 0 if time.monotonic() - begin > 60 else attempt + 1
+            time.sleep(RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)])

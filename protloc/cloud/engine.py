@@ -1,0 +1,430 @@
+"""The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
+
+With `repairs` the only module that knows MiniStack's private names; `TOUCHED` lists every one of them, and
+`tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one. Everything else in this
+package speaks in plain terms: services, functions, state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import logging
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+from protloc.cloud.workers import Function, WorkerPool
+
+VERSION = "1.5.33"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+ROOT_KEY = "test"  # the key the engine takes as the account's root
+
+# Every private name of the engine this package touches: module → name → parameters (None: not a function).
+TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "ministack.app": {
+        "app": ("scope", "receive", "send"),
+        "SERVICE_HANDLERS": None,
+        "SERVICE_REGISTRY": None,
+        "_loaded_modules": None,
+        "_build_persistence_save_dict": (),
+        "_get_module": ("name",),
+    },
+    "ministack.core.router": {"SERVICE_PATTERNS": None},
+    "ministack.core.iam_actions": {
+        "SERVICE_TO_IAM_NAMESPACE": None,
+        "_BOTOCORE_SERVICE_MAP": None,
+        "extract_iam_action": ("service", "method", "path", "headers", "body", "query_params"),
+        "extract_resource_arn": (
+            "service", "method", "path", "headers", "body", "query_params", "region", "account_id",
+        ),
+    },
+    "ministack.core.iam_evaluator": {
+        "EvalContext": None,
+        "evaluate": ("ctx", "policies", "limits"),
+        "_gather_role_policies": ("role_name", "account_id"),
+    },
+    "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
+    "ministack.services.sts": {"register_session": ("access_key", "session")},
+    "ministack.services.sqs": {"_queues": None},
+    "ministack.services.s3": {
+        "_fire_s3_event": (
+            "bucket_name", "key", "event_name", "size", "etag", "deletion_type", "restore_event_data", "version_id",
+            "sequencer", "object_extra", "record_extra",
+        ),
+    },
+    "ministack.services.eventbridge": {"_dispatch_event": ("event", "view")},
+    "ministack.services.dynamodb": {
+        "_stream_records": None, "_stream_trimmed": None, "_stream_seq_counter": None,
+    },
+    "ministack.services.cloudwatch_logs": {"_log_groups": None},
+    "ministack.services.lambda_svc": {
+        "_execute_function_warm": ("func", "event", "request_id"),
+        "_runtime_env_vars": ("config",),
+        "_poll_dynamodb_streams": (),
+        "_prune_orphan_code_blobs": ("referenced",),
+        "_esm_wake": None,
+        "_esms": None,
+        "execution_credentials": ("config",),
+    },
+    "ministack.services.stepfunctions": {
+        "_execute_task": ("state_def", "raw_input", "execution", "ctx"),
+        "_invoke_resource": ("resource", "input_data"),
+        "_invoke_with_callback": ("resource", "input_data", "token", "state_def"),
+        "_apply_input_path": ("state_def", "data", "ctx"),
+        "_apply_jsonata_output": ("state_def", "raw_input", "ctx", "result", "error_output", "default"),
+        "_state_query_language": ("state_def", "ctx"),
+        "_dispatch_aws_sdk_json": ("service_info", "service_name", "action", "input_data"),
+        "_ExecutionError": None,
+        "_SERVICE_DISPATCH": None,
+        "_AWS_SDK_SERVICE_MAP": None,
+        "_AWS_SDK_ERROR_PREFIX": None,
+        "_AWS_SDK_ERROR_CODE_OVERRIDES": None,
+        "_state_machines": None,
+    },
+    "ministack.services.cloudformation.provisioners": {
+        "_RESOURCE_HANDLERS": None,
+        "_sfn_definition": ("props",),
+    },
+    "ministack.services.cloudformation": {"_stacks": None},
+}
+
+log = logging.getLogger("protloc.cloud")
+
+Headers = dict[str, str]
+Response = tuple[int, Headers, bytes]
+
+
+class EngineVersionError(Exception):
+    """The installed engine is not the one the embedded cloud was built on."""
+
+
+class Service(Protocol):
+    """A service of our own: handles requests, and hands its state to the snapshot and takes it back."""
+
+    name: str
+    target_prefix: str
+    signing_name: str
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+
+    def authorisation(self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]) -> str:
+        """The ARN a request is about."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+def check_version() -> None:
+    """Refuse to run on an engine whose private names were not checked."""
+    try:
+        installed = importlib.metadata.version("ministack")
+    except importlib.metadata.PackageNotFoundError:
+        installed = "none"
+    if installed != VERSION:
+        raise EngineVersionError(
+            f"the embedded cloud needs ministack {VERSION}, found {installed}: "
+            f"run `pip install ministack=={VERSION}`"
+        )
+
+
+def environment(home: Path, port: int) -> dict[str, str]:
+    """The variables the engine reads when it is imported: loopback only, every file under `home`, no Docker."""
+    return {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(home / "s3"),
+        "PERSIST_STATE": "0",  # `snapshot` does it
+        "STATE_DIR": str(home / "state"),
+        "TMPDIR": str(home / "tmp"),
+        "LAMBDA_EXECUTOR": "local",
+        "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # `workers` makes calls wait instead of refusing them
+        "DOCKER_HOST": f"unix://{home / 'tmp' / 'no-docker.sock'}",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def module(name: str) -> Any:
+    """An engine module by its full name."""
+    return importlib.import_module(name)
+
+
+class Engine:
+    """The engine inside this process. Make one per process, after `environment` is in place."""
+
+    def __init__(self, home: Path, port: int, pool: WorkerPool) -> None:
+        check_version()
+        self.home = home
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+        self.changed: Callable[[], None] = lambda: None
+        self.serving = threading.Event()
+        self._pool = pool
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._services: dict[str, Service] = {}
+        self._code: dict[str, Path] = {}
+        self._code_lock = threading.Lock()
+        self._app = module("ministack.app")
+        self._lambda = module("ministack.services.lambda_svc")
+        for name in TOUCHED:
+            # Registered as loaded, so that the engine counts their state as its own.
+            short = name.removeprefix("ministack.services.")
+            if short != name and "." not in short:
+                self._app._get_module(short)
+        self._lambda._execute_function_warm = self._run_function
+        self._poll_streams = self._lambda._poll_dynamodb_streams
+        self._lambda._poll_dynamodb_streams = lambda: False
+        threading.Thread(target=self._stream_loop, daemon=True, name="stream-poller").start()
+
+    # ── serving ─────────────────────────────────────────────
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application: the engine's, with a page of our own and a note of every change."""
+        if scope["type"] == "http" and scope["path"] == "/_protloc/health":
+            body = json.dumps({"home": str(self.home), "pid": os.getpid(), "serving": self.serving.is_set()}).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        self._loop = asyncio.get_running_loop()
+        application: Callable[[Any, Any, Any], Awaitable[None]] = self._app.app
+        try:
+            await application(scope, receive, send)
+        finally:
+            if scope["type"] == "http" and changes_state(scope):
+                self.changed()
+
+    def run_at_rest(self, call: Callable[[], int]) -> int:
+        """Run `call` on the event loop, between requests."""
+        if self._loop is None:
+            return call()
+        done: Future[int] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(call())
+            except BaseException as problem:
+                done.set_exception(problem)
+
+        self._loop.call_soon_threadsafe(run)
+        return done.result()
+
+    # ── services ────────────────────────────────────────────
+
+    def add_service(self, service: Service, sdk_name: str, error_prefix: str, runtime: str | None = None) -> None:
+        """Serve `service` over HTTP, with IAM enforced, and to state machines as `aws-sdk:<sdk_name>`."""
+        self._services[service.name] = service
+
+        async def handle(method: str, path: str, headers: Headers, body: bytes, query: Any) -> Response:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, context.run, service.handle, method, path, headers, body)
+
+        holder = _ServiceModule(service)
+        self._app.SERVICE_HANDLERS[service.name] = handle
+        self._app.SERVICE_REGISTRY[service.name] = {"module": service.name}
+        self._app._loaded_modules[service.name] = holder
+        module("ministack.core.router").SERVICE_PATTERNS[service.signing_name] = {
+            "target_prefixes": [service.target_prefix + "."],
+            "host_patterns": [rf"\b{service.signing_name}\."],
+        }
+        actions = module("ministack.core.iam_actions")
+        actions.SERVICE_TO_IAM_NAMESPACE[service.name] = service.signing_name
+        if runtime:
+            actions._BOTOCORE_SERVICE_MAP[service.name] = [runtime]
+        states = module("ministack.services.stepfunctions")
+        states._AWS_SDK_SERVICE_MAP[sdk_name] = {
+            "target_prefix": service.target_prefix, "protocol": "json", "service_key": service.name,
+        }
+        states._AWS_SDK_ERROR_PREFIX[sdk_name] = error_prefix
+        known = actions.extract_resource_arn
+
+        def resource(asked: str, method: str, path: str, headers: Headers, body: bytes, *rest: Any, **named: Any) -> str:
+            if asked != service.name:
+                return str(known(asked, method, path, headers, body, *rest, **named))
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            try:
+                request = json.loads(body) if action and body else {}
+            except ValueError:
+                request = {}
+            return service.authorisation(path, action, headers, request)
+
+        actions.extract_resource_arn = resource
+
+    def role_credentials(self, role_arn: str, session: str) -> dict[str, str]:
+        """Credentials with which a service acts as `role_arn`, as boto3's client takes them."""
+        digest = hashlib.sha256(f"{role_arn}:{session}".encode()).hexdigest()
+        role = role_arn.rsplit("/", 1)[-1]
+        credentials = {
+            "aws_access_key_id": f"ASIA{digest[:16].upper()}",
+            "aws_secret_access_key": hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
+            "aws_session_token": hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+        }
+        module("ministack.services.sts").register_session(credentials["aws_access_key_id"], {
+            "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session[:64]}",
+            "UserId": f"{role}:{session[:64]}",
+            "SecretAccessKey": credentials["aws_secret_access_key"],
+            "SessionToken": credentials["aws_session_token"],
+        })
+        return credentials
+
+    def add_resource_type(self, name: str, create: Any, update: Any, delete: Any) -> None:
+        """Teach CloudFormation a type. `create(logical_id, properties, stack)` and `update(physical_id, old, new,
+        stack)` give (physical id, attributes); `delete(physical_id, properties)`."""
+        module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS[name] = {
+            "create": create, "update": update, "delete": delete,
+        }
+
+    # ── functions ───────────────────────────────────────────
+
+    def _run_function(self, func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        """In place of the engine's own workers: run a Python function in a process of `workers`."""
+        self.serving.wait()
+        config = func.get("config") or func
+        name, version = config["FunctionName"], config.get("Version", "$LATEST")
+        function = Function(
+            name=name,
+            arn=config["FunctionArn"],
+            version=version,
+            handler=config["Handler"],
+            timeout_seconds=int(config.get("Timeout") or 3),
+            memory_megabytes=int(config.get("MemorySize") or 128),
+            task_root=self._unpack(func["code_zip"]),
+            environment={
+                **self._lambda.execution_credentials(config),
+                "AWS_REGION": REGION,
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', 'python')}",
+                **self._lambda._runtime_env_vars(config),
+                "AWS_ENDPOINT_URL": self.endpoint_url,
+            },
+        )
+        begin = time.monotonic()
+        outcome = self._pool.invoke(function, json.dumps(event, ensure_ascii=False).encode(), request_id)
+        self.changed()
+        milliseconds = int((time.monotonic() - begin) * 1000)
+        with (self.home / "logs" / f"{name}.log").open("a", encoding="utf-8") as file:
+            file.write(
+                f"START RequestId: {request_id} Version: {version}\n{outcome.log}"
+                f"REPORT RequestId: {request_id} Duration: {milliseconds} ms Memory Size: "
+                f"{function.memory_megabytes} MB Max Memory Used: {outcome.peak_megabytes} MB\n"
+            )
+        result = {"body": outcome.payload, "log": outcome.log}
+        return {**result, "error": True} if outcome.error else result
+
+    def _unpack(self, code: bytes) -> Path:
+        """The folder holding this code, unpacked once."""
+        digest = hashlib.sha256(code).hexdigest()[:32]
+        with self._code_lock:
+            if digest not in self._code:
+                folder = self.home / "code" / digest
+                if not (folder / ".complete").exists():
+                    with zipfile.ZipFile(BytesIO(code)) as archive:
+                        archive.extractall(folder)
+                    (folder / ".complete").touch()
+                self._code[digest] = folder
+            return self._code[digest]
+
+    def _stream_loop(self) -> None:
+        """Poll DynamoDB streams apart from the queues: a long stream handler must not hold up every queue."""
+        wake = self._lambda._esm_wake
+        while True:
+            self.serving.wait()
+            busy = False
+            try:
+                busy = self._lambda._esms.has_any() and self._poll_streams()
+            except Exception:
+                log.exception("polling the streams failed; trying again")
+            if not busy:
+                wake.wait(0.25)
+                time.sleep(0.05)
+
+    # ── state ───────────────────────────────────────────────
+
+    def capture(self) -> dict[str, Any]:
+        """All state. Only for a process that ends afterwards: it shares, and stops copying, live objects."""
+        copy.deepcopy = lambda value, memo=None: value  # type: ignore[assignment]
+        self._lambda._prune_orphan_code_blobs = lambda referenced: None
+        logs = module("ministack.services.cloudwatch_logs")
+        for group in logs._log_groups._data.values():
+            group["streams"] = {}  # the lines are in <home>/logs
+        state = {key: get() for key, get in self._app._build_persistence_save_dict().items()
+                 if key not in self._services}
+        tables = module("ministack.services.dynamodb")
+        streams = {"records": tables._stream_records, "trimmed": tables._stream_trimmed,
+                   "sequence": tables._stream_seq_counter}
+        own = {name: service.state() for name, service in self._services.items()}
+        return {"engine": VERSION, "services": state, "streams": streams, "own": own}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back captured state: whatever was running when it was captured is not running now."""
+        tables = module("ministack.services.dynamodb")
+        for key, saved in state["services"].items():
+            if saved:
+                name = "lambda_svc" if key == "lambda" else key
+                self._app._get_module(name).load_persisted_state(saved)
+        tables._stream_records.update(state["streams"]["records"])
+        tables._stream_trimmed.update(state["streams"]["trimmed"])
+        tables._stream_seq_counter = state["streams"]["sequence"]
+        now = time.time()
+        for queue in module("ministack.services.sqs")._queues._data.values():
+            for message in queue["messages"]:
+                if message["receipt_handle"] is not None and message["visible_at"] > now:
+                    message["visible_at"], message["receipt_handle"] = now, None
+        for stack in module("ministack.services.cloudformation")._stacks._data.values():
+            if stack.get("StackStatus", "").endswith("_IN_PROGRESS"):
+                stack["StackStatus"] = stack["StackStatus"].split("_")[0] + "_FAILED"
+                stack["StackStatusReason"] = "the embedded cloud stopped while this ran"
+        for name, saved in state["own"].items():
+            if name in self._services:
+                self._services[name].restore(saved)
+
+
+class _ServiceModule:
+    """What the engine expects of a service's module."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.get_state = service.state
+        self.load_persisted_state = service.restore
+
+    def reset(self) -> None:
+        self._service.restore({})
+
+
+READING = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "Head", "Lookup", "Filter")
+
+
+def changes_state(scope: Mapping[str, Any]) -> bool:
+    """Whether a request may have changed something; one too many only costs a save."""
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    for name, value in scope["headers"]:
+        if name.lower() == b"x-amz-target":
+            return not value.decode("latin-1").rpartition(".")[2].startswith(READING)
+    return not scope["path"].endswith("/invocations")

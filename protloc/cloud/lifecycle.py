@@ -1,0 +1,280 @@
+"""Start, stop and find the embedded cloud of one home folder.
+
+`up` is idempotent and returns once requests are answered; two starters of one home never both start it; homes share
+nothing, so several clouds run side by side. `<home>/cloud.json` remembers process and port: the port stays across
+`down` and `up`, so URLs stay valid. Loopback only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from protloc.cloud.engine import REGION, ROOT_KEY, check_version
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+STACK = "protloc"
+
+
+class CloudError(Exception):
+    """The cloud could not be started or stopped; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running embedded cloud and its clients, as the account's root."""
+
+    pid: int
+    port: int
+    home: Path
+    region: str = REGION
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return boto3.Session(aws_access_key_id=ROOT_KEY, aws_secret_access_key=ROOT_KEY, region_name=self.region)
+
+    def client(self, service: Any, **settings: Any) -> Any:
+        """A boto3 client of this cloud; `settings` go into its `Config`."""
+        config = Config(**{
+            "s3": {"addressing_style": "path"},
+            "retries": {"mode": "standard", "max_attempts": 4},
+            "max_pool_connections": 32,
+            "proxies": {},
+            **settings,
+        })
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+    def api_url(self, api_id: str, stage: str) -> str:
+        """Where a REST API of the stack answers."""
+        return f"{self.endpoint_url}/_aws/execute-api/{api_id}/{stage}"
+
+
+def up(home: Path | str, port: int | None = None) -> Cloud:
+    """Start the cloud of `home` unless it runs. Raises `CloudError`."""
+    home = Path(home).resolve()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _lock(home, "starting"):
+        running = find(home)
+        if running is not None:
+            if port not in (None, running.port):
+                raise CloudError(f"the cloud of {home} already runs on port {running.port}; stop it with `protloc down`")
+            return running
+        check_version()
+        return _start(home, port)
+
+
+def down(home: Path | str, erase: bool = False) -> bool:
+    """Stop the cloud of `home`, saving its state, and with `erase` delete everything it kept. True if it ran."""
+    home = Path(home).resolve()
+    if not home.exists():
+        return False
+    with _lock(home, "starting"):
+        pid = _living(_note(home).get("pid"), home)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            if not _gone(pid, STOP_SECONDS):
+                os.kill(pid, signal.SIGKILL)
+                _gone(pid, STOP_SECONDS)
+        with _lock(home, "running"):
+            if erase:
+                _erase(home)
+    return pid is not None
+
+
+def status(home: Path | str) -> dict[str, Any]:
+    """What is known of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model."""
+    home = Path(home).resolve()
+    running = find(home)
+    found: dict[str, Any] = {
+        "pid": running.pid if running else None,
+        "state": "running" if running else "stopped",
+        "endpoint_url": running.endpoint_url if running else None,
+        "api": None,
+        "console_url": None,
+        "home": str(home),
+        "active_model": None,
+    }
+    if running is None:
+        if _living(_note(home).get("pid"), home) is not None:
+            found.update(state="starting", pid=_note(home)["pid"])
+        return found
+    with contextlib.suppress(Exception):  # a cloud without the stack has neither
+        outputs = stack_outputs(running)
+        if "ApiId" in outputs:
+            found["api"] = running.api_url(outputs["ApiId"], api_stage(running, outputs["ApiId"]))
+        key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
+        item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
+        found["active_model"] = item.get("version", {}).get("S")
+    return found
+
+
+def find(home: Path | str) -> Cloud | None:
+    """The cloud of `home` if it answers."""
+    home = Path(home).resolve()
+    note = _note(home)
+    if not note.get("port"):
+        return None
+    answer = _health(int(note["port"]))
+    if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
+        return None
+    return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
+
+
+def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
+    """The outputs of a stack, by name."""
+    found = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+
+def api_stage(cloud: Cloud, api_id: str) -> str:
+    """The name of the one stage of a REST API (the transform adds a second one called Stage)."""
+    stages = [item["stageName"] for item in cloud.client("apigateway").get_stages(restApiId=api_id)["item"]]
+    return next((stage for stage in stages if stage != "Stage"), "Stage")
+
+
+def _start(home: Path, wanted: int | None) -> Cloud:
+    with _lock(home, "running"):
+        pass  # a writer of the cloud that was killed a moment ago has finished
+    port = wanted or _note(home).get("port") or 0
+    if not _free(port):
+        if wanted:
+            raise CloudError(f"port {port} is in use: choose another with --port, or none to have one chosen")
+        port = 0
+    port = port or _any_port()
+    log_path = home / "cloud.log"
+    with log_path.open("ab") as log:
+        begin = log_path.stat().st_size
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from protloc.cloud.server import main; main()", str(home), str(port)],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": _python_path()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    (home / "cloud.json").write_text(json.dumps({"pid": process.pid, "port": port}))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        running = find(home)
+        if running is not None:
+            return running
+        if process.poll() is not None:
+            with log_path.open("rb") as log:
+                log.seek(begin)
+                tail = log.read().decode(errors="replace").strip().splitlines()[-3:]
+            raise CloudError(f"the cloud ended while starting ({' / '.join(tail)}); see {log_path}")
+        time.sleep(0.05)
+    process.kill()
+    raise CloudError(f"the cloud did not answer within {START_SECONDS:g} s; see {log_path}")
+
+
+def _python_path() -> str:
+    """The project's folder first, so that the server is this very package."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
+
+
+def _note(home: Path) -> dict[str, Any]:
+    try:
+        note: dict[str, Any] = json.loads((home / "cloud.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return note
+
+
+def _health(port: int) -> dict[str, Any] | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=5) as answer:
+            health: dict[str, Any] = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return health
+
+
+def _living(pid: int | None, home: Path) -> int | None:
+    """`pid` if it is the cloud's process of this home, not another one that got its number."""
+    if pid is None or not _alive(pid):
+        return None
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return pid if "protloc.cloud.server" in command and str(home) in command else None
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # our own child, when up and down run in one process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _gone(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not _alive(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _lock(home: Path, name: str) -> Iterator[None]:
+    """Hold `<home>/<name>.lock`; it is freed however the holder ends."""
+    with (home / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _erase(home: Path) -> None:
+    """Delete what the cloud kept, and nothing else a person may have put into the folder."""
+    for name in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    for name in ("cloud.json", "cloud.log", "deploy.json"):
+        (home / name).unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""Where the engine differs from AWS and the stack would notice: put right here, one repair a function.
+
+Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from protloc.cloud.engine import ACCOUNT, REGION, module
+from protloc.cloud.permissions import needed
+
+_object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("object_version", default=None)
+_machine_role: contextvars.ContextVar[str | None] = contextvars.ContextVar("machine_role", default=None)
+
+
+def repair_all(changed: Callable[[], None]) -> None:
+    """Put every repair in place, once per process. `changed` is told of every task of a state machine."""
+    queue_batches_need_the_single_action()
+    object_events_name_the_version()
+    succeed_states_give_their_output()
+    definitions_may_be_yaml()
+    state_machines_act_as_their_role(changed)
+    training_jobs_can_be_waited_for()
+
+
+def queue_batches_need_the_single_action() -> None:
+    """IAM knows no `sqs:SendMessageBatch`: a batch needs the permission of its single call, as AWS documents."""
+    actions = module("ministack.core.iam_actions")
+    extract = actions.extract_iam_action
+
+    def single(*arguments: Any, **named: Any) -> str | None:
+        action: str | None = extract(*arguments, **named)
+        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
+    actions.extract_iam_action = single
+
+
+def object_events_name_the_version() -> None:
+    """EventBridge's "Object Created" carries `detail.object.version-id` for a versioned bucket."""
+    storage, bus = module("ministack.services.s3"), module("ministack.services.eventbridge")
+    fire, dispatch = storage._fire_s3_event, bus._dispatch_event
+
+    def fire_with_version(*arguments: Any, version_id: str | None = None, **named: Any) -> None:
+        token = _object_version.set(version_id)
+        try:
+            fire(*arguments, version_id=version_id, **named)
+        finally:
+            _object_version.reset(token)
+
+    def dispatch_with_version(event: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+        version = _object_version.get()
+        if version and version != "null" and event.get("Source") == "aws.s3":
+            detail = json.loads(event["Detail"])
+            detail["object"]["version-id"] = version
+            event = {**event, "Detail": json.dumps(detail)}
+        return dispatch(event, *arguments, **named)
+
+    storage._fire_s3_event = fire_with_version
+    bus._dispatch_event = dispatch_with_version
+
+
+def succeed_states_give_their_output() -> None:
+    """A JSONata Succeed state answers with its `Output`."""
+    states = module("ministack.services.stepfunctions")
+    plain = states._apply_input_path
+
+    def with_output(state_def: dict[str, Any], data: Any, ctx: Any = None) -> Any:
+        if state_def.get("Type") == "Succeed" and states._state_query_language(state_def, ctx) == "JSONata":
+            return states._apply_jsonata_output(state_def, data, ctx, default=data)
+        return plain(state_def, data, ctx)
+
+    states._apply_input_path = with_output
+
+
+def definitions_may_be_yaml() -> None:
+    """A state machine's definition may be written in YAML; CloudFormation turns it into JSON."""
+    provisioners = module("ministack.services.cloudformation.provisioners")
+    read = provisioners._sfn_definition
+
+    def as_json(props: dict[str, Any]) -> str:
+        text: str = read(props)
+        return text if text.lstrip().startswith("{") else json.dumps(yaml.safe_load(text))
+
+    provisioners._sfn_definition = as_json
+
+
+def state_machines_act_as_their_role(changed: Callable[[], None]) -> None:
+    """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
+    states = module("ministack.services.stepfunctions")
+    evaluator = module("ministack.core.iam_evaluator")
+    execute, invoke, call_back = states._execute_task, states._invoke_resource, states._invoke_with_callback
+
+    def check(resource: str, arguments: Any) -> None:
+        role = _machine_role.get()
+        if role is None:
+            return
+        name = role.rsplit("/", 1)[-1]
+        policies = evaluator._gather_role_policies(name, ACCOUNT)
+        who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/states"
+        given = arguments if isinstance(arguments, dict) else {}
+        for permission in needed(resource, given, REGION, ACCOUNT):
+            asked = evaluator.EvalContext(
+                principal_arn=who, principal_type="AssumedRole", principal_account=ACCOUNT, region=REGION,
+                action=permission.action, resource_arn=permission.resource,
+                service_context={key.lower(): value for key, value in permission.context.items()},
+            )
+            if evaluator.evaluate(asked, policies).decision != "Allow":
+                raise states._ExecutionError(
+                    f"{_error_prefix(states, resource)}.AccessDeniedException",
+                    f"User: {who} is not authorized to perform: {permission.action} on resource: "
+                    f"{permission.resource} because no identity-based policy allows the {permission.action} action",
+                )
+
+    def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
+        machine = states._state_machines.get((execution or {}).get("stateMachineArn", "")) or {}
+        token = _machine_role.set(machine.get("roleArn"))
+        try:
+            return execute(state_def, raw_input, execution, ctx)
+        finally:
+            _machine_role.reset(token)
+            changed()
+
+    def invoke_checked(resource: str, input_data: Any) -> Any:
+        check(resource, input_data)
+        return invoke(resource, input_data)
+
+    def call_back_checked(resource: str, input_data: Any, token: Any, state_def: Any) -> Any:
+        check(resource, input_data)
+        return call_back(resource, input_data, token, state_def)
+
+    states._execute_task = execute_as_role
+    states._invoke_resource = invoke_checked
+    states._invoke_with_callback = call_back_checked
+
+
+def _error_prefix(states: Any, resource: str) -> str:
+    """The name Step Functions puts before an error: the optimised integrations have their own spelling."""
+    if "aws-sdk:" in resource:
+        service = resource.split("aws-sdk:")[1].split(":")[0]
+        return str(states._AWS_SDK_ERROR_PREFIX.get(service, service.capitalize()))
+    service = resource.split(":::")[1].split(":")[0] if ":::" in resource else "lambda"
+    return {"dynamodb": "DynamoDB", "sagemaker": "SageMaker", "sqs": "SQS", "sns": "SNS", "states": "StepFunctions",
+            "events": "EventBridge"}.get(service, service.capitalize())
+
+
+def training_jobs_can_be_waited_for() -> None:
+    """The optimised SageMaker integrations, with `.sync` for training jobs."""
+    states = module("ministack.services.stepfunctions")
+    # Errors the SDK does not model have the service's base name.
+    states._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {
+        "ValidationException": "SageMakerException",
+        "ResourceInUse": "ResourceInUseException",
+        "ResourceNotFound": "ResourceNotFoundException",
+        "ResourceLimitExceeded": "ResourceLimitExceededException",
+    }
+    info = states._AWS_SDK_SERVICE_MAP["sagemaker"]
+
+    def call(action: str, arguments: dict[str, Any]) -> Any:
+        try:
+            return states._dispatch_aws_sdk_json(info, "sagemaker", action, arguments)
+        except states._ExecutionError as problem:
+            if problem.error == "SageMaker.SageMakerException":
+                problem.error = "SageMaker.AmazonSageMakerException"
+            raise
+
+    def run(resource: str, arguments: dict[str, Any]) -> Any:
+        action = resource.split("sagemaker:")[1].split(".")[0]
+        answer = call(action, arguments)
+        if action != "createTrainingJob" or not resource.endswith(".sync"):
+            return answer
+        while True:
+            job = call("describeTrainingJob", {"TrainingJobName": arguments["TrainingJobName"]})
+            if job["TrainingJobStatus"] == "Completed":
+                return job
+            if job["TrainingJobStatus"] in ("Failed", "Stopped"):
+                raise states._ExecutionError("States.TaskFailed", json.dumps(job, default=str))
+            time.sleep(0.2)
+
+    for action in ("createTrainingJob", "createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint"):
+        states._SERVICE_DISPATCH[f"arn:aws:states:::sagemaker:{action}"] = run

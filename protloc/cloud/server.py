@@ -1,0 +1,158 @@
+"""The cloud's process: `python -m protloc.cloud.server HOME PORT`. Started by `lifecycle`, ended by SIGTERM.
+
+The order matters: the engine reads its variables when it is imported, state is back before the first request, and
+functions and model servers start once requests are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+FUNCTIONS_AT_ONCE = 16
+
+log = logging.getLogger("protloc.cloud")
+
+
+class S3AsRole:
+    """S3 through the cloud's own front door, with the permissions of one role."""
+
+    def __init__(self, endpoint_url: str, region: str, credentials: dict[str, str]) -> None:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3})
+        self._client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config, **credentials)
+
+    def fetch(self, uri: str, path: Path) -> None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self._client.download_file(bucket, key, str(path))
+
+    def fetch_prefix(self, uri: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        keys = [item["Key"] for page in self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
+        if not keys:
+            raise FileNotFoundError(f"expected objects under {uri}, found none")
+        base = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
+        for key in keys:
+            name = key[len(base):].lstrip("/")
+            target = (folder / name).resolve()
+            if name and not key.endswith("/") and target.is_relative_to(folder.resolve()):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._client.download_file(bucket, key, str(target))
+
+    def store(self, path: Path, uri: str) -> None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self._client.upload_file(str(path), bucket, key)
+
+
+def build(home: Path, port: int) -> tuple[Any, Any, Any]:
+    """The engine with everything added, its state restored: (application, saver, what `stop` must end)."""
+    from protloc.cloud import engine as engines
+    from protloc.cloud import repairs, snapshot, templates
+    from protloc.cloud.sagemaker import SageMaker
+    from protloc.cloud.scaling import Scaling
+    from protloc.cloud.workers import WorkerPool
+
+    pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE)
+    engine = engines.Engine(home, port, pool)
+    scaling = Scaling()
+
+    def storage(role: str) -> S3AsRole:
+        return S3AsRole(engine.endpoint_url, engines.REGION, engine.role_credentials(role, "SageMaker"))
+
+    def environment(role: str) -> dict[str, str]:
+        credentials = {name.upper(): value for name, value in engine.role_credentials(role, "SageMaker").items()}
+        return {**credentials, "AWS_REGION": engines.REGION, "AWS_DEFAULT_REGION": engines.REGION,
+                "AWS_ENDPOINT_URL": engine.endpoint_url, "AWS_EC2_METADATA_DISABLED": "true"}
+
+    sagemaker = SageMaker(home, storage, environment, scaling.may_grow, lambda: engine.changed())
+    engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
+    engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
+    templates.add_types(engine, sagemaker, scaling)
+    repairs.repair_all(lambda: engine.changed())
+    state_path = home / "state" / "state.pickle"
+    saved = snapshot.read(state_path)
+    if saved is not None:
+        engine.restore(saved)
+    saver = snapshot.Saver(state_path, engine.capture, engine.run_at_rest)
+    engine.changed = saver.changed
+    return engine, saver, (sagemaker, pool)
+
+
+def run(home: Path, port: int) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    from protloc.cloud import engine as engines
+
+    for folder in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    # Held until the last process of this cloud is gone, a child that still saves state included.
+    running = (home / "running.lock").open("w")
+    fcntl.flock(running, fcntl.LOCK_EX)
+    shutil.rmtree(home / "tmp", ignore_errors=True)
+    (home / "tmp").mkdir()
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:
+        del os.environ[name]
+    os.environ.update(engines.environment(home, port))
+    application, saver, (sagemaker, pool) = build(home, port)
+
+    import hypercorn.asyncio
+    import hypercorn.config
+
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
+    config.graceful_timeout = 2
+
+    async def serve() -> None:
+        asked = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+
+        async def wait() -> None:
+            await asked.wait()
+
+        await hypercorn.asyncio.serve(application, config, shutdown_trigger=wait)
+
+    def begin() -> None:
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            threading.Event().wait(0.02)
+        sagemaker.resume()
+        application.serving.set()
+        saver.start()
+        log.info("serving on port %d", port)
+
+    threading.Thread(target=begin, daemon=True, name="begin").start()
+    try:
+        asyncio.run(serve())
+    finally:
+        saver.stop()
+        sagemaker.stop()
+        pool.stop()
+        logging.shutdown()
+        os._exit(0)  # the engine's threads have no end of their own
+
+
+def main() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    run(Path(sys.argv[1]), int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The cloud's state on disk: whole, at one instant, and back after `kill -9`.
+
+A fork of the process is its memory at one instant, across all services: a message is never gone from a queue on disk
+while the rows its handler wrote are missing. The child writes while the cloud works on; the file that counts is
+replaced by one rename. State is saved within about a second of a change, later only when saving would take more than
+a tenth of the time. Object bodies are not part of it: the engine writes them through.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+INTERVAL_SECONDS = 1.0
+SHARE_OF_TIME = 0.1
+CHECK_SECONDS = 60.0  # also without a known change: whatever escaped the change counter is saved by then
+CHILD_SECONDS = 120.0
+
+log = logging.getLogger("protloc.cloud")
+
+
+class UnreadableStateError(Exception):
+    """The state file exists but is not one this version can read."""
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The saved state, or None when nothing was saved yet."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        saved = pickle.loads(data)  # written by this program into the user's own folder
+    except Exception as problem:
+        raise UnreadableStateError(f"{path}: expected a saved state, found {type(problem).__name__}") from problem
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise UnreadableStateError(f"{path}: expected format {FORMAT}, found {saved.get('format', 'none')}")
+    state: dict[str, Any] = saved["state"]
+    return state
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Replace the saved state by `state`, entirely or not at all."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        pickle.dump({"format": FORMAT, "state": state}, file, protocol=pickle.HIGHEST_PROTOCOL)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+class Saver:
+    """Saves when something changed. `run_at_rest` runs a callable where no request is half done."""
+
+    def __init__(
+        self,
+        path: Path,
+        capture: Callable[[], dict[str, Any]],
+        run_at_rest: Callable[[Callable[[], int]], int],
+    ) -> None:
+        self._path = path
+        self._capture = capture
+        self._run_at_rest = run_at_rest
+        self._changes = 0
+        self._saved = 0
+        self._saving = threading.Lock()
+        self._stopped = threading.Event()
+        self.last_seconds = 0.0
+        self.last_pause_seconds = 0.0
+        self.count = 0
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="state-saver")
+
+    def changed(self) -> None:
+        """Note that something changed. Cheap: called for every request."""
+        self._changes += 1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Save what is not saved yet and end."""
+        self._stopped.set()
+        if self._changes != self._saved:
+            with self._saving:
+                write(self._path, self._capture())
+
+    def save(self) -> None:
+        """Save the present state; returns once it is on disk."""
+        with self._saving:
+            changes, begin = self._changes, time.monotonic()
+            child = self._run_at_rest(self._fork)
+            if _wait(child) == 0:
+                self._saved = changes
+                self.count += 1
+            else:
+                log.error("the state could not be saved to %s; trying again", self._path)
+            self.last_seconds = time.monotonic() - begin
+
+    def _fork(self) -> int:
+        begin = time.monotonic()
+        with warnings.catch_warnings():
+            # The child runs this one thread and only pickles and writes; it takes no lock another thread may hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child:
+            self.last_pause_seconds = time.monotonic() - begin
+            return child
+        status = 1
+        try:
+            gc.disable()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.nice(5)
+            write(self._path, self._capture())
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _loop(self) -> None:
+        checked = time.monotonic()
+        while not self._stopped.wait(max(INTERVAL_SECONDS, self.last_seconds * (1 / SHARE_OF_TIME - 1))):
+            due = time.monotonic() - checked > CHECK_SECONDS
+            if self._changes == self._saved and not due:
+                continue
+            try:
+                self.save()
+            except Exception:
+                log.exception("saving the state failed; trying again")
+            checked = time.monotonic()
+
+
+def _wait(child: int) -> int:
+    """The exit status of `child`; one that hangs is ended."""
+    deadline = time.monotonic() + CHILD_SECONDS
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.005)

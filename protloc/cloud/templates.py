@@ -1,0 +1,98 @@
+"""The CloudFormation types the engine does not know and the template uses: SageMaker and Application Auto Scaling."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from protloc.cloud.engine import Engine
+from protloc.cloud.sagemaker import SageMaker, ServiceError
+from protloc.cloud.scaling import IDENTITY, Scaling
+
+Created = tuple[str, dict[str, str]]
+
+
+def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
+    """Register every type with the engine's CloudFormation."""
+    for kind, field in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName"), ("Endpoint", "EndpointName")):
+        create, update, delete = _sagemaker_type(sagemaker, kind, field)
+        engine.add_resource_type(f"AWS::SageMaker::{kind}", create, update, delete)
+    for kind, action in (("ScalableTarget", "RegisterScalableTarget"), ("ScalingPolicy", "PutScalingPolicy")):
+        create, update, delete = _scaling_type(scaling, action)
+        engine.add_resource_type(f"AWS::ApplicationAutoScaling::{kind}", create, update, delete)
+
+
+def _sagemaker_type(
+    sagemaker: SageMaker, kind: str, field: str
+) -> tuple[Callable[..., Created], Callable[..., Created], Callable[..., None]]:
+    """Ref gives the ARN, Fn::GetAtt the name. A change of an endpoint's configuration is an update in place, of
+    anything else a replacement under a new name."""
+
+    def create(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+        name = properties.get(field) or f"{logical_id}-{uuid.uuid4().hex[:12]}"
+        name = str(name).rsplit("/", 1)[-1]
+        request = {**properties, field: name}
+        if kind == "Endpoint":
+            request["EndpointConfigName"] = str(properties["EndpointConfigName"]).rsplit("/", 1)[-1]
+        try:
+            answer = sagemaker.from_template(f"Create{kind}", request)
+        except ServiceError as refused:
+            raise ValueError(f"{refused.code}: {refused}") from refused
+        return str(answer[f"{kind}Arn"]), {field: name, f"{kind}Arn": str(answer[f"{kind}Arn"])}
+
+    def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Created:
+        name = physical_id.rsplit("/", 1)[-1]
+        if kind == "Endpoint" and old.get(field) == new.get(field):
+            config = str(new["EndpointConfigName"]).rsplit("/", 1)[-1]
+            sagemaker.call("UpdateEndpoint", {"EndpointName": name, "EndpointConfigName": config})
+            return physical_id, {field: name, f"{kind}Arn": physical_id}
+        if new.get(field) and new.get(field) == old.get(field):
+            raise ValueError(f"{kind} {name} has a name of its own and cannot be replaced: rename it")
+        replacement = create(kind, new, stack)
+        delete(physical_id, old)
+        return replacement
+
+    def delete(physical_id: str, properties: dict[str, Any]) -> None:
+        name = physical_id.rsplit("/", 1)[-1]
+        if kind == "Endpoint":
+            # As the stack goes, so do the components its state machine put on the endpoint.
+            hosted = sagemaker.call("ListInferenceComponents", {"EndpointNameEquals": name})["InferenceComponents"]
+            for component in hosted:
+                sagemaker.remove_now(component["InferenceComponentName"])
+        try:
+            sagemaker.call(f"Delete{kind}", {field: name})
+        except ServiceError:
+            return  # already gone
+
+    return create, update, delete
+
+
+def _scaling_type(
+    scaling: Scaling, action: str
+) -> tuple[Callable[..., Created], Callable[..., Created], Callable[..., None]]:
+    def identity(properties: dict[str, Any]) -> dict[str, Any]:
+        if "ScalingTargetId" in properties and "ResourceId" not in properties:
+            resource, dimension, namespace = str(properties["ScalingTargetId"]).split("|")
+            return {"ResourceId": resource, "ScalableDimension": dimension, "ServiceNamespace": namespace}
+        return {part: properties[part] for part in IDENTITY}
+
+    def create(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+        scaling.call(action, {**properties, **identity(properties)})
+        known = identity(properties)
+        target = "|".join((known["ResourceId"], known["ScalableDimension"], known["ServiceNamespace"]))
+        return (target if action.startswith("Register") else f"{target}|{properties['PolicyName']}"), {}
+
+    def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Created:
+        if identity(old) != identity(new):
+            delete(physical_id, old)
+        return create("", new, stack)
+
+    def delete(physical_id: str, properties: dict[str, Any]) -> None:
+        undo = "DeregisterScalableTarget" if action.startswith("Register") else "DeleteScalingPolicy"
+        try:
+            scaling.call(undo, {**properties, **identity(properties)})
+        except LookupError:
+            return  # already gone
+
+    return create, update, delete

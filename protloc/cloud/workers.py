@@ -1,0 +1,345 @@
+"""Function processes: each runs one invocation at a time and is used again while it stays healthy.
+
+A worker is a Python process running AWS's runtime client (`bootstrap`). The thread that invokes a function serves
+the Lambda Runtime API to its worker itself: no thread or server exists per worker, an idle one costs its memory only.
+Guaranteed: a process sees the environment given for its function and nothing of the host's; a late answer of an
+ended invocation is never taken for a newer one; at most `limit` invocations run at once, further ones wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+INIT_SECONDS = 30.0  # AWS gives 10; a busy laptop starting many at once needs more
+IDLE_SECONDS = 120.0
+STOP_SECONDS = 2.0
+API = "/2018-06-01/runtime"
+
+
+@dataclass(frozen=True)
+class Function:
+    """One version of a function, ready to run: `task_root` holds its unpacked code."""
+
+    name: str
+    arn: str
+    version: str
+    handler: str
+    timeout_seconds: int
+    memory_megabytes: int
+    task_root: Path
+    environment: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an invocation gave: the handler's answer, or the error payload AWS would report."""
+
+    payload: Any
+    error: bool
+    log: str
+    peak_megabytes: int
+
+
+class WorkerGone(Exception):
+    """The process of a worker ended or stopped answering."""
+
+
+def clean_environment(function: Function, api: str, temporary: Path) -> dict[str, str]:
+    """The environment of a function process: Lambda's own variables plus the function's, nothing of the host's."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
+        "LANG": "C.UTF-8",
+        "TZ": ":UTC",
+        "TMPDIR": str(temporary),
+        "PYTHONUNBUFFERED": "1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_megabytes),
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"embedded/{temporary.name}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "LAMBDA_TASK_ROOT": str(function.task_root),
+        "LAMBDA_RUNTIME_DIR": str(BOOTSTRAP.parent),
+        **function.environment,
+        "_HANDLER": function.handler,
+        "AWS_LAMBDA_RUNTIME_API": api,
+    }
+
+
+class _Connection:
+    """One HTTP/1.1 connection of the runtime client, read as far as it has come."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.received = b""
+
+    def request(self) -> tuple[str, str, dict[str, str], bytes] | None:
+        """The next complete request (method, path, headers in lower case, body), or None until it is all here."""
+        head, separator, rest = self.received.partition(b"\r\n\r\n")
+        if not separator:
+            return None
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = first.split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        length = int(headers.get("content-length", "0"))
+        if len(rest) < length:
+            return None
+        self.received = rest[length:]
+        return method, path, headers, rest[:length]
+
+    def answer(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.socket.setblocking(True)
+        self.socket.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+
+
+class Worker:
+    """One function process. Used by one thread at a time."""
+
+    def __init__(self, function: Function, temporary: Path) -> None:
+        self.function = function
+        self.idle_since = time.monotonic()
+        self._temporary = temporary
+        temporary.mkdir(parents=True, exist_ok=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._selector = selectors.DefaultSelector()
+        self._waiting: _Connection | None = None  # the connection that asked for the next event
+        self._log: list[bytes] = []
+        api = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(BOOTSTRAP), str(os.getpid())],
+            cwd=function.task_root,
+            env=clean_environment(function, api, temporary),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        self._selector.register(self._listener, selectors.EVENT_READ, "listener")
+        self._selector.register(self._output, selectors.EVENT_READ, "output")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def invoke(self, event: bytes, request_id: str) -> Outcome:
+        """Run one event. The worker is unfit for another one if its process ended (`alive`)."""
+        limit = time.monotonic() + INIT_SECONDS
+        try:
+            while self._waiting is None:
+                finished = self._serve(limit, request_id="")
+                if finished is not None:
+                    self.stop()
+                    return self._outcome(finished, error=True)
+        except (WorkerGone, TimeoutError) as problem:
+            self.stop()
+            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}")
+        timeout = self.function.timeout_seconds
+        deadline = time.monotonic() + timeout
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self.function.arn,
+        }
+        connection, self._waiting = self._waiting, None
+        try:
+            connection.answer("200 OK", event, headers)
+            while True:
+                finished = self._serve(deadline, request_id)
+                if finished is not None:
+                    return self._outcome(finished, error=not finished[0])
+        except TimeoutError:
+            self.stop()
+            return self._failure("Sandbox.Timedout", f"Task timed out after {timeout}.00 seconds")
+        except (WorkerGone, OSError) as problem:
+            self.stop()
+            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}")
+
+    def stop(self) -> None:
+        """End the process and give back what it held. May be called twice."""
+        if self.alive:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._drain()
+        for key in list(self._selector.get_map().values()) if self._selector.get_map() else []:
+            if isinstance(key.data, _Connection):
+                key.data.socket.close()
+        self._selector.close()
+        self._listener.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _serve(self, deadline: float, request_id: str) -> tuple[bool, bytes] | None:
+        """Wait for the worker's next step; give (succeeded, payload) once the current phase has its result."""
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the function did not start in time")
+        for key, _ in self._selector.select(min(remaining, 1.0)):
+            if key.data == "listener":
+                connection, _ = self._listener.accept()
+                self._selector.register(connection, selectors.EVENT_READ, _Connection(connection))
+            elif key.data == "output":
+                self._drain()
+            else:
+                finished = self._read(key.data, request_id)
+                if finished is not None:
+                    return finished
+        if not self.alive and self._waiting is None:
+            self._drain()
+            raise WorkerGone(f"Runtime exited with error: exit status {self._process.returncode}")
+        return None
+
+    def _read(self, connection: _Connection, request_id: str) -> tuple[bool, bytes] | None:
+        try:
+            data = connection.socket.recv(1 << 20)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._selector.unregister(connection.socket)
+            connection.socket.close()
+            return None
+        connection.received += data
+        request = connection.request()
+        if request is None:
+            return None
+        method, path, _, body = request
+        if method == "GET" and path == f"{API}/invocation/next":
+            self._waiting = connection
+            return None
+        if path == f"{API}/init/error":
+            connection.answer("202 Accepted")
+            return False, body
+        kind = {f"{API}/invocation/{request_id}/response": True, f"{API}/invocation/{request_id}/error": False}
+        if method == "POST" and path in kind:
+            connection.answer("202 Accepted")
+            return kind[path], body
+        connection.answer("400 Bad Request", b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}')
+        return None
+
+    def _drain(self) -> None:
+        while not self._process.stdout or not self._process.stdout.closed:
+            try:
+                data = os.read(self._output, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                if self._selector.get_map() and self._output in self._selector.get_map():
+                    self._selector.unregister(self._output)
+                return
+            self._log.append(data)
+
+    def _outcome(self, finished: tuple[bool, bytes], error: bool) -> Outcome:
+        self._drain()
+        log, self._log = b"".join(self._log), []
+        try:
+            payload = json.loads(finished[1]) if finished[1] else None
+        except ValueError:
+            payload = finished[1].decode("utf-8", "replace")
+        return Outcome(payload, error, log.decode("utf-8", "replace"), self._peak_megabytes())
+
+    def _failure(self, kind: str, message: str) -> Outcome:
+        return self._outcome((False, json.dumps({"errorType": kind, "errorMessage": message}).encode()), error=True)
+
+    def _peak_megabytes(self) -> int:
+        """The most memory the process ever held, where the system tells (Linux), else 0."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return 0
+        line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+        return int(line.split()[1]) // 1024
+
+
+class WorkerPool:
+    """The workers of all functions."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._slots = threading.BoundedSemaphore(limit)
+        self._lock = threading.Lock()
+        self._idle: dict[Function, list[Worker]] = {}
+        self._busy: set[Worker] = set()
+        self._started = 0
+        threading.Thread(target=self._reap, daemon=True, name="worker-reaper").start()
+
+    def invoke(self, function: Function, event: bytes, request_id: str) -> Outcome:
+        """Run one event in an idle worker of the function, or in a new one."""
+        with self._slots:
+            worker = self._lease(function)
+            try:
+                return worker.invoke(event, request_id)
+            finally:
+                self._return(worker)
+
+    def stop(self) -> None:
+        """End every process, busy ones too."""
+        with self._lock:
+            workers = [*self._busy, *(worker for idle in self._idle.values() for worker in idle)]
+            self._idle.clear()
+        for worker in workers:
+            worker.stop()
+
+    def _lease(self, function: Function) -> Worker:
+        with self._lock:
+            for known in [key for key in self._idle if key.arn == function.arn and key != function]:
+                # A new version of the code or the settings: the processes of the old one are of no more use.
+                for worker in self._idle.pop(known):
+                    worker.stop()
+            while self._idle.get(function):
+                worker = self._idle[function].pop()
+                if worker.alive and worker.function.environment == function.environment:
+                    self._busy.add(worker)
+                    return worker
+                worker.stop()
+            self._started += 1
+            worker = Worker(function, self._folder / f"{function.name}-{os.getpid()}-{self._started}")
+            self._busy.add(worker)
+            return worker
+
+    def _return(self, worker: Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            if worker.alive:
+                worker.idle_since = time.monotonic()
+                self._idle.setdefault(worker.function, []).append(worker)
+                return
+        worker.stop()
+
+    def _reap(self) -> None:
+        while True:
+            time.sleep(IDLE_SECONDS / 8)
+            with self._lock:
+                for function, workers in list(self._idle.items()):
+                    old = [worker for worker in workers if time.monotonic() - worker.idle_since > IDLE_SECONDS]
+                    self._idle[function] = [worker for worker in workers if worker not in old]
+                    for worker in old:
+                        worker.stop()
