@@ -1,0 +1,58 @@
+"""The answers table: what a model version already said about a sequence, whoever's upload it was in.
+
+Keys: pk is the sequence's digest, sk the model version and the preprocessing version. Items expire.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from functions.prediction import Prediction
+from functions.protein import PREPROCESSING_VERSION
+from functions.tables import from_item, get_all, now_seconds, put_all, to_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBServiceResource
+
+
+class AnswersTable:
+    """Known answers of every model version."""
+
+    def __init__(self, resource: "DynamoDBServiceResource", name: str, days: int) -> None:
+        self.resource = resource
+        self.name = name
+        self.days = days
+
+    def find(self, digests: Iterable[str], model_version: str) -> dict[str, Prediction]:
+        """What is known of these sequences, by digest."""
+        sort_key = _sort_key(model_version)
+        keys = [{"pk": digest, "sk": sort_key} for digest in sorted(set(digests))]
+        known = {}
+        for item in get_all(self.resource, self.name, keys):
+            values = from_item(item)
+            known[values["pk"]] = Prediction(
+                tuple(float(p) for p in values["probabilities"]),
+                float(values["membrane"]),
+                values["residues_read"],
+                values["truncated"],
+            )
+        return known
+
+    def remember(self, answers: dict[str, Prediction], model_version: str) -> None:
+        expires = now_seconds() + self.days * 86_400
+        put_all(
+            self.resource,
+            self.name,
+            (
+                {
+                    "pk": digest,
+                    "sk": _sort_key(model_version),
+                    "expires": expires,
+                    **to_item(prediction._asdict()),
+                }
+                for digest, prediction in answers.items()
+            ),
+        )
+
+
+def _sort_key(model_version: str) -> str:
+    return f"{model_version}#{PREPROCESSING_VERSION}"

@@ -1,0 +1,38 @@
+"""The errors of the functions: three, because recovery is three.
+
+ProtlocError
+├── InputError            the user's file or request: recorded with its reason, never retried
+├── EndpointError
+│   ├── EndpointUnavailable   nobody answers yet: the batch waits, nothing is wrong with it
+│   └── EndpointRefused       the model failed on this very request: bisected down to the protein
+└── BrokenContract        two of our own parts disagree: loud, retried by the queue, then a dead letter
+"""
+
+
+class ProtlocError(Exception):
+    """Anything protloc itself has to say about a failure."""
+
+
+class InputError(ProtlocError):
+    """What a user gave cannot be used; the message says what was expected, what was found, and where."""
+
+    def __init__(self, found: str, *, expected: str = "", where: str = "") -> None:
+        self.found, self.expected, self.where = found, expected, where
+        message = f"expected {expected}, found {found}" if expected else found
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class EndpointError(ProtlocError):
+    """A call to the model gave no answer."""
+
+
+class EndpointUnavailable(EndpointError):
+    """No model is there to answer yet, or too many are asking; the same call may succeed later."""
+
+
+class EndpointRefused(EndpointError):
+    """The model received the request and failed on it."""
+
+
+class BrokenContract(ProtlocError):
+    """A part of the system did not keep what `events/` promises."""

@@ -1,0 +1,95 @@
+"""predict: one batch becomes one call of the model, and its rows.
+
+In: batch messages. Out: a result part, rows in the tables, the batch's marker; the shard and the upload are
+counted in when theirs are all done. Sequences whose answer is known are not asked about. A batch nobody can
+answer yet is sent again with a delay: an outage is a wait, never a failure. A protein the model fails on is
+found by bisection and fails alone.
+"""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.endpoint import Bisection
+from functions.errors import EndpointUnavailable
+from functions.prediction import Answer, Prediction
+from functions.protein import Protein
+from functions.results import record_rows
+from functions.rows import predicted_row
+from functions.services import Services, services
+from functions.upload import Upload
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(event_type=EventType.SQS)
+
+FIRST_WAIT_SECONDS = 10
+LONGEST_WAIT_SECONDS = 300
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    return process_partial_response(event=event, record_handler=_record, processor=processor, context=context)
+
+
+def _record(record: SQSRecord) -> None:
+    aws = services()
+    attempt = int(record.attributes.approximate_receive_count)
+    with aws.batches_queue.retried_soon(record.receipt_handle, attempt):
+        predict(json.loads(record.body), aws)
+
+
+def predict(message: dict[str, Any], aws: Services) -> None:
+    """End a batch, or send it again for later where no model is there to answer."""
+    upload_id, shard, batch = message["upload"], message["shard"], message["batch"]
+    if aws.uploads.batch_is_done(upload_id, shard, batch):
+        aws.uploads.settle_batch(upload_id, shard, batch)
+        return
+    upload = aws.uploads.pinned(upload_id)
+    proteins = [Protein(**protein) for protein in message["proteins"]]
+    try:
+        answers = _answers(proteins, upload, aws)
+    except EndpointUnavailable as error:
+        _wait(message, error, aws)
+        return
+    rows = [predicted_row(protein, answers[protein.digest], upload.model_version) for protein in proteins]
+    counts = record_rows(upload, shard, batch, rows, aws)
+    metrics.add_metric("ProteinsPredicted", MetricUnit.Count, counts.predicted)
+    metrics.add_metric("ProteinsFailed", MetricUnit.Count, counts.failed)
+    logger.info(
+        "batch predicted", extra={"upload": upload_id, "shard": shard, "batch": batch, **counts._asdict()}
+    )
+
+
+def _answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str, Answer]:
+    """An answer for every distinct sequence, by digest: known ones first, the others in one call."""
+    sequences = {protein.digest: protein.sequence for protein in proteins}
+    answers: dict[str, Answer] = dict(aws.answers.find(sequences, upload.model_version))
+    unknown = [digest for digest in sequences if digest not in answers]
+    if not unknown:
+        return answers
+    component = aws.settings.component(upload.model_version)
+    bisection = Bisection(aws.endpoint, component, upload.model_version)
+    fresh = dict(zip(unknown, bisection.answers([sequences[digest] for digest in unknown]), strict=True))
+    aws.answers.remember(
+        {digest: answer for digest, answer in fresh.items() if isinstance(answer, Prediction)},
+        upload.model_version,
+    )
+    return answers | fresh
+
+
+def _wait(message: dict[str, Any], error: EndpointUnavailable, aws: Services) -> None:
+    """Send the batch again for later: a copy, since failed deliveries are counted and waits are not."""
+    waits = message["waits"]
+    delay = min(FIRST_WAIT_SECONDS * 2**waits, LONGEST_WAIT_SECONDS)
+    aws.batches_queue.send(message | {"waits": waits + 1}, delay)
+    logger.warning(
+        "no model to answer", extra={"upload": message["upload"], "why": str(error), "delay": delay}
+    )
+    metrics.add_metric("EndpointWaits", MetricUnit.Count, 1)

@@ -1,0 +1,89 @@
+"""What the model said about one sequence, read from the endpoint's answer without trusting it.
+
+The request and the answer are pinned in `events/endpoint-request.json` and `events/endpoint-answer.json`.
+"""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+from functions.errors import BrokenContract
+from functions.locations import LOCATION_NAMES
+
+_SUM_TOLERANCE = 0.01
+
+
+class Prediction(NamedTuple):
+    """The model's answer for one sequence."""
+
+    probabilities: tuple[float, ...]  # in the order of LOCATION_NAMES, sum 1, 4 decimals
+    membrane: float  # probability of being bound to a membrane
+    residues_read: int
+    truncated: bool
+
+    @property
+    def location(self) -> str:
+        return LOCATION_NAMES[self.probabilities.index(max(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        return max(self.probabilities)
+
+
+class Unpredictable(NamedTuple):
+    """A sequence the model could not answer for, and why."""
+
+    reason: str
+
+
+Answer = Prediction | Unpredictable
+
+
+def request_body(sequences: list[str]) -> bytes:
+    return json.dumps({"sequences": sequences}).encode("ascii")
+
+
+def read_answer(body: bytes, *, sequences: list[str], model_version: str) -> list[Answer]:
+    """The answers in the order of `sequences`.
+
+    Raises BrokenContract unless there is exactly one well-formed answer for each, from that model version.
+    """
+    try:
+        answer = json.loads(body)
+        version, names, predictions = answer["model_version"], answer["locations"], answer["predictions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenContract(f"the endpoint's answer is not the agreed JSON: {error!r}") from None
+    if version != model_version:
+        raise BrokenContract(f"expected answers of model {model_version}, found {version!r}")
+    if not isinstance(names, list) or sorted(map(str, names)) != sorted(LOCATION_NAMES):
+        raise BrokenContract(f"expected the ten locations, found {names!r}")
+    if not isinstance(predictions, list) or len(predictions) != len(sequences):
+        raise BrokenContract(f"expected {len(sequences)} predictions, found {_size(predictions)}")
+    order = [names.index(name) for name in LOCATION_NAMES]
+    return [
+        _read_one(prediction, order, len(sequence))
+        for prediction, sequence in zip(predictions, sequences, strict=True)
+    ]
+
+
+def _read_one(given: Any, order: list[int], length: int) -> Answer:
+    if isinstance(given, dict) and isinstance(given.get("error"), str):
+        return Unpredictable(given["error"][:200])
+    try:
+        probabilities = [float(given["probabilities"][index]) for index in order]
+        membrane = float(given["membrane"])
+        residues_read, truncated = int(given["residues_read"]), bool(given["truncated"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BrokenContract(f"a prediction is not the agreed JSON: {error!r}") from None
+    values = [*probabilities, membrane]
+    if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
+        raise BrokenContract(f"expected probabilities between 0 and 1, found {values}")
+    if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(given["probabilities"]) != len(order):
+        raise BrokenContract(f"expected {len(order)} probabilities of sum 1, found sum {sum(probabilities)}")
+    if not 0 < residues_read <= length or truncated != (residues_read < length):
+        raise BrokenContract(f"{residues_read} residues read of {length}, truncated: {truncated}")
+    return Prediction(tuple(round(p, 4) for p in probabilities), round(membrane, 4), residues_read, truncated)
+
+
+def _size(value: Any) -> str:
+    return str(len(value)) if isinstance(value, list) else repr(type(value).__name__)

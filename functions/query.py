@@ -1,0 +1,185 @@
+"""query: the HTTP API over uploads, predictions, proteins and model versions. It only reads.
+
+Lists come in pages: `size` says how long, and a `Link` header with rel="next" leads on. Errors are RFC 9457
+problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
+"""
+
+import base64
+import binascii
+import json
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions.errors import InputError
+from functions.locations import LOCATION_NAMES
+from functions.services import services
+from functions.tables import Item
+from functions.views import model_view, upload_view
+
+logger = Logger()
+app = APIGatewayRestResolver(strip_prefixes=[])
+
+DEFAULT_SIZE = 50
+MAX_SIZE = 500
+LINK_SECONDS = 900
+PROBLEM = "application/problem+json"
+
+
+@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return app.resolve(event, context)
+
+
+@app.get("/uploads")
+def list_uploads() -> Response[str]:
+    aws = services()
+    items, following = aws.uploads.listed(_size(), _cursor())
+    # The index carries no counts of uploads in work; each page reads them.
+    return _page("uploads", [upload_view(item, aws.uploads) for item in items], following)
+
+
+@app.get("/uploads/<upload>")
+def get_upload(upload: str) -> Response[str]:
+    return _json(upload_view(_upload(upload), services().uploads))
+
+
+@app.get("/uploads/<upload>/predictions")
+def list_predictions(upload: str) -> Response[str]:
+    aws = services()
+    item = _upload(upload)
+    if not item["indexed"]:
+        raise InputError("an upload too large for single predictions; take its results instead")
+    size, cursor = _size(), _cursor()
+    location = app.current_event.get_query_string_value("location")
+    if location is not None:
+        if location not in LOCATION_NAMES:
+            raise InputError(
+                repr(location)[:80], expected=f"one of {', '.join(LOCATION_NAMES)}", where="location"
+            )
+        rows, following = aws.predictions.by_location(upload, location, size, cursor)
+        return _page("predictions", rows, following)
+    shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
+    rows, following = aws.predictions.page(upload, shard, size, cursor)
+    while not following and len(rows) < size and (shard := shard + 1) < item.get("shards", 0):
+        more, following = aws.predictions.page(upload, shard, size - len(rows), None)
+        rows += more
+    if not following and rows and shard + 1 < item.get("shards", 0):
+        following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
+    return _page("predictions", rows, following)
+
+
+@app.get("/uploads/<upload>/results")
+def get_results(upload: str) -> Response[str]:
+    item = _upload(upload)
+    name = app.current_event.get_query_string_value("format", default_value="tsv")
+    results = item.get("results", {})
+    if not results:
+        return _problem(HTTPStatus.CONFLICT, "The upload has no results yet; it is still in work.")
+    if name not in results:
+        raise InputError(repr(name)[:80], expected=f"one of {', '.join(sorted(results))}", where="format")
+    bucket_and_key = results[name].removeprefix("s3://")
+    link = services().storage.link(bucket_and_key.split("/", 1)[1], LINK_SECONDS)
+    return Response(HTTPStatus.SEE_OTHER, content_types.TEXT_PLAIN, "", headers={"Location": link})
+
+
+@app.get("/proteins/<accession>")
+def list_by_accession(accession: str) -> Response[str]:
+    rows, following = services().predictions.by_accession(unquote(accession), _size(), _cursor())
+    return _page("predictions", rows, following)
+
+
+@app.get("/models")
+def list_models() -> Response[str]:
+    aws = services()
+    active = aws.models.active()
+    return _json({"models": [model_view(item, active) for item in aws.models.all()], "active": active})
+
+
+@app.get("/models/<version>")
+def get_model(version: str) -> Response[str]:
+    aws = services()
+    item = aws.models.get(version)
+    if item is None:
+        raise NotFoundError("There is no such model version.")
+    return _json(model_view(item, aws.models.active()))
+
+
+@app.exception_handler(InputError)  # type: ignore[untyped-decorator]
+def _bad_request(error: InputError) -> Response[str]:
+    return _problem(HTTPStatus.BAD_REQUEST, str(error))
+
+
+@app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
+def _not_found(error: NotFoundError) -> Response[str]:
+    return _problem(HTTPStatus.NOT_FOUND, str(error.msg))
+
+
+@app.exception_handler(ClientError)  # type: ignore[untyped-decorator]
+def _refused_cursor(error: ClientError) -> Response[str]:
+    """DynamoDB refuses a start key that is not of the query's partition: somebody else's cursor."""
+    if error.response["Error"]["Code"] != "ValidationException" or _cursor() is None:
+        raise error
+    return _problem(HTTPStatus.BAD_REQUEST, "cursor: expected a cursor of this very list")
+
+
+@app.not_found
+def _no_route(_error: NotFoundError) -> Response[str]:
+    return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+
+def _upload(upload: str) -> Item:
+    try:
+        return services().uploads.item(upload)
+    except KeyError:
+        raise NotFoundError("There is no such upload.") from None
+
+
+def _size() -> int:
+    given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_SIZE:
+        raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
+    return int(given)
+
+
+def _cursor() -> Item | None:
+    given = app.current_event.get_query_string_value("cursor")
+    if given is None:
+        return None
+    try:
+        cursor = json.loads(base64.urlsafe_b64decode(given.encode("ascii")))
+    except (ValueError, binascii.Error, UnicodeError):
+        cursor = None
+    if not isinstance(cursor, dict) or not all(isinstance(value, str) for value in cursor.values()):
+        raise InputError("something else", expected="a cursor from a Link header", where="cursor")
+    return cursor
+
+
+def _page(name: str, values: list[Item], following: Item | None) -> Response[str]:
+    headers = {}
+    if following:
+        cursor = base64.urlsafe_b64encode(json.dumps(following).encode()).decode("ascii")
+        parameters = {**(app.current_event.query_string_parameters or {}), "cursor": cursor}
+        headers["Link"] = f'<{_path()}?{urlencode(parameters)}>; rel="next"'
+    return _json({name: values}, headers)
+
+
+def _path() -> str:
+    context = app.current_event.request_context
+    return context.path or app.current_event.path
+
+
+def _json(value: Any, headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, json.dumps(value), headers=headers)
+
+
+def _problem(status: HTTPStatus, detail: str) -> Response[str]:
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    return Response(status, PROBLEM, json.dumps(body))

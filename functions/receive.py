@@ -1,0 +1,99 @@
+"""receive: one S3 event becomes one upload, cut into shards.
+
+In: S3's "Object Created" events from EventBridge, through the uploads queue; any of them may come twice.
+Out: an upload in the table, pinned to the active model version, and one message a shard.
+A file that is not FASTA ends here, with its reason on the upload.
+"""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.errors import InputError
+from functions.fasta import is_gzip, require_fasta
+from functions.services import Services, services
+from functions.tables import now_iso, now_seconds
+from functions.upload import Source, Upload, upload_id
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(event_type=EventType.SQS)
+
+HEAD_BYTES = 64 * 1024
+NO_MODEL = "waiting for a model version in service; add one with `protloc models add`"
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    return process_partial_response(event=event, record_handler=_record, processor=processor, context=context)
+
+
+def _record(record: SQSRecord) -> None:
+    aws = services()
+    attempt = int(record.attributes.approximate_receive_count)
+    with aws.uploads_queue.retried_soon(record.receipt_handle, attempt):
+        receive(json.loads(record.body), aws)
+
+
+def receive(event: dict[str, Any], aws: Services) -> str | None:
+    """Receive the upload an event tells of; return its id, or None where the object is no upload."""
+    detail = event["detail"]
+    key, size = detail["object"]["key"], int(detail["object"].get("size", 0))
+    if key.endswith("/") and size == 0:
+        return None  # what a console leaves for an empty folder
+    source = Source(detail["bucket"]["name"], key, detail["object"].get("version-id") or "null")
+    identity = upload_id(*source)
+    try:
+        size = aws.storage.size(source)
+        reason = ""
+    except InputError as error:
+        reason = str(error)
+    upload = aws.uploads.start(
+        Upload(
+            upload_id=identity,
+            source=source,
+            size=size,
+            model_version=aws.models.active() or "",
+            created=now_iso(),
+            deadline=now_seconds() + aws.settings.deadline_seconds,
+            indexed=size <= aws.settings.indexed_bytes,
+        )
+    )
+    logger.info("upload received", extra={"upload": identity, "bytes": size})
+    metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
+    if reason:
+        aws.uploads.refuse(identity, reason)
+    elif not upload.model_version:
+        _wait_for_model(upload, aws)
+    else:
+        _send_shards(upload, aws)
+    return identity
+
+
+def _wait_for_model(upload: Upload, aws: Services) -> None:
+    """Pin the model version now if there is one by now; otherwise leave the upload to `sweep`."""
+    version = aws.models.active()
+    if not version:
+        aws.uploads.note(upload.upload_id, NO_MODEL)
+        return
+    _send_shards(aws.uploads.pin_model(upload.upload_id, version), aws)
+
+
+def _send_shards(upload: Upload, aws: Services) -> None:
+    head = b"".join(aws.storage.read(upload.source, 0, min(HEAD_BYTES, upload.size)))
+    if is_gzip(head):
+        aws.shards_queue.send({"upload": upload.upload_id, "inflate": True})
+        return
+    try:
+        require_fasta(head, whole=upload.size <= HEAD_BYTES)
+    except InputError as error:
+        aws.uploads.refuse(upload.upload_id, str(error))
+        return
+    for shard in aws.uploads.plan(upload.upload_id, upload.source, upload.size, aws.settings.shard_bytes):
+        aws.shards_queue.send(shard.as_message())

@@ -1,0 +1,157 @@
+"""Result rows: one for every record of an upload, and how they are written as text.
+
+A row is a plain dictionary with the keys of COLUMNS plus `line`, the lines before the record within its
+shard; it travels as JSON Lines inside result parts, and becomes a line of the exports once the lines
+of the shards before it are known.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from functions.locations import BY_NAME, LOCATION_NAMES
+from functions.prediction import Answer, Prediction
+from functions.protein import Protein, Rejection
+
+Row = dict[str, Any]
+
+PROBABILITY_COLUMNS: tuple[str, ...] = tuple(f"p:{name}" for name in LOCATION_NAMES)
+
+COLUMNS: tuple[str, ...] = (
+    "accession",
+    "status",
+    "location",
+    "confidence",
+    "membrane",
+    "length",
+    "residues_read",
+    "truncated",
+    "model_version",
+    "reason",
+    "go",
+    *PROBABILITY_COLUMNS,
+    "header",
+    "offset",
+)
+
+_PROBABILITIES = {"confidence", "membrane", *PROBABILITY_COLUMNS}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def predicted_row(protein: Protein, answer: Answer, model_version: str) -> Row:
+    """The row of a protein the model was asked about."""
+    row = _blank_row(protein, len(protein.sequence))
+    row["model_version"] = model_version
+    if not isinstance(answer, Prediction):
+        return row | {"status": "failed", "reason": answer.reason}
+    return row | {
+        "status": "predicted",
+        "location": answer.location,
+        "confidence": answer.confidence,
+        "membrane": answer.membrane,
+        "residues_read": answer.residues_read,
+        "truncated": answer.truncated,
+        "reason": protein.note or None,
+        "go": ",".join(BY_NAME[answer.location].go),
+        **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
+    }
+
+
+def rejected_row(rejection: Rejection) -> Row:
+    return _blank_row(rejection, rejection.length) | {"status": "rejected", "reason": rejection.reason}
+
+
+def failed_row(protein: Protein, reason: str, model_version: str) -> Row:
+    row = _blank_row(protein, len(protein.sequence))
+    return row | {"status": "failed", "reason": reason, "model_version": model_version}
+
+
+def _blank_row(record: Protein | Rejection, length: int) -> Row:
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {
+        "accession": record.accession,
+        "length": length,
+        "header": record.header,
+        "offset": record.offset,
+        "line": record.line,
+    }
+    return row
+
+
+def exported(row: Row, first_line: int) -> Row:
+    """The row as exported: a reason for a missing answer names the record's line, counted from 1.
+
+    `first_line` is the number of lines before the row's shard.
+    """
+    row = dict(row)
+    line = row.pop("line") + first_line + 1
+    if row["status"] != "predicted":
+        row["reason"] = f"line {line}: {row['reason']}"
+    return row
+
+
+def dump_part(rows: Iterable[Row]) -> bytes:
+    """Rows as the JSON Lines of a result part."""
+    return b"".join(_json_line(row) for row in rows)
+
+
+def load_part(body: bytes) -> list[Row]:
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def _json_line(row: Row) -> bytes:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+
+
+def cell(column: str, value: Any) -> str:
+    """A value as the text of one spreadsheet cell.
+
+    Text that a spreadsheet would run as a formula gets a leading apostrophe; control characters, which could
+    break the line or hide text, become spaces.
+
+    >>> cell("accession", "=1+1"), cell("confidence", 0.5), cell("truncated", None)
+    ("'=1+1", '0.5000', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if column in _PROBABILITIES:
+        return f"{value:.4f}"
+    text = str(value)
+    if isinstance(value, str):
+        text = ("'" if text.startswith(_FORMULA_STARTS) else "") + _printable(text)
+    return text
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _tsv(rows: Iterable[Row]) -> Iterator[bytes]:
+    yield ("\t".join(COLUMNS) + "\n").encode()
+    for row in rows:
+        yield ("\t".join(cell(column, row[column]) for column in COLUMNS) + "\n").encode("utf-8")
+
+
+def _csv(rows: Iterable[Row]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([cell(column, row[column]) for column in COLUMNS])
+        yield buffer.getvalue().encode("utf-8")
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue().encode("utf-8")
+
+
+def _jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
+    for row in rows:
+        yield _json_line({column: row[column] for column in COLUMNS})
+
+
+FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
+"""Each takes exported rows in file order and yields the file's bytes, a piece a row."""

@@ -1,0 +1,78 @@
+"""The services a handler works with, made once per process and handed on as one value.
+
+Handlers take them as an argument, so that a test or a simulation can put others in their place.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from functions.answers import AnswersTable
+from functions.endpoint import Endpoint
+from functions.models import ModelsTable
+from functions.predictions import PredictionsTable
+from functions.queues import Queue
+from functions.settings import Settings, settings
+from functions.storage import Storage
+from functions.uploads import UploadsTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CONTAINER_SECONDS = 60
+"""SageMaker gives a container 60 s to answer; waiting less would ask twice for the same work."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything outside the process."""
+
+    settings: Settings
+    uploads: UploadsTable
+    predictions: PredictionsTable
+    answers: AnswersTable
+    models: ModelsTable
+    storage: Storage
+    uploads_queue: Queue
+    shards_queue: Queue
+    batches_queue: Queue
+    uploads_dead_letters: Queue
+    shards_dead_letters: Queue
+    batches_dead_letters: Queue
+    endpoint: Endpoint
+    events: Any  # EventBridge client
+    s3: "S3Client"
+
+
+@cache
+def services() -> Services:
+    """The services of this process, as the environment names them."""
+    names = settings()
+    standard = Config(retries={"mode": "standard", "max_attempts": 5})
+    database = boto3.resource("dynamodb", config=standard)
+    s3 = boto3.client("s3", config=standard)
+    sqs = boto3.client("sqs", config=standard)
+    runtime = boto3.client(
+        "sagemaker-runtime",
+        config=Config(read_timeout=_CONTAINER_SECONDS + 10, retries={"mode": "standard", "max_attempts": 1}),
+    )
+    return Services(
+        settings=names,
+        uploads=UploadsTable(database.Table(names.uploads_table)),
+        predictions=PredictionsTable(database, names.predictions_table, names.prediction_days),
+        answers=AnswersTable(database, names.answers_table, names.answer_days),
+        models=ModelsTable(database.Table(names.models_table)),
+        storage=Storage(s3, names.results_bucket),
+        uploads_queue=Queue(sqs, names.uploads_queue),
+        shards_queue=Queue(sqs, names.shards_queue),
+        batches_queue=Queue(sqs, names.batches_queue),
+        uploads_dead_letters=Queue(sqs, names.uploads_dead_letters),
+        shards_dead_letters=Queue(sqs, names.shards_dead_letters),
+        batches_dead_letters=Queue(sqs, names.batches_dead_letters),
+        endpoint=Endpoint(runtime, names.endpoint_name),
+        events=boto3.client("events", config=standard),
+        s3=s3,
+    )

@@ -1,0 +1,55 @@
+"""What the template tells the functions through their environment."""
+
+import os
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from functions.batches import PackingSettings
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Names of the stack's resources and the limits it runs under."""
+
+    stack: str
+    endpoint_name: str
+    uploads_bucket: str
+    results_bucket: str
+    uploads_table: str
+    predictions_table: str
+    answers_table: str
+    models_table: str
+    uploads_queue: str  # URLs
+    shards_queue: str
+    batches_queue: str
+    uploads_dead_letters: str
+    shards_dead_letters: str
+    batches_dead_letters: str
+    packing: PackingSettings = field(default_factory=PackingSettings)
+    shard_bytes: int = 4 * MIB
+    indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only
+    deadline_seconds: int = 24 * 3600
+    overdue_seconds: int = 1800
+    answer_days: int = 90
+    prediction_days: int = 365
+
+    def component(self, model_version: str) -> str:
+        """The inference component that serves a model version."""
+        return f"{self.stack}-{model_version}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this function. A name its role does not need is not in its environment, and empty."""
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        given = os.environ.get(setting.name.upper(), "")
+        if setting.type is str:
+            values[setting.name] = given
+        elif setting.type is int and given:
+            values[setting.name] = int(given)
+    residues = int(os.environ.get("BATCH_RESIDUES", PackingSettings.batch_residues))
+    return Settings(**values, packing=PackingSettings(batch_residues=residues))

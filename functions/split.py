@@ -1,0 +1,150 @@
+"""split: one shard becomes batches; one compressed upload becomes a text that can be cut into shards.
+
+In: shard messages. Out: a message for every batch of proteins that is not done yet, and the shard's
+rejections, which need no model and end here. The batches of a shard are a pure function of the text and
+the settings: a retry, or a second delivery, makes the same ones.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.batches import Batch, pack
+from functions.errors import InputError
+from functions.fasta import LineCount, Record, read_records, require_fasta
+from functions.protein import Protein, Rejection, read_protein
+from functions.results import record_rows
+from functions.rows import failed_row, rejected_row
+from functions.services import Services, services
+from functions.storage import Inflater
+from functions.upload import Shard, Source, Upload, text_key
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(event_type=EventType.SQS)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    return process_partial_response(event=event, record_handler=_record, processor=processor, context=context)
+
+
+def _record(record: SQSRecord) -> None:
+    aws = services()
+    message = json.loads(record.body)
+    attempt = int(record.attributes.approximate_receive_count)
+    with aws.shards_queue.retried_soon(record.receipt_handle, attempt):
+        upload = aws.uploads.pinned(message["upload"])
+        if message.get("inflate"):
+            inflate(upload, aws)
+        else:
+            split_or_abandon(Shard.from_message(message), upload, aws)
+
+
+def inflate(upload: Upload, aws: Services) -> None:
+    """Decompress an upload into a text of its own, and send that text's shards."""
+    inflater = Inflater()
+    text = Source(aws.storage.bucket, text_key(upload.upload_id), "null")
+    chunks = aws.storage.read(upload.source, 0, upload.size)
+    try:
+        aws.storage.write(text.key, _checked(inflater.text(chunks)))
+        require_fasta(b"", whole=not inflater.size and not inflater.damage)
+        if not inflater.size:
+            raise InputError(inflater.damage)
+    except InputError as error:
+        aws.uploads.refuse(upload.upload_id, str(error))
+        return
+    logger.info("upload inflated", extra={"upload": upload.upload_id, "bytes": inflater.size})
+    for shard in aws.uploads.plan(
+        upload.upload_id, text, inflater.size, aws.settings.shard_bytes, inflater.damage
+    ):
+        aws.shards_queue.send(shard.as_message())
+
+
+def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, unless the first one shows that this is no FASTA."""
+    for index, piece in enumerate(pieces):
+        if index == 0:
+            require_fasta(piece, whole=False)
+        yield piece
+
+
+def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
+    """Split a shard; where its text is gone, end it with what was done before and say so."""
+    try:
+        split(shard, upload, aws)
+    except InputError as error:
+        aws.uploads.note(upload.upload_id, str(error))
+        done = aws.uploads.done_batches(upload.upload_id, shard.number)
+        aws.uploads.record_split(shard, len(done), 0, 0, 0)
+
+
+def split(shard: Shard, upload: Upload, aws: Services) -> None:
+    """Send what of a shard is not done, and record how many batches it has."""
+    done = aws.uploads.done_batches(upload.upload_id, shard.number)
+    lines = LineCount()
+    batches = records = residues = 0
+    for batch in pack(_judged(shard, lines, aws), aws.settings.packing):
+        batches += 1
+        records += len(batch.proteins) + len(batch.rejections)
+        residues += sum(len(protein.sequence) for protein in batch.proteins)
+        if batch.number in done:
+            continue
+        if batch.rejections or shard.give_up:
+            _end_here(batch, shard, upload, aws)
+        else:
+            aws.batches_queue.send(batch_message(batch, shard, upload))
+    aws.uploads.record_split(shard, batches, lines.lines, records, residues)
+    logger.info(
+        "shard split",
+        extra={"upload": upload.upload_id, "shard": shard.number, "batches": batches, "records": records},
+    )
+    metrics.add_metric("RecordsRead", MetricUnit.Count, records)
+
+
+def _judged(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | Rejection]:
+    """Every record of the shard, read and judged, in file order."""
+    size = aws.storage.size(shard.text)
+    chunks = aws.storage.read(shard.text, max(shard.start - 1, 0), size)
+    records = read_records(chunks, start=shard.start, end=shard.end, lines=lines)
+    if shard.damage:
+        return _with_damaged_end(records, shard.damage)
+    return map(read_protein, records)
+
+
+def _with_damaged_end(records: Iterable[Record], damage: str) -> Iterator[Protein | Rejection]:
+    """Judge the records, but reject the last: the text stops inside it."""
+    previous: Record | None = None
+    for record in records:
+        if previous is not None:
+            yield read_protein(previous)
+        previous = record
+    if previous is not None:
+        judged = read_protein(previous)
+        reason = f"incomplete: {damage}"
+        yield Rejection(judged.offset, judged.line, judged.accession, judged.header, previous.length, reason)
+
+
+def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None:
+    """End a batch without the model: its records are rejected, or given up."""
+    rows = [rejected_row(rejection) for rejection in batch.rejections]
+    rows += [failed_row(protein, shard.give_up, upload.model_version) for protein in batch.proteins]
+    record_rows(upload, shard.number, batch.number, rows, aws)
+
+
+def batch_message(batch: Batch, shard: Shard, upload: Upload) -> dict[str, Any]:
+    """What `predict` needs to know of a batch."""
+    return {
+        "upload": upload.upload_id,
+        "shard": shard.number,
+        "batch": batch.number,
+        "waits": 0,
+        "proteins": [protein._asdict() for protein in batch.proteins],
+    }

@@ -1,0 +1,177 @@
+"""Objects in S3: reading ranges of any size with little memory, writing parts once and exports as streams."""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from functions.errors import InputError
+from functions.upload import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+WINDOW_BYTES = 1024 * 1024
+WRITE_PART_BYTES = 8 * 1024 * 1024
+"""S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
+
+MAX_TEXT_BYTES = 20 * 1024**3
+"""Longest text that a compressed upload may hold."""
+
+
+class Storage:
+    """The results bucket, and read access to the uploads."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def size(self, source: Source) -> int:
+        """Bytes of an object's version. Raises InputError where it is gone."""
+        version = _version(source)
+        try:
+            head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchVersion", "405"):
+                raise InputError("the file was deleted before it was read") from None
+            raise
+        return head["ContentLength"]
+
+    def read(self, source: Source, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes `start` ≤ n < `end` of an object's version, a window at a time."""
+        for first in range(start, end, WINDOW_BYTES):
+            last = min(first + WINDOW_BYTES, end) - 1
+            answer = self.client.get_object(
+                Bucket=source.bucket, Key=source.key, Range=f"bytes={first}-{last}", **_version(source)
+            )
+            yield answer["Body"].read()
+
+    def put_once(self, key: str, body: bytes) -> bytes:
+        """Store an immutable object; return what stands there: `body`, or what an earlier writer stored."""
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            # 409 is S3's answer to two writers at once: the other one may have won.
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return self.get(key)
+        return body
+
+    def get(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def write(self, key: str, pieces: Iterable[bytes], content_type: str = "text/plain") -> int:
+        """Write an object from pieces of any size, holding one part in memory; return its bytes."""
+        with StreamWriter(self, key, content_type) as writer:
+            for piece in pieces:
+                writer.write(piece)
+        return writer.size
+
+    def link(self, key: str, seconds: int) -> str:
+        """A URL that reads the object without credentials for that long."""
+        return self.client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+
+
+class StreamWriter:
+    """Writes one object piece by piece; it appears whole when the block ends, or not at all on an error."""
+
+    def __init__(self, storage: Storage, key: str, content_type: str) -> None:
+        self._client, self._bucket, self._key = storage.client, storage.bucket, key
+        self._content_type = content_type
+        self._buffer = bytearray()
+        self._upload_id = ""
+        self._parts: list[CompletedPartTypeDef] = []
+        self.size = 0
+
+    def __enter__(self) -> "StreamWriter":
+        return self
+
+    def write(self, piece: bytes) -> None:
+        self._buffer += piece
+        self.size += len(piece)
+        if len(self._buffer) >= WRITE_PART_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._upload_id:
+            self._upload_id = self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+            )["UploadId"]
+        number = len(self._parts) + 1
+        answer = self._client.upload_part(
+            Bucket=self._bucket,
+            Key=self._key,
+            UploadId=self._upload_id,
+            PartNumber=number,
+            Body=bytes(self._buffer),
+        )
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        self._buffer.clear()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            if self._upload_id:
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
+                )
+        elif not self._upload_id:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key,
+                Body=bytes(self._buffer),
+                ContentType=self._content_type,
+            )
+        else:
+            if self._buffer:
+                self._flush()
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+            )
+
+
+class Inflater:
+    """Decompresses gzip, of one member or many, and remembers why it had to stop if it had to."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.damage = ""
+
+    def text(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything."""
+        member = zlib.decompressobj(wbits=31)
+        fresh = True  # at the beginning of a member
+        try:
+            for chunk in chunks:
+                while chunk:
+                    if fresh and self.size and not chunk.strip(b"\0"):
+                        break  # tapes pad the end with zeros
+                    fresh = False
+                    piece = member.decompress(chunk, WINDOW_BYTES)
+                    chunk = member.unconsumed_tail
+                    if piece:
+                        yield self._count(piece)
+                    if member.eof:
+                        chunk, member, fresh = member.unused_data, zlib.decompressobj(wbits=31), True
+            if not fresh:
+                self.damage = f"the gzip stream is cut off after {self.size:,} bytes of text"
+        except zlib.error:
+            self.damage = f"the gzip stream is damaged after {self.size:,} bytes of text"
+
+    def _count(self, piece: bytes) -> bytes:
+        self.size += len(piece)
+        if self.size > MAX_TEXT_BYTES:
+            raise InputError(
+                "more", expected=f"at most {MAX_TEXT_BYTES:,} bytes of text in a compressed file"
+            )
+        return piece
+
+
+def _version(source: Source) -> dict[str, Any]:
+    return {} if source.version_id == "null" else {"VersionId": source.version_id}

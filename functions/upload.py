@@ -1,0 +1,125 @@
+"""An upload: one version of one user's file, cut into shards and batches. Names, keys and plans, all pure."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+OPEN_STATUSES = ("receiving", "running")
+FINAL_STATUSES = ("complete", "partial", "failed")
+
+MAX_SHARDS = 1_000
+
+
+class Source(NamedTuple):
+    """One version of an object in S3."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{quote(self.key)}"
+
+
+class Counts(NamedTuple):
+    """How many records came to which end; `residues` counts those of predicted proteins."""
+
+    records: int = 0
+    predicted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    residues: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The upload as its first reading pinned it. What changes later lives in the uploads table."""
+
+    upload_id: str
+    source: Source
+    size: int  # bytes in S3
+    model_version: str
+    created: str  # ISO 8601, UTC
+    deadline: int  # seconds since the epoch
+    indexed: bool  # whether predictions go into the predictions table too
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A byte range of the upload's text. `text` is the upload itself, or what it decompressed to."""
+
+    upload_id: str
+    number: int
+    text: Source
+    start: int
+    end: int
+    damage: str = ""
+    """Why the text stops where it does, if it should not: its last record is then incomplete."""
+    give_up: str = ""
+    """Why what is not done yet is to be failed, not tried again."""
+
+    def as_message(self) -> dict[str, Any]:
+        return {
+            "upload": self.upload_id,
+            "shard": self.number,
+            "text": self.text._asdict(),
+            "start": self.start,
+            "end": self.end,
+            "damage": self.damage,
+            "give_up": self.give_up,
+        }
+
+    @staticmethod
+    def from_message(message: dict[str, Any]) -> "Shard":
+        return Shard(
+            upload_id=message["upload"],
+            number=message["shard"],
+            text=Source(**message["text"]),
+            start=message["start"],
+            end=message["end"],
+            damage=message["damage"],
+            give_up=message["give_up"],
+        )
+
+
+def upload_id(bucket: str, key: str, version_id: str | None) -> str:
+    """The upload's name: 26 lower-case letters and digits, the same for every copy of its event."""
+    identity = "\0".join((bucket, key, version_id or "null"))
+    digest = hashlib.sha256(identity.encode("utf-8")).digest()
+    return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
+
+
+def plan_shards(upload: str, text: Source, size: int, shard_bytes: int, damage: str = "") -> list[Shard]:
+    """Cut a text of `size` bytes into ranges: of `shard_bytes`, or longer where they would be too many."""
+    length = max(shard_bytes, -(-size // MAX_SHARDS))
+    starts = range(0, size, length)
+    return [
+        Shard(
+            upload,
+            number,
+            text,
+            start,
+            min(start + length, size),
+            damage=damage if number == len(starts) - 1 else "",
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def part_key(upload: str, shard: int, batch: int) -> str:
+    return f"parts/{upload}/{shard:05d}/{batch:05d}.jsonl"
+
+
+def text_key(upload: str) -> str:
+    """Where a compressed upload's text is kept while it is being worked on."""
+    return f"work/{upload}/text"
+
+
+def result_key(upload: str, name: str) -> str:
+    return f"results/{upload}/{name}"

@@ -1,0 +1,363 @@
+"""The uploads table: what is known of every upload, and the accounting that makes its end exact.
+
+Deliveries repeat, come out of order and die halfway, so nothing is counted by adding to a number. A batch
+that ended leaves one marker, written once, with its counts; its number then goes into its shard's set; a
+shard whose set is full goes into the upload's set; the upload whose set is full is finishing. Every step can
+be repeated without effect, and a redelivery repeats all of them after the one it finds done. Totals are
+sums over markers.
+
+Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012`.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.conditions import Attr, Key
+from botocore.exceptions import ClientError
+
+from functions.tables import (
+    Item,
+    from_item,
+    is_condition_failure,
+    now_iso,
+    now_seconds,
+    put_new,
+    query_all,
+)
+from functions.upload import Counts, Shard, Source, Upload, plan_shards
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+UPLOAD = "upload"
+
+
+def shard_key(shard: int) -> str:
+    return f"shard#{shard:05d}"
+
+
+def batch_key(shard: int, batch: int) -> str:
+    return f"batch#{shard:05d}#{batch:05d}"
+
+
+class UploadsTable:
+    """Uploads, their shards and their batches."""
+
+    def __init__(self, table: "Table") -> None:
+        self.table = table
+
+    # An upload's beginning
+
+    def start(self, upload: Upload) -> Upload:
+        """Record an upload, and return it as it was first recorded, whoever came first."""
+        put_new(
+            self.table,
+            {
+                "pk": upload.upload_id,
+                "sk": UPLOAD,
+                "status": "receiving",
+                "open": "yes",
+                "listing": "uploads",
+                "listed": f"{upload.created}#{upload.upload_id}",
+                "updated": now_seconds(),
+                "source": upload.source._asdict(),
+                "size": upload.size,
+                "model_version": upload.model_version,
+                "created": upload.created,
+                "deadline": upload.deadline,
+                "indexed": upload.indexed,
+            },
+        )
+        return self.pinned(upload.upload_id)
+
+    def pinned(self, upload_id: str) -> Upload:
+        """What was pinned when the upload was received. Raises KeyError where there is no such upload."""
+        return pinned(self.item(upload_id))
+
+    def item(self, upload_id: str) -> Item:
+        """Everything known of an upload. Raises KeyError where there is none."""
+        answer = self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD}, ConsistentRead=True)
+        if "Item" not in answer:
+            raise KeyError(upload_id)
+        item: Item = from_item(answer["Item"])
+        return item
+
+    def plan(
+        self, upload_id: str, text: Source, text_size: int, shard_bytes: int, damage: str = ""
+    ) -> list[Shard]:
+        """Record how an upload's text is cut, once, and return the shards of the plan that stands.
+
+        A text of no bytes gives no shards, and the upload is finishing at once.
+        """
+        shards = plan_shards(upload_id, text, text_size, shard_bytes, damage)
+        try:
+            self._update(
+                upload_id,
+                UPLOAD,
+                "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
+                "damage = :damage, updated = :now",
+                condition="#s = :receiving AND attribute_not_exists(shards)",
+                names={"#s": "status", "#t": "text"},
+                values={
+                    ":running": "running",
+                    ":receiving": "receiving",
+                    ":shards": len(shards),
+                    ":text": text._asdict(),
+                    ":size": text_size,
+                    ":bytes": shard_bytes,
+                    ":damage": damage,
+                },
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+            shards = planned_shards(self.item(upload_id))
+        self._finish_if_full(upload_id)
+        return shards
+
+    def refuse(self, upload_id: str, reason: str) -> None:
+        """End an upload whose file cannot be read at all: no shards, no records, and why."""
+        try:
+            self._update(
+                upload_id,
+                UPLOAD,
+                "SET #s = :finishing, reason = :reason, shards = :none, updated = :now",
+                condition="#s = :receiving AND attribute_not_exists(shards)",
+                names={"#s": "status"},
+                values={":finishing": "finishing", ":receiving": "receiving", ":reason": reason, ":none": 0},
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+
+    def pin_model(self, upload_id: str, version: str) -> Upload:
+        """Pin an upload that came before there was any model version; the first pin stands."""
+        try:
+            self._update(
+                upload_id,
+                UPLOAD,
+                "SET model_version = :version, updated = :now REMOVE reason",
+                condition="model_version = :none",
+                values={":version": version, ":none": ""},
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+        return self.pinned(upload_id)
+
+    def note(self, upload_id: str, reason: str) -> None:
+        """Say why an upload is not getting on, while it waits."""
+        self._update(upload_id, UPLOAD, "SET reason = :reason, updated = :now", values={":reason": reason})
+
+    # The accounting
+
+    def record_split(self, shard: Shard, batches: int, lines: int, records: int, residues: int) -> None:
+        """Record what a shard was split into; every batch of it has been sent."""
+        self._update(
+            shard.upload_id,
+            shard_key(shard.number),
+            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, updated = :now",
+            names={"#l": "lines"},
+            values={":batches": batches, ":lines": lines, ":records": records, ":residues": residues},
+        )
+        self.close_shard(shard.upload_id, shard.number)
+
+    def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
+        answer = self.table.get_item(
+            Key={"pk": upload_id, "sk": batch_key(shard, batch)}, ConsistentRead=True
+        )
+        return "Item" in answer
+
+    def done_batches(self, upload_id: str, shard: int) -> set[int]:
+        """The numbers of a shard's batches that have a marker."""
+        return {int(item["sk"].split("#")[2]) for item in self._markers(upload_id, f"batch#{shard:05d}#")}
+
+    def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts) -> None:
+        """Leave the marker of an ended batch, unless it has one, and do what follows from it."""
+        marker = {"pk": upload_id, "sk": batch_key(shard, batch), **counts._asdict()}
+        put_new(self.table, marker)
+        self.settle_batch(upload_id, shard, batch)
+
+    def settle_batch(self, upload_id: str, shard: int, batch: int) -> None:
+        """Do again what follows from a batch's marker; a redelivered batch needs no more than this."""
+        self._update(
+            upload_id,
+            shard_key(shard),
+            "ADD batches_done :batch SET updated = :now",
+            values={":batch": {batch}},
+        )
+        self.close_shard(upload_id, shard)
+
+    def close_shard(self, upload_id: str, shard: int) -> None:
+        """If all batches of a shard are done, count the shard in, and the upload if it was the last."""
+        item = self.shard(upload_id, shard)
+        if "batches" not in item or len(item.get("batches_done", ())) < item["batches"]:
+            return
+        self._update(
+            upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
+        )
+        self._finish_if_full(upload_id)
+
+    def _finish_if_full(self, upload_id: str) -> None:
+        item = self.item(upload_id)
+        if item["status"] != "running" or len(item.get("shards_done", ())) < item["shards"]:
+            return
+        self.set_finishing(upload_id)
+
+    def set_finishing(self, upload_id: str) -> None:
+        """Hand a running upload over to `complete`, which hears of it through the table's stream."""
+        try:
+            self._update(
+                upload_id,
+                UPLOAD,
+                "SET #s = :finishing, updated = :now",
+                condition="#s IN (:running, :finishing)",
+                names={"#s": "status"},
+                values={":finishing": "finishing", ":running": "running"},
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+
+    # An upload's end
+
+    def finish(
+        self, upload_id: str, status: str, reason: str, counts: Counts, results: dict[str, str]
+    ) -> bool:
+        """Give a finishing upload its final status; False where it already has one."""
+        try:
+            self._update(
+                upload_id,
+                UPLOAD,
+                "SET #s = :status, reason = :reason, finished = :finished, records = :records, "
+                "predicted = :predicted, rejected = :rejected, failed = :failed, residues = :residues, "
+                "results = :results, updated = :now REMOVE #o",
+                condition="#s = :finishing",
+                names={"#s": "status", "#o": "open"},
+                values={
+                    ":status": status,
+                    ":finishing": "finishing",
+                    ":reason": reason,
+                    ":finished": now_iso(),
+                    ":results": results,
+                    **{f":{name}": value for name, value in counts._asdict().items()},
+                },
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+            return False
+        return True
+
+    def set_announced(self, upload_id: str) -> None:
+        self._update(upload_id, UPLOAD, "SET announced = :now")
+
+    # Reading
+
+    def counts(self, upload_id: str, shard: int | None = None) -> Counts:
+        """The sum over the markers of an upload, or of one of its shards."""
+        prefix = "batch#" if shard is None else f"batch#{shard:05d}#"
+        total = Counts()
+        for marker in self._markers(upload_id, prefix):
+            total += Counts(*(int(marker[name]) for name in Counts._fields))
+        return total
+
+    def parts(self, upload_id: str, shard: int) -> list[int]:
+        """The numbers of a shard's ended batches, in order."""
+        return sorted(self.done_batches(upload_id, shard))
+
+    def shards(self, upload_id: str) -> dict[int, Item]:
+        """What is recorded of each shard that was begun."""
+        items = query_all(
+            self.table,
+            KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with("shard#"),
+            ConsistentRead=True,
+        )
+        return {int(item["sk"].split("#")[1]): from_item(item) for item in items}
+
+    def shard(self, upload_id: str, shard: int) -> Item:
+        """What is recorded of one shard; empty where it was not begun."""
+        answer = self.table.get_item(Key={"pk": upload_id, "sk": shard_key(shard)}, ConsistentRead=True)
+        item: Item = from_item(answer.get("Item", {}))
+        return item
+
+    def exists(self, upload_id: str) -> bool:
+        return "Item" in self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD})
+
+    def open_uploads(self) -> Iterator[Item]:
+        """Every upload that has not ended, oldest first."""
+        for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
+            yield from_item(item)
+
+    def listed(self, size: int, start: Item | None) -> tuple[list[Item], Item | None]:
+        """A page of all uploads, newest first, and where the next one begins."""
+        query: dict[str, Any] = {
+            "IndexName": "listing",
+            "KeyConditionExpression": Key("listing").eq("uploads"),
+            "ScanIndexForward": False,
+            "Limit": size,
+        }
+        if start:
+            query["ExclusiveStartKey"] = start
+        page = self.table.query(**query)
+        return [from_item(item) for item in page["Items"]], page.get("LastEvaluatedKey")
+
+    def touch(self, upload_id: str, shard: int, *, given_up: bool) -> None:
+        """Note that a shard was sent again, so that it is overdue only after another while."""
+        self._update(
+            upload_id,
+            shard_key(shard),
+            "SET updated = :now, given_up = :given_up",
+            values={":given_up": given_up},
+        )
+
+    def _markers(self, upload_id: str, prefix: str) -> Iterator[Item]:
+        return query_all(
+            self.table,
+            KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with(prefix),
+            FilterExpression=Attr("records").exists(),
+            ConsistentRead=True,
+        )
+
+    def _update(
+        self,
+        upload_id: str,
+        sort_key: str,
+        expression: str,
+        *,
+        condition: str = "",
+        names: dict[str, str] | None = None,
+        values: dict[str, Any] | None = None,
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "Key": {"pk": upload_id, "sk": sort_key},
+            "UpdateExpression": expression,
+            "ExpressionAttributeValues": {":now": now_seconds(), **(values or {})},
+        }
+        if condition:
+            arguments["ConditionExpression"] = condition
+        if names:
+            arguments["ExpressionAttributeNames"] = names
+        self.table.update_item(**arguments)
+
+
+def pinned(item: Item) -> Upload:
+    """The fixed part of an upload's item."""
+    return Upload(
+        upload_id=item["pk"],
+        source=Source(**item["source"]),
+        size=item["size"],
+        model_version=item["model_version"],
+        created=item["created"],
+        deadline=item["deadline"],
+        indexed=item["indexed"],
+    )
+
+
+def planned_shards(item: Item) -> list[Shard]:
+    """The shards an upload was planned to have."""
+    if not item.get("shards"):
+        return []
+    return plan_shards(
+        item["pk"], Source(**item["text"]), item["text_size"], item["shard_bytes"], item.get("damage", "")
+    )

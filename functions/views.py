@@ -1,0 +1,51 @@
+"""What the API shows of an upload and of a model version."""
+
+import json
+from typing import Any
+
+from functions.tables import Item
+from functions.upload import FINAL_STATUSES, Counts
+from functions.uploads import UploadsTable
+
+View = dict[str, Any]
+
+
+def upload_view(item: Item, uploads: UploadsTable) -> View:
+    """An upload as the API shows it; counts of an upload in work are those so far."""
+    final = item["status"] in FINAL_STATUSES
+    shards = uploads.shards(item["pk"])
+    counts = Counts(*(item[name] for name in Counts._fields)) if final else uploads.counts(item["pk"])
+    return {
+        "upload": item["pk"],
+        **item["source"],
+        "bytes": item["size"],
+        "status": "running" if item["status"] == "finishing" else item["status"],
+        "reason": item.get("reason") or None,
+        "model_version": item["model_version"] or None,
+        "created": item["created"],
+        "updated": item["updated"],
+        "finished": item.get("finished"),
+        **counts._asdict(),
+        "progress": {
+            "shards": item.get("shards", 0),
+            "shards_split": sum("batches" in shard for shard in shards.values()),
+            "batches": sum(shard.get("batches", 0) for shard in shards.values()),
+            "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
+            "records_found": sum(shard.get("records", 0) for shard in shards.values()),
+            "residues_found": sum(shard.get("residues", 0) for shard in shards.values()),
+        },
+        "results": item.get("results") or None,
+    }
+
+
+def model_view(item: Item, active: str | None) -> View:
+    """A model version as the API shows it."""
+    return {
+        "version": item["sk"],
+        "state": item.get("state", "registered"),
+        "active": item["sk"] == active,
+        "created": item.get("created"),
+        "artifact": item.get("artifact"),
+        "metrics": json.loads(item.get("metrics", "{}")),
+        "reason": item.get("reason") or None,
+    }
