@@ -93,7 +93,7 @@ class Saver:
         self._stopped.set()
         if self._changes != self._saved:
             with self._saving:
-                write(self._path, self._capture())
+                _wait(self._fork())
 
     def save(self) -> None:
         """Save the present state; returns once it is on disk."""

@@ -1,0 +1,204 @@
+"""Deploy the project's template into a cloud: what `sam package` and `sam deploy` do, without the SAM CLI.
+
+The template goes in as it is but for the places of its code: each local `CodeUri` and `DefinitionUri` becomes an object
+in an artifacts bucket named by its content, so the same code is the same template and is not deployed twice. The zip
+holds the sources only: on this machine the functions' dependencies come from the environment the cloud runs in.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+from samtranslator.yaml_helper import yaml_parse
+
+from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
+
+PROJECT = Path(__file__).parents[2]
+BUCKET = "protloc-artifacts"
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+POLL_SECONDS = 0.1
+DEPLOY_SECONDS = 300.0
+EPOCH = (1980, 1, 1, 0, 0, 0)
+LEFT_OUT = {"__pycache__"}
+SOURCE_KEY = "code/sourcedir.tar.gz"
+
+
+class DeployError(Exception):
+    """The stack could not be deployed; the message holds the events that failed."""
+
+
+def deploy(
+    cloud: Cloud,
+    template: Path = PROJECT / "template.yaml",
+    stack: str = STACK,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Create or update the stack where something changed, and give its outputs. Raises `DeployError`."""
+    body, objects = package(template, parameters or {})
+    client = cloud.client("cloudformation")
+    found = _describe(client, stack)
+    if found is None or not _same(client, stack, found, body):
+        _upload(cloud, objects)
+        _apply(cloud, client, stack, found, body, parameters or {})
+    outputs = stack_outputs(cloud, stack)
+    if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
+        upload_training_source(cloud, outputs["ModelsBucket"])
+    return outputs
+
+
+def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The template with its local files replaced by artifacts, and these artifacts by key."""
+    body: dict[str, Any] = yaml_parse(template.read_text(encoding="utf-8"))
+    objects: dict[str, bytes] = {}
+
+    def stored(content: bytes, suffix: str) -> dict[str, str]:
+        key = hashlib.sha256(content).hexdigest()[:32] + suffix
+        objects[key] = content
+        return {"Bucket": BUCKET, "Key": key}
+
+    globals_function = body.get("Globals", {}).get("Function", {})
+    shared = globals_function.pop("CodeUri", None)
+    for resource in body["Resources"].values():
+        properties = resource.setdefault("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function" and "InlineCode" not in properties:
+            code = properties.get("CodeUri", shared)
+            if isinstance(code, str) and not code.startswith("s3://"):
+                folder = template.parent / code
+                packages = str(resource.get("Metadata", {}).get("ParentPackages", ""))
+                inside = Path(packages.replace(".", "/")) if packages else Path()
+                properties["CodeUri"] = stored(zipped(folder, inside), ".zip")
+        elif resource["Type"] == "AWS::Serverless::StateMachine":
+            definition = properties.get("DefinitionUri")
+            if isinstance(definition, str) and not definition.startswith("s3://"):
+                path = template.parent / definition
+                properties["DefinitionUri"] = stored(path.read_bytes(), path.suffix)
+    body["Metadata"] = {**body.get("Metadata", {}), "Deployed": {
+        "Hash": hashlib.sha256(json.dumps([body, sorted(parameters.items())], default=str).encode()).hexdigest()}}
+    return body, objects
+
+
+def source_files(folder: Path) -> Iterator[Path]:
+    """The files of a source folder in a fixed order, without what Python leaves behind."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not LEFT_OUT & set(path.parts) and path.suffix != ".pyc":
+            yield path
+
+
+def zipped(folder: Path, inside: Path) -> bytes:
+    """A zip of `folder` under the path `inside`; the same files give the same bytes."""
+    if not folder.is_dir():
+        raise DeployError(f"the template names the folder {folder}, which is not there")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in source_files(folder):
+            entry = zipfile.ZipInfo(str(inside / path.relative_to(folder)), EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def upload_training_source(cloud: Cloud, bucket: str) -> None:
+    """Put the training program where the state machine's jobs look for it, unless it is there already."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as compressed, tarfile.open(
+        fileobj=compressed, mode="w"
+    ) as archive:
+        for path in source_files(PROJECT / "model"):
+            if "default" in path.relative_to(PROJECT / "model").parts:
+                continue  # the shipped artifact is no part of the program
+            entry = tarfile.TarInfo(str(Path("model") / path.relative_to(PROJECT / "model")))
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            with path.open("rb") as file:
+                archive.addfile(entry, file)
+    content = buffer.getvalue()
+    client = cloud.client("s3")
+    etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+    try:
+        if client.head_object(Bucket=bucket, Key=SOURCE_KEY)["ETag"] == etag:
+            return
+    except botocore.exceptions.ClientError as problem:
+        if problem.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+    client.put_object(Bucket=bucket, Key=SOURCE_KEY, Body=content)
+
+
+def _describe(client: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
+    except botocore.exceptions.ClientError:
+        return None
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def _same(client: Any, stack: str, found: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether exactly this template, with these parameters, is what the stack stands on."""
+    if found["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        return False
+    deployed = client.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    if isinstance(deployed, str):
+        deployed = yaml_parse(deployed)
+    return bool(deployed.get("Metadata", {}).get("Deployed") == body["Metadata"]["Deployed"])
+
+
+def _upload(cloud: Cloud, objects: Mapping[str, bytes]) -> None:
+    client = cloud.client("s3")
+    try:
+        client.head_bucket(Bucket=BUCKET)
+    except botocore.exceptions.ClientError:
+        client.create_bucket(Bucket=BUCKET)
+    for key, content in objects.items():
+        client.put_object(Bucket=BUCKET, Key=key, Body=content)
+
+
+def _apply(
+    cloud: Cloud, client: Any, stack: str, found: Mapping[str, Any] | None, body: Mapping[str, Any],
+    parameters: Mapping[str, str],
+) -> None:
+    """Create or update, and wait for the end."""
+    if found is not None and found["StackStatus"] in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+        client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
+        _wait(client, stack, gone=True)
+        found = None
+    text = json.dumps(body, default=str)
+    key = f"template-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+    request = {
+        "StackName": stack,
+        "TemplateURL": f"{cloud.endpoint_url}/{BUCKET}/{key}",
+        "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        "Capabilities": CAPABILITIES,
+    }
+    try:
+        answer = client.update_stack(**request) if found else client.create_stack(**request)
+    except botocore.exceptions.ClientError as problem:
+        if "No updates are to be performed" in str(problem):
+            return
+        raise DeployError(f"stack {stack}: {problem.response['Error']['Message']}") from problem
+    status = _wait(client, answer["StackId"])
+    if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        events = client.describe_stack_events(StackName=answer["StackId"])["StackEvents"]
+        failed = [f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', '')}"
+                  for event in events if event["ResourceStatus"].endswith("FAILED")]
+        raise DeployError(f"stack {stack} ended in {status}: " + "; ".join(failed))
+
+
+def _wait(client: Any, stack: str, gone: bool = False) -> str:
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    while time.monotonic() < deadline:
+        found = _describe(client, stack)
+        if found is None and gone:
+            return "DELETE_COMPLETE"
+        if found is not None and not found["StackStatus"].endswith("IN_PROGRESS") and not gone:
+            return str(found["StackStatus"])
+        time.sleep(POLL_SECONDS)
+    raise DeployError(f"stack {stack} did not settle within {DEPLOY_SECONDS:g} s")

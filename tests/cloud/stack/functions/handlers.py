@@ -1,0 +1,61 @@
+"""The handlers of the test stack: each shows one thing the embedded cloud must do as AWS does."""
+
+import json
+import os
+import time
+
+import boto3
+
+
+def _table():
+    return boto3.resource("dynamodb").Table(os.environ["TABLE"])
+
+
+def note(event, context):
+    """One row per message; a body with "fail" is reported as failed, with "crash" ends the process."""
+    failed = []
+    for record in event["Records"]:
+        body = json.loads(record["body"])
+        if body.get("crash"):
+            os._exit(7)
+        if body.get("sleep"):
+            time.sleep(body["sleep"])
+        if body.get("fail") and int(record["attributes"]["ApproximateReceiveCount"]) <= body["fail"]:
+            failed.append({"itemIdentifier": record["messageId"]})
+            continue
+        seen = body.get("detail", {}).get("object")
+        key = json.dumps(seen, ensure_ascii=False) if seen else body["id"]
+        _table().put_item(Item={"pk": "message", "sk": key, "body": record["body"],
+                                "received": record["attributes"]["ApproximateReceiveCount"]})
+    return {"batchItemFailures": failed}
+
+
+def follow(event, context):
+    """A row for every stream record."""
+    for record in event["Records"]:
+        image = record["dynamodb"]["NewImage"]
+        _table().put_item(Item={"pk": "followed", "sk": image["sk"]["S"]})
+
+
+def answer(event, context):
+    """Everything a test asks of a function: its environment, an error, a denied call, a long time."""
+    ask = (event.get("queryStringParameters") or {}).get("ask") or event.get("ask")
+    result = {"ask": ask}
+    if ask == "environment":
+        result["environment"] = dict(os.environ)
+    elif ask == "error":
+        raise LookupError("as asked")
+    elif ask == "exit":
+        os._exit(3)
+    elif ask == "sleep":
+        time.sleep(60)
+    elif ask == "pid":
+        result["pid"] = os.getpid()
+        time.sleep(event.get("seconds", 0))
+    elif ask == "denied":
+        try:
+            _table().delete_item(Key={"pk": "a", "sk": "b"})
+            result["denied"] = ""
+        except Exception as problem:
+            result["denied"] = str(problem)
+    return {"statusCode": 200, "body": json.dumps(result)}

@@ -1,0 +1,226 @@
+"""The stack's services behave as AWS's do where ours rely on it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from typing import Any
+
+import boto3
+import botocore.auth
+import botocore.awsrequest
+import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from .conftest import Stack, until
+
+
+def send(stack: Stack, **body: Any) -> str:
+    identity = uuid.uuid4().hex
+    client = stack.client("sqs")
+    client.send_message(QueueUrl=stack.outputs["Queue"], MessageBody=json.dumps({"id": identity, **body}))
+    return identity
+
+
+def ask(stack: Stack, question: str, **more: Any) -> tuple[Any, str | None]:
+    answer = stack.client("lambda").invoke(
+        FunctionName=stack.outputs["AnswerFunction"], Payload=json.dumps({"ask": question, **more})
+    )
+    return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+
+def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
+    client = stack.client("stepfunctions")
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))["executionArn"]
+    until(lambda: client.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    result: dict[str, Any] = client.describe_execution(executionArn=arn)
+    return result
+
+
+def test_a_new_object_reaches_the_queue_with_its_version(stack: Stack) -> None:
+    key = "in/a b+c(1)ü.fasta"
+    put = stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key=key, Body=b">a\nM")
+    found = until(lambda: [json.loads(k) for k in stack.rows("message") if f'"{key}"' in k])
+    assert found[0]["version-id"] == put["VersionId"]
+    assert found[0]["size"] == 4
+
+
+def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: Stack) -> None:
+    client, bucket, key = stack.client("s3"), stack.outputs["Bucket"], f"in/{uuid.uuid4().hex}"
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    parts = []
+    for number in (1, 2):
+        body = b"x" * (5 << 20)
+        etag = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    done = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+    found = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
+    time.sleep(0.3)
+    assert len([k for k in stack.rows("message") if key in k]) == 1
+    assert found[0]["version-id"] == done["VersionId"]
+    tail = client.get_object(Bucket=bucket, Key=key, VersionId=done["VersionId"], Range="bytes=10485750-")
+    assert tail["Body"].read() == b"x" * 10
+
+
+def test_an_object_under_the_excluded_prefix_makes_no_event(stack: Stack) -> None:
+    stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key="models/quiet", Body=b"x")
+    time.sleep(0.5)
+    assert not [k for k in stack.rows("message") if "models/quiet" in k]
+
+
+def test_a_conditional_put_refuses_to_overwrite(stack: Stack) -> None:
+    client, bucket = stack.client("s3"), stack.outputs["Bucket"]
+    client.put_object(Bucket=bucket, Key="models/once", Body=b"1", IfNoneMatch="*")
+    with pytest.raises(ClientError) as refused:
+        client.put_object(Bucket=bucket, Key="models/once", Body=b"2", IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+
+
+def test_a_presigned_address_gives_the_object(stack: Stack) -> None:
+    client, bucket = stack.client("s3"), stack.outputs["Bucket"]
+    client.put_object(Bucket=bucket, Key="models/signed", Body=b"hello")
+    url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "models/signed"})
+    assert urllib.request.urlopen(url).read() == b"hello"
+
+
+def test_only_the_failed_message_of_a_batch_comes_again(stack: Stack) -> None:
+    good, bad = send(stack), send(stack, fail=1)
+    rows = until(lambda: (rows := stack.rows("message")) and {good, bad} <= set(rows) and rows)
+    assert rows[good]["received"]["S"] == "1"
+    assert rows[bad]["received"]["S"] == "2"
+
+
+def test_a_message_that_always_fails_ends_in_the_dead_letters(stack: Stack) -> None:
+    bad = send(stack, fail=99)
+    client, dead = stack.client("sqs"), stack.outputs["DeadLetters"]
+    found = until(lambda: [m for m in client.receive_message(
+        QueueUrl=dead, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", []) if bad in m["Body"]], 25)
+    assert json.loads(found[0]["Body"])["id"] == bad
+
+
+def test_a_handler_that_ends_its_process_costs_only_its_batch(stack: Stack) -> None:
+    send(stack, crash=True)
+    time.sleep(0.2)
+    assert until(lambda: send(stack) and stack.rows("message"))
+
+
+def test_stream_records_reach_their_function_through_the_filter(stack: Stack) -> None:
+    identity = send(stack)
+    table = stack.client("dynamodb")
+    table.put_item(TableName=stack.outputs["Table"], Item={"pk": {"S": "other"}, "sk": {"S": identity + "x"}})
+    until(lambda: identity in stack.rows("followed"))
+    assert identity + "x" not in stack.rows("followed")
+
+
+def test_a_function_sees_nothing_of_the_hosts_environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, _ = ask(stack, "environment")
+    variables = json.loads(answer["body"])["environment"]
+    assert not {"HOME", "USER", "PYTHONPATH", "AUTH", "STATE_DIR", "VIRTUAL_ENV"} & set(variables)
+    assert variables["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert variables["TABLE"] == stack.outputs["Table"]
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [("error", "LookupError"), ("exit", "Runtime.ExitError"), ("sleep", "Sandbox.Timedout")],
+)
+def test_a_failing_function_is_reported_as_aws_does(stack: Stack, question: str, kind: str) -> None:
+    answer, error = ask(stack, question)
+    assert error == "Unhandled"
+    assert answer["errorType"] == kind
+
+
+def test_a_call_the_functions_role_does_not_allow_is_denied(stack: Stack) -> None:
+    answer, _ = ask(stack, "denied")
+    assert "AccessDenied" in json.loads(answer["body"])["denied"]
+
+
+def test_calls_at_the_same_time_run_in_processes_of_their_own(stack: Stack) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda _: ask(stack, "pid", seconds=0.5)[0], range(3)))
+    assert len({json.loads(answer["body"])["pid"] for answer in answers}) == 3
+
+
+def call_api(stack: Stack, credentials: Credentials | None) -> int:
+    url = stack.cloud.api_url(stack.outputs["ApiId"], "v1") + "/ask?ask=hello"
+    request = botocore.awsrequest.AWSRequest("GET", url)
+    if credentials is not None:
+        botocore.auth.SigV4Auth(credentials, "execute-api", "us-east-1").add_auth(request)
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers))) as answer:
+            assert json.loads(answer.read())["ask"] == "hello"
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_the_api_refuses_callers_without_the_permission(stack: Stack) -> None:
+    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")["Credentials"]
+    caller = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
+    assert call_api(stack, None) == 403
+    assert call_api(stack, caller) == 403
+    assert call_api(stack, Credentials("test", "test")) == 200
+
+
+def test_a_wrong_signature_is_refused(stack: Stack) -> None:
+    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")["Credentials"]
+    client = boto3.client("s3", endpoint_url=stack.cloud.endpoint_url, region_name="us-east-1",
+                          aws_access_key_id=role["AccessKeyId"], aws_secret_access_key="wrong",
+                          aws_session_token=role["SessionToken"])
+    with pytest.raises(ClientError):
+        client.list_buckets()
+
+
+def test_a_state_machine_written_in_yaml_runs_and_answers_with_its_output(stack: Stack) -> None:
+    done = run_machine(stack, do="write")
+    assert done["status"] == "SUCCEEDED", done
+    assert json.loads(done["output"]) == {"status": 200}
+    assert done["name"] in stack.rows("machine")
+
+
+def test_a_task_the_machines_role_does_not_allow_is_denied(stack: Stack) -> None:
+    done = run_machine(stack, do="forbidden")
+    assert done["status"] == "FAILED"
+    assert done["error"] == "DynamoDB.AccessDeniedException"
+    assert "dynamodb:DeleteItem" in done["cause"]
+
+
+def test_taking_a_permission_from_the_machines_role_stops_it(stack: Stack) -> None:
+    client, role = stack.client("iam"), stack.outputs["MachineRole"]
+    name = client.list_role_policies(RoleName=role)["PolicyNames"][0]
+    document = client.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    less = {**document, "Statement": [s for s in document["Statement"] if s["Action"] != "lambda:InvokeFunction"]}
+    client.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(less))
+    try:
+        done = run_machine(stack, do="write")
+        assert done["error"] == "Lambda.AccessDeniedException"
+    finally:
+        client.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def test_a_machine_passes_no_role_it_may_not_pass(stack: Stack) -> None:
+    done = run_machine(stack, do="train", role=stack.outputs["Caller"], hyperparameters={"a": "1"})
+    assert done["error"] == "SageMaker.AccessDeniedException"
+    assert "iam:PassRole" in done["cause"]
+
+
+def test_queue_batches_need_only_the_permission_of_the_single_call(stack: Stack) -> None:
+    iam, role = stack.client("iam"), stack.outputs["Caller"].rsplit("/", 1)[-1]
+    statement = {"Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:DeleteMessage"], "Resource": "*"}
+    iam.put_role_policy(RoleName=role, PolicyName="queues", PolicyDocument=json.dumps({"Statement": [statement]}))
+    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="queue")["Credentials"]
+    client = boto3.client("sqs", endpoint_url=stack.cloud.endpoint_url, region_name="us-east-1",
+                          aws_access_key_id=given["AccessKeyId"], aws_secret_access_key=given["SecretAccessKey"],
+                          aws_session_token=given["SessionToken"])
+    entries = [{"Id": "1", "MessageBody": json.dumps({"id": "batch"})}]
+    assert client.send_message_batch(QueueUrl=stack.outputs["Queue"], Entries=entries)["Successful"]
+    with pytest.raises(ClientError):
+        client.receive_message(QueueUrl=stack.outputs["Queue"])
+    iam.delete_role_policy(RoleName=role, PolicyName="queues")
