@@ -1,0 +1,25 @@
+"""What the model's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.inference import Model, model_fn
+from tests.model.tiny import build_tiny_artifact
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unpacked artifact with random weights; not to be written to."""
+    return build_tiny_artifact(tmp_path_factory.mktemp("artifact") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_artifact: Path) -> Model:
+    """The model of `tiny_artifact`, loaded as a serving container does."""
+    return model_fn(str(tiny_artifact))

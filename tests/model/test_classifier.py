@@ -1,0 +1,113 @@
+"""The network answers from its tokens alone, loads what it saved, and freezes what it is told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from model.classifier import HeadSettings, ProteinClassifier, build_small, load_pretrained, small_config
+from model.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
+from tests.model.tiny import HEAD, random_sequences
+
+TOKENIZER = ResidueTokenizer(PROTEIN_VOCABULARY)
+
+
+def logits(classifier: ProteinClassifier, sequences: list[str]) -> torch.Tensor:
+    """All logits (sequences, locations + 1)."""
+    ids, mask = TOKENIZER.pad([TOKENIZER.encode(sequence) for sequence in sequences])
+    with torch.inference_mode():
+        locations, membrane = classifier.eval()(torch.from_numpy(ids), torch.from_numpy(mask))
+    return torch.cat([locations, membrane[:, None]], dim=1)
+
+
+def small(head: HeadSettings = HEAD, layers: int = 2) -> ProteinClassifier:
+    torch.manual_seed(0)
+    classifier = build_small(small_config(32, layers, 400), 10, head)
+    # Padding must not be told from its position, so positions have to say something.
+    torch.nn.init.normal_(classifier.encoder.embeddings.position_embeddings.weight)
+    return classifier
+
+
+@pytest.mark.parametrize("kind", ["convolution-attention", "linear"])
+def test_padding_changes_no_answer(kind: str) -> None:
+    classifier = small(HeadSettings(kind=kind, kernel_sizes=(3, 9), channels=8, attentions=2, hidden=8))
+    sequences = random_sequences([1, 4, 40, 390])
+    together = logits(classifier, sequences)
+    alone = torch.cat([logits(classifier, [sequence]) for sequence in sequences])
+    assert together.shape == (4, 11)
+    assert torch.allclose(together, alone, atol=2e-6)
+    assert together.std(dim=0).min() > 1e-4  # and the answers are not all the same
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    classifier = small()
+    classifier.save(tmp_path)
+    loaded = ProteinClassifier.load(tmp_path, 10, HEAD)
+    sequences = random_sequences([30, 90])
+    assert torch.equal(logits(loaded, sequences), logits(classifier, sequences))
+    assert not loaded.training
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_a_pretrained_bert_is_read_from_its_folder(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    )
+    torch.manual_seed(0)
+    pretrained = BertForMaskedLM(config).eval()
+    pretrained.save_pretrained(tmp_path)  # its weights are named bert.*, beside a head that is not ours
+    classifier = load_pretrained(tmp_path, 10, HEAD).eval()
+    ids, _ = TOKENIZER.pad([TOKENIZER.encode("MKVLAAG")])
+    with torch.inference_mode():
+        expected = pretrained.bert(torch.from_numpy(ids)).last_hidden_state
+        found = classifier.encoder(torch.from_numpy(ids)).last_hidden_state
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert classifier.config.num_hidden_layers == 3 and classifier.stem is None
+    classifier.save(tmp_path / "saved")
+    again = ProteinClassifier.load(tmp_path / "saved", 10, HEAD)
+    assert torch.equal(logits(again, ["MKV"]), logits(classifier, ["MKV"]))
+
+
+def moving(classifier: ProteinClassifier) -> set[str]:
+    """The parts that training moves: embeddings, layer numbers, head."""
+    parts = set()
+    for name, value in classifier.named_parameters():
+        if value.requires_grad:
+            words = name.split(".")
+            parts.add(words[3] if words[1] == "encoder" else words[1] if words[0] == "encoder" else words[0])
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (0, {"embeddings", "0", "1", "stem", "head"}),
+        (1, {"1", "stem", "head"}),
+        ("all", {"stem", "head"}),
+    ],
+)
+def test_freezing_layers_freezes_the_embeddings_below_them(layers: int | str, expected: set[str]) -> None:
+    classifier = small()
+    classifier.freeze(layers)
+    assert moving(classifier) == expected
+
+
+@pytest.mark.parametrize("layers", [-1, 3, "some"])
+def test_freezing_what_is_not_there_is_an_error(layers: int | str) -> None:
+    with pytest.raises(ValueError, match="'all' or 0 to 2 frozen layers"):
+        small().freeze(layers)
+
+
+def test_an_unknown_head_is_an_error() -> None:
+    with pytest.raises(ValueError, match="convolution-attention or linear, found 'cubic'"):
+        HeadSettings(kind="cubic")
+    with pytest.raises(ValueError, match="odd kernel sizes"):
+        HeadSettings(kernel_sizes=(4,))

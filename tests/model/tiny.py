@@ -1,0 +1,68 @@
+"""Makes a random small artifact in a blink: the real format and the real network, with nothing learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.artifact import Artifact, write_description, write_tokenizer
+from model.card import write_card
+from model.classifier import HeadSettings, build_small, small_config
+from model.data import LOCATIONS
+from model.tokens import PROTEIN_VOCABULARY
+
+HEAD = HeadSettings(kernel_sizes=(3, 9), channels=16, attentions=2, hidden=16)
+
+
+def build_tiny_artifact(
+    folder: Path, version: str = "tiny-1", *, seed: int = 0, max_residues: int = 510, max_sequences: int = 256
+) -> Path:
+    """Write an artifact into `folder`; another `seed` gives a model with other answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    config = small_config(hidden=32, layers=1, max_residues=max_residues)
+    classifier = build_small(config, len(LOCATIONS), HEAD)
+    with torch.no_grad():  # as drawn, every answer would be close to one in ten
+        classifier.head.answer[-1].weight.mul_(8)
+    classifier.save(folder)
+    write_tokenizer(folder, PROTEIN_VOCABULARY, max_residues + 2)
+    figures = {"q10": 0.1, "macro_f1": 0.1, "membrane_q2": 0.5, "ece": 0.0}
+    artifact = Artifact(
+        folder=folder,
+        version=version,
+        created="2026-11-22T00:00:00Z",
+        locations=LOCATIONS,
+        head=HEAD.describe(),
+        limits={"max_residues": max_residues, "max_sequences": max_sequences},
+        calibration={"location_temperature": 1.0, "membrane_temperature": 1.0},
+        metrics=figures | {"recall": dict.fromkeys(LOCATIONS, 0.1), "proteins": 10, "split": "validation"},
+        data={"sha256": "0" * 64, "proteins": 10},
+        training={"parameters": sum(value.numel() for value in classifier.parameters())},
+    )
+    write_description(artifact)
+    write_card(artifact)
+    return folder
+
+
+def random_sequences(lengths: list[int], seed: int = 0) -> list[str]:
+    """Sequences of the twenty amino acids, one a length."""
+    random = np.random.default_rng(seed)
+    return ["".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)) for length in lengths]
+
+
+def write_labelled(path: Path, proteins: int, *, test: int = 0, seed: int = 0) -> Path:
+    """Write a DeepLoc-format FASTA whose locations can be learned: each is rich in a residue of its own."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for index in range(proteins):
+        location = index % len(LOCATIONS)
+        length = int(random.integers(20, 60))
+        sequence = random.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)
+        sequence[random.random(length) < 0.5] = "ACDEFGHIKL"[location]
+        letter = "MSU"[index % 3]
+        mark = " test" if index < test else ""
+        lines.append(f">P{seed}{index:05} {LOCATIONS[location]}-{letter}{mark}\n{''.join(sequence)}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
