@@ -64,6 +64,12 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
             "bucket_name", "key", "event_name", "size", "etag", "deletion_type", "restore_event_data", "version_id",
             "sequencer", "object_extra", "record_extra",
         ),
+        "_get_object": ("bucket_name", "key", "headers", "query_params"),
+        "_version_body": ("bucket", "bucket_name", "key", "v"),
+        "_parse_range": ("range_header", "total"),
+        "_version_file_exists": ("bucket_name", "key", "version_id", "account_id"),
+        "_version_disk_path": ("bucket", "key", "version_id", "account_id"),
+        "_object_disk_path": ("bucket", "key", "account_id"),
     },
     "ministack.services.eventbridge": {"_dispatch_event": ("event", "view")},
     "ministack.services.dynamodb": {

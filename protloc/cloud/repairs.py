@@ -17,6 +17,7 @@ from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
 
 _object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("object_version", default=None)
+_asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("asked_range", default=None)
 _machine_role: contextvars.ContextVar[str | None] = contextvars.ContextVar("machine_role", default=None)
 
 
@@ -24,6 +25,7 @@ def repair_all(changed: Callable[[], None]) -> None:
     """Put every repair in place, once per process. `changed` is told of every task of a state machine."""
     queue_batches_need_the_single_action()
     object_events_name_the_version()
+    versions_can_be_read_in_ranges()
     succeed_states_give_their_output()
     definitions_may_be_yaml()
     state_machines_act_as_their_role(changed)
@@ -64,6 +66,59 @@ def object_events_name_the_version() -> None:
 
     storage._fire_s3_event = fire_with_version
     bus._dispatch_event = dispatch_with_version
+
+
+def versions_can_be_read_in_ranges() -> None:
+    """A ranged GET of a version answers with the range, read from disk alone, however large the object is."""
+    storage = module("ministack.services.s3")
+    get, whole = storage._get_object, storage._version_body
+
+    def get_range(bucket: str, key: str, headers: dict[str, str], query_params: Any = None) -> Any:
+        if not (headers.get("range") and query_params and query_params.get("versionId")):
+            return get(bucket, key, headers, query_params)
+        asked: dict[str, Any] = {"range": headers["range"]}
+        token = _asked_range.set(asked)
+        try:
+            status, answer, body = get(bucket, key, headers, query_params)
+        finally:
+            _asked_range.reset(token)
+        if status != 200 or "size" not in asked:
+            return status, answer, body
+        if asked["found"] is None:
+            error = f"<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message>" \
+                    f"<RangeRequested>{headers['range']}</RangeRequested></Error>"
+            content = {"Content-Type": "application/xml", "Content-Range": f"bytes */{asked['size']}"}
+            return 416, content, error.encode()
+        start, end = asked["found"]
+        answer = {name: value for name, value in answer.items() if not name.lower().startswith("x-amz-checksum")}
+        answer["Content-Length"] = str(len(body))
+        answer["Content-Range"] = f"bytes {start}-{end}/{asked['size']}"
+        return 206, answer, body
+
+    def version_body(bucket: Any, bucket_name: str, key: str, version: dict[str, Any]) -> bytes | None:
+        asked = _asked_range.get()
+        if asked is None:
+            body: bytes | None = whole(bucket, bucket_name, key, version)
+            return body
+        asked["size"], asked["found"] = version["size"], storage._parse_range(asked["range"], version["size"])
+        if asked["found"] is None:
+            return b""
+        start, end = asked["found"]
+        if version.get("data") is not None:
+            return bytes(version["data"][start:end + 1])
+        current = bucket["objects"].get(key) or {}
+        if storage._version_file_exists(bucket_name, key, version["version_id"]):
+            path = storage._version_disk_path(bucket_name, key, version["version_id"])
+        elif (current.get("version_id") or "null") == version["version_id"]:
+            path = storage._object_disk_path(bucket_name, key)
+        else:
+            return None
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(end + 1 - start)
+
+    storage._get_object = get_range
+    storage._version_body = version_body
 
 
 def succeed_states_give_their_output() -> None:

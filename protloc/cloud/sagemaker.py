@@ -463,7 +463,8 @@ class SageMaker:
         if not 200 <= status < 300:
             raise _model_error(component, status, answer.decode("utf-8", "replace"))
         variant = component["VariantName"]
-        return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": variant}, answer
+        # In lower case: the engine sets the protocol's own type where it finds "Content-Type".
+        return 200, {"content-type": kind, "x-Amzn-Invoked-Production-Variant": variant}, answer
 
     def _invoked(self, endpoint: str, name: str | None) -> dict[str, Any]:
         if endpoint not in self._tables["endpoints"]:

@@ -66,6 +66,23 @@ def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: 
     assert tail["Body"].read() == b"x" * 10
 
 
+def test_a_range_of_a_version_is_only_that_range(stack: Stack) -> None:
+    client, bucket, key = stack.client("s3"), stack.outputs["Bucket"], "models/ranges"
+    old = client.put_object(Bucket=bucket, Key=key, Body=b"0123456789")["VersionId"]
+    new = client.put_object(Bucket=bucket, Key=key, Body=b"abc")["VersionId"]
+
+    def read(version: str, wanted: str) -> tuple[bytes, str]:
+        answer = client.get_object(Bucket=bucket, Key=key, VersionId=version, Range=wanted)
+        return answer["Body"].read(), answer["ContentRange"]
+
+    assert read(old, "bytes=2-4") == (b"234", "bytes 2-4/10")
+    assert read(old, "bytes=7-") == (b"789", "bytes 7-9/10")
+    assert read(new, "bytes=1-99") == (b"bc", "bytes 1-2/3")
+    with pytest.raises(ClientError) as refused:
+        read(new, "bytes=5-6")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 416
+
+
 def test_an_object_under_the_excluded_prefix_makes_no_event(stack: Stack) -> None:
     stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key="models/quiet", Body=b"x")
     time.sleep(0.5)

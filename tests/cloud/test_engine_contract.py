@@ -1,0 +1,58 @@
+"""The engine's private names are where this package looks for them; a new release that moves one fails here."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+from pathlib import Path
+
+import pytest
+
+from protloc.cloud import engine
+
+INSTALLED = importlib.metadata.version("ministack")
+NAMES = [(module, name) for module, names in engine.TOUCHED.items() for name in names]
+ROOM = Path(engine.__file__).parent
+
+
+def test_the_installed_engine_is_the_pinned_one() -> None:
+    assert engine.VERSION == INSTALLED
+    engine.check_version()
+
+
+def test_another_version_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VERSION", "9.9.9")
+    with pytest.raises(engine.EngineVersionError, match=rf"needs ministack 9\.9\.9, found {INSTALLED}"):
+        engine.check_version()
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[f"{module}.{name}" for module, name in NAMES])
+def test_a_private_name_is_still_there(module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for key, value in engine.environment(tmp_path, 4566).items():
+        monkeypatch.setenv(key, value)
+    found = getattr(importlib.import_module(module), name, None)
+    assert found is not None, f"ministack {INSTALLED} has no {module}.{name}"
+    expected = engine.TOUCHED[module][name]
+    if expected is not None:
+        parameters = tuple(inspect.signature(found).parameters)
+        assert parameters == expected, f"ministack {INSTALLED} changed {module}.{name}: {parameters}"
+
+
+def test_only_the_engine_modules_import_the_engine() -> None:
+    for path in ROOM.glob("*.py"):
+        text = path.read_text()
+        assert path.name in ("engine.py",) or "import ministack" not in text, path
+        assert path.name in ("engine.py", "repairs.py") or '"ministack.' not in text, path
+
+
+def test_every_private_name_in_use_is_listed() -> None:
+    known = {name for names in engine.TOUCHED.values() for name in names}
+    own = {"_data", "__name__"}
+    for path in (ROOM / "engine.py", ROOM / "repairs.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and isinstance(node.value, ast.Name):
+                if node.value.id in ("self", "cls"):
+                    continue
+                assert node.attr in known | own, f"{path.name}:{node.lineno} uses {node.attr}, not in TOUCHED"

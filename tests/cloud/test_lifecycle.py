@@ -1,0 +1,171 @@
+"""The cloud starts once, stays what it was across restarts and kills, and lets others be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protloc.cloud import deploy, lifecycle
+from protloc.cloud.lifecycle import Cloud
+
+from .conftest import STACK, Stack, until
+from .models import artifact
+from .test_sagemaker import describe, invoke, put, serving
+from .test_stack import send
+
+
+def killed(stack: Stack) -> Stack:
+    """The same stack after `kill -9` and a new start."""
+    os.kill(stack.cloud.pid, signal.SIGKILL)
+    return Stack(lifecycle.up(stack.cloud.home), stack.outputs)
+
+
+def saved(stack: Stack) -> None:
+    """Wait until what was done is on disk."""
+    path = stack.cloud.home / "state" / "state.pickle"
+    begin = time.time()
+    until(lambda: path.exists() and path.stat().st_mtime > begin + 0.3 or time.time() - begin > 3)
+
+
+def children(pid: int) -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.add(int(entry.name))
+    return found
+
+
+def test_up_twice_is_one_cloud_and_status_knows_it(stack: Stack) -> None:
+    assert lifecycle.up(stack.cloud.home) == stack.cloud
+    found = lifecycle.status(stack.cloud.home)
+    assert (found["state"], found["pid"], found["home"]) == ("running", stack.cloud.pid, str(stack.cloud.home))
+
+
+def test_two_starters_make_one_cloud(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: lifecycle.up(tmp_path), range(2))
+    assert first == second
+    assert lifecycle.down(tmp_path, erase=True)
+    assert not lifecycle.down(tmp_path)
+    assert lifecycle.status(tmp_path)["state"] == "stopped"
+
+
+def test_two_homes_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
+    other = lifecycle.up(tmp_path)
+    try:
+        assert other.port != stack.cloud.port
+        assert other.client("s3").list_buckets()["Buckets"] == []
+        assert stack.client("s3").list_buckets()["Buckets"]
+    finally:
+        lifecycle.down(tmp_path, erase=True)
+    assert lifecycle.find(stack.cloud.home) is not None
+
+
+def test_it_listens_on_loopback_only(stack: Stack) -> None:
+    port = f"{stack.cloud.port:04X}"
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+                 if line.split()[3] == "0A" and line.split()[1].endswith(f":{port}")]
+    assert listening == [f"0100007F:{port}"]
+
+
+def test_a_port_in_use_is_said_clearly(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(lifecycle.CloudError, match=f"port {port} is in use"):
+            lifecycle.up(tmp_path, port)
+
+
+def test_a_process_number_that_belongs_to_another_program_is_no_cloud(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (tmp_path / "cloud.json").write_text(json.dumps({"pid": other.pid, "port": 1}))
+    assert not lifecycle.down(tmp_path)
+    assert other.poll() is None
+    other.kill()
+
+
+def test_down_and_up_keep_the_port_and_the_data(own_stack: Stack) -> None:
+    first = own_stack.cloud
+    own_stack.client("s3").put_object(Bucket=own_stack.outputs["Bucket"], Key="models/kept", Body=b"kept")
+    assert lifecycle.down(first.home)
+    second = Stack(lifecycle.up(first.home), own_stack.outputs)
+    assert second.cloud.port == first.port
+    answer = second.client("s3").get_object(Bucket=second.outputs["Bucket"], Key="models/kept")
+    assert answer["Body"].read() == b"kept"
+    begin = time.monotonic()
+    assert deploy.deploy(second.cloud, STACK, "test") == own_stack.outputs
+    assert time.monotonic() - begin < 2
+    identity = send(second)
+    until(lambda: identity in second.rows("message"))
+
+
+def test_kill_loses_nothing_that_was_saved(own_stack: Stack) -> None:
+    bucket = own_stack.outputs["Bucket"]
+    put_ = own_stack.client("s3").put_object
+    versions = [put_(Bucket=bucket, Key="models/v", Body=body)["VersionId"] for body in (b"one", b"two")]
+    done = [send(own_stack) for _ in range(20)]
+    until(lambda: set(done) <= set(own_stack.rows("message")))
+    asleep = send(own_stack, sleep=1.5)
+    component = serving(own_stack, put(own_stack, "models/m/model.tar.gz", artifact()))
+    slow = send(own_stack, sleep=1.9)
+    saved(own_stack)
+    workers = children(own_stack.cloud.pid)
+    assert workers
+    again = killed(own_stack)
+    assert again.cloud.port == own_stack.cloud.port
+    assert set(done) <= set(again.rows("message"))
+    client = again.client("s3")
+    read = [client.get_object(Bucket=bucket, Key="models/v", VersionId=v)["Body"].read() for v in versions]
+    assert read == [b"one", b"two"]
+    until(lambda: {asleep, slow} <= set(again.rows("message")))
+    until(lambda: {asleep, slow, *done} <= set(again.rows("followed")))
+    assert not any(Path(f"/proc/{pid}").exists() and " Z" not in Path(f"/proc/{pid}/stat").read_text()
+                   for pid in workers)
+    until(lambda: describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 1)
+    assert invoke(again, component, ["MKT"])[0]["length"] == 6
+
+
+def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack) -> None:
+    from .test_sagemaker import job
+
+    name = job(own_stack, factor="1", seconds="60")
+    client = own_stack.client("stepfunctions")
+    until(lambda: (own_stack.cloud.home / "sagemaker" / "training" / name / "train.log").exists())
+    saved(own_stack)
+    again = killed(own_stack)
+    found = again.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert found["TrainingJobStatus"] == "Failed"
+    assert "stopped while the job ran" in found["FailureReason"]
+    assert client
+
+
+def test_many_rows_are_saved_without_holding_up_the_writers(cloud: Cloud) -> None:
+    table, client = f"rows-{uuid.uuid4().hex[:6]}", cloud.client("dynamodb")
+    client.create_table(
+        TableName=table, BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    row: dict[str, Any] = {f"p{n}": {"N": "0.1234"} for n in range(10)} | {"header": {"S": "x" * 100}}
+    for start in range(0, 1000, 25):
+        requests = [{"PutRequest": {"Item": {"pk": {"S": str(n)}, **row}}} for n in range(start, start + 25)]
+        assert not client.batch_write_item(RequestItems={table: requests})["UnprocessedItems"]
+    assert client.describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
+    client.delete_table(TableName=table)
