@@ -1,0 +1,59 @@
+import csv
+import doctest
+import io
+import json
+
+import pytest
+
+import functions.rows
+from functions.protein import Protein, Rejection
+from functions.rows import COLUMNS, FORMATS, Row, dump_part, exported, load_part, predicted_row, rejected_row
+from tests.functions.world import answer_for
+
+HOSTILE = [
+    "=HYPERLINK(\"http://x\",\"y\")", "+1", "-1", "@SUM(A1)", "\t=1", "a\tb", "a\nb", "a\r\nb", "<script>alert(1)</script>",
+    "\x1b[31mred", "\u202eevil", "\x00", 'quote " and , comma', "ünï©ødé 蛋白", "\ud7ff", "../../etc/passwd", "'", "%s %n",
+]  # fmt: skip
+
+
+def row_with(header: str) -> Row:
+    return rejected_row(Rejection(7, 2, header[:100], header, 3, "why"))
+
+
+def text(kind: str, rows: list[Row]) -> str:
+    return b"".join(FORMATS[kind](rows)).decode("utf-8")
+
+
+@pytest.mark.parametrize("header", HOSTILE)
+def test_no_header_breaks_out_of_its_cell(header: str) -> None:
+    row = exported(row_with(header), first_line=0)
+    lines = text("tsv", [row, row]).split("\n")
+    assert len(lines) == 4 and all(len(line.split("\t")) == len(COLUMNS) for line in lines[:3])
+    for kind, delimiter in (("tsv", "\t"), ("csv", ",")):
+        cells = list(csv.reader(io.StringIO(text(kind, [row])), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if kind == "csv" else csv.QUOTE_NONE))  # fmt: skip
+        assert len(cells) == 2
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells[1])
+        assert all(cell.isprintable() for cell in cells[1])
+    assert json.loads(text("jsonl", [row]))["header"] == header
+
+
+def test_a_part_gives_back_its_rows() -> None:
+    rows = [row_with(header) for header in HOSTILE]
+    assert load_part(dump_part(rows)) == rows
+
+
+def test_the_reason_for_a_missing_answer_names_the_line() -> None:
+    assert exported(row_with("x"), first_line=10)["reason"] == "line 13: why"
+
+
+def test_a_predicted_row_has_every_column() -> None:
+    protein = Protein(0, 0, "P1", "P1 x", "MKV", "terminal * removed")
+    row = exported(predicted_row(protein, answer_for("MKV"), "m-1"), first_line=0)
+    assert tuple(row) == COLUMNS
+    assert (row["location"], row["go"], row["reason"]) == ("Nucleus", "GO:0005634", "terminal * removed")
+    cells = dict(zip(COLUMNS, text("tsv", [row]).split("\n")[1].split("\t"), strict=True))
+    assert (cells["confidence"], cells["p:Nucleus"], cells["truncated"]) == ("0.9100", "0.9100", "false")
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(functions.rows).failed == 0

@@ -1,0 +1,182 @@
+"""A small world for the functions: moto's S3, SQS, DynamoDB and EventBridge, and a model that does as told."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
+
+from functions.answers import AnswersTable
+from functions.complete import complete
+from functions.endpoint import Endpoint
+from functions.errors import EndpointUnavailable
+from functions.models import ModelsTable
+from functions.predict import predict
+from functions.prediction import Answer, Prediction
+from functions.predictions import PredictionsTable
+from functions.queues import Queue
+from functions.receive import receive
+from functions.rows import Row
+from functions.services import Services
+from functions.settings import Settings
+from functions.split import inflate, split_or_abandon
+from functions.storage import Storage
+from functions.upload import Shard
+from functions.uploads import UploadsTable
+
+ROOT = Path(__file__).parents[2]
+VERSION = "test-1"
+
+
+class ScriptedModel(Endpoint):
+    """Answers by the first letter of a sequence, unless told to fail."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.asked: list[str] = []
+        self.trouble: Callable[[list[str]], None] = lambda sequences: None
+
+    def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
+        assert component == f"stack-{model_version}"
+        self.calls += 1
+        self.trouble(sequences)
+        self.asked += sequences
+        return [answer_for(sequence) for sequence in sequences]
+
+
+def answer_for(sequence: str) -> Prediction:
+    chosen = ord(sequence[0]) % 10
+    probabilities = tuple(0.91 if index == chosen else 0.01 for index in range(10))
+    return Prediction(probabilities, 0.25, len(sequence), False)
+
+
+def unavailable(_sequences: list[str]) -> None:
+    raise EndpointUnavailable("no capacity")
+
+
+class World:
+    """The services, and the deliveries that queues and streams would make."""
+
+    def __init__(self, **settings: Any) -> None:
+        template = _template()
+        self.s3 = _client("s3")
+        self.sqs = _client("sqs")
+        database = _database()
+        for bucket in ("uploads", "results"):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
+            properties = template[name]["Properties"]
+            wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+            database.create_table(TableName=name, **{k: properties[k] for k in wanted if k in properties})
+
+        def queue(name: str) -> Queue:
+            return Queue(self.sqs, self.sqs.create_queue(QueueName=name)["QueueUrl"])
+
+        self.model = ScriptedModel()
+        self.aws = Services(
+            settings=Settings(
+                **(dict.fromkeys(_text_settings(), "") | {"stack": "stack", "uploads_bucket": "uploads"}),
+                **settings,
+            ),
+            uploads=UploadsTable(database.Table("UploadsTable")),
+            predictions=PredictionsTable(database, "PredictionsTable", 1),
+            answers=AnswersTable(database, "AnswersTable", 1),
+            models=ModelsTable(database.Table("ModelsTable")),
+            storage=Storage(self.s3, "results"),
+            uploads_queue=queue("uploads"),
+            shards_queue=queue("shards"),
+            batches_queue=queue("batches"),
+            uploads_dead_letters=queue("uploads-dead"),
+            shards_dead_letters=queue("shards-dead"),
+            batches_dead_letters=queue("batches-dead"),
+            endpoint=self.model,
+            events=_client("events"),
+            s3=self.s3,
+        )
+        self.database = database
+
+    def activate(self, version: str = VERSION) -> None:
+        self.database.Table("ModelsTable").put_item(Item={"pk": "alias", "sk": "active", "version": version})
+
+    def upload(self, body: bytes, key: str = "a.fasta") -> dict[str, Any]:
+        """Put a file into the bucket; return the event S3 would send."""
+        version = self.s3.put_object(Bucket="uploads", Key=key, Body=body)["VersionId"]
+        detail = {
+            "bucket": {"name": "uploads"},
+            "object": {"key": key, "size": len(body), "version-id": version},
+        }
+        return {"detail": detail}
+
+    def take(self, queue: Queue) -> list[dict[str, Any]]:
+        """Every message of a queue, delayed ones too, taken off it."""
+        messages = []
+        for message, receipt in queue.drain(10_000):
+            queue.delete(receipt)
+            messages.append(message)
+        return messages
+
+    def split_shards(self) -> None:
+        for message in self.take(self.aws.shards_queue):
+            upload = self.aws.uploads.pinned(message["upload"])
+            if message.get("inflate"):
+                inflate(upload, self.aws)
+            else:
+                split_or_abandon(Shard.from_message(message), upload, self.aws)
+
+    def run(self, event: dict[str, Any]) -> str:
+        """Everything that follows from an upload, each delivery once; return the upload's id."""
+        identity = receive(event, self.aws)
+        assert identity is not None
+        self.finish(identity)
+        return identity
+
+    def finish(self, identity: str) -> None:
+        self.split_shards()
+        self.split_shards()  # those that a decompression sent
+        for message in self.take(self.aws.batches_queue):
+            predict(message, self.aws)
+        self.complete(identity)
+
+    def complete(self, identity: str) -> None:
+        if self.status(identity) == "finishing":
+            complete(identity, self.aws)
+
+    def status(self, identity: str) -> str:
+        return str(self.aws.uploads.item(identity)["status"])
+
+    def rows(self, identity: str) -> list[Row]:
+        body = self.s3.get_object(Bucket="results", Key=f"results/{identity}/results.jsonl")["Body"].read()
+        return [json.loads(line) for line in body.splitlines()]
+
+
+@cache
+def _template() -> dict[str, Any]:
+    resources: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    return resources
+
+
+@cache
+def _client(service: str) -> Any:
+    """Clients know nothing of the world they talk to, and take long to make."""
+    return boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+
+
+@cache
+def _database() -> Any:
+    return boto3.resource("dynamodb", region_name="us-east-1")
+
+
+def _text_settings() -> list[str]:
+    return [name for name, kind in Settings.__annotations__.items() if kind is str]
+
+
+@contextmanager
+def world(**settings: Any) -> Iterator[World]:
+    with mock_aws():
+        yield World(**settings)
