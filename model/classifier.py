@@ -147,6 +147,7 @@ class ProteinClassifier(nn.Module):
         """Write `config.json` and the weights (safetensors; no pickle anywhere)."""
         self.config.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(0o644)  # written for its owner alone, but served by another user
 
     @classmethod
     def load(cls, folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:

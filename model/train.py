@@ -106,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         training, validation = data.split(data.read_channel(options.training), options.validation)
         classifier, tokenizer = build(options)
         classifier.to(processes.device).freeze(options.frozen_layers)
+        longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
+        options.max_residues = min(options.max_residues, longest)
         fit(options, processes, classifier, tokenizer, training, validation)
 
 

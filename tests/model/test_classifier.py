@@ -49,6 +49,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     sequences = random_sequences([30, 90])
     assert torch.equal(logits(loaded, sequences), logits(classifier, sequences))
     assert not loaded.training
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
 
 

@@ -176,7 +176,7 @@ def test_a_pretrained_encoder_trains_with_frozen_layers_under_a_linear_head(
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=16,
-        max_position_embeddings=80,
+        max_position_embeddings=50,
     )
     BertModel(config).save_pretrained(encoder)
     (encoder / "vocab.txt").write_text("\n".join(PROTEIN_VOCABULARY))
@@ -184,6 +184,7 @@ def test_a_pretrained_encoder_trains_with_frozen_layers_under_a_linear_head(
     train.main(plain(channels, tmp_path / "out", *settings))
     artifact = read_artifact(tmp_path / "out")
     assert artifact.head["kind"] == "linear"
+    assert artifact.max_residues == 48  # what this encoder has positions for, less than was asked
     before, after = (
         load_file(encoder / "model.safetensors"),
         load_file(tmp_path / "out" / "model.safetensors"),
