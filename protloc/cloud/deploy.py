@@ -74,7 +74,8 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
             code = properties.get("CodeUri", shared)
             if isinstance(code, str) and not code.startswith("s3://"):
                 folder = template.parent / code
-                packages = str(resource.get("Metadata", {}).get("ParentPackages", ""))
+                properties_of_build = resource.get("Metadata", {}).get("BuildProperties", {})
+                packages = str(properties_of_build.get("ParentPackages", ""))
                 inside = Path(packages.replace(".", "/")) if packages else Path()
                 properties["CodeUri"] = stored(zipped(folder, inside), ".zip")
         elif resource["Type"] == "AWS::Serverless::StateMachine":
