@@ -97,27 +97,16 @@ class Copy:
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
         """(status, content type, body). Raises `NotRunning`, `EndedAnswering`, or TimeoutError after AWS's limit."""
-        for fresh in (False, True):
-            connection = self._connection(fresh)
+        try:
+            return self._exchange(self._kept(), method, path, body, headers)
+        except queue.Empty:
+            return self._exchange(self._fresh(), method, path, body, headers)
+        except EndedAnswering:
             try:
-                connection.request(method, path, body, headers)
-                answer = connection.getresponse()
-                content = answer.read()
-            except TimeoutError:
-                connection.close()
-                raise
-            except ConnectionRefusedError as problem:
-                raise NotRunning(str(problem)) from problem
-            except (OSError, http.client.HTTPException) as problem:
-                connection.close()
-                if fresh or self.process.poll() is not None:
-                    raise EndedAnswering("the model server ended while it answered") from problem
-            try:
-                self._connections.put_nowait(connection)
-            except queue.Full:
-                connection.close()
-            return answer.status, answer.getheader("content-type") or "application/json", content
-        raise NotRunning
+                connection = self._fresh()
+            except NotRunning as problem:
+                raise EndedAnswering("the model server ended while it answered") from problem
+            return self._exchange(connection, method, path, body, headers)  # only the kept connection was stale
 
     def log_tail(self) -> str:
         try:
@@ -134,13 +123,35 @@ class Copy:
             self.process.kill()
             self.process.wait()
 
-    def _connection(self, fresh: bool) -> http.client.HTTPConnection:
-        if not fresh:
-            try:
-                return self._connections.get_nowait()
-            except queue.Empty:
-                pass
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOCATION_SECONDS)
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, str, bytes]:
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except TimeoutError:
+            connection.close()
+            raise
+        except (OSError, http.client.HTTPException) as problem:
+            connection.close()
+            raise EndedAnswering("the model server ended while it answered") from problem
+        try:
+            self._connections.put_nowait(connection)
+        except queue.Full:
+            connection.close()
+        return answer.status, answer.getheader("content-type") or "application/json", content
+
+    def _kept(self) -> http.client.HTTPConnection:
+        return self._connections.get_nowait()
+
+    def _fresh(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOCATION_SECONDS)
+        try:
+            connection.connect()
+        except OSError as problem:
+            raise NotRunning(str(problem)) from problem
+        return connection
 
     def _note(self, line: bytes) -> None:
         with self._log_path.open("ab") as file:

@@ -49,6 +49,7 @@ class Stack:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("cloud")
     yield lifecycle.up(home)
+    print((home / "cloud.log").read_text()[-6000:])
     lifecycle.down(home, erase=True)
 
 

@@ -18,7 +18,7 @@ def note(event, context):
         body = json.loads(record["body"])
         if body.get("crash"):
             os._exit(7)
-        if body.get("sleep"):
+        if body.get("sleep") and record["attributes"]["ApproximateReceiveCount"] == "1":
             time.sleep(body["sleep"])
         if body.get("fail") and int(record["attributes"]["ApproximateReceiveCount"]) <= body["fail"]:
             failed.append({"itemIdentifier": record["messageId"]})
