@@ -189,6 +189,7 @@ class Engine:
         self.home = home
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.changed: Callable[[], None] = lambda: None
+        self.report: Callable[[], dict[str, float]] = dict
         self.serving = threading.Event()
         self._pool = pool
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -212,7 +213,8 @@ class Engine:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application: the engine's, with a page of our own and a note of every change."""
         if scope["type"] == "http" and scope["path"] == "/_protloc/health":
-            body = json.dumps({"home": str(self.home), "pid": os.getpid(), "serving": self.serving.is_set()}).encode()
+            known = {"home": str(self.home), "pid": os.getpid(), "serving": self.serving.is_set(), **self.report()}
+            body = json.dumps(known).encode()
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})

@@ -137,7 +137,7 @@ def find(home: Path | str) -> Cloud | None:
     note = _note(home)
     if not note.get("port"):
         return None
-    answer = _health(int(note["port"]))
+    answer = health(int(note["port"]))
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
         return None
     return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
@@ -205,7 +205,8 @@ def _note(home: Path) -> dict[str, Any]:
     return note
 
 
-def _health(port: int) -> dict[str, Any] | None:
+def health(port: int) -> dict[str, Any] | None:
+    """What the cloud on `port` says of itself (home, pid, cost of saving), or None where none answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=5) as answer:

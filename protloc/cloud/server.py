@@ -87,7 +87,7 @@ def build(home: Path, port: int) -> tuple[Any, Any, Any]:
     if saved is not None:
         engine.restore(saved)
     saver = snapshot.Saver(state_path, engine.capture, engine.run_at_rest)
-    engine.changed = saver.changed
+    engine.changed, engine.report = saver.changed, saver.report
     return engine, saver, (sagemaker, pool)
 
 

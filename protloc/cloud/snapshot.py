@@ -76,9 +76,9 @@ class Saver:
         self._saved = 0
         self._saving = threading.Lock()
         self._stopped = threading.Event()
-        self.last_seconds = 0.0
-        self.last_pause_seconds = 0.0
-        self.count = 0
+        self._cost_seconds = 0.0
+        self._pause_seconds = 0.0
+        self._count = 0
         self._thread = threading.Thread(target=self._loop, daemon=True, name="state-saver")
 
     def changed(self) -> None:
@@ -98,14 +98,19 @@ class Saver:
     def save(self) -> None:
         """Save the present state; returns once it is on disk."""
         with self._saving:
-            changes, begin = self._changes, time.monotonic()
-            child = self._run_at_rest(self._fork)
-            if _wait(child) == 0:
+            changes = self._changes
+            status, processor_seconds = _wait(self._run_at_rest(self._fork))
+            self._cost_seconds = processor_seconds + self._pause_seconds
+            if status == 0:
                 self._saved = changes
-                self.count += 1
+                self._count += 1
             else:
                 log.error("the state could not be saved to %s; trying again", self._path)
-            self.last_seconds = time.monotonic() - begin
+
+    def report(self) -> dict[str, float]:
+        """What saving costs: changes noted and saved, times saved, processor seconds and pause of the last one."""
+        return {"changes": self._changes, "saved": self._saved, "saves": self._count,
+                "save_seconds": round(self._cost_seconds, 4), "pause_seconds": round(self._pause_seconds, 4)}
 
     def _fork(self) -> int:
         begin = time.monotonic()
@@ -114,13 +119,12 @@ class Saver:
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child:
-            self.last_pause_seconds = time.monotonic() - begin
+            self._pause_seconds = time.monotonic() - begin
             return child
         status = 1
         try:
             gc.disable()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.nice(5)
             write(self._path, self._capture())
             status = 0
         except BaseException:
@@ -130,7 +134,7 @@ class Saver:
 
     def _loop(self) -> None:
         checked = time.monotonic()
-        while not self._stopped.wait(max(INTERVAL_SECONDS, self.last_seconds * (1 / SHARE_OF_TIME - 1))):
+        while not self._stopped.wait(max(INTERVAL_SECONDS, self._cost_seconds / SHARE_OF_TIME)):
             due = time.monotonic() - checked > CHECK_SECONDS
             if self._changes == self._saved and not due:
                 continue
@@ -141,13 +145,13 @@ class Saver:
             checked = time.monotonic()
 
 
-def _wait(child: int) -> int:
-    """The exit status of `child`; one that hangs is ended."""
+def _wait(child: int) -> tuple[int, float]:
+    """Exit status and processor seconds of `child`; one that hangs is ended."""
     deadline = time.monotonic() + CHILD_SECONDS
     while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
+        pid, status, used = os.wait4(child, os.WNOHANG)
         if pid:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)

@@ -63,4 +63,5 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A cloud of the test's own, to be killed."""
     cloud = lifecycle.up(tmp_path / "home")
     yield Stack(cloud, deploy.deploy(cloud, STACK, "test"))
+    print((tmp_path / "home" / "cloud.log").read_text()[-6000:])
     lifecycle.down(tmp_path / "home", erase=True)

@@ -33,9 +33,8 @@ def killed(stack: Stack) -> Stack:
 
 def saved(stack: Stack) -> None:
     """Wait until what was done is on disk."""
-    path = stack.cloud.home / "state" / "state.pickle"
-    begin = time.time()
-    until(lambda: path.exists() and path.stat().st_mtime > begin + 0.3 or time.time() - begin > 3)
+    noted = (lifecycle.health(stack.cloud.port) or {})["changes"]
+    until(lambda: (lifecycle.health(stack.cloud.port) or {})["saved"] >= noted)
 
 
 def children(pid: int) -> set[int]:
