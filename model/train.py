@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model import data, evaluate
-from model.artifact import Artifact, now, write_description, write_tokenizer
+from model.artifact import Artifact, now, read_artifact, write_description, write_tokenizer
 from model.card import write_card
 from model.classifier import (
     SMALL_HEAD,
@@ -63,6 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--output-data-dir", type=Path, default=environment.get("SM_OUTPUT_DATA_DIR"), help="metrics.json")
     add("--model-version", default=f"small-{datetime.now(UTC):%Y-%m-%d}")
     add("--encoder", help="folder or S3 prefix of a pretrained BERT; none: the small one, from nothing")
+    add("--start", type=Path, help="unpacked artifact whose weights to begin with, instead of an encoder's")
     add("--head", choices=("convolution-attention", "linear"), default="convolution-attention")
     add("--frozen-layers", default="0", help="encoder layers held still from below, or 'all'")
     add("--hidden", type=int, default=128, help="of the small encoder")
@@ -113,6 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build(options: argparse.Namespace) -> tuple[ProteinClassifier, ResidueTokenizer]:
     """The network to train and its tokenizer."""
+    if options.start is not None:
+        start = read_artifact(options.start)
+        if start.locations != data.LOCATIONS:
+            raise ValueError(f"expected the locations {data.LOCATIONS}, found {start.locations}")
+        settings = HeadSettings(**start.head)
+        classifier = ProteinClassifier.load(options.start, len(start.locations), settings)
+        return classifier, ResidueTokenizer.read(options.start)
     kept = {} if options.dropout is None else {"dropout": options.dropout}
     if options.encoder is None:
         settings = HeadSettings(**(SMALL_HEAD.describe() | {"kind": options.head} | kept))
@@ -296,6 +304,9 @@ def keep(
     write_tokenizer(folder, tokenizer.vocabulary, options.max_residues + SPECIAL_TOKENS)
     metrics = report(answers, validation)
     settings = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
+    if options.start is not None:
+        before = read_artifact(options.start)
+        settings["start"] = {"version": before.version, "training": before.training}
     artifact = Artifact(
         folder=folder,
         version=settings.pop("model_version"),

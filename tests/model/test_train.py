@@ -196,6 +196,16 @@ def test_a_pretrained_encoder_trains_with_frozen_layers_under_a_linear_head(
     assert "probabilities" in predict_fn(["MKV"], model_fn(str(tmp_path / "out")))["predictions"][0]
 
 
+def test_a_run_may_begin_with_the_weights_of_an_artifact(
+    channels: Path, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    still = ["--learning-rate", "0", "--epochs", "1", "--start", str(tiny_artifact), "--model-version", "b"]
+    train.main(plain(channels, tmp_path / "out", *still))
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_artifact, tmp_path / "out"))
+    assert all(np.allclose(before[key], after[key], atol=1e-6) for key in before)
+    assert read_artifact(tmp_path / "out").training["start"]["version"] == "tiny-1"
+
+
 def test_missing_channels_and_unknown_settings_are_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
