@@ -1,8 +1,8 @@
 """smoke: a new model version answers for proteins whose place is known, or is not put into service.
 
 In: the state machine's `{"version": …, "component": …}`. Out: how many it placed right. Raises
-EndpointUnavailable while the component is still starting, which the state machine waits out, and anything else
-to stop the promotion.
+EndpointUnavailable while the component is still starting, which the state machine waits out, and anything
+else to stop the promotion.
 """
 
 from typing import Any

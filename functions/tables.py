@@ -25,12 +25,17 @@ class TableBusy(ProtlocError):
     """DynamoDB left part of a request undone, again and again."""
 
 
-def now_iso() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def now_seconds() -> int:
     return int(time.time())
+
+
+def now_iso() -> str:
+    return iso(now_seconds())
+
+
+def iso(seconds: int) -> str:
+    """A moment as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def to_item(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from functions.tables import Item
+from functions.tables import Item, iso
 from functions.upload import FINAL_STATUSES, Counts
 from functions.uploads import UploadsTable
 
@@ -23,7 +23,7 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
         "reason": item.get("reason") or None,
         "model_version": item["model_version"] or None,
         "created": item["created"],
-        "updated": item["updated"],
+        "updated": iso(item["updated"]),
         "finished": item.get("finished"),
         **counts._asdict(),
         "progress": {

@@ -1,8 +1,11 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.functions.world import World, world
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "protloc")  # read when a handler is imported
+
+from tests.functions.world import World, world  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
