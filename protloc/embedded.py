@@ -1,0 +1,106 @@
+"""The embedded cloud made ready for use: running, deployed, and with a model version in service.
+
+`ready` brings up what is missing and is quick when nothing is; `running` only looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from protloc.client import Client
+from protloc.cloud import deploy, lifecycle
+from protloc.errors import Unreachable, UploadProblem
+from protloc.versions import add, follow, running_execution
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_HOME = PROJECT / ".protloc"
+DEFAULT_MODEL = PROJECT / "model" / "default"
+
+Tell = Callable[[str], None]
+
+
+def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT_MODEL) -> Client:
+    """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
+    with _one_at_a_time(home):
+        try:
+            if lifecycle.find(home) is None:
+                tell(f"starting the embedded cloud in {home}")
+            cloud = lifecycle.up(home, port)
+            if not _is_deployed(cloud):
+                tell("deploying template.yaml into it")
+            client = _client(cloud, deploy.deploy(cloud))
+        except lifecycle.CloudError as error:
+            raise Unreachable(str(error)) from None
+        except deploy.DeployError as error:
+            raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
+        if active_model(client) is None:
+            _put_into_service(client, model, tell)
+        return client
+
+
+def running(home: Path) -> Client | None:
+    """A client of the cloud of `home` as it is: None unless it runs and can answer."""
+    cloud = lifecycle.find(home)
+    if cloud is None or not _is_deployed(cloud):
+        return None
+    return _client(cloud, lifecycle.stack_outputs(cloud))
+
+
+def active_model(client: Client) -> str | None:
+    key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
+    found = client.client("dynamodb").get_item(
+        TableName=client.outputs["ModelsTable"], Key=key, ConsistentRead=True
+    )
+    version: str | None = found.get("Item", {}).get("version", {}).get("S")
+    return version
+
+
+def _is_deployed(cloud: lifecycle.Cloud) -> bool:
+    stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
+    done = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    return any(stack["StackName"] == lifecycle.STACK and stack["StackStatus"] in done for stack in stacks)
+
+
+def _client(cloud: lifecycle.Cloud, outputs: dict[str, str]) -> Client:
+    api_url = cloud.api_url(outputs["ApiId"], outputs["ApiUrl"].rstrip("/").rsplit("/", 1)[-1])
+    return Client(outputs, api_url, cloud.session, cloud.client)
+
+
+def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
+    """Put the shipped model into service, or wait for whoever is at it."""
+    if not model.is_dir():
+        raise UploadProblem(f"no model in {model}; put one into service with `protloc models add ARTIFACT`")
+    for known in client.models()["models"]:
+        if known["state"] != "hosting":
+            continue
+        if execution := running_execution(client, known["version"]):
+            follow(client, execution, known["version"], tell)
+            return
+        _mark_failed(client, known["version"])
+    add(client, str(model), tell)
+
+
+def _mark_failed(client: Client, version: str) -> None:
+    """A version whose execution died with the cloud can be added again once it counts as failed."""
+    client.client("dynamodb").update_item(
+        TableName=client.outputs["ModelsTable"],
+        Key={"pk": {"S": "version"}, "sk": {"S": version}},
+        UpdateExpression="SET #state = :failed, reason = :reason",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={
+            ":failed": {"S": "failed"},
+            ":reason": {"S": "the cloud was stopped meanwhile"},
+        },
+    )
+
+
+@contextlib.contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Two commands that find a cold home make it ready one after the other."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "ready.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

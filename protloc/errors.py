@@ -1,0 +1,29 @@
+"""The errors a person sees: one line that says what is wrong and what to do, and an exit code.
+
+Problem
+├── UploadProblem      1  the upload failed, or did not end in time
+├── UsageProblem       2  what was asked cannot be asked
+└── Unreachable        3  no cloud answers, or it does not know us
+"""
+
+
+class Problem(Exception):
+    """Something the command line reports in one line; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UploadProblem(Problem):
+    """The work was asked for, but did not come to a good end."""
+
+
+class UsageProblem(Problem):
+    """An argument names what is not there or cannot be."""
+
+    exit_code = 2
+
+
+class Unreachable(Problem):
+    """The cloud cannot be reached, or does not let us in."""
+
+    exit_code = 3
