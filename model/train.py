@@ -303,7 +303,11 @@ def keep(
     classifier.save(folder)
     write_tokenizer(folder, tokenizer.vocabulary, options.max_residues + SPECIAL_TOKENS)
     metrics = report(answers, validation)
-    settings = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
+    settings = {
+        name: value
+        for name, value in vars(options).items()
+        if value is not None and not isinstance(value, Path)  # a path tells of a machine, not of a model
+    }
     if options.start is not None:
         before = read_artifact(options.start)
         settings["start"] = {"version": before.version, "training": before.training}
