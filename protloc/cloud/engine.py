@@ -36,6 +36,7 @@ ROOT_KEY = "test"  # the key the engine takes as the account's root
 TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.app": {
         "app": ("scope", "receive", "send"),
+        "pin_request_origin": ("source_ip", "secure_transport"),
         "SERVICE_HANDLERS": None,
         "SERVICE_REGISTRY": None,
         "_loaded_modules": None,

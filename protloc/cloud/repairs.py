@@ -30,6 +30,8 @@ def repair_all(changed: Callable[[], None]) -> None:
     definitions_may_be_yaml()
     state_machines_act_as_their_role(changed)
     training_jobs_can_be_waited_for()
+    loopback_counts_as_secure_transport()
+    mapping_limits_are_numbers()
 
 
 def queue_batches_need_the_single_action() -> None:
@@ -240,3 +242,30 @@ def training_jobs_can_be_waited_for() -> None:
 
     for action in ("createTrainingJob", "createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint"):
         states._SERVICE_DISPATCH[f"arn:aws:states:::sagemaker:{action}"] = run
+
+
+def loopback_counts_as_secure_transport() -> None:
+    """Policies that deny plain HTTP (`aws:SecureTransport`) let pass what never leaves this machine."""
+    application = module("ministack.app")
+    pin = application.pin_request_origin
+
+    def pin_as_secure(source_ip: str, secure_transport: bool) -> None:
+        pin(source_ip, secure_transport or source_ip == "127.0.0.1")
+
+    application.pin_request_origin = pin_as_secure
+
+
+def mapping_limits_are_numbers() -> None:
+    """CloudFormation turns a parameter's text into the number that an event source mapping's limit is."""
+    handlers = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS
+    mapping = handlers["AWS::Lambda::EventSourceMapping"]
+    create = mapping["create"]
+
+    def create_with_numbers(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        scaling = props.get("ScalingConfig")
+        if isinstance(scaling, dict) and "MaximumConcurrency" in scaling:
+            limit = int(scaling["MaximumConcurrency"])
+            props = {**props, "ScalingConfig": {**scaling, "MaximumConcurrency": limit}}
+        return create(logical_id, props, stack_name)
+
+    handlers["AWS::Lambda::EventSourceMapping"] = {**mapping, "create": create_with_numbers}
