@@ -1,6 +1,6 @@
 """The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
 
-With `repairs` the only module that knows MiniStack's private names; `TOUCHED` lists every one of them, and
+With `repairs` and `delivery` the only module that knows MiniStack's private names; `TOUCHED` lists them all, and
 `tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one. Everything else in this
 package speaks in plain terms: services, functions, state.
 """
@@ -59,7 +59,24 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     },
     "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
     "ministack.services.sts": {"register_session": ("access_key", "session")},
-    "ministack.services.sqs": {"_queues": None},
+    "ministack.services.sqs": {
+        "_queues": None,
+        "_queue_name_to_url": None,
+        "_HANDLERS": None,
+        "_act_send_message": ("data", "qurl"),
+        "_act_delete_message": ("data", "qurl"),
+        "_act_delete_message_batch": ("data", "qurl"),
+        "_expire_retained": ("q",),
+        "_collect_msgs": ("q", "max_n", "vis_timeout"),
+        "_dlq_sweep": ("q",),
+        "_receive_messages_for_esm": ("queue_url", "max_number"),
+        "_delete_messages_for_esm": ("queue_url", "receipt_handles"),
+    },
+    "ministack.services.sns": {
+        "_deliver_to_sqs": (
+            "endpoint", "envelope", "raw", "raw_message", "message_group_id", "message_dedup_id", "message_attributes", "topic_arn",
+        ),
+    },
     "ministack.services.s3": {
         "_fire_s3_event": (
             "bucket_name", "key", "event_name", "size", "etag", "deletion_type", "restore_event_data", "version_id",
@@ -71,10 +88,20 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_version_file_exists": ("bucket_name", "key", "version_id", "account_id"),
         "_version_disk_path": ("bucket", "key", "version_id", "account_id"),
         "_object_disk_path": ("bucket", "key", "account_id"),
+        "_deliver_event_to_sqs": ("arn", "event_payload", "bucket_region", "bucket_name"),
     },
-    "ministack.services.eventbridge": {"_dispatch_event": ("event", "view")},
+    "ministack.services.eventbridge": {
+        "_dispatch_event": ("event", "view"),
+        "_dispatch_to_sqs": ("spec", "payload", "sqs_parameters"),
+    },
     "ministack.services.dynamodb": {
-        "_stream_records": None, "_stream_trimmed": None, "_stream_seq_counter": None,
+        "_tables": None,
+        "_stream_records": None,
+        "_stream_trimmed": None,
+        "_stream_seq_counter": None,
+        "stream_start_position": ("table_name", "account_id", "region"),
+        "stream_end_position": ("table_name", "account_id", "region"),
+        "stream_records_since": ("table_name", "position", "limit", "account_id", "region"),
     },
     "ministack.services.cloudwatch_logs": {"_log_groups": None},
     "ministack.services.lambda_svc": {
@@ -82,8 +109,15 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_runtime_env_vars": ("config",),
         "_poll_dynamodb_streams": (),
         "_prune_orphan_code_blobs": ("referenced",),
+        "_execute_function": ("func", "event"),
         "_esm_wake": None,
         "_esms": None,
+        "_iter_all_esms": (),
+        "_get_func_record_for_qualifier": ("name", "qualifier"),
+        "_apply_filter_criteria": ("records", "esm"),
+        "_dynamodb_stream_positions": None,
+        "_dynamodb_stream_positions_lock": None,
+        "_send_ddb_stream_failure_record": ("esm", "func_rec", "batch", "stream_arn", "result", "condition"),
         "execution_credentials": ("config",),
     },
     "ministack.services.stepfunctions": {
@@ -205,9 +239,6 @@ class Engine:
             if short != name and "." not in short:
                 self._app._get_module(short)
         self._lambda._execute_function_warm = self._run_function
-        self._poll_streams = self._lambda._poll_dynamodb_streams
-        self._lambda._poll_dynamodb_streams = lambda: False
-        threading.Thread(target=self._stream_loop, daemon=True, name="stream-poller").start()
 
     # ── serving ─────────────────────────────────────────────
 
@@ -359,20 +390,6 @@ class Engine:
                 self._code[digest] = folder
             return self._code[digest]
 
-    def _stream_loop(self) -> None:
-        """Poll DynamoDB streams apart from the queues: a long stream handler must not hold up every queue."""
-        wake = self._lambda._esm_wake
-        while True:
-            self.serving.wait()
-            busy = False
-            try:
-                busy = self._lambda._esms.has_any() and self._poll_streams()
-            except Exception:
-                log.exception("polling the streams failed; trying again")
-            if not busy:
-                wake.wait(0.25)
-                time.sleep(0.05)
-
     # ── state ───────────────────────────────────────────────
 
     def capture(self) -> dict[str, Any]:
@@ -401,7 +418,14 @@ class Engine:
         tables._stream_trimmed.update(state["streams"]["trimmed"])
         tables._stream_seq_counter = state["streams"]["sequence"]
         now = time.time()
-        for queue in module("ministack.services.sqs")._queues._data.values():
+        queues = module("ministack.services.sqs")
+        for scoped, queue in list(queues._queues._data.items()):
+            # The engine finds a queue by its address, which holds the port; it may be another one now.
+            del queues._queues._data[scoped]
+            account, region, _ = scoped
+            queue["url"] = f"{self.endpoint_url}/{account}/{queue['name']}"
+            queues._queues._data[account, region, queue["url"]] = queue
+            queues._queue_name_to_url._data[account, region, queue["name"]] = queue["url"]
             for message in queue["messages"]:
                 if message["receipt_handle"] is not None and message["visible_at"] > now:
                     message["visible_at"], message["receipt_handle"] = now, None

@@ -30,7 +30,7 @@ class S3AsRole:
         import boto3
         from botocore.config import Config
 
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3})
+        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, proxies={})
         self._client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config, **credentials)
 
     def fetch(self, uri: str, path: Path) -> None:
@@ -60,7 +60,7 @@ class S3AsRole:
 def build(home: Path, port: int) -> tuple[Any, Any, Any]:
     """The engine with everything added, its state restored: (application, saver, what `stop` must end)."""
     from protloc.cloud import engine as engines
-    from protloc.cloud import repairs, snapshot, templates
+    from protloc.cloud import delivery, repairs, snapshot, templates
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
     from protloc.cloud.workers import WorkerPool
@@ -82,6 +82,8 @@ def build(home: Path, port: int) -> tuple[Any, Any, Any]:
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
     repairs.repair_all(lambda: engine.changed())
+    delivery.queues_lose_no_message()
+    delivery.Streams(engine.serving, lambda: engine.changed())
     state_path = home / "state" / "state.pickle"
     saved = snapshot.read(state_path)
     if saved is not None:

@@ -54,7 +54,9 @@ def write(path: Path, state: dict[str, Any]) -> None:
     """Replace the saved state by `state`, entirely or not at all."""
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
-        pickle.dump({"format": FORMAT, "state": state}, file, protocol=pickle.HIGHEST_PROTOCOL)
+        pickler = pickle.Pickler(file, protocol=5)
+        pickler.fast = True  # the state is a tree: looking for objects seen before would take eight times as long
+        pickler.dump({"format": FORMAT, "state": state})
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)

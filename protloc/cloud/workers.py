@@ -310,20 +310,25 @@ class WorkerPool:
 
     def _lease(self, function: Function) -> Worker:
         with self._lock:
-            for known in [key for key in self._idle if key.arn == function.arn and key != function]:
-                # A new version of the code or the settings: the processes of the old one are of no more use.
-                for worker in self._idle.pop(known):
-                    worker.stop()
-            while self._idle.get(function):
-                worker = self._idle[function].pop()
-                if worker.alive and worker.function.environment == function.environment:
-                    self._busy.add(worker)
-                    return worker
-                worker.stop()
+            # Of another version of its code or settings: of no more use.
+            old = [worker for known in list(self._idle) if known.arn == function.arn and known != function
+                   for worker in self._idle.pop(known)]
+            idle = self._idle.get(function, [])
+            worker = None
+            while idle and worker is None:
+                worker = idle.pop()
+                if not worker.alive:
+                    old.append(worker)
+                    worker = None
             self._started += 1
-            worker = Worker(function, self._folder / f"{function.name}-{os.getpid()}-{self._started}")
+            number = self._started
+        for surplus in old:
+            surplus.stop()
+        if worker is None:
+            worker = Worker(function, self._folder / f"{function.name}-{number}")
+        with self._lock:
             self._busy.add(worker)
-            return worker
+        return worker
 
     def _return(self, worker: Worker) -> None:
         with self._lock:
@@ -335,11 +340,13 @@ class WorkerPool:
         worker.stop()
 
     def _reap(self) -> None:
+        """End what nobody asked for in a while; the rest of a burst does not hold memory for long."""
         while True:
             time.sleep(IDLE_SECONDS / 8)
+            limit = time.monotonic() - IDLE_SECONDS
             with self._lock:
-                for function, workers in list(self._idle.items()):
-                    old = [worker for worker in workers if time.monotonic() - worker.idle_since > IDLE_SECONDS]
-                    self._idle[function] = [worker for worker in workers if worker not in old]
-                    for worker in old:
-                        worker.stop()
+                old = [worker for workers in self._idle.values() for worker in workers if worker.idle_since < limit]
+                self._idle = {function: kept for function, workers in self._idle.items()
+                              if (kept := [worker for worker in workers if worker not in old])}
+            for worker in old:
+                worker.stop()

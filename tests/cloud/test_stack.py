@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -15,6 +16,8 @@ import botocore.awsrequest
 import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+
+from protloc.cloud.lifecycle import Cloud
 
 from .conftest import Stack, until
 
@@ -114,10 +117,7 @@ def test_only_the_failed_message_of_a_batch_comes_again(stack: Stack) -> None:
 
 def test_a_message_that_always_fails_ends_in_the_dead_letters(stack: Stack) -> None:
     bad = send(stack, fail=99)
-    client, dead = stack.client("sqs"), stack.outputs["DeadLetters"]
-    found = until(lambda: [m for m in client.receive_message(
-        QueueUrl=dead, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", []) if bad in m["Body"]], 25)
-    assert json.loads(found[0]["Body"])["id"] == bad
+    assert until(lambda: dead_letters(stack, bad), 25)[0]["id"] == bad
 
 
 def test_a_handler_that_ends_its_process_costs_only_its_batch(stack: Stack) -> None:
@@ -132,6 +132,49 @@ def test_stream_records_reach_their_function_through_the_filter(stack: Stack) ->
     table.put_item(TableName=stack.outputs["Table"], Item={"pk": {"S": "other"}, "sk": {"S": identity + "x"}})
     until(lambda: identity in stack.rows("followed"))
     assert identity + "x" not in stack.rows("followed")
+
+
+def dead_letters(stack: Stack, part: str) -> list[dict[str, Any]]:
+    found = stack.client("sqs").receive_message(
+        QueueUrl=stack.outputs["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=0
+    ).get("Messages", [])
+    return [json.loads(message["Body"]) for message in found if part in message["Body"]]
+
+
+def test_a_failed_stream_record_is_tried_again_and_the_next_ones_wait_for_it(stack: Stack) -> None:
+    first = send(stack, unfollowed=1)
+    until(lambda: first in stack.rows("message"))
+    second = send(stack)
+    until(lambda: {first, second} <= set(stack.rows("followed")))
+    assert stack.rows("followed")[first]["tries"]["N"] == "2"
+
+
+def test_a_stream_record_that_always_fails_goes_to_the_destination_and_lets_the_others_pass(stack: Stack) -> None:
+    bad = send(stack, unfollowed=99)
+    until(lambda: bad in stack.rows("message"))
+    good = send(stack)
+    until(lambda: good in stack.rows("followed"))
+    assert bad not in stack.rows("followed")
+    assert until(lambda: dead_letters(stack, "RetryAttemptsExhausted"))
+
+
+def test_messages_sent_while_others_are_deleted_are_never_lost(cloud: Cloud) -> None:
+    client = cloud.client("sqs")
+    queue = client.create_queue(QueueName=f"race-{uuid.uuid4().hex[:6]}")["QueueUrl"]
+    seen: set[str] = set()
+
+    def take() -> None:
+        while len(seen) < 400:
+            for message in client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+                seen.add(message["Body"])
+                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+    with ThreadPoolExecutor(3) as threads:
+        threads.submit(take)
+        for start in range(0, 400, 10):
+            entries = [{"Id": str(n), "MessageBody": str(start + n)} for n in range(10)]
+            client.send_message_batch(QueueUrl=queue, Entries=entries)
+    assert len(seen) == 400
 
 
 def test_a_function_sees_nothing_of_the_hosts_environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +201,6 @@ def test_a_call_the_functions_role_does_not_allow_is_denied(stack: Stack) -> Non
 
 
 def test_calls_at_the_same_time_run_in_processes_of_their_own(stack: Stack) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(3) as threads:
         answers = list(threads.map(lambda _: ask(stack, "pid", seconds=0.5)[0], range(3)))
     assert len({json.loads(answer["body"])["pid"] for answer in answers}) == 3

@@ -30,11 +30,19 @@ def note(event, context):
     return {"batchItemFailures": failed}
 
 
+TRIES = {}
+
+
 def follow(event, context):
-    """A row for every stream record."""
+    """A row for every stream record; a message with "unfollowed" is reported as failed that many times."""
     for record in event["Records"]:
         image = record["dynamodb"]["NewImage"]
-        _table().put_item(Item={"pk": "followed", "sk": image["sk"]["S"]})
+        key, number = image["sk"]["S"], record["dynamodb"]["SequenceNumber"]
+        TRIES[key] = TRIES.get(key, 0) + 1
+        if TRIES[key] <= json.loads(image["body"]["S"]).get("unfollowed", 0):
+            return {"batchItemFailures": [{"itemIdentifier": number}]}
+        _table().put_item(Item={"pk": "followed", "sk": key, "tries": TRIES[key]})
+    return {"batchItemFailures": []}
 
 
 def answer(event, context):
