@@ -5,7 +5,7 @@ import pytest
 
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "protloc")  # read when a handler is imported
 
-from tests.functions.world import World, world  # noqa: E402
+from tests.functions.world import World, world
 
 
 @pytest.fixture(autouse=True)
