@@ -1,0 +1,55 @@
+# run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
+# test   the whole test suite
+# check  lint, types, template
+# clean  stop the cloud and remove what the other targets made
+#
+# Python 3.11 or newer is all that must be there; choose one with `make PYTHON=python3.13 run`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
+CONSTRAINT := .venv/constraint.txt
+
+.PHONY: run test check clean
+.DELETE_ON_ERROR:
+
+run: .venv/run.stamp
+	@$(BIN)/protloc predict events/sample.fasta --table
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest
+
+check: .venv/check.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+
+clean:
+	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase
+	rm -rf .venv .protloc build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch is installed first and alone, by plain pip, so that pip takes the build that fits this machine from
+# wherever its own configuration says; the constraint then keeps every later step from replacing it.
+.venv/torch.stamp:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"protloc needs Python 3.11 or newer, found %d.%d: name one, e.g. make PYTHON=python3.13 run" \
+		% sys.version_info[:2])'
+	@echo "Setting up .venv; this takes some minutes, once."
+	$(PYTHON) -m venv .venv
+	$(PIP) install $(TORCH)
+	@echo "$(TORCH)" > $(CONSTRAINT)
+	@touch $@
+
+.venv/run.stamp: pyproject.toml .venv/torch.stamp
+	$(PIP) install --constraint $(CONSTRAINT) --editable .
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(PIP) install --constraint $(CONSTRAINT) --editable '.[test]'
+	@touch $@
+
+.venv/check.stamp: .venv/test.stamp
+	$(PIP) install --constraint $(CONSTRAINT) --editable '.[test,check]'
+	@touch $@
