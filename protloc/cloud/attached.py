@@ -1,7 +1,7 @@
 """Run a command that must not outlive its starter: `python attached.py PARENT_PID COMMAND…`.
 
-A training job of the embedded cloud runs under it: it ends, with everything it started, when the cloud ends, on
-`kill -9` too. Its exit status is the command's.
+A training job of the embedded cloud runs under it: it ends, with everything it started, when the cloud ends,
+on `kill -9` too. Its exit status is the command's.
 """
 
 from __future__ import annotations

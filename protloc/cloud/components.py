@@ -1,7 +1,7 @@
 """Inference components as processes: one model server (`serve`) a copy, started again when it ends unasked.
 
-The servers hang on the cloud process by their standard input: they end with it, `kill -9` included. After a restart
-the unpacked model is still there and only the processes are started anew.
+The servers hang on the cloud process by their standard input: they end with it, `kill -9` included. After a
+restart the unpacked model is still there and only the processes are started anew.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class Copy:
             raise StartFailed(f"the model server answered a ping with {status}")
 
     def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """(status, content type, body). Raises `NotRunning`, `EndedAnswering`, or TimeoutError after AWS's limit."""
+        """(status, content type, body). Raises `NotRunning`, `EndedAnswering`, or TimeoutError after AWS's
+        limit.
+        """
         try:
             return self._exchange(self._kept(), method, path, body, headers)
         except queue.Empty:
@@ -106,7 +108,9 @@ class Copy:
                 connection = self._fresh()
             except NotRunning as problem:
                 raise EndedAnswering("the model server ended while it answered") from problem
-            return self._exchange(connection, method, path, body, headers)  # only the kept connection was stale
+            return self._exchange(
+                connection, method, path, body, headers
+            )  # only the kept connection was stale
 
     def log_tail(self) -> str:
         try:
@@ -124,7 +128,12 @@ class Copy:
             self.process.wait()
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
     ) -> tuple[int, str, bytes]:
         try:
             connection.request(method, path, body, headers)
@@ -167,8 +176,13 @@ class Component:
     """The copies of one inference component, kept at the wanted number."""
 
     def __init__(
-        self, model: Path, environment: Mapping[str, str], log_path: Path, start_seconds: float,
-        failed: Callable[[str], None], ready: Callable[[], None],
+        self,
+        model: Path,
+        environment: Mapping[str, str],
+        log_path: Path,
+        start_seconds: float,
+        failed: Callable[[str], None],
+        ready: Callable[[], None],
     ) -> None:
         self._model, self._environment, self._log_path = model, dict(environment), log_path
         self._start_seconds, self._failed, self._ready = start_seconds, failed, ready
@@ -236,6 +250,8 @@ class Component:
                     self._copies = [other for other in self._copies if other is not copy]
                 if asked:
                     continue
-                log.warning("a model server ended unasked with %s; starting it again", copy.process.returncode)
+                log.warning(
+                    "a model server ended unasked with %s; starting it again", copy.process.returncode
+                )
             attempt = 0 if time.monotonic() - begin > 60 else attempt + 1
             time.sleep(RESTART_SECONDS[min(attempt, len(RESTART_SECONDS) - 1)])

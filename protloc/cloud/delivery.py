@@ -21,7 +21,7 @@ log = logging.getLogger("protloc.cloud")
 
 
 def queues_lose_no_message() -> None:
-    """The engine rebuilds a queue's list in one thread while another appends to the old one: one at a time."""
+    """The engine rebuilds a list of messages while another thread appends to the old one: one at a time."""
     lock = threading.RLock()
     queues = module("ministack.services.sqs")
 
@@ -34,8 +34,16 @@ def queues_lose_no_message() -> None:
         return locked
 
     places = {
-        queues: ("_act_send_message", "_act_delete_message", "_act_delete_message_batch", "_expire_retained",
-                 "_collect_msgs", "_dlq_sweep", "_receive_messages_for_esm", "_delete_messages_for_esm"),
+        queues: (
+            "_act_send_message",
+            "_act_delete_message",
+            "_act_delete_message_batch",
+            "_expire_retained",
+            "_collect_msgs",
+            "_dlq_sweep",
+            "_receive_messages_for_esm",
+            "_delete_messages_for_esm",
+        ),
         module("ministack.services.eventbridge"): ("_dispatch_to_sqs",),
         module("ministack.services.sns"): ("_deliver_to_sqs",),
         module("ministack.services.s3"): ("_deliver_event_to_sqs",),
@@ -55,8 +63,8 @@ def queues_lose_no_message() -> None:
 class Streams:
     """Event source mappings of DynamoDB streams, a thread each: in order, at least once, with AWS's ways out.
 
-    A failed batch is tried again from its first failed record; after `MaximumRetryAttempts`, or when the record is
-    older than `MaximumRecordAgeInSeconds`, the rest of the batch goes to the failure destination.
+    A failed batch is tried again from its first failed record; after `MaximumRetryAttempts`, or when the
+    record is older than `MaximumRecordAgeInSeconds`, the rest of the batch goes to the failure destination.
     """
 
     def __init__(self, serving: threading.Event, changed: Callable[[], None]) -> None:
@@ -76,9 +84,16 @@ class Streams:
             for _, _, mapping in self._lambda._iter_all_esms():
                 identity = mapping["UUID"]
                 table = self._table(mapping)
-                if identity not in self._busy and table and mapping.get("Enabled", True) and self._read(mapping, table)[1]:
+                if (
+                    identity not in self._busy
+                    and table
+                    and mapping.get("Enabled", True)
+                    and self._read(mapping, table)[1]
+                ):
                     self._busy.add(identity)
-                    threading.Thread(target=self._run, args=(mapping, table), daemon=True, name="stream").start()
+                    threading.Thread(
+                        target=self._run, args=(mapping, table), daemon=True, name="stream"
+                    ).start()
             self._lambda._esm_wake.wait(IDLE_SECONDS)
             time.sleep(IDLE_SECONDS / 5)
 
@@ -96,7 +111,9 @@ class Streams:
 
     def _step(self, mapping: dict[str, Any], position: int, records: list[dict[str, Any]]) -> None:
         identity = mapping["UUID"]
-        function, _ = self._lambda._get_func_record_for_qualifier(mapping["FunctionName"], mapping.get("Qualifier"))
+        function, _ = self._lambda._get_func_record_for_qualifier(
+            mapping["FunctionName"], mapping.get("Qualifier")
+        )
         wanted = self._lambda._apply_filter_criteria(records, mapping)
         if function is None:
             time.sleep(IDLE_SECONDS)
@@ -113,10 +130,14 @@ class Streams:
                     time.sleep(BACKOFF_SECONDS[min(self._tries[identity], len(BACKOFF_SECONDS)) - 1])
                     return
                 rest = [record for record in wanted if record in records[first:]]
-                log.warning("%s failed for the last time; %d records given up", mapping["FunctionName"], len(rest))
+                log.warning(
+                    "%s failed for the last time; %d records given up", mapping["FunctionName"], len(rest)
+                )
                 condition = "RetryAttemptsExhausted"
                 source = mapping["EventSourceArn"]
-                self._lambda._send_ddb_stream_failure_record(mapping, function, rest, source, result, condition)
+                self._lambda._send_ddb_stream_failure_record(
+                    mapping, function, rest, source, result, condition
+                )
         self._tries.pop(identity, None)
         self._ends.pop(identity, None)
         self._advance(identity, position + len(records))
@@ -145,7 +166,9 @@ class Streams:
                 horizon = mapping.get("StartingPosition") == "TRIM_HORIZON"
                 positions[mapping["UUID"]] = start if horizon else self._tables.stream_end_position(table)
             position = max(start, positions[mapping["UUID"]])
-        size = min(int(mapping.get("BatchSize", 100)), self._ends.get(mapping["UUID"], position + 10_000) - position)
+        size = min(
+            int(mapping.get("BatchSize", 100)), self._ends.get(mapping["UUID"], position + 10_000) - position
+        )
         return position, self._tables.stream_records_since(table, position, size)
 
     def _advance(self, identity: str, position: int) -> None:

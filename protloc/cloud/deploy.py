@@ -1,8 +1,9 @@
 """Deploy the project's template into a cloud: what `sam package` and `sam deploy` do, without the SAM CLI.
 
-The template goes in as it is but for the places of its code: each local `CodeUri` and `DefinitionUri` becomes an object
-in an artifacts bucket named by its content, so the same code is the same template and is not deployed twice. The zip
-holds the sources only: on this machine the functions' dependencies come from the environment the cloud runs in.
+The template goes in as it is but for the places of its code: each local `CodeUri` and `DefinitionUri` becomes
+an object in an artifacts bucket named by its content, so the same code is the same template and is not
+deployed twice. The zip holds the sources only: on this machine the functions' dependencies come from the
+environment the cloud runs in.
 """
 
 from __future__ import annotations
@@ -83,8 +84,14 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
             if isinstance(definition, str) and not definition.startswith("s3://"):
                 path = template.parent / definition
                 properties["DefinitionUri"] = stored(path.read_bytes(), path.suffix)
-    body["Metadata"] = {**body.get("Metadata", {}), "Deployed": {
-        "Hash": hashlib.sha256(json.dumps([body, sorted(parameters.items())], default=str).encode()).hexdigest()}}
+    body["Metadata"] = {
+        **body.get("Metadata", {}),
+        "Deployed": {
+            "Hash": hashlib.sha256(
+                json.dumps([body, sorted(parameters.items())], default=str).encode()
+            ).hexdigest()
+        },
+    }
     return body, objects
 
 
@@ -111,9 +118,10 @@ def zipped(folder: Path, inside: Path) -> bytes:
 def upload_training_source(cloud: Cloud, bucket: str) -> None:
     """Put the training program where the state machine's jobs look for it, unless it is there already."""
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as compressed, tarfile.open(
-        fileobj=compressed, mode="w"
-    ) as archive:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w") as archive,
+    ):
         for path in source_files(PROJECT / "model"):
             if "default" in path.relative_to(PROJECT / "model").parts:
                 continue  # the shipped artifact is no part of the program
@@ -162,11 +170,19 @@ def _upload(cloud: Cloud, objects: Mapping[str, bytes]) -> None:
 
 
 def _apply(
-    cloud: Cloud, client: Any, stack: str, found: Mapping[str, Any] | None, body: Mapping[str, Any],
+    cloud: Cloud,
+    client: Any,
+    stack: str,
+    found: Mapping[str, Any] | None,
+    body: Mapping[str, Any],
     parameters: Mapping[str, str],
 ) -> None:
     """Create or update, and wait for the end."""
-    if found is not None and found["StackStatus"] in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+    if found is not None and found["StackStatus"] in (
+        "CREATE_FAILED",
+        "ROLLBACK_COMPLETE",
+        "ROLLBACK_FAILED",
+    ):
         client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
         _wait(client, stack, gone=True)
         found = None
@@ -188,8 +204,11 @@ def _apply(
     status = _wait(client, answer["StackId"])
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         events = client.describe_stack_events(StackName=answer["StackId"])["StackEvents"]
-        failed = [f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', '')}"
-                  for event in events if event["ResourceStatus"].endswith("FAILED")]
+        failed = [
+            f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', '')}"
+            for event in events
+            if event["ResourceStatus"].endswith("FAILED")
+        ]
         raise DeployError(f"stack {stack} ended in {status}: " + "; ".join(failed))
 
 

@@ -1,8 +1,8 @@
 """The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
 
-With `repairs` and `delivery` the only module that knows MiniStack's private names; `TOUCHED` lists them all, and
-`tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one. Everything else in this
-package speaks in plain terms: services, functions, state.
+With `repairs` and `delivery` the only module that knows MiniStack's private names; `TOUCHED` lists them all,
+and `tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one. Everything else
+in this package speaks in plain terms: services, functions, state.
 """
 
 from __future__ import annotations
@@ -49,7 +49,14 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_BOTOCORE_SERVICE_MAP": None,
         "extract_iam_action": ("service", "method", "path", "headers", "body", "query_params"),
         "extract_resource_arn": (
-            "service", "method", "path", "headers", "body", "query_params", "region", "account_id",
+            "service",
+            "method",
+            "path",
+            "headers",
+            "body",
+            "query_params",
+            "region",
+            "account_id",
         ),
     },
     "ministack.core.iam_evaluator": {
@@ -74,13 +81,29 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     },
     "ministack.services.sns": {
         "_deliver_to_sqs": (
-            "endpoint", "envelope", "raw", "raw_message", "message_group_id", "message_dedup_id", "message_attributes", "topic_arn",
+            "endpoint",
+            "envelope",
+            "raw",
+            "raw_message",
+            "message_group_id",
+            "message_dedup_id",
+            "message_attributes",
+            "topic_arn",
         ),
     },
     "ministack.services.s3": {
         "_fire_s3_event": (
-            "bucket_name", "key", "event_name", "size", "etag", "deletion_type", "restore_event_data", "version_id",
-            "sequencer", "object_extra", "record_extra",
+            "bucket_name",
+            "key",
+            "event_name",
+            "size",
+            "etag",
+            "deletion_type",
+            "restore_event_data",
+            "version_id",
+            "sequencer",
+            "object_extra",
+            "record_extra",
         ),
         "_get_object": ("bucket_name", "key", "headers", "query_params"),
         "_version_body": ("bucket", "bucket_name", "key", "v"),
@@ -161,7 +184,9 @@ class Service(Protocol):
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response: ...
 
-    def authorisation(self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]) -> str:
+    def authorisation(
+        self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]
+    ) -> str:
         """The ARN a request is about."""
         ...
 
@@ -184,7 +209,7 @@ def check_version() -> None:
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
-    """The variables the engine reads when it is imported: loopback only, every file under `home`, no Docker."""
+    """The variables the engine reads at its import: loopback only, every file under `home`, no Docker."""
     return {
         "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
@@ -245,7 +270,12 @@ class Engine:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application: the engine's, with a page of our own and a note of every change."""
         if scope["type"] == "http" and scope["path"] == "/_protloc/health":
-            known = {"home": str(self.home), "pid": os.getpid(), "serving": self.serving.is_set(), **self.report()}
+            known = {
+                "home": str(self.home),
+                "pid": os.getpid(),
+                "serving": self.serving.is_set(),
+                **self.report(),
+            }
             body = json.dumps(known).encode()
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -276,7 +306,9 @@ class Engine:
 
     # ── services ────────────────────────────────────────────
 
-    def add_service(self, service: Service, sdk_name: str, error_prefix: str, runtime: str | None = None) -> None:
+    def add_service(
+        self, service: Service, sdk_name: str, error_prefix: str, runtime: str | None = None
+    ) -> None:
         """Serve `service` over HTTP, with IAM enforced, and to state machines as `aws-sdk:<sdk_name>`."""
         self._services[service.name] = service
 
@@ -299,12 +331,16 @@ class Engine:
             actions._BOTOCORE_SERVICE_MAP[service.name] = [runtime]
         states = module("ministack.services.stepfunctions")
         states._AWS_SDK_SERVICE_MAP[sdk_name] = {
-            "target_prefix": service.target_prefix, "protocol": "json", "service_key": service.name,
+            "target_prefix": service.target_prefix,
+            "protocol": "json",
+            "service_key": service.name,
         }
         states._AWS_SDK_ERROR_PREFIX[sdk_name] = error_prefix
         known = actions.extract_resource_arn
 
-        def resource(asked: str, method: str, path: str, headers: Headers, body: bytes, *rest: Any, **named: Any) -> str:
+        def resource(
+            asked: str, method: str, path: str, headers: Headers, body: bytes, *rest: Any, **named: Any
+        ) -> str:
             if asked != service.name:
                 return str(known(asked, method, path, headers, body, *rest, **named))
             action = headers.get("x-amz-target", "").rpartition(".")[2]
@@ -325,19 +361,25 @@ class Engine:
             "aws_secret_access_key": hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
             "aws_session_token": hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
         }
-        module("ministack.services.sts").register_session(credentials["aws_access_key_id"], {
-            "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session[:64]}",
-            "UserId": f"{role}:{session[:64]}",
-            "SecretAccessKey": credentials["aws_secret_access_key"],
-            "SessionToken": credentials["aws_session_token"],
-        })
+        module("ministack.services.sts").register_session(
+            credentials["aws_access_key_id"],
+            {
+                "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session[:64]}",
+                "UserId": f"{role}:{session[:64]}",
+                "SecretAccessKey": credentials["aws_secret_access_key"],
+                "SessionToken": credentials["aws_session_token"],
+            },
+        )
         return credentials
 
     def add_resource_type(self, name: str, create: Any, update: Any, delete: Any) -> None:
-        """Teach CloudFormation a type. `create(logical_id, properties, stack)` and `update(physical_id, old, new,
-        stack)` give (physical id, attributes); `delete(physical_id, properties)`."""
+        """Teach CloudFormation a type. `create(logical_id, properties, stack)` and `update(physical_id, old,
+        new, stack)` give (physical id, attributes); `delete(physical_id, properties)`.
+        """
         module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS[name] = {
-            "create": create, "update": update, "delete": delete,
+            "create": create,
+            "update": update,
+            "delete": delete,
         }
 
     # ── functions ───────────────────────────────────────────
@@ -394,16 +436,22 @@ class Engine:
 
     def capture(self) -> dict[str, Any]:
         """All state. Only for a process that ends afterwards: it shares, and stops copying, live objects."""
-        copy.deepcopy = lambda value, memo=None: value  # type: ignore[assignment]
+        copy.deepcopy = _shared  # type: ignore[assignment]
         self._lambda._prune_orphan_code_blobs = lambda referenced: None
         logs = module("ministack.services.cloudwatch_logs")
         for group in logs._log_groups._data.values():
             group["streams"] = {}  # the lines are in <home>/logs
-        state = {key: get() for key, get in self._app._build_persistence_save_dict().items()
-                 if key not in self._services}
+        state = {
+            key: get()
+            for key, get in self._app._build_persistence_save_dict().items()
+            if key not in self._services
+        }
         tables = module("ministack.services.dynamodb")
-        streams = {"records": tables._stream_records, "trimmed": tables._stream_trimmed,
-                   "sequence": tables._stream_seq_counter}
+        streams = {
+            "records": tables._stream_records,
+            "trimmed": tables._stream_trimmed,
+            "sequence": tables._stream_seq_counter,
+        }
         own = {name: service.state() for name, service in self._services.items()}
         return {"engine": VERSION, "services": state, "streams": streams, "own": own}
 
@@ -436,6 +484,10 @@ class Engine:
         for name, saved in state["own"].items():
             if name in self._services:
                 self._services[name].restore(saved)
+
+
+def _shared(value: Any, memo: Any = None) -> Any:
+    return value
 
 
 class _ServiceModule:

@@ -1,8 +1,8 @@
 """Start, stop and find the embedded cloud of one home folder.
 
-`up` is idempotent and returns once requests are answered; two starters of one home never both start it; homes share
-nothing, so several clouds run side by side. `<home>/cloud.json` remembers process and port: the port stays across
-`down` and `up`, so URLs stay valid. Loopback only.
+`up` is idempotent and returns once requests are answered; two starters of one home never both start it; homes
+share nothing, so several clouds run side by side. `<home>/cloud.json` remembers process and port: the port
+stays across `down` and `up`, so URLs stay valid. Loopback only.
 """
 
 from __future__ import annotations
@@ -54,17 +54,21 @@ class Cloud:
 
     @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session(aws_access_key_id=ROOT_KEY, aws_secret_access_key=ROOT_KEY, region_name=self.region)
+        return boto3.Session(
+            aws_access_key_id=ROOT_KEY, aws_secret_access_key=ROOT_KEY, region_name=self.region
+        )
 
     def client(self, service: Any, **settings: Any) -> Any:
         """A boto3 client of this cloud; `settings` go into its `Config`."""
-        config = Config(**{
-            "s3": {"addressing_style": "path"},
-            "retries": {"mode": "standard", "max_attempts": 4},
-            "max_pool_connections": 32,
-            "proxies": {},
-            **settings,
-        })
+        config = Config(
+            **{
+                "s3": {"addressing_style": "path"},
+                "retries": {"mode": "standard", "max_attempts": 4},
+                "max_pool_connections": 32,
+                "proxies": {},
+                **settings,
+            }
+        )
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     def api_url(self, api_id: str, stage: str) -> str:
@@ -80,14 +84,16 @@ def up(home: Path | str, port: int | None = None) -> Cloud:
         running = find(home)
         if running is not None:
             if port not in (None, running.port):
-                raise CloudError(f"the cloud of {home} already runs on port {running.port}; stop it with `protloc down`")
+                raise CloudError(
+                    f"the cloud of {home} already runs on port {running.port}; stop it with `protloc down`"
+                )
             return running
         check_version()
         return _start(home, port)
 
 
 def down(home: Path | str, erase: bool = False) -> bool:
-    """Stop the cloud of `home`, saving its state, and with `erase` delete everything it kept. True if it ran."""
+    """Stop the cloud of `home`, saving its state; with `erase` delete all it kept. True if it ran."""
     home = Path(home).resolve()
     if not home.exists():
         return False
@@ -168,7 +174,14 @@ def _start(home: Path, wanted: int | None) -> Cloud:
     with log_path.open("ab") as log:
         begin = log_path.stat().st_size
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from protloc.cloud.server import main; main()", str(home), str(port)],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                "from protloc.cloud.server import main; main()",
+                str(home),
+                str(port),
+            ],
             cwd=home,
             env={**os.environ, "PYTHONPATH": _python_path()},
             stdin=subprocess.DEVNULL,
@@ -223,7 +236,9 @@ def _living(pid: int | None, home: Path) -> int | None:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+        command = subprocess.run(
+            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True
+        ).stdout
     return pid if "protloc.cloud.server" in command and str(home) in command else None
 
 

@@ -1,7 +1,7 @@
 """What a state machine's role must be allowed for one task, as Step Functions asks IAM for it.
 
-Pure: resource ARN and arguments of a task in, (action, resource, context) out. The engine runs tasks as root, so the
-cloud asks for these permissions before each task is dispatched.
+Pure: resource ARN and arguments of a task in, (action, resource, context) out. The engine runs tasks as root,
+so the cloud asks for these permissions before each task is dispatched.
 """
 
 from __future__ import annotations
@@ -11,14 +11,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MANAGED_RULE = "rule/StepFunctionsGetEventsForSageMakerTrainingJobsRule"
-NAMESPACES = {"sfn": "states", "cloudwatchlogs": "logs", "eventbridge": "events",
-              "applicationautoscaling": "application-autoscaling", "sagemakerruntime": "sagemaker"}
-S3_ACTIONS = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "ListObjects": "ListBucket",
-              "HeadBucket": "ListBucket", "DeleteObjects": "DeleteObject"}
-SAGEMAKER_KINDS = {"TrainingJobName": "training-job", "InferenceComponentName": "inference-component",
-                   "ModelName": "model", "EndpointConfigName": "endpoint-config", "EndpointName": "endpoint"}
-TRANSACTION_ACTIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
-                       "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}
+NAMESPACES = {
+    "sfn": "states",
+    "cloudwatchlogs": "logs",
+    "eventbridge": "events",
+    "applicationautoscaling": "application-autoscaling",
+    "sagemakerruntime": "sagemaker",
+}
+S3_ACTIONS = {
+    "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
+    "ListObjects": "ListBucket",
+    "HeadBucket": "ListBucket",
+    "DeleteObjects": "DeleteObject",
+}
+SAGEMAKER_KINDS = {
+    "TrainingJobName": "training-job",
+    "InferenceComponentName": "inference-component",
+    "ModelName": "model",
+    "EndpointConfigName": "endpoint-config",
+    "EndpointName": "endpoint",
+}
+TRANSACTION_ACTIONS = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+    "Get": "GetItem",
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +64,26 @@ def needed(resource: str, arguments: Mapping[str, Any], region: str, account: st
 
     if service == "lambda" and action == "Invoke":
         name = str(arguments.get("FunctionName", ""))
-        return [Permission("lambda:InvokeFunction", name if name.startswith("arn:") else arn(f"function:{name}"))]
+        return [
+            Permission("lambda:InvokeFunction", name if name.startswith("arn:") else arn(f"function:{name}"))
+        ]
     if service == "dynamodb":
-        items = [(TRANSACTION_ACTIONS[kind], item) for entry in arguments.get("TransactItems", [])
-                 for kind, item in entry.items()] or [(action, arguments)]
-        return [Permission(f"dynamodb:{name}", _table(arn, str(item.get("TableName", "*")))) for name, item in items]
+        items = [
+            (TRANSACTION_ACTIONS[kind], item)
+            for entry in arguments.get("TransactItems", [])
+            for kind, item in entry.items()
+        ] or [(action, arguments)]
+        return [
+            Permission(f"dynamodb:{name}", _table(arn, str(item.get("TableName", "*"))))
+            for name, item in items
+        ]
     if service == "s3":
         bucket, key = arguments.get("Bucket", "*"), arguments.get("Key")
-        return [Permission(f"s3:{S3_ACTIONS.get(action, action)}", f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else ""))]
+        return [
+            Permission(
+                f"s3:{S3_ACTIONS.get(action, action)}", f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else "")
+            )
+        ]
     if service == "sqs":
         queue = str(arguments.get("QueueUrl", "*")).rsplit("/", 1)[-1]
         return [Permission(f"sqs:{action.removesuffix('Batch')}", arn(queue))]
@@ -59,8 +91,10 @@ def needed(resource: str, arguments: Mapping[str, Any], region: str, account: st
         return [Permission(f"sns:{action}", str(arguments.get("TopicArn", "*")))]
     if namespace == "events" and action == "PutEvents":
         buses = [str(entry.get("EventBusName", "default")) for entry in arguments.get("Entries", [])]
-        return [Permission("events:PutEvents", arn(bus if bus.startswith("arn:") else f"event-bus/{bus}"))
-                for bus in buses]
+        return [
+            Permission("events:PutEvents", arn(bus if bus.startswith("arn:") else f"event-bus/{bus}"))
+            for bus in buses
+        ]
     if namespace == "states":
         target = arguments.get("StateMachineArn") or arguments.get("ExecutionArn") or "*"
         return [Permission(f"states:{action}", str(target))]
@@ -75,20 +109,29 @@ def _table(arn: Any, name: str) -> str:
 
 def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any, synchronous: bool) -> list[Permission]:
     """SageMaker names the resource it works on first; a role handed over needs iam:PassRole to SageMaker."""
-    resources = [arn(f"{kind}/{arguments[name]}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments]
+    resources = [
+        arn(f"{kind}/{arguments[name]}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments
+    ]
     wanted = resources[:1] if resources else ["*"]
     permissions = [Permission(f"sagemaker:{action}", resource) for resource in wanted]
     if action == "CreateInferenceComponent" and "EndpointName" in arguments:
-        permissions.append(Permission("sagemaker:CreateInferenceComponent", arn(f"endpoint/{arguments['EndpointName']}")))
+        permissions.append(
+            Permission("sagemaker:CreateInferenceComponent", arn(f"endpoint/{arguments['EndpointName']}"))
+        )
     for name in ("RoleArn", "ExecutionRoleArn"):
         if arguments.get(name):
-            permissions.append(Permission("iam:PassRole", str(arguments[name]),
-                                          {"iam:PassedToService": "sagemaker.amazonaws.com"}))
+            permissions.append(
+                Permission(
+                    "iam:PassRole", str(arguments[name]), {"iam:PassedToService": "sagemaker.amazonaws.com"}
+                )
+            )
     if arguments.get("Tags") or (synchronous and action == "CreateTrainingJob"):
         permissions.append(Permission("sagemaker:AddTags", wanted[0]))
     if synchronous and action == "CreateTrainingJob":
         permissions.append(Permission("sagemaker:DescribeTrainingJob", wanted[0]))
         permissions.append(Permission("sagemaker:StopTrainingJob", wanted[0]))
         rule = arn(MANAGED_RULE, "events")
-        permissions += [Permission(f"events:{name}", rule) for name in ("PutTargets", "PutRule", "DescribeRule")]
+        permissions += [
+            Permission(f"events:{name}", rule) for name in ("PutTargets", "PutRule", "DescribeRule")
+        ]
     return permissions

@@ -15,9 +15,12 @@ import yaml
 
 from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
+from protloc.cloud.shapes import from_template
 
 _object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("object_version", default=None)
-_asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("asked_range", default=None)
+_asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
+    "asked_range", default=None
+)
 _machine_role: contextvars.ContextVar[str | None] = contextvars.ContextVar("machine_role", default=None)
 
 
@@ -28,14 +31,14 @@ def repair_all(changed: Callable[[], None]) -> None:
     versions_can_be_read_in_ranges()
     succeed_states_give_their_output()
     definitions_may_be_yaml()
+    mappings_take_numbers_from_parameters()
+    loopback_is_secure_transport()
     state_machines_act_as_their_role(changed)
     training_jobs_can_be_waited_for()
-    loopback_counts_as_secure_transport()
-    mapping_limits_are_numbers()
 
 
 def queue_batches_need_the_single_action() -> None:
-    """IAM knows no `sqs:SendMessageBatch`: a batch needs the permission of its single call, as AWS documents."""
+    """IAM knows no `sqs:SendMessageBatch`: a batch needs the permission of its single call, as on AWS."""
     actions = module("ministack.core.iam_actions")
     extract = actions.extract_iam_action
 
@@ -87,12 +90,16 @@ def versions_can_be_read_in_ranges() -> None:
         if status != 200 or "size" not in asked:
             return status, answer, body
         if asked["found"] is None:
-            error = f"<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message>" \
-                    f"<RangeRequested>{headers['range']}</RangeRequested></Error>"
+            error = (
+                f"<Error><Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message>"
+                f"<RangeRequested>{headers['range']}</RangeRequested></Error>"
+            )
             content = {"Content-Type": "application/xml", "Content-Range": f"bytes */{asked['size']}"}
             return 416, content, error.encode()
         start, end = asked["found"]
-        answer = {name: value for name, value in answer.items() if not name.lower().startswith("x-amz-checksum")}
+        answer = {
+            name: value for name, value in answer.items() if not name.lower().startswith("x-amz-checksum")
+        }
         answer["Content-Length"] = str(len(body))
         answer["Content-Range"] = f"bytes {start}-{end}/{asked['size']}"
         return 206, answer, body
@@ -107,7 +114,7 @@ def versions_can_be_read_in_ranges() -> None:
             return b""
         start, end = asked["found"]
         if version.get("data") is not None:
-            return bytes(version["data"][start:end + 1])
+            return bytes(version["data"][start : end + 1])
         current = bucket["objects"].get(key) or {}
         if storage._version_file_exists(bucket_name, key, version["version_id"]):
             path = storage._version_disk_path(bucket_name, key, version["version_id"])
@@ -148,6 +155,32 @@ def definitions_may_be_yaml() -> None:
     provisioners._sfn_definition = as_json
 
 
+def mappings_take_numbers_from_parameters() -> None:
+    """`MaximumConcurrency: !Ref Parameter` is text in the template and a number in the mapping."""
+    kind = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS[
+        "AWS::Lambda::EventSourceMapping"
+    ]
+    create, update = kind["create"], kind["update"]
+
+    def typed(properties: dict[str, Any]) -> dict[str, Any]:
+        return from_template("lambda", "CreateEventSourceMapping", properties)
+
+    def create_typed(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        return create(logical_id, typed(properties), stack)
+
+    def update_typed(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any) -> Any:
+        return update(physical_id, typed(old), typed(new), *rest)
+
+    kind["create"], kind["update"] = create_typed, update_typed
+
+
+def loopback_is_secure_transport() -> None:
+    """A policy that denies what does not come over TLS means the network; nothing here leaves the machine."""
+    application = module("ministack.app")
+    pin = application.pin_request_origin
+    application.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
+
+
 def state_machines_act_as_their_role(changed: Callable[[], None]) -> None:
     """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
     states = module("ministack.services.stepfunctions")
@@ -164,15 +197,19 @@ def state_machines_act_as_their_role(changed: Callable[[], None]) -> None:
         given = arguments if isinstance(arguments, dict) else {}
         for permission in needed(resource, given, REGION, ACCOUNT):
             asked = evaluator.EvalContext(
-                principal_arn=who, principal_type="AssumedRole", principal_account=ACCOUNT, region=REGION,
-                action=permission.action, resource_arn=permission.resource,
+                principal_arn=who,
+                principal_type="AssumedRole",
+                principal_account=ACCOUNT,
+                region=REGION,
+                action=permission.action,
+                resource_arn=permission.resource,
                 service_context={key.lower(): value for key, value in permission.context.items()},
             )
             if evaluator.evaluate(asked, policies).decision != "Allow":
                 raise states._ExecutionError(
                     f"{_error_prefix(states, resource)}.AccessDeniedException",
                     f"User: {who} is not authorized to perform: {permission.action} on resource: "
-                    f"{permission.resource} because no identity-based policy allows the {permission.action} action",
+                    f"{permission.resource} because no identity-based policy allows it",
                 )
 
     def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
@@ -203,8 +240,14 @@ def _error_prefix(states: Any, resource: str) -> str:
         service = resource.split("aws-sdk:")[1].split(":")[0]
         return str(states._AWS_SDK_ERROR_PREFIX.get(service, service.capitalize()))
     service = resource.split(":::")[1].split(":")[0] if ":::" in resource else "lambda"
-    return {"dynamodb": "DynamoDB", "sagemaker": "SageMaker", "sqs": "SQS", "sns": "SNS", "states": "StepFunctions",
-            "events": "EventBridge"}.get(service, service.capitalize())
+    return {
+        "dynamodb": "DynamoDB",
+        "sagemaker": "SageMaker",
+        "sqs": "SQS",
+        "sns": "SNS",
+        "states": "StepFunctions",
+        "events": "EventBridge",
+    }.get(service, service.capitalize())
 
 
 def training_jobs_can_be_waited_for() -> None:
@@ -240,32 +283,11 @@ def training_jobs_can_be_waited_for() -> None:
                 raise states._ExecutionError("States.TaskFailed", json.dumps(job, default=str))
             time.sleep(0.2)
 
-    for action in ("createTrainingJob", "createModel", "createEndpointConfig", "createEndpoint", "updateEndpoint"):
+    for action in (
+        "createTrainingJob",
+        "createModel",
+        "createEndpointConfig",
+        "createEndpoint",
+        "updateEndpoint",
+    ):
         states._SERVICE_DISPATCH[f"arn:aws:states:::sagemaker:{action}"] = run
-
-
-def loopback_counts_as_secure_transport() -> None:
-    """Policies that deny plain HTTP (`aws:SecureTransport`) let pass what never leaves this machine."""
-    application = module("ministack.app")
-    pin = application.pin_request_origin
-
-    def pin_as_secure(source_ip: str, secure_transport: bool) -> None:
-        pin(source_ip, secure_transport or source_ip == "127.0.0.1")
-
-    application.pin_request_origin = pin_as_secure
-
-
-def mapping_limits_are_numbers() -> None:
-    """CloudFormation turns a parameter's text into the number that an event source mapping's limit is."""
-    handlers = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS
-    mapping = handlers["AWS::Lambda::EventSourceMapping"]
-    create = mapping["create"]
-
-    def create_with_numbers(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
-        scaling = props.get("ScalingConfig")
-        if isinstance(scaling, dict) and "MaximumConcurrency" in scaling:
-            limit = int(scaling["MaximumConcurrency"])
-            props = {**props, "ScalingConfig": {**scaling, "MaximumConcurrency": limit}}
-        return create(logical_id, props, stack_name)
-
-    handlers["AWS::Lambda::EventSourceMapping"] = {**mapping, "create": create_with_numbers}

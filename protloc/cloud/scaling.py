@@ -1,7 +1,8 @@
-"""Application Auto Scaling, as far as the stack registers with it: targets and policies are kept, none of them acts.
+"""Application Auto Scaling, as far as the stack registers with it: targets and policies are kept, none of
+them acts.
 
-One machine has nothing to gain from scaling down; a component registered with a capacity of one or more is brought
-back by a call that finds no copy of it (`sagemaker`).
+One machine has nothing to gain from scaling down; a component registered with a capacity of one or more is
+brought back by a call that finds no copy of it (`sagemaker`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Scaling:
         self._targets = state.get("targets", {})
         self._policies = state.get("policies", {})
 
-    def authorisation(self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]) -> str:
+    def authorisation(
+        self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]
+    ) -> str:
         return f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/*"
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -43,7 +46,11 @@ class Scaling:
         try:
             answer = self.call(action, json.loads(body or b"{}"))
         except LookupError as missing:
-            return 400, kind, json.dumps({"__type": "ObjectNotFoundException", "message": str(missing)}).encode()
+            return (
+                400,
+                kind,
+                json.dumps({"__type": "ObjectNotFoundException", "message": str(missing)}).encode(),
+            )
         return 200, kind, json.dumps(answer).encode()
 
     def call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +59,8 @@ class Scaling:
         arn = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:{policy}"
         if action == "RegisterScalableTarget":
             self._targets[target] = {"CreationTime": time.time(), **self._targets.get(target, {}), **request}
-            return {"ScalableTargetARN": f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/{target}"}
+            prefix = f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target"
+            return {"ScalableTargetARN": f"{prefix}/{target}"}
         if action == "PutScalingPolicy":
             self._find(self._targets, target)
             self._policies[policy] = {"CreationTime": time.time(), "PolicyARN": arn, **request}
@@ -68,15 +76,23 @@ class Scaling:
             return {}
         if action == "DescribeScalableTargets":
             wanted = set(request.get("ResourceIds", []))
-            return {"ScalableTargets": [t for t in self._targets.values() if not wanted or t["ResourceId"] in wanted]}
+            return {
+                "ScalableTargets": [
+                    t for t in self._targets.values() if not wanted or t["ResourceId"] in wanted
+                ]
+            }
         if action == "DescribeScalingPolicies":
-            wanted = request.get("ResourceId")
-            return {"ScalingPolicies": [p for p in self._policies.values() if wanted in (None, p["ResourceId"])]}
+            resource = request.get("ResourceId")
+            return {
+                "ScalingPolicies": [p for p in self._policies.values() if resource in (None, p["ResourceId"])]
+            }
         return {}
 
     def may_grow(self, resource: str) -> bool:
         """Whether a target registered for `resource` may have at least one copy."""
-        return any(t["ResourceId"] == resource and int(t.get("MaxCapacity", 0)) > 0 for t in self._targets.values())
+        return any(
+            t["ResourceId"] == resource and int(t.get("MaxCapacity", 0)) > 0 for t in self._targets.values()
+        )
 
     @staticmethod
     def _find(table: Mapping[str, Any], key: str) -> None:

@@ -1,9 +1,10 @@
 """The model server of one inference component: `python serve.py MODEL_DIR`.
 
-Stands in for SageMaker's serving container. It imports `inference` from MODEL_DIR/code, calls its four functions
-(`model_fn input_fn predict_fn output_fn`) and answers `GET /ping` and `POST /invocations` on a free port of
-127.0.0.1, printed as `port N`. It ends when its standard input does. An answer never repeats the user's data: a
-request `input_fn` refuses (ValueError) is a 400 with its message, anything else a 500 with the error's name only.
+Stands in for SageMaker's serving container. It imports `inference` from MODEL_DIR/code, calls its four
+functions (`model_fn input_fn predict_fn output_fn`) and answers `GET /ping` and `POST /invocations` on a free
+port of 127.0.0.1, printed as `port N`. It ends when its standard input does. An answer never repeats the
+user's data: a request `input_fn` refuses (ValueError) is a 400 with its message, anything else a 500 with the
+error's name only.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class ModelHandler(BaseHTTPRequestHandler):
         if self.path != "/invocations" or length > MAX_BODY_BYTES:
             self.close_connection = True  # the body is not read
             status = 404 if self.path != "/invocations" else 413
-            self.reply(status, error_body(f"expected POST /invocations of at most {MAX_BODY_BYTES} bytes"), JSON)
+            self.reply(
+                status, error_body(f"expected POST /invocations of at most {MAX_BODY_BYTES} bytes"), JSON
+            )
             return
         body = self.rfile.read(length)
         content_type = self.headers.get("content-type") or JSON
@@ -58,7 +61,9 @@ class ModelHandler(BaseHTTPRequestHandler):
             self.reply(refused.status, error_body(str(refused)), JSON)
         except Exception as problem:
             where = traceback.extract_tb(problem.__traceback__)[-1]
-            print(f"prediction failed: {type(problem).__name__} at {where.filename}:{where.lineno}", flush=True)
+            print(
+                f"prediction failed: {type(problem).__name__} at {where.filename}:{where.lineno}", flush=True
+            )
             self.reply(500, error_body(f"the model failed with {type(problem).__name__}"), JSON)
         else:
             self.reply(200, answer, kind)

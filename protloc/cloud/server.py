@@ -1,7 +1,7 @@
 """The cloud's process: `python -m protloc.cloud.server HOME PORT`. Started by `lifecycle`, ended by SIGTERM.
 
-The order matters: the engine reads its variables when it is imported, state is back before the first request, and
-functions and model servers start once requests are answered.
+The order matters: the engine reads its variables when it is imported, state is back before the first request,
+and functions and model servers start once requests are answered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class S3AsRole:
         from botocore.config import Config
 
         config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, proxies={})
-        self._client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config, **credentials)
+        key = credentials["aws_access_key_id"], credentials["aws_secret_access_key"]
+        session = boto3.Session(*key, credentials["aws_session_token"], region)
+        self._client: Any = session.client("s3", endpoint_url=endpoint_url, config=config)
 
     def fetch(self, uri: str, path: Path) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -40,13 +42,16 @@ class S3AsRole:
     def fetch_prefix(self, uri: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        keys = [item["Key"] for page in self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
+        keys = [
+            item["Key"]
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for item in page.get("Contents", [])
+        ]
         if not keys:
             raise FileNotFoundError(f"expected objects under {uri}, found none")
         base = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
         for key in keys:
-            name = key[len(base):].lstrip("/")
+            name = key[len(base) :].lstrip("/")
             target = (folder / name).resolve()
             if name and not key.endswith("/") and target.is_relative_to(folder.resolve()):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +64,8 @@ class S3AsRole:
 
 def build(home: Path, port: int) -> tuple[Any, Any, Any]:
     """The engine with everything added, its state restored: (application, saver, what `stop` must end)."""
-    from protloc.cloud import engine as engines
     from protloc.cloud import delivery, repairs, snapshot, templates
+    from protloc.cloud import engine as engines
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
     from protloc.cloud.workers import WorkerPool
@@ -73,9 +78,16 @@ def build(home: Path, port: int) -> tuple[Any, Any, Any]:
         return S3AsRole(engine.endpoint_url, engines.REGION, engine.role_credentials(role, "SageMaker"))
 
     def environment(role: str) -> dict[str, str]:
-        credentials = {name.upper(): value for name, value in engine.role_credentials(role, "SageMaker").items()}
-        return {**credentials, "AWS_REGION": engines.REGION, "AWS_DEFAULT_REGION": engines.REGION,
-                "AWS_ENDPOINT_URL": engine.endpoint_url, "AWS_EC2_METADATA_DISABLED": "true"}
+        credentials = {
+            name.upper(): value for name, value in engine.role_credentials(role, "SageMaker").items()
+        }
+        return {
+            **credentials,
+            "AWS_REGION": engines.REGION,
+            "AWS_DEFAULT_REGION": engines.REGION,
+            "AWS_ENDPOINT_URL": engine.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
     sagemaker = SageMaker(home, storage, environment, scaling.may_grow, lambda: engine.changed())
     engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
@@ -104,7 +116,9 @@ def run(home: Path, port: int) -> None:
     fcntl.flock(running, fcntl.LOCK_EX)
     shutil.rmtree(home / "tmp", ignore_errors=True)
     (home / "tmp").mkdir()
-    for name in [name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
+    ]:
         del os.environ[name]
     os.environ.update(engines.environment(home, port))
     application, saver, (sagemaker, pool) = build(home, port)

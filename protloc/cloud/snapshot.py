@@ -1,9 +1,9 @@
 """The cloud's state on disk: whole, at one instant, and back after `kill -9`.
 
-A fork of the process is its memory at one instant, across all services: a message is never gone from a queue on disk
-while the rows its handler wrote are missing. The child writes while the cloud works on; the file that counts is
-replaced by one rename. State is saved within about a second of a change, later only when saving would take more than
-a tenth of the time. Object bodies are not part of it: the engine writes them through.
+A fork of the process is its memory at one instant, across all services: a message is never gone from a queue
+on disk while the rows its handler wrote are missing. The child writes while the cloud works on; the file that
+counts is replaced by one rename. State is saved within about a second of a change, later only when saving
+would take more than a tenth of the time. Object bodies are not part of it: the engine writes them through.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def read(path: Path) -> dict[str, Any] | None:
     try:
         saved = pickle.loads(data)  # written by this program into the user's own folder
     except Exception as problem:
-        raise UnreadableStateError(f"{path}: expected a saved state, found {type(problem).__name__}") from problem
+        raise UnreadableStateError(
+            f"{path}: expected a saved state, found {type(problem).__name__}"
+        ) from problem
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise UnreadableStateError(f"{path}: expected format {FORMAT}, found {saved.get('format', 'none')}")
     state: dict[str, Any] = saved["state"]
@@ -55,7 +57,9 @@ def write(path: Path, state: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         pickler = pickle.Pickler(file, protocol=5)
-        pickler.fast = True  # the state is a tree: looking for objects seen before would take eight times as long
+        pickler.fast = (
+            True  # the state is a tree: looking for objects seen before would take eight times as long
+        )
         pickler.dump({"format": FORMAT, "state": state})
         file.flush()
         os.fsync(file.fileno())
@@ -110,14 +114,21 @@ class Saver:
                 log.error("the state could not be saved to %s; trying again", self._path)
 
     def report(self) -> dict[str, float]:
-        """What saving costs: changes noted and saved, times saved, processor seconds and pause of the last one."""
-        return {"changes": self._changes, "saved": self._saved, "saves": self._count,
-                "save_seconds": round(self._cost_seconds, 4), "pause_seconds": round(self._pause_seconds, 4)}
+        """What saving costs: changes noted and saved, times saved, processor seconds and pause of the last
+        one.
+        """
+        return {
+            "changes": self._changes,
+            "saved": self._saved,
+            "saves": self._count,
+            "save_seconds": round(self._cost_seconds, 4),
+            "pause_seconds": round(self._pause_seconds, 4),
+        }
 
     def _fork(self) -> int:
         begin = time.monotonic()
         with warnings.catch_warnings():
-            # The child runs this one thread and only pickles and writes; it takes no lock another thread may hold.
+            # The child runs this thread alone, only pickles and writes, and takes no lock of another thread.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child:

@@ -1,4 +1,6 @@
-"""The CloudFormation types the engine does not know and the template uses: SageMaker and Application Auto Scaling."""
+"""The CloudFormation types the engine does not know and the template uses: SageMaker and Application Auto
+Scaling.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from protloc.cloud.engine import Engine
-from protloc.cloud.sagemaker import SageMaker, ServiceError
+from protloc.cloud.records import ServiceError
+from protloc.cloud.sagemaker import SageMaker
 from protloc.cloud.scaling import IDENTITY, Scaling
 
 Created = tuple[str, dict[str, str]]
@@ -15,7 +18,11 @@ Created = tuple[str, dict[str, str]]
 
 def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
     """Register every type with the engine's CloudFormation."""
-    for kind, field in (("Model", "ModelName"), ("EndpointConfig", "EndpointConfigName"), ("Endpoint", "EndpointName")):
+    for kind, field in (
+        ("Model", "ModelName"),
+        ("EndpointConfig", "EndpointConfigName"),
+        ("Endpoint", "EndpointName"),
+    ):
         create, update, delete = _sagemaker_type(sagemaker, kind, field)
         engine.add_resource_type(f"AWS::SageMaker::{kind}", create, update, delete)
     for kind, action in (("ScalableTarget", "RegisterScalableTarget"), ("ScalingPolicy", "PutScalingPolicy")):
@@ -26,8 +33,9 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
 def _sagemaker_type(
     sagemaker: SageMaker, kind: str, field: str
 ) -> tuple[Callable[..., Created], Callable[..., Created], Callable[..., None]]:
-    """Ref gives the ARN, Fn::GetAtt the name. A change of an endpoint's configuration is an update in place, of
-    anything else a replacement under a new name."""
+    """Ref gives the ARN, Fn::GetAtt the name. A change of an endpoint's configuration is an update in place,
+    of anything else a replacement under a new name.
+    """
 
     def create(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
         name = properties.get(field) or f"{logical_id}-{uuid.uuid4().hex[:12]}"
@@ -57,7 +65,9 @@ def _sagemaker_type(
         name = physical_id.rsplit("/", 1)[-1]
         if kind == "Endpoint":
             # As the stack goes, so do the components its state machine put on the endpoint.
-            hosted = sagemaker.call("ListInferenceComponents", {"EndpointNameEquals": name})["InferenceComponents"]
+            hosted = sagemaker.call("ListInferenceComponents", {"EndpointNameEquals": name})[
+                "InferenceComponents"
+            ]
             for component in hosted:
                 sagemaker.remove_now(component["InferenceComponentName"])
         try:

@@ -1,7 +1,9 @@
-"""A SageMaker training job on this machine: folders, configuration files, variables and arguments as in the container.
+"""A SageMaker training job on this machine: folders, configuration files, variables and arguments as in the
+container.
 
-The source comes from `sagemaker_submit_directory`, the program from `sagemaker_program`, as the training toolkit of
-SageMaker's containers reads them. Files are fetched and stored as the job's role. The folder and its log are kept.
+The source comes from `sagemaker_submit_directory`, the program from `sagemaker_program`, as the training
+toolkit of SageMaker's containers reads them. Files are fetched and stored as the job's role. The folder and
+its log are kept.
 """
 
 from __future__ import annotations
@@ -89,7 +91,9 @@ def metrics(definitions: list[dict[str, str]], log: str) -> list[dict[str, Any]]
     for definition in definitions:
         values = re.findall(definition["Regex"], log)
         if values:
-            found.append({"MetricName": definition["Name"], "Value": float(values[-1]), "Timestamp": time.time()})
+            found.append(
+                {"MetricName": definition["Name"], "Value": float(values[-1]), "Timestamp": time.time()}
+            )
     return found
 
 
@@ -104,12 +108,16 @@ def run(
     values = decoded(job.get("HyperParameters", {}))
     program, source = values.get("sagemaker_program"), values.get("sagemaker_submit_directory")
     if not program or not source:
-        raise JobFailed("ClientError: expected the hyperparameters sagemaker_program and sagemaker_submit_directory")
+        raise JobFailed(
+            "ClientError: expected the hyperparameters sagemaker_program and sagemaker_submit_directory"
+        )
     for part in ("model", "output/data", "input/config", "code"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     _fetch(job, folder, storage, str(source))
     (folder / "input/config/hyperparameters.json").write_text(json.dumps(job.get("HyperParameters", {})))
-    (folder / "input/config/resourceconfig.json").write_text(json.dumps({"current_host": HOST, "hosts": [HOST]}))
+    (folder / "input/config/resourceconfig.json").write_text(
+        json.dumps({"current_host": HOST, "hosts": [HOST]})
+    )
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
@@ -122,10 +130,19 @@ def run(
         **variables(job, folder, values, gpus),
         **job.get("Environment", {}),
     }
-    command = [sys.executable, "-P", str(ATTACHED), str(os.getpid()), sys.executable, str(program), *arguments(values)]
+    command = [
+        sys.executable,
+        "-P",
+        str(ATTACHED),
+        str(os.getpid()),
+        sys.executable,
+        str(program),
+        *arguments(values),
+    ]
     with (folder / "train.log").open("wb") as log, (folder / "stderr.log").open("wb") as errors:
-        process = subprocess.Popen(command, cwd=folder / "code", env=environment, stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=errors)
+        process = subprocess.Popen(
+            command, cwd=folder / "code", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=errors
+        )
         started(process)
         limit = int(job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400))
         try:
@@ -136,7 +153,11 @@ def run(
     if status != 0:
         tail = (folder / "stderr.log").read_text(errors="replace")[-FAILURE_CHARACTERS:].strip()
         failure = folder / "output" / "failure"
-        reason = failure.read_text(errors="replace") if failure.exists() else f"{program} ended with {status}: {tail}"
+        reason = (
+            failure.read_text(errors="replace")
+            if failure.exists()
+            else f"{program} ended with {status}: {tail}"
+        )
         raise JobFailed(f"AlgorithmError: {reason}"[:FAILURE_CHARACTERS])
     output = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output"
     _store(folder / "model", folder / "model.tar.gz", storage, f"{output}/model.tar.gz")

@@ -1,9 +1,10 @@
 """Function processes: each runs one invocation at a time and is used again while it stays healthy.
 
-A worker is a Python process running AWS's runtime client (`bootstrap`). The thread that invokes a function serves
-the Lambda Runtime API to its worker itself: no thread or server exists per worker, an idle one costs its memory only.
-Guaranteed: a process sees the environment given for its function and nothing of the host's; a late answer of an
-ended invocation is never taken for a newer one; at most `limit` invocations run at once, further ones wait.
+A worker is a Python process running AWS's runtime client (`bootstrap`). The thread that invokes a function
+serves the Lambda Runtime API to its worker itself: no thread or server exists per worker, an idle one costs
+its memory only. Guaranteed: a process sees the environment given for its function and nothing of the host's;
+a late answer of an ended invocation is never taken for a newer one; at most `limit` invocations run at once,
+further ones wait.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class WorkerGone(Exception):
 
 
 def clean_environment(function: Function, api: str, temporary: Path) -> dict[str, str]:
-    """The environment of a function process: Lambda's own variables plus the function's, nothing of the host's."""
+    """The environment of a function process: Lambda's own variables plus the function's, nothing of the
+    host's.
+    """
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "LANG": "C.UTF-8",
@@ -90,13 +93,17 @@ class _Connection:
         self.received = b""
 
     def request(self) -> tuple[str, str, dict[str, str], bytes] | None:
-        """The next complete request (method, path, headers in lower case, body), or None until it is all here."""
+        """The next complete request (method, path, headers in lower case, body), or None until it is all
+        here.
+        """
         head, separator, rest = self.received.partition(b"\r\n\r\n")
         if not separator:
             return None
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, _ = first.split(" ", 2)
-        headers = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        }
         length = int(headers.get("content-length", "0"))
         if len(rest) < length:
             return None
@@ -199,7 +206,7 @@ class Worker:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _serve(self, deadline: float, request_id: str) -> tuple[bool, bytes] | None:
-        """Wait for the worker's next step; give (succeeded, payload) once the current phase has its result."""
+        """Wait for the worker's next step; (succeeded, payload) once the current phase has its result."""
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the function did not start in time")
@@ -238,11 +245,16 @@ class Worker:
         if path == f"{API}/init/error":
             connection.answer("202 Accepted")
             return False, body
-        kind = {f"{API}/invocation/{request_id}/response": True, f"{API}/invocation/{request_id}/error": False}
+        kind = {
+            f"{API}/invocation/{request_id}/response": True,
+            f"{API}/invocation/{request_id}/error": False,
+        }
         if method == "POST" and path in kind:
             connection.answer("202 Accepted")
             return kind[path], body
-        connection.answer("400 Bad Request", b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}')
+        connection.answer(
+            "400 Bad Request", b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}'
+        )
         return None
 
     def _drain(self) -> None:
@@ -267,7 +279,9 @@ class Worker:
         return Outcome(payload, error, log.decode("utf-8", "replace"), self._peak_megabytes())
 
     def _failure(self, kind: str, message: str) -> Outcome:
-        return self._outcome((False, json.dumps({"errorType": kind, "errorMessage": message}).encode()), error=True)
+        return self._outcome(
+            (False, json.dumps({"errorType": kind, "errorMessage": message}).encode()), error=True
+        )
 
     def _peak_megabytes(self) -> int:
         """The most memory the process ever held, where the system tells (Linux), else 0."""
@@ -311,8 +325,12 @@ class WorkerPool:
     def _lease(self, function: Function) -> Worker:
         with self._lock:
             # Of another version of its code or settings: of no more use.
-            old = [worker for known in list(self._idle) if known.arn == function.arn and known != function
-                   for worker in self._idle.pop(known)]
+            old = [
+                worker
+                for known in list(self._idle)
+                if known.arn == function.arn and known != function
+                for worker in self._idle.pop(known)
+            ]
             idle = self._idle.get(function, [])
             worker = None
             while idle and worker is None:
@@ -345,8 +363,16 @@ class WorkerPool:
             time.sleep(IDLE_SECONDS / 8)
             limit = time.monotonic() - IDLE_SECONDS
             with self._lock:
-                old = [worker for workers in self._idle.values() for worker in workers if worker.idle_since < limit]
-                self._idle = {function: kept for function, workers in self._idle.items()
-                              if (kept := [worker for worker in workers if worker not in old])}
+                old = [
+                    worker
+                    for workers in self._idle.values()
+                    for worker in workers
+                    if worker.idle_since < limit
+                ]
+                self._idle = {
+                    function: kept
+                    for function, workers in self._idle.items()
+                    if (kept := [worker for worker in workers if worker not in old])
+                }
             for worker in old:
                 worker.stop()

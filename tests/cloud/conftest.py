@@ -39,8 +39,10 @@ class Stack:
 
     def rows(self, pk: str) -> dict[str, dict[str, Any]]:
         items = self.client("dynamodb").query(
-            TableName=self.outputs["Table"], KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}}, ConsistentRead=True,
+            TableName=self.outputs["Table"],
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
+            ConsistentRead=True,
         )["Items"]
         return {item["sk"]["S"]: item for item in items}
 

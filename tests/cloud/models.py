@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-INFERENCE = '''
+INFERENCE = """
 import json, os, time
 
 def model_fn(model_dir):
@@ -31,9 +31,9 @@ def predict_fn(sequences, model):
 
 def output_fn(prediction, accept):
     return json.dumps({"predictions": prediction}), accept
-'''
+"""
 
-TRAIN = '''
+TRAIN = """
 import argparse, json, os, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--factor", type=int)
@@ -55,7 +55,7 @@ with open(os.path.join(os.path.dirname(__file__), "inference.py")) as file:
 with open(os.path.join(os.environ["SM_MODEL_DIR"], "code", "inference.py"), "w") as file:
     file.write(code)
 print("loss: 0.25;", flush=True)
-'''
+"""
 
 
 def packed(files: dict[str, str]) -> bytes:

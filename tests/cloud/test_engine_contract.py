@@ -29,7 +29,9 @@ def test_another_version_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES, ids=[f"{module}.{name}" for module, name in NAMES])
-def test_a_private_name_is_still_there(module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_private_name_is_still_there(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for key, value in engine.environment(tmp_path, 4566).items():
         monkeypatch.setenv(key, value)
     found = getattr(importlib.import_module(module), name, None)
@@ -52,7 +54,11 @@ def test_every_private_name_in_use_is_listed() -> None:
     own = {"_data", "__name__"}
     for path in (ROOM / name for name in ("engine.py", "repairs.py", "delivery.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and isinstance(node.value, ast.Name):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr.startswith("_")
+                and isinstance(node.value, ast.Name)
+            ):
                 if node.value.id in ("self", "cls"):
                     continue
                 assert node.attr in known | own, f"{path.name}:{node.lineno} uses {node.attr}, not in TOUCHED"

@@ -53,7 +53,11 @@ def children(pid: int) -> set[int]:
 def test_up_twice_is_one_cloud_and_status_knows_it(stack: Stack) -> None:
     assert lifecycle.up(stack.cloud.home) == stack.cloud
     found = lifecycle.status(stack.cloud.home)
-    assert (found["state"], found["pid"], found["home"]) == ("running", stack.cloud.pid, str(stack.cloud.home))
+    assert (found["state"], found["pid"], found["home"]) == (
+        "running",
+        stack.cloud.pid,
+        str(stack.cloud.home),
+    )
 
 
 def test_two_starters_make_one_cloud(tmp_path: Path) -> None:
@@ -78,8 +82,11 @@ def test_two_homes_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
 
 def test_it_listens_on_loopback_only(stack: Stack) -> None:
     port = f"{stack.cloud.port:04X}"
-    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-                 if line.split()[3] == "0A" and line.split()[1].endswith(f":{port}")]
+    listening = [
+        line.split()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[1].endswith(f":{port}")
+    ]
     assert listening == [f"0100007F:{port}"]
 
 
@@ -135,8 +142,9 @@ def test_kill_loses_nothing_that_was_saved(own_stack: Stack) -> None:
     assert read == [b"one", b"two"]
     until(lambda: {asleep, slow} <= set(again.rows("message")))
     until(lambda: {asleep, slow, *done} <= set(again.rows("followed")))
-    assert not any(Path(f"/proc/{pid}").exists() and " Z" not in Path(f"/proc/{pid}/stat").read_text()
-                   for pid in workers)
+    assert not any(
+        Path(f"/proc/{pid}").exists() and " Z" not in Path(f"/proc/{pid}/stat").read_text() for pid in workers
+    )
     until(lambda: describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 1)
     assert invoke(again, component, ["MKT"])[0]["length"] == 6
 
@@ -158,7 +166,8 @@ def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack) -> N
 def test_many_rows_are_saved_without_holding_up_the_writers(cloud: Cloud) -> None:
     table, client = f"rows-{uuid.uuid4().hex[:6]}", cloud.client("dynamodb")
     client.create_table(
-        TableName=table, BillingMode="PAY_PER_REQUEST",
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
     )

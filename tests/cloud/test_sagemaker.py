@@ -29,18 +29,26 @@ def host(stack: Stack, url: str, copies: int = 1, environment: dict[str, str] | 
     """Create a model and a component of it; the name of both."""
     client, name = stack.client("sagemaker"), f"m-{uuid.uuid4().hex[:8]}"
     container = {"Image": IMAGE, "ModelDataUrl": url, "Environment": environment or {}}
-    client.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=stack.outputs["HostRole"])
+    client.create_model(
+        ModelName=name, PrimaryContainer=container, ExecutionRoleArn=stack.outputs["HostRole"]
+    )
     client.create_inference_component(
-        InferenceComponentName=name, EndpointName=stack.outputs["Endpoint"], VariantName="v",
-        Specification={"ModelName": name, "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 256,
-                                                                          "NumberOfCpuCoresRequired": 1}},
+        InferenceComponentName=name,
+        EndpointName=stack.outputs["Endpoint"],
+        VariantName="v",
+        Specification={
+            "ModelName": name,
+            "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 256, "NumberOfCpuCoresRequired": 1},
+        },
         RuntimeConfig={"CopyCount": copies},
     )
     return name
 
 
 def describe(stack: Stack, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = stack.client("sagemaker").describe_inference_component(InferenceComponentName=name)
+    found: dict[str, Any] = stack.client("sagemaker").describe_inference_component(
+        InferenceComponentName=name
+    )
     return found
 
 
@@ -52,8 +60,11 @@ def serving(stack: Stack, url: str, **more: Any) -> str:
 
 def invoke(stack: Stack, name: str, body: Any) -> list[dict[str, Any]]:
     answer = stack.cloud.client("sagemaker-runtime", retries={"max_attempts": 0}).invoke_endpoint(
-        EndpointName=stack.outputs["Endpoint"], InferenceComponentName=name, ContentType="application/json",
-        Accept="application/json", Body=body if isinstance(body, bytes) else json.dumps({"sequences": body}),
+        EndpointName=stack.outputs["Endpoint"],
+        InferenceComponentName=name,
+        ContentType="application/json",
+        Accept="application/json",
+        Body=body if isinstance(body, bytes) else json.dumps({"sequences": body}),
     )
     assert answer["ContentType"] == "application/json"
     predictions: list[dict[str, Any]] = json.loads(answer["Body"].read())["predictions"]
@@ -157,13 +168,18 @@ def test_two_copies_are_two_processes_and_none_is_no_capacity(stack: Stack) -> N
     until(lambda: describe(stack, name)["RuntimeConfig"]["CurrentCopyCount"] == 2)
     assert len({invoke(stack, name, ["A"])[0]["pid"] for _ in range(4)}) == 2
     client = stack.client("sagemaker")
-    client.update_inference_component_runtime_config(InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 0})
+    client.update_inference_component_runtime_config(
+        InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 0}
+    )
     until(lambda: describe(stack, name)["RuntimeConfig"]["CurrentCopyCount"] == 0)
     response = refused(lambda: invoke(stack, name, ["A"]))
     assert "no capacity" in response["Error"]["Message"]
     scaling = stack.client("application-autoscaling")
     scaling.register_scalable_target(
-        ServiceNamespace="sagemaker", ResourceId=f"inference-component/{name}", MinCapacity=0, MaxCapacity=1,
+        ServiceNamespace="sagemaker",
+        ResourceId=f"inference-component/{name}",
+        MinCapacity=0,
+        MaxCapacity=1,
         ScalableDimension="sagemaker:inference-component:DesiredCopyCount",
     )
     refused(lambda: invoke(stack, name, ["A"]))
@@ -188,14 +204,21 @@ def test_parameters_are_checked_as_aws_checks_them(stack: Stack) -> None:
     import boto3  # the SDK would refuse it before it is sent, so the check is switched off
     from botocore.config import Config
 
-    client = boto3.client("sagemaker", endpoint_url=stack.cloud.endpoint_url, region_name="us-east-1",
-                          aws_access_key_id="test", aws_secret_access_key="test",
-                          config=Config(parameter_validation=False))
+    client = boto3.client(
+        "sagemaker",
+        endpoint_url=stack.cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(parameter_validation=False),
+    )
     response = refused(lambda: client.create_training_job(TrainingJobName="x"))
     assert response["Error"]["Code"] == "ValidationException"
     assert "Missing required parameter" in response["Error"]["Message"]
     assert body
-    assert "Could not find" in refused(lambda: client.describe_endpoint(EndpointName="none"))["Error"]["Message"]
+    assert (
+        "Could not find" in refused(lambda: client.describe_endpoint(EndpointName="none"))["Error"]["Message"]
+    )
 
 
 def job(stack: Stack, **hyperparameters: str) -> str:
@@ -204,16 +227,29 @@ def job(stack: Stack, **hyperparameters: str) -> str:
     stack.client("sagemaker").create_training_job(
         TrainingJobName=name,
         RoleArn=stack.outputs["HostRole"],
-        AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File",
-                                "MetricDefinitions": [{"Name": "loss", "Regex": "loss: ([0-9.]+);"}]},
-        InputDataConfig=[{"ChannelName": "training", "DataSource": {"S3DataSource": {
-            "S3DataType": "S3Prefix", "S3Uri": f"s3://{stack.outputs['Bucket']}/models/data/"}}}],
+        AlgorithmSpecification={
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "loss", "Regex": "loss: ([0-9.]+);"}],
+        },
+        InputDataConfig=[
+            {
+                "ChannelName": "training",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": f"s3://{stack.outputs['Bucket']}/models/data/",
+                    }
+                },
+            }
+        ],
         OutputDataConfig={"S3OutputPath": f"s3://{stack.outputs['Bucket']}/models/trained"},
         ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 5},
         StoppingCondition={"MaxRuntimeInSeconds": 60},
         HyperParameters={
             "sagemaker_submit_directory": json.dumps(put(stack, "models/code/sourcedir.tar.gz", source())),
-            "sagemaker_program": json.dumps("model/train.py"), **hyperparameters,
+            "sagemaker_program": json.dumps("model/train.py"),
+            **hyperparameters,
         },
     )
     return name
@@ -221,8 +257,12 @@ def job(stack: Stack, **hyperparameters: str) -> str:
 
 def finished(stack: Stack, name: str) -> dict[str, Any]:
     client = stack.client("sagemaker")
-    until(lambda: client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] not in (
-        "InProgress", "Stopping"))
+    until(
+        lambda: (
+            client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
+            not in ("InProgress", "Stopping")
+        )
+    )
     found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
     return found
 
@@ -234,7 +274,9 @@ def test_a_training_job_makes_a_model_that_can_be_hosted(stack: Stack) -> None:
     url = done["ModelArtifacts"]["S3ModelArtifacts"]
     assert url == f"s3://{stack.outputs['Bucket']}/models/trained/{name}/output/model.tar.gz"
     assert done["FinalMetricDataList"][0]["Value"] == 0.25
-    body = stack.client("s3").get_object(Bucket=stack.outputs["Bucket"], Key=url.split("/", 3)[3])["Body"].read()
+    body = (
+        stack.client("s3").get_object(Bucket=stack.outputs["Bucket"], Key=url.split("/", 3)[3])["Body"].read()
+    )
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         weights = json.load(archive.extractfile("weights.json"))  # type: ignore[arg-type]
     assert weights == {"factor": 5, "proteins": 2, "job": name, "hosts": ["algo-1"], "home": None}
@@ -259,9 +301,19 @@ def test_a_job_can_be_stopped(stack: Stack) -> None:
 def test_a_state_machine_trains_and_answers_with_the_artifact(stack: Stack) -> None:
     url = put(stack, "models/code/sourcedir.tar.gz", source())
     client = stack.client("stepfunctions")
-    given = {"do": "train", "role": stack.outputs["HostRole"], "hyperparameters": {
-        "factor": "3", "fail": "1", "sagemaker_submit_directory": url, "sagemaker_program": "model/train.py"}}
-    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))["executionArn"]
+    given = {
+        "do": "train",
+        "role": stack.outputs["HostRole"],
+        "hyperparameters": {
+            "factor": "3",
+            "fail": "1",
+            "sagemaker_submit_directory": url,
+            "sagemaker_program": "model/train.py",
+        },
+    }
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))[
+        "executionArn"
+    ]
     done = until(lambda: (d := client.describe_execution(executionArn=arn))["status"] != "RUNNING" and d)
     assert done["error"] == "States.TaskFailed"
     assert json.loads(done["cause"])["TrainingJobStatus"] == "Failed"

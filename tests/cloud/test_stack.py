@@ -38,7 +38,9 @@ def ask(stack: Stack, question: str, **more: Any) -> tuple[Any, str | None]:
 
 def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
     client = stack.client("stepfunctions")
-    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))["executionArn"]
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))[
+        "executionArn"
+    ]
     until(lambda: client.describe_execution(executionArn=arn)["status"] != "RUNNING")
     result: dict[str, Any] = client.describe_execution(executionArn=arn)
     return result
@@ -58,9 +60,13 @@ def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: 
     parts = []
     for number in (1, 2):
         body = b"x" * (5 << 20)
-        etag = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        etag = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)[
+            "ETag"
+        ]
         parts.append({"PartNumber": number, "ETag": etag})
-    done = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+    done = client.complete_multipart_upload(
+        Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+    )
     found = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
     time.sleep(0.3)
     assert len([k for k in stack.rows("message") if key in k]) == 1
@@ -135,9 +141,11 @@ def test_stream_records_reach_their_function_through_the_filter(stack: Stack) ->
 
 
 def dead_letters(stack: Stack, part: str) -> list[dict[str, Any]]:
-    found = stack.client("sqs").receive_message(
-        QueueUrl=stack.outputs["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=0
-    ).get("Messages", [])
+    found = (
+        stack.client("sqs")
+        .receive_message(QueueUrl=stack.outputs["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=0)
+        .get("Messages", [])
+    )
     return [json.loads(message["Body"]) for message in found if part in message["Body"]]
 
 
@@ -149,7 +157,9 @@ def test_a_failed_stream_record_is_tried_again_and_the_next_ones_wait_for_it(sta
     assert stack.rows("followed")[first]["tries"]["N"] == "2"
 
 
-def test_a_stream_record_that_always_fails_goes_to_the_destination_and_lets_the_others_pass(stack: Stack) -> None:
+def test_a_stream_record_that_always_fails_goes_to_the_destination_and_lets_the_others_pass(
+    stack: Stack,
+) -> None:
     bad = send(stack, unfollowed=99)
     until(lambda: bad in stack.rows("message"))
     good = send(stack)
@@ -177,7 +187,9 @@ def test_messages_sent_while_others_are_deleted_are_never_lost(cloud: Cloud) -> 
     assert len(seen) == 400
 
 
-def test_a_function_sees_nothing_of_the_hosts_environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_sees_nothing_of_the_hosts_environment(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer, _ = ask(stack, "environment")
     variables = json.loads(answer["body"])["environment"]
     assert not {"HOME", "USER", "PYTHONPATH", "AUTH", "STATE_DIR", "VIRTUAL_ENV"} & set(variables)
@@ -220,7 +232,9 @@ def call_api(stack: Stack, credentials: Credentials | None) -> int:
 
 
 def test_the_api_refuses_callers_without_the_permission(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")["Credentials"]
+    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
+        "Credentials"
+    ]
     caller = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
     assert call_api(stack, None) == 403
     assert call_api(stack, caller) == 403
@@ -228,10 +242,17 @@ def test_the_api_refuses_callers_without_the_permission(stack: Stack) -> None:
 
 
 def test_a_wrong_signature_is_refused(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")["Credentials"]
-    client = boto3.client("s3", endpoint_url=stack.cloud.endpoint_url, region_name="us-east-1",
-                          aws_access_key_id=role["AccessKeyId"], aws_secret_access_key="wrong",
-                          aws_session_token=role["SessionToken"])
+    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
+        "Credentials"
+    ]
+    client = boto3.client(
+        "s3",
+        endpoint_url=stack.cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=role["AccessKeyId"],
+        aws_secret_access_key="wrong",
+        aws_session_token=role["SessionToken"],
+    )
     with pytest.raises(ClientError):
         client.list_buckets()
 
@@ -254,7 +275,10 @@ def test_taking_a_permission_from_the_machines_role_stops_it(stack: Stack) -> No
     client, role = stack.client("iam"), stack.outputs["MachineRole"]
     name = client.list_role_policies(RoleName=role)["PolicyNames"][0]
     document = client.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    less = {**document, "Statement": [s for s in document["Statement"] if s["Action"] != "lambda:InvokeFunction"]}
+    less = {
+        **document,
+        "Statement": [s for s in document["Statement"] if s["Action"] != "lambda:InvokeFunction"],
+    }
     client.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(less))
     try:
         done = run_machine(stack, do="write")
@@ -272,11 +296,20 @@ def test_a_machine_passes_no_role_it_may_not_pass(stack: Stack) -> None:
 def test_queue_batches_need_only_the_permission_of_the_single_call(stack: Stack) -> None:
     iam, role = stack.client("iam"), stack.outputs["Caller"].rsplit("/", 1)[-1]
     statement = {"Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:DeleteMessage"], "Resource": "*"}
-    iam.put_role_policy(RoleName=role, PolicyName="queues", PolicyDocument=json.dumps({"Statement": [statement]}))
-    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="queue")["Credentials"]
-    client = boto3.client("sqs", endpoint_url=stack.cloud.endpoint_url, region_name="us-east-1",
-                          aws_access_key_id=given["AccessKeyId"], aws_secret_access_key=given["SecretAccessKey"],
-                          aws_session_token=given["SessionToken"])
+    iam.put_role_policy(
+        RoleName=role, PolicyName="queues", PolicyDocument=json.dumps({"Statement": [statement]})
+    )
+    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="queue")[
+        "Credentials"
+    ]
+    client = boto3.client(
+        "sqs",
+        endpoint_url=stack.cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
     entries = [{"Id": "1", "MessageBody": json.dumps({"id": "batch"})}]
     assert client.send_message_batch(QueueUrl=stack.outputs["Queue"], Entries=entries)["Successful"]
     with pytest.raises(ClientError):

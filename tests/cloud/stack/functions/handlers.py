@@ -25,8 +25,14 @@ def note(event, context):
             continue
         seen = body.get("detail", {}).get("object")
         key = json.dumps(seen, ensure_ascii=False) if seen else body["id"]
-        _table().put_item(Item={"pk": "message", "sk": key, "body": record["body"],
-                                "received": record["attributes"]["ApproximateReceiveCount"]})
+        _table().put_item(
+            Item={
+                "pk": "message",
+                "sk": key,
+                "body": record["body"],
+                "received": record["attributes"]["ApproximateReceiveCount"],
+            }
+        )
     return {"batchItemFailures": failed}
 
 
