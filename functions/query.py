@@ -18,7 +18,7 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.errors import InputError
+from functions.errors import InputError, ProtlocError
 from functions.locations import LOCATION_NAMES
 from functions.services import services
 from functions.tables import Item
@@ -31,6 +31,10 @@ DEFAULT_SIZE = 50
 MAX_SIZE = 500
 LINK_SECONDS = 900
 PROBLEM = "application/problem+json"
+
+
+class Missing(ProtlocError):
+    """What was asked for is not there."""
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
@@ -108,7 +112,7 @@ def get_model(version: str) -> Response[str]:
     aws = services()
     item = aws.models.get(version)
     if item is None:
-        raise NotFoundError("There is no such model version.")
+        raise Missing("There is no such model version.")
     return _json(model_view(item, aws.models.active()))
 
 
@@ -117,9 +121,9 @@ def _bad_request(error: InputError) -> Response[str]:
     return _problem(HTTPStatus.BAD_REQUEST, str(error))
 
 
-@app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
-def _not_found(error: NotFoundError) -> Response[str]:
-    return _problem(HTTPStatus.NOT_FOUND, str(error.msg))
+@app.exception_handler(Missing)  # type: ignore[untyped-decorator]
+def _not_there(error: Missing) -> Response[str]:
+    return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
 @app.exception_handler(ClientError)  # type: ignore[untyped-decorator]
@@ -139,7 +143,7 @@ def _upload(upload: str) -> Item:
     try:
         return services().uploads.item(upload)
     except KeyError:
-        raise NotFoundError("There is no such upload.") from None
+        raise Missing("There is no such upload.") from None
 
 
 def _size() -> int:
@@ -157,7 +161,7 @@ def _cursor() -> Item | None:
         cursor = json.loads(base64.urlsafe_b64decode(given.encode("ascii")))
     except (ValueError, binascii.Error, UnicodeError):
         cursor = None
-    if not isinstance(cursor, dict) or not all(isinstance(value, str) for value in cursor.values()):
+    if not (isinstance(cursor, dict) and cursor and all(isinstance(value, str) for value in cursor.values())):
         raise InputError("something else", expected="a cursor from a Link header", where="cursor")
     return cursor
 

@@ -46,18 +46,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
 def bury(aws: Services) -> int:
     """Turn dead letters into ends; return how many."""
     buried = 0
-    for message, receipt in aws.batches_dead_letters.drain(DEAD_LETTERS_A_RUN):
-        _fail_batch(message, aws)
-        aws.batches_dead_letters.delete(receipt)
-        buried += 1
-    for message, receipt in aws.shards_dead_letters.drain(DEAD_LETTERS_A_RUN):
-        _fail_shard(message, aws)
-        aws.shards_dead_letters.delete(receipt)
-        buried += 1
-    for message, receipt in aws.uploads_dead_letters.drain(DEAD_LETTERS_A_RUN):
-        _fail_upload(message, aws)
-        aws.uploads_dead_letters.delete(receipt)
-        buried += 1
+    for queue, end in (
+        (aws.batches_dead_letters, _fail_batch),
+        (aws.shards_dead_letters, _fail_shard),
+        (aws.uploads_dead_letters, _fail_upload),
+    ):
+        for message, receipt in queue.drain(DEAD_LETTERS_A_RUN):
+            end(message, aws)
+            queue.delete(receipt)
+            buried += 1
     metrics.add_metric("DeadLetters", MetricUnit.Count, buried)
     return buried
 

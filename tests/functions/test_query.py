@@ -1,0 +1,140 @@
+"""The API, asked through the events API Gateway sends."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+import functions.query
+from functions.receive import receive
+from tests.functions.test_events import Context, golden
+from tests.functions.test_flow import fasta
+from tests.functions.world import World
+
+
+@pytest.fixture
+def world(running_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(functions.query, "services", lambda: running_world.aws)
+    return running_world
+
+
+def get(path: str, **parameters: str) -> tuple[int, Any, dict[str, str]]:
+    event = golden("api-get-upload") | {"path": path, "queryStringParameters": parameters or None}
+    event["requestContext"] = event["requestContext"] | {"path": f"/v1{path}"}
+    answer = functions.query.handler(event, Context())
+    headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+    body = json.loads(answer["body"]) if answer["body"] else None
+    return answer["statusCode"], body, headers
+
+
+def walk(path: str, name: str, **parameters: str) -> list[dict[str, Any]]:
+    """Every value of a list, following its links."""
+    values: list[dict[str, Any]] = []
+    while True:
+        status, body, headers = get(path, **parameters)
+        assert status == 200, body
+        values += body[name]
+        if "Link" not in headers:
+            return values
+        target, relation = headers["Link"].split(">; ")
+        assert relation == 'rel="next"'
+        url = urlsplit(target.removeprefix("<"))
+        assert url.path == f"/v1{path}"
+        parameters = {key: found[0] for key, found in parse_qs(url.query).items()}
+
+
+@pytest.mark.parametrize("size", ["1", "7", "500"])
+def test_pages_lead_through_every_prediction_in_file_order(world: World, size: str) -> None:
+    identity = world.run(world.upload(fasta(25)))
+    rows = walk(f"/uploads/{identity}/predictions", "predictions", size=size)
+    assert [row["accession"] for row in rows] == [f"P{number:05d}" for number in range(25)]
+    assert rows[0]["p:Nucleus"] == world.rows(identity)[0]["p:Nucleus"]
+
+
+def test_predictions_of_one_location(world: World) -> None:
+    identity = world.run(world.upload(fasta(40)))
+    rows = walk(f"/uploads/{identity}/predictions", "predictions", location="Nucleus", size="3")
+    expected = [row["accession"] for row in world.rows(identity) if row["location"] == "Nucleus"]
+    assert [row["accession"] for row in rows] == expected and expected
+
+
+def test_a_protein_is_found_across_uploads(world: World) -> None:
+    uploads = {world.run(world.upload(fasta(3), key=key)) for key in ("one", "two")}
+    rows = walk("/proteins/P00001", "predictions")
+    assert {row["upload"] for row in rows} == uploads
+
+
+def test_an_accession_with_a_slash_is_found(world: World) -> None:
+    world.run(world.upload(b">a/b|c d\nMKV\n"))
+    assert len(walk("/proteins/a%2Fb%7Cc", "predictions")) == 1
+
+
+def test_uploads_are_listed_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = []
+    for minute in range(5):
+        monkeypatch.setattr(
+            "functions.receive.now_iso", lambda minute=minute: f"2026-11-22T12:{minute:02d}:00Z"
+        )
+        uploads.append(world.run(world.upload(fasta(1), key=str(minute))))
+    assert [item["upload"] for item in walk("/uploads", "uploads", size="2")] == uploads[::-1]
+
+
+def test_an_upload_in_work_shows_how_far_it_is(world: World) -> None:
+    identity = receive(world.upload(fasta(60)), world.aws)
+    world.split_shards()
+    _, body, _ = get(f"/uploads/{identity}")
+    assert body["status"] == "running" and body["results"] is None
+    assert body["progress"]["records_found"] == 60 and body["records"] == 0
+    assert body["progress"]["shards_split"] == body["progress"]["shards"] > 1
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "status", "detail"),
+    [
+        ("/uploads/none", {}, 404, "There is no such upload."),
+        ("/models/none", {}, 404, "There is no such model version."),
+        ("/elsewhere", {}, 404, "There is nothing at this path."),
+        ("/uploads", {"size": "0"}, 400, "size: expected a number from 1 to 500, found '0'"),
+        ("/uploads", {"size": "٣"}, 400, "size: expected a number from 1 to 500, found '٣'"),
+        ("/uploads", {"size": "9" * 5000}, 400, "size: expected a number from 1 to 500"),
+        ("/uploads", {"cursor": "nonsense"}, 400, "cursor: expected a cursor from a Link header"),
+        ("/uploads", {"cursor": "e30="}, 400, "cursor: expected a cursor from a Link header"),
+    ],
+)
+def test_a_wrong_question_gets_a_problem_that_names_it(
+    world: World, path: str, parameters: dict[str, str], status: int, detail: str
+) -> None:
+    found, body, headers = get(path, **parameters)
+    assert (found, headers["Content-Type"]) == (status, "application/problem+json")
+    assert body["detail"].startswith(detail) and body["status"] == status
+
+
+def test_results_are_a_link_once_there_are_any(world: World) -> None:
+    identity = receive(world.upload(fasta(3)), world.aws)
+    assert identity
+    assert get(f"/uploads/{identity}/results")[0] == 409
+    world.finish(identity)
+    status, _, headers = get(f"/uploads/{identity}/results", format="jsonl")
+    assert status == 303 and f"results/{identity}/results.jsonl" in headers["Location"]
+    assert get(f"/uploads/{identity}/results", format="xls")[0] == 400
+
+
+def test_models_say_which_one_is_active(world: World) -> None:
+    table = world.database.Table("ModelsTable")
+    for version, state in (("test-1", "in_service"), ("test-0", "failed")):
+        item = {
+            "pk": "version",
+            "sk": version,
+            "state": state,
+            "created": f"2026-{version}",
+            "metrics": '{"q10": 0.7}',
+        }
+        table.put_item(Item=item)
+    _, body, _ = get("/models")
+    assert body["active"] == "test-1"
+    assert [(model["version"], model["active"]) for model in body["models"]] == [
+        ("test-1", True),
+        ("test-0", False),
+    ]
+    assert get("/models/test-0")[1]["metrics"] == {"q10": 0.7}
