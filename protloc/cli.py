@@ -12,163 +12,26 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from protloc.errors import Problem, Unreachable, UploadProblem, UsageProblem
+from protloc.errors import Unreachable, UsageProblem
+from protloc.failures import Protloc
+from protloc.options import (
+    format_of,
+    home_option,
+    json_option,
+    result_options,
+    stack_option,
+    timeout_option,
+)
 
 if TYPE_CHECKING:
     from protloc.client import Client
-    from protloc.progress import PlainProgress
-
-FORMAT_NAMES = ("tsv", "csv", "jsonl", "parquet")
-COUNTS = ("records", "predicted", "rejected", "failed")
-INTERRUPTED = 130
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Protloc(click.Group):
-    """The group of all commands: every error becomes one line on stderr and the exit code it stands for."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
-        try:
-            with _aws_errors():
-                code = super().main(
-                    args, prog_name or "protloc", complete_var, standalone_mode=False, **extra
-                )
-        except Problem as problem:
-            code = _fail(str(problem), problem.exit_code)
-        except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "protloc"
-            code = _fail(f"{error.format_message()} See `{command} --help`.", UsageProblem.exit_code)
-        except click.ClickException as error:
-            code = _fail(error.format_message(), error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            code = _fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> int:
-    from protloc.safe import safe
-
-    click.echo(f"protloc: {safe(' '.join(message.split()))}", err=True)
-    return code
-
-
-@contextlib.contextmanager
-def _aws_errors() -> Iterator[None]:
-    """Errors of boto3 as what they mean to a person. boto3 is loaded only if a command has used it."""
-    try:
-        yield
-    except Exception as error:
-        if "botocore" not in sys.modules:
-            raise
-        raise _translated(error) from error
-
-
-def _translated(error: Exception) -> Exception:
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-
-    if isinstance(error, NoCredentialsError):
-        return Unreachable("no AWS credentials found; set up a profile, or AWS_ACCESS_KEY_ID and its secret")
-    if isinstance(error, NoRegionError):
-        return Unreachable("no AWS region found; set AWS_REGION to where the stack is")
-    if isinstance(error, ClientError):
-        said = error.response["Error"]
-        message = f"{error.operation_name}: {said.get('Message') or said.get('Code')}"
-        if "does not exist" in message and error.operation_name == "DescribeStacks":
-            message += "; name the stack and the region (AWS_REGION) it was deployed with"
-        return Unreachable(message)
-    if isinstance(error, BotoCoreError | Boto3Error):
-        return Unreachable(f"{error}; is the cloud up? `protloc status`")
-    return error
-
-
-def _default_home() -> Path:
-    return Path(__file__).resolve().parents[1] / ".protloc"
-
-
-def home_option(command: Command) -> Command:
-    return click.option(
-        "--home",
-        envvar="PROTLOC_HOME",
-        show_envvar=True,
-        type=click.Path(file_okay=False, path_type=Path),
-        default=_default_home,
-        show_default=".protloc in the project",
-        help="Folder of the embedded cloud's state. Each folder is a cloud of its own.",
-    )(command)
-
-
-def stack_option(command: Command) -> Command:
-    return click.option(
-        "--stack",
-        metavar="NAME",
-        help="Work on the AWS stack of this name, with your AWS credentials, instead of the embedded cloud.",
-    )(command)
-
-
-def json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
-
-
-def result_options(command: Command) -> Command:
-    command = click.option(
-        "--output",
-        "-o",
-        type=click.Path(path_type=Path, allow_dash=True),
-        help="Where the results go; - is stdout. Without it: the input's name with .protloc.FORMAT added, "
-        "in the current folder, replacing what an earlier run left there.",
-    )(command)
-    return click.option(
-        "--format",
-        "-f",
-        "format_name",
-        type=click.Choice(FORMAT_NAMES),
-        help="Format of the results. Without it: what the end of --output says, else tsv.",
-    )(command)
-
-
-class Seconds(click.ParamType[float]):
-    """A time: `90`, `90s`, `15m`, `2h`."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        number, unit = (value[:-1], value[-1]) if value[-1:] in "smh" and value else (value, "s")
-        try:
-            seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-        except ValueError:
-            seconds = 0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"expected a time such as 90s, 15m or 2h, found {value!r}.", param, ctx)
-        return seconds
-
-
-def timeout_option(command: Command) -> Command:
-    return click.option(
-        "--timeout",
-        type=Seconds(),
-        help="Wait no longer than this (90s, 15m, 2h), then exit 1; the upload goes on.",
-    )(command)
 
 
 @click.group(
@@ -294,11 +157,13 @@ def predict(
 
     JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason.
     """
+    from protloc.following import Following, sentence, show_outcome, wants_table
+    from protloc.progress import make_progress
     from protloc.results import STDOUT, default_output, require_writable
 
     began = time.monotonic()
     name = "stdin" if file == Path("-") else file.name
-    format_name = format_name or _format_of(output)
+    format_name = format_name or format_of(output)
     output = output or default_output(name, format_name)
     if as_json and output == STDOUT:
         raise UsageProblem("--json and --output - both want stdout; choose one")
@@ -306,37 +171,26 @@ def predict(
         require_writable(output, file)
     with _opened(file) as stream:
         client = _client(stack, home, start=True)
-        with _make_progress() as progress:
-            size = file.stat().st_size if file.is_file() else None
+        size = os.fstat(stream.fileno()).st_size if file.is_file() else None
+        with make_progress() as progress:
             sent = client.send(stream, name, lambda done: progress.sending(done, size))
-            answer: dict[str, Any] = {
-                "upload": sent.upload_id,
-                "status": "receiving",
-                **dict.fromkeys(COUNTS, 0),
-                "seconds": 0.0,
-                "output": None,
-                "reason": None,
-            }
-            view = None
-            problem: Problem | None = None
+            following = Following(client, sent.upload_id, stack, began)
             if wait:
-                view, problem = _follow(client, sent.upload_id, progress, timeout)
-    if view is not None:
-        answer |= {name: view[name] for name in ("status", *COUNTS, "reason")}
-        if view["results"] and problem is None and view["records"]:
-            _fetch(client, view, format_name, output)
-            answer["output"] = str(output)
-    answer["seconds"] = round(time.monotonic() - began, 2)
+                following.wait(progress, timeout)
+    if not wait:
+        if as_json:
+            _print_json(following.answer(None))
+        else:
+            click.echo(sent.upload_id)
+            _note(f"sent; look with `protloc show{following.words}`")
+        return
+    answer, problem = following.conclude(format_name, output)
     if as_json:
         _print_json(answer)
-    elif not wait:
-        click.echo(sent.upload_id)
-        _note(f"sent; look with `protloc show {sent.upload_id}{_stack_words(stack)}`")
-    elif view is not None and problem is None and output != STDOUT:
-        show_table = sys.stdout.isatty() if table is None else table
-        _show_results(client, view, answer, show_table, stack)
-    if problem is None and view is not None:
-        problem = _verdict(view, answer["output"])
+    elif wants_table(table, output):
+        show_outcome(following, answer, stack)
+    elif output != STDOUT:
+        click.echo(sentence(answer))
     if problem is not None:
         raise problem
 
@@ -412,36 +266,26 @@ def results(
     JSON: the same object as of `protloc predict`.
     """
     from protloc.client import file_name
+    from protloc.following import Following, follow, sentence
     from protloc.results import STDOUT, default_output, require_writable
     from protloc.safe import safe
 
     began = time.monotonic()
-    format_name = format_name or _format_of(output)
+    format_name = format_name or format_of(output)
     if as_json and output == STDOUT:
         raise UsageProblem("--json and --output - both want stdout; choose one")
     client = _client(stack, home)
-    view = client.upload(upload)
-    output = output or default_output(safe(file_name(view["key"])), format_name)
+    following = Following(client, upload, stack, began)
+    following.view = client.upload(upload)
+    output = output or default_output(safe(file_name(following.view["key"])), format_name)
     require_writable(output)
-    problem: Problem | None = None
     if wait:
-        with _make_progress() as progress:
-            last, problem = _follow(client, upload, progress, timeout)
-            view = last or view
-    answer = {name: view[name] for name in ("upload", "status", *COUNTS)}
-    answer |= {"seconds": 0.0, "output": None, "reason": view["reason"]}
-    if view["results"] and view["records"]:
-        _fetch(client, view, format_name, output)
-        answer["output"] = str(output)
-    elif problem is None and not view["finished"]:
-        problem = UploadProblem(f"the upload is still {view['status']}; wait for it with --wait")
-    answer["seconds"] = round(time.monotonic() - began, 2)
+        follow(following, timeout)
+    answer, problem = following.conclude(format_name, output)
     if as_json:
         _print_json(answer)
     elif answer["output"] and output != STDOUT:
-        click.echo(_sentence(view, answer))
-    if problem is None:
-        problem = _verdict(view, answer["output"])
+        click.echo(sentence(answer))
     if problem is not None:
         raise problem
 
@@ -531,95 +375,12 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _format_of(output: Path | None) -> str:
-    suffix = output.suffix.lstrip(".").lower() if output else ""
-    return suffix if suffix in FORMAT_NAMES else "tsv"
-
-
-def _make_progress() -> PlainProgress:
-    from protloc.progress import make_progress
-
-    return make_progress()
-
-
-def _follow(
-    client: Client, upload: str, progress: PlainProgress, timeout: float | None
-) -> tuple[dict[str, Any] | None, Problem | None]:
-    """Wait for an upload; return how it stands and, where the time was over, the problem that makes."""
-    last: dict[str, Any] | None = None
-
-    def tell(view: dict[str, Any] | None) -> None:
-        nonlocal last
-        last = view
-        progress.working(view)
-
-    try:
-        return client.wait(upload, tell, timeout), None
-    except UploadProblem as problem:
-        return last, problem
-    except KeyboardInterrupt:
-        progress.note(f"The upload goes on. Come back with: protloc show {upload}")
-        raise
-
-
-def _fetch(client: Client, view: dict[str, Any], format_name: str, output: Path) -> None:
-    from protloc.results import fetch
-
-    try:
-        fetch(client, view["results"], format_name, output)
-    except OSError as error:
-        raise UploadProblem(
-            f"the results could not be written to {output} ({error.strerror or error}); "
-            f"take them again with `protloc results {view['upload']}`"
-        ) from None
-
-
-def _verdict(view: dict[str, Any], output: str | None) -> Problem | None:
-    """What is to be said of an upload that ended other than completely."""
-    if view["status"] not in ("partial", "failed"):
-        return None
-    kept = f"; what could be predicted is in {output}" if output else ""
-    return UploadProblem(f"the upload is {view['status']}: {view['reason'] or 'no reason given'}{kept}")
-
-
-def _show_results(
-    client: Client, view: dict[str, Any], answer: dict[str, Any], show_table: bool, stack: str | None
-) -> None:
-    if show_table and answer["output"]:
-        from protloc.display import show_answers
-        from protloc.results import downloaded_rows
-
-        with downloaded_rows(client, view["results"]) as rows:
-            show_answers(rows, view["records"])
-        click.echo()
-    click.echo(_sentence(view, answer))
-    if not show_table:
-        return
-    click.echo(f"\nResults  {answer['output'] or 'none'}")
-    click.echo(f"Upload   protloc show {view['upload']}{_stack_words(stack)}")
-    click.echo(f"API      {client.api_url}")
-    if not stack:
-        click.echo(
-            f"         curl --aws-sigv4 aws:amz:{client.region}:execute-api --user test:test \\\n"
-            f"           '{client.api_url}/uploads/{view['upload']}/predictions?location=Nucleus'"
-        )
-        click.echo("Stop     protloc down")
-
-
-def _sentence(view: dict[str, Any], answer: dict[str, Any]) -> str:
-    from protloc.progress import duration
-
-    counts = ", ".join(f"{view[name]:,} {name}" for name in ("predicted", "rejected", "failed"))
-    where = f" → {answer['output']}" if answer["output"] else ""
-    return f"{view['status']}: {view['records']:,} records, {counts}, in {duration(answer['seconds'])}{where}"
-
-
 def _stack_words(stack: str | None) -> str:
     return f" --stack {stack}" if stack else ""
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json.dumps(value))
 
 
 def _note(text: str) -> None:

@@ -8,6 +8,7 @@ API, with signed requests. An upload's id is known as soon as the file is stored
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import threading
@@ -129,9 +130,7 @@ class Client:
             if view is not None and view["status"] in FINAL_STATUSES:
                 return view
             if timeout_seconds is not None and time.monotonic() - began + pause > timeout_seconds:
-                raise UploadProblem(
-                    f"not done within {timeout_seconds:g} s; it goes on, look with `protloc show {upload}`"
-                )
+                raise UploadProblem(f"not done within {timeout_seconds:g} s")
             time.sleep(pause)
             pause = min(pause * 1.2, LAST_POLL_SECONDS)
 
@@ -227,7 +226,7 @@ def file_name(key: str) -> str:
 
 def connect(stack: str) -> Client:
     """The client of a stack in AWS, found by name with whatever credentials boto3 finds."""
-    session = boto3.Session()
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))  # which boto3 itself does not read
     cloudformation = session.client("cloudformation")
     found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}

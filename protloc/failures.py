@@ -1,0 +1,86 @@
+"""What goes wrong on the command line: one line on stderr, and the exit code it stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from protloc.errors import Problem, Unreachable, UsageProblem
+
+INTERRUPTED = 130
+
+
+class Protloc(click.Group):
+    """The group of all commands: every error becomes one line on stderr and the exit code it stands for."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        try:
+            with aws_errors():
+                code = super().main(
+                    args, prog_name or "protloc", complete_var, standalone_mode=False, **extra
+                )
+        except Problem as problem:
+            code = _fail(str(problem), problem.exit_code)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "protloc"
+            code = _fail(f"{error.format_message()} See `{command} --help`.", UsageProblem.exit_code)
+        except click.ClickException as error:
+            code = _fail(error.format_message(), error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            code = _fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    from protloc.safe import safe
+
+    click.echo(f"protloc: {safe(' '.join(message.split()))}", err=True)
+    return code
+
+
+@contextlib.contextmanager
+def aws_errors() -> Iterator[None]:
+    """Errors of boto3 as what they mean to a person. boto3 is loaded only if a command has used it."""
+    try:
+        yield
+    except Exception as error:
+        if "botocore" not in sys.modules:
+            raise
+        meant = _translated(error)
+        if meant is error:
+            raise
+        raise meant from error
+
+
+def _translated(error: Exception) -> Exception:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+    if isinstance(error, NoCredentialsError):
+        return Unreachable("no AWS credentials found; set up a profile, or AWS_ACCESS_KEY_ID and its secret")
+    if isinstance(error, NoRegionError):
+        return Unreachable("no AWS region found; set AWS_REGION to where the stack is")
+    if isinstance(error, ClientError):
+        said = error.response["Error"]
+        message = f"{error.operation_name}: {said.get('Message') or said.get('Code')}"
+        if "does not exist" in message and error.operation_name == "DescribeStacks":
+            message += "; name the stack and the region (AWS_REGION) it was deployed with"
+        return Unreachable(message)
+    if isinstance(error, BotoCoreError | Boto3Error):
+        return Unreachable(f"{error}; is the cloud up? `protloc status`")
+    return error
