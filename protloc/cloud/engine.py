@@ -151,6 +151,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_apply_jsonata_output": ("state_def", "raw_input", "ctx", "result", "error_output", "default"),
         "_state_query_language": ("state_def", "ctx"),
         "_dispatch_aws_sdk_json": ("service_info", "service_name", "action", "input_data"),
+        "_api_name_to_sfn_key": ("name",),
         "_ExecutionError": None,
         "_SERVICE_DISPATCH": None,
         "_AWS_SDK_SERVICE_MAP": None,

@@ -98,9 +98,18 @@ def needed(resource: str, arguments: Mapping[str, Any], region: str, account: st
     if namespace == "states":
         target = arguments.get("StateMachineArn") or arguments.get("ExecutionArn") or "*"
         return [Permission(f"states:{action}", str(target))]
+    if namespace == "application-autoscaling":
+        context = {"application-autoscaling:service-namespace": str(arguments.get("ServiceNamespace", ""))}
+        return [Permission(f"{namespace}:{action}", arn("scalable-target/*"), context)]
+    if namespace == "cloudwatch" and (names := _alarms(arguments)):
+        return [Permission(f"cloudwatch:{action}", arn(f"alarm:{name}")) for name in names]
     if namespace == "sagemaker":
         return _sagemaker(action, arguments, arn, synchronous="sync" in patterns)
     return [Permission(f"{namespace}:{action}", "*")]
+
+
+def _alarms(arguments: Mapping[str, Any]) -> list[str]:
+    return [*arguments.get("AlarmNames", []), *([arguments["AlarmName"]] if "AlarmName" in arguments else [])]
 
 
 def _table(arn: Any, name: str) -> str:

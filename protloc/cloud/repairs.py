@@ -30,6 +30,7 @@ def repair_all(changed: Callable[[], None]) -> None:
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
     succeed_states_give_their_output()
+    sdk_answers_keep_inner_capitals()
     definitions_may_be_yaml()
     mappings_take_numbers_from_parameters()
     loopback_is_secure_transport()
@@ -141,6 +142,21 @@ def succeed_states_give_their_output() -> None:
         return plain(state_def, data, ctx)
 
     states._apply_input_path = with_output
+
+
+def sdk_answers_keep_inner_capitals() -> None:
+    """A member of an SDK task's answer is named as in the Java SDK: only leading capitals are changed.
+
+    `DBClusterArn` is `DbClusterArn`, but `PolicyARN` stays `PolicyARN`.
+    """
+    states = module("ministack.services.stepfunctions")
+    plain = states._api_name_to_sfn_key
+
+    def key(name: str) -> str:
+        leading = len(name) - len(name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        return str(plain(name[: leading + 1])) + name[leading + 1 :] if name else name
+
+    states._api_name_to_sfn_key = key
 
 
 def definitions_may_be_yaml() -> None:
