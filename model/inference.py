@@ -9,6 +9,7 @@ Sequences are never logged and never repeated in an answer or an error. Safe to 
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from model.artifact import Artifact, read_artifact
 from model.classifier import HeadSettings, ProteinClassifier
-from model.tokens import ResidueTokenizer, pack_by_length, window
+from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
     from sagemaker_inference.errors import (  # type: ignore[import-not-found, unused-ignore]
@@ -34,6 +35,10 @@ except ImportError:
             self.status_code, self.message, self.phrase = status_code, message, phrase
             super().__init__(message)
 
+
+# torch's convolutions keep what they prepared for each shape they meet, up to 1,024 of them and over a
+# gigabyte; this many are enough for the lengths of one request. Read when the first convolution runs.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 JSON = "application/json"
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass: fits a core's caches and never a memory limit
@@ -133,7 +138,8 @@ def _fault(sequence: Any) -> str | None:
 @torch.inference_mode()
 def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (sequences, locations), each row summing to 1, and membrane probabilities (sequences)."""
-    ids, mask = model.tokenizer.pad([model.tokenizer.encode(sequence) for sequence in sequences])
+    rows = [model.tokenizer.encode(sequence) for sequence in sequences]
+    ids, mask = model.tokenizer.pad(rows, model.artifact.max_residues + SPECIAL_TOKENS)
     locations, membrane = model.classifier(
         torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
     )

@@ -18,6 +18,9 @@ PROTEIN_VOCABULARY = (
     *"LAGVESIKRDTPNQFYMHCWXUBZO",
 )
 SPECIAL_TOKENS = 2  # [CLS] before the residues and [SEP] after them
+# Lengths are padded to a multiple of this: convolution kernels are prepared (and remembered) per shape, and
+# a few shapes that return cost far less than thousands that never do.
+TOKEN_MULTIPLE = 32
 READ_AS_X = "UZOBJ"  # rare or ambiguous residues, which ProtBERT's authors map to X
 
 Ids = NDArray[np.int64]
@@ -57,9 +60,13 @@ class ResidueTokenizer:
         ids[1:-1] = self._table[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
         return ids
 
-    def pad(self, rows: Sequence[Ids]) -> tuple[Ids, Ids]:
-        """Rows of ids as one array (batch, tokens) and its mask (batch, tokens): 1 token, 0 padding."""
+    def pad(self, rows: Sequence[Ids], max_tokens: int) -> tuple[Ids, Ids]:
+        """Rows of ids as one array (batch, tokens) and its mask (batch, tokens): 1 token, 0 padding.
+
+        As long as the longest row, rounded up as far as `max_tokens` (the encoder's positions) allows.
+        """
         longest = max(len(row) for row in rows)
+        longest = max(longest, min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens))
         ids = np.full((len(rows), longest), self.padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):

@@ -173,7 +173,8 @@ def fit(
                 # A process without a share still takes part in the averaging, with a loss of zero.
                 chosen = pack or [0]
                 ids, mask = tokenizer.pad(
-                    [mutator.mutate(rows[index], (options.seed, epoch, index)) for index in chosen]
+                    [mutator.mutate(rows[index], (options.seed, epoch, index)) for index in chosen],
+                    options.max_residues + SPECIAL_TOKENS,
                 )
                 last = position == len(step.packs) - 1
                 with processes.averaging(network, last), processes.autocast(options.precision):
@@ -256,7 +257,7 @@ def predict(
     locations, bound = np.zeros((len(rows), len(data.LOCATIONS))), np.zeros(len(rows))
     order = sorted(range(len(rows)), key=lengths.__getitem__)
     for pack in pack_by_length(lengths, order, options.token_budget):
-        ids, mask = tokenizer.pad([rows[index] for index in pack])
+        ids, mask = tokenizer.pad([rows[index] for index in pack], options.max_residues + SPECIAL_TOKENS)
         logits = classifier(processes.tensor(ids), processes.tensor(mask))
         locations[pack], bound[pack] = (part.double().cpu().numpy() for part in logits)
     return locations, bound

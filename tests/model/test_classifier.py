@@ -17,7 +17,7 @@ TOKENIZER = ResidueTokenizer(PROTEIN_VOCABULARY)
 
 def logits(classifier: ProteinClassifier, sequences: list[str]) -> torch.Tensor:
     """All logits (sequences, locations + 1)."""
-    ids, mask = TOKENIZER.pad([TOKENIZER.encode(sequence) for sequence in sequences])
+    ids, mask = TOKENIZER.pad([TOKENIZER.encode(sequence) for sequence in sequences], 402)
     with torch.inference_mode():
         locations, membrane = classifier.eval()(torch.from_numpy(ids), torch.from_numpy(mask))
     return torch.cat([locations, membrane[:, None]], dim=1)
@@ -66,7 +66,7 @@ def test_a_pretrained_bert_is_read_from_its_folder(tmp_path: Path) -> None:
     pretrained = BertForMaskedLM(config).eval()
     pretrained.save_pretrained(tmp_path)  # its weights are named bert.*, beside a head that is not ours
     classifier = load_pretrained(tmp_path, 10, HEAD).eval()
-    ids, _ = TOKENIZER.pad([TOKENIZER.encode("MKVLAAG")])
+    ids, _ = TOKENIZER.pad([TOKENIZER.encode("MKVLAAG")], 512)
     with torch.inference_mode():
         expected = pretrained.bert(torch.from_numpy(ids)).last_hidden_state
         found = classifier.encoder(torch.from_numpy(ids)).last_hidden_state

@@ -60,10 +60,17 @@ def test_a_folder_without_vocabulary_is_named(tmp_path: Path) -> None:
 
 def test_padding_is_masked() -> None:
     tokenizer = ResidueTokenizer(PROTEIN_VOCABULARY)
-    ids, mask = tokenizer.pad([tokenizer.encode("MKV"), tokenizer.encode("M")])
+    ids, mask = tokenizer.pad([tokenizer.encode("MKV"), tokenizer.encode("M")], 5)
     assert ids.shape == mask.shape == (2, 5)
     assert mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     assert (ids[mask == 0] == tokenizer.padding).all()
+
+
+@pytest.mark.parametrize(("residues", "tokens"), [(1, 32), (30, 32), (31, 64), (62, 64), (63, 70), (68, 70)])
+def test_lengths_are_rounded_up_as_far_as_there_are_positions(residues: int, tokens: int) -> None:
+    tokenizer = ResidueTokenizer(PROTEIN_VOCABULARY)
+    ids, mask = tokenizer.pad([tokenizer.encode("M" * residues)], 70)
+    assert ids.shape == (1, tokens) and mask.sum() == residues + 2
 
 
 def test_a_window_keeps_both_ends_and_gives_the_odd_residue_to_the_first() -> None:
