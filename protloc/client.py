@@ -40,6 +40,7 @@ RETRIED_STATUSES = {429, 500, 502, 503, 504}
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
 MAX_NAME_BYTES = 900  # of the 1,024 that S3 allows a key
 
+_UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
 _NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 
 
@@ -100,6 +101,8 @@ class Client:
         return found
 
     def find_upload(self, upload: str) -> View | None:
+        if not _UPLOAD_ID.fullmatch(upload):
+            raise UsageProblem(f"an upload's name is 26 letters a-z and digits, found {upload!r}")
         status, answer, _ = self._get(f"/uploads/{quote(upload, safe='')}")
         return None if status == HTTPStatus.NOT_FOUND else _checked(status, answer)
 

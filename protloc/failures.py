@@ -28,9 +28,7 @@ class Protloc(click.Group):
     ) -> Any:
         try:
             with aws_errors():
-                code = super().main(
-                    args, prog_name or "protloc", complete_var, standalone_mode=False, **extra
-                )
+                code = super().main(args, "protloc", complete_var, standalone_mode=False, **extra)
         except Problem as problem:
             code = _fail(str(problem), problem.exit_code)
         except click.UsageError as error:

@@ -31,7 +31,7 @@ class Estimate:
     def seconds_left(self, now: float, done: float, total: float) -> float | None:
         """None while too little is known to say."""
         self._seen.append((now, done))
-        while now - self._seen[0][0] > WINDOW_SECONDS:
+        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW_SECONDS:
             self._seen.popleft()
         began, before = self._seen[0]
         if now - began < 1 or done <= before or not total:
