@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from protloc.cloud.engine import module
@@ -20,7 +21,7 @@ IDLE_SECONDS = 0.25
 log = logging.getLogger("protloc.cloud")
 
 
-def queues_lose_no_message() -> None:
+def queues_lose_no_message(changed: Callable[[], None]) -> None:
     """The engine rebuilds a list of messages while another thread appends to the old one: one at a time."""
     lock = threading.RLock()
     queues = module("ministack.services.sqs")
@@ -29,7 +30,10 @@ def queues_lose_no_message() -> None:
         @functools.wraps(call)
         def locked(*arguments: Any, **named: Any) -> Any:
             with lock:
-                return call(*arguments, **named)
+                result = call(*arguments, **named)
+            if call.__name__ == "_delete_messages_for_esm":
+                changed()  # the one change of a queue that no request and no function's end shows
+            return result
 
         return locked
 
@@ -58,6 +62,29 @@ def queues_lose_no_message() -> None:
                 for action, handler in list(table.items()):
                     if handler is before:
                         table[action] = after
+
+
+def announce_again(since: float) -> None:
+    """Send the "Object Created" event of every version written after `since` once more.
+
+    Objects are on disk at once, their events only with the next save: what `kill -9` took is sent again. S3
+    delivers at least once, so a consumer knows how to take the same event twice.
+    """
+    storage = module("ministack.services.s3")
+    for (_, (bucket, key)), versions in list(storage._object_versions._data.items()):
+        if "EventBridgeConfiguration" not in (storage._bucket_notifications.get(bucket) or ""):
+            continue
+        for version in versions:
+            written = datetime.fromisoformat(version["last_modified"]).timestamp()
+            if written >= since and not version.get("is_delete_marker"):
+                storage._fire_s3_event_async(
+                    bucket,
+                    key,
+                    "s3:ObjectCreated:Put",
+                    size=version["size"],
+                    etag=version["etag"],
+                    version_id=version["version_id"],
+                )
 
 
 class Streams:

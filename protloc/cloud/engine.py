@@ -30,6 +30,8 @@ from protloc.cloud.workers import Function, WorkerPool
 VERSION = "1.5.33"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
+LOG_BYTES = 16 << 20
+LOG_STREAMS = 200
 ROOT_KEY = "test"  # the key the engine takes as the account's root
 
 # Every private name of the engine this package touches: module → name → parameters (None: not a function).
@@ -102,6 +104,20 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
             "restore_event_data",
             "version_id",
             "sequencer",
+            "object_extra",
+            "record_extra",
+        ),
+        "_persist_object": ("bucket", "key", "obj"),
+        "_object_versions": None,
+        "_bucket_notifications": None,
+        "_fire_s3_event_async": (
+            "bucket_name",
+            "key",
+            "event_name",
+            "size",
+            "etag",
+            "deletion_type",
+            "version_id",
             "object_extra",
             "record_extra",
         ),
@@ -257,6 +273,7 @@ class Engine:
         self._services: dict[str, Service] = {}
         self._code: dict[str, Path] = {}
         self._code_lock = threading.Lock()
+        self._log_lock = threading.Lock()
         self._app = module("ministack.app")
         self._lambda = module("ministack.services.lambda_svc")
         for name in TOUCHED:
@@ -411,14 +428,27 @@ class Engine:
         outcome = self._pool.invoke(function, json.dumps(event, ensure_ascii=False).encode(), request_id)
         self.changed()
         milliseconds = int((time.monotonic() - begin) * 1000)
-        with (self.home / "logs" / f"{name}.log").open("a", encoding="utf-8") as file:
-            file.write(
-                f"START RequestId: {request_id} Version: {version}\n{outcome.log}"
-                f"REPORT RequestId: {request_id} Duration: {milliseconds} ms Memory Size: "
-                f"{function.memory_megabytes} MB Max Memory Used: {outcome.peak_megabytes} MB\n"
-            )
+        self._write_log(
+            name,
+            f"START RequestId: {request_id} Version: {version}\n{outcome.log}"
+            f"REPORT RequestId: {request_id} Duration: {milliseconds} ms Memory Size: "
+            f"{function.memory_megabytes} MB Max Memory Used: {outcome.peak_megabytes} MB\n",
+        )
         result = {"body": outcome.payload, "log": outcome.log}
         return {**result, "error": True} if outcome.error else result
+
+    def _write_log(self, name: str, text: str) -> None:
+        """Append to <home>/logs/<function>.log, one older file kept; bound what the engine remembers."""
+        path = self.home / "logs" / f"{name}.log"
+        with self._log_lock:
+            if path.exists() and path.stat().st_size > LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+            for group in list(module("ministack.services.cloudwatch_logs")._log_groups._data.values()):
+                streams = group["streams"]  # the engine makes one an invocation
+                for old in list(streams)[: max(0, len(streams) - LOG_STREAMS)]:
+                    streams.pop(old, None)
 
     def _unpack(self, code: bytes) -> Path:
         """The folder holding this code, unpacked once."""
@@ -454,7 +484,7 @@ class Engine:
             "sequence": tables._stream_seq_counter,
         }
         own = {name: service.state() for name, service in self._services.items()}
-        return {"engine": VERSION, "services": state, "streams": streams, "own": own}
+        return {"engine": VERSION, "taken": time.time(), "services": state, "streams": streams, "own": own}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back captured state: whatever was running when it was captured is not running now."""

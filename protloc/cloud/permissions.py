@@ -105,8 +105,6 @@ def needed(resource: str, arguments: Mapping[str, Any], region: str, account: st
         return [Permission(f"cloudwatch:{action}", arn(f"alarm:{name}")) for name in names]
     if namespace == "sagemaker":
         return _sagemaker(action, arguments, arn, synchronous="sync" in patterns)
-    if namespace == "application-autoscaling":
-        return [Permission(f"{namespace}:{action}", arn("scalable-target/*"))]
     return [Permission(f"{namespace}:{action}", "*")]
 
 

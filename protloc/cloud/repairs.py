@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ def repair_all(changed: Callable[[], None]) -> None:
     queue_batches_need_the_single_action()
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
+    versions_live_on_disk()
     succeed_states_give_their_output()
     sdk_answers_keep_inner_capitals()
     definitions_may_be_yaml()
@@ -129,6 +131,27 @@ def versions_can_be_read_in_ranges() -> None:
 
     storage._get_object = get_range
     storage._version_body = version_body
+
+
+def versions_live_on_disk() -> None:
+    """The bytes of an object's versions are dropped from memory once they are on disk."""
+    storage = module("ministack.services.s3")
+    persist = storage._persist_object
+
+    def persist_and_forget(bucket: str, key: str, obj: Any) -> None:
+        persist(bucket, key, obj)
+        path = storage._object_disk_path(bucket, key)
+        current = obj.get("version_id") if isinstance(obj, dict) else None
+        for version in storage._object_versions.get((bucket, key)) or []:
+            name = version["version_id"]
+            if name == current:
+                stored = os.path.isfile(path) and os.path.getsize(path) == version["size"]
+            else:
+                stored = storage._version_file_exists(bucket, key, name)
+            if stored:
+                version["data"] = None
+
+    storage._persist_object = persist_and_forget
 
 
 def succeed_states_give_their_output() -> None:

@@ -16,9 +16,16 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
+    from protloc.cloud.engine import Engine
+    from protloc.cloud.sagemaker import SageMaker
+    from protloc.cloud.snapshot import Saver
+    from protloc.cloud.workers import WorkerPool
 
 FUNCTIONS_AT_ONCE = 16
+EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
 
 log = logging.getLogger("protloc.cloud")
 
@@ -62,8 +69,18 @@ class S3AsRole:
         self._client.upload_file(str(path), bucket, key)
 
 
-def build(home: Path, port: int) -> tuple[Any, Any, Any]:
-    """The engine with everything added, its state restored: (application, saver, what `stop` must end)."""
+class Parts(NamedTuple):
+    """What a running cloud consists of; `saved_at` is when the state it began with was taken."""
+
+    engine: Engine
+    saver: Saver
+    sagemaker: SageMaker
+    pool: WorkerPool
+    saved_at: float | None
+
+
+def build(home: Path, port: int) -> Parts:
+    """The engine with everything added and its state restored."""
     from protloc.cloud import delivery, repairs, snapshot, templates
     from protloc.cloud import engine as engines
     from protloc.cloud.sagemaker import SageMaker
@@ -94,7 +111,7 @@ def build(home: Path, port: int) -> tuple[Any, Any, Any]:
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
     repairs.repair_all(lambda: engine.changed())
-    delivery.queues_lose_no_message()
+    delivery.queues_lose_no_message(lambda: engine.changed())
     delivery.Streams(engine.serving, lambda: engine.changed())
     state_path = home / "state" / "state.pickle"
     saved = snapshot.read(state_path)
@@ -102,11 +119,12 @@ def build(home: Path, port: int) -> tuple[Any, Any, Any]:
         engine.restore(saved)
     saver = snapshot.Saver(state_path, engine.capture, engine.run_at_rest)
     engine.changed, engine.report = saver.changed, saver.report
-    return engine, saver, (sagemaker, pool)
+    return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
 
 
 def run(home: Path, port: int) -> None:
     """Serve until SIGTERM or SIGINT."""
+    from protloc.cloud import delivery
     from protloc.cloud import engine as engines
 
     for folder in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
@@ -121,7 +139,7 @@ def run(home: Path, port: int) -> None:
     ]:
         del os.environ[name]
     os.environ.update(engines.environment(home, port))
-    application, saver, (sagemaker, pool) = build(home, port)
+    parts = build(home, port)
 
     import hypercorn.asyncio
     import hypercorn.config
@@ -140,7 +158,7 @@ def run(home: Path, port: int) -> None:
         async def wait() -> None:
             await asked.wait()
 
-        await hypercorn.asyncio.serve(application, config, shutdown_trigger=wait)
+        await hypercorn.asyncio.serve(parts.engine, config, shutdown_trigger=wait)
 
     def begin() -> None:
         while True:
@@ -148,18 +166,20 @@ def run(home: Path, port: int) -> None:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             threading.Event().wait(0.02)
-        sagemaker.resume()
-        application.serving.set()
-        saver.start()
+        parts.sagemaker.resume()
+        if parts.saved_at is not None:
+            delivery.announce_again(parts.saved_at - EVENT_MARGIN_SECONDS)
+        parts.engine.serving.set()
+        parts.saver.start()
         log.info("serving on port %d", port)
 
     threading.Thread(target=begin, daemon=True, name="begin").start()
     try:
         asyncio.run(serve())
     finally:
-        saver.stop()
-        sagemaker.stop()
-        pool.stop()
+        parts.saver.stop()
+        parts.sagemaker.stop()
+        parts.pool.stop()
         logging.shutdown()
         os._exit(0)  # the engine's threads have no end of their own
 

@@ -149,6 +149,41 @@ def test_kill_loses_nothing_that_was_saved(own_stack: Stack) -> None:
     assert invoke(again, component, ["MKT"])[0]["length"] == 6
 
 
+def test_an_object_whose_event_was_not_saved_is_announced_after_the_restart(own_stack: Stack) -> None:
+    saved(own_stack)
+    own_stack.client("s3").put_object(Bucket=own_stack.outputs["Bucket"], Key="in/late.fasta", Body=b">a\nM")
+    again = killed(own_stack)
+    until(lambda: [key for key in again.rows("message") if "in/late.fasta" in key])
+
+
+def test_another_port_after_a_restart_finds_the_same_queues(own_stack: Stack) -> None:
+    home, port = own_stack.cloud.home, own_stack.cloud.port
+    lifecycle.down(home)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        again = Stack(lifecycle.up(home), own_stack.outputs)
+        assert again.cloud.port != port
+        identity = send(again)
+        until(lambda: identity in again.rows("followed"))
+
+
+def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path) -> None:
+    cloud = lifecycle.up(tmp_path)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(deploy.deploy, cloud, STACK, "test")
+            until(lambda: cloud.client("cloudformation").list_stacks()["StackSummaries"])
+            time.sleep(0.05)
+            os.kill(cloud.pid, signal.SIGKILL)
+            cloud = lifecycle.up(tmp_path)
+            assert first.exception() is not None or first.result()
+        assert "Queue" in deploy.deploy(cloud, STACK, "test")
+    finally:
+        lifecycle.down(tmp_path, erase=True)
+
+
 def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack) -> None:
     from .test_sagemaker import job
 
