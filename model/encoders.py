@@ -16,7 +16,8 @@ def fetch(place: str) -> Path:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"expected an encoder's config.json in {folder}, found none")
         return folder
-    import boto3  # type: ignore[import-untyped]  # here only: a folder needs no AWS library
+    # Here only, so that training from a folder needs no AWS library.
+    import boto3  # type: ignore[import-untyped, unused-ignore]
 
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/") + "/" if prefix else ""

@@ -113,6 +113,7 @@ def test_rare_residues_are_read_as_x(tiny_model: Model) -> None:
         (b"", "expected JSON"),
         (b"{", "expected JSON in UTF-8, found something else at character 1"),
         (b"\xff\xfe\x00", "expected JSON"),
+        (b"[" * 200_000, "expected JSON"),
         (b"[]", "at least one sequence"),
         (b"{}", "at least one sequence"),
         (b'{"sequences": []}', "at least one sequence"),
