@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 import zipfile
@@ -149,6 +150,8 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_poll_dynamodb_streams": (),
         "_prune_orphan_code_blobs": ("referenced",),
         "_execute_function": ("func", "event"),
+        "_functions": None,
+        "get_state": (),
         "_esm_wake": None,
         "_esms": None,
         "_iter_all_esms": (),
@@ -515,6 +518,19 @@ class Engine:
         for name, saved in state["own"].items():
             if name in self._services:
                 self._services[name].restore(saved)
+        self._drop_old_code()
+
+    def _drop_old_code(self) -> None:
+        """Delete the code no function has any more, packed and unpacked."""
+        self._lambda.get_state()
+        used = {
+            hashlib.sha256(function["code_zip"]).hexdigest()[:32]
+            for function in self._lambda._functions._data.values()
+            if function.get("code_zip")
+        }
+        for folder in (self.home / "code").iterdir():
+            if folder.name not in used:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shared(value: Any, memo: Any = None) -> Any:

@@ -87,7 +87,7 @@ def build(home: Path, port: int) -> Parts:
     from protloc.cloud.scaling import Scaling
     from protloc.cloud.workers import WorkerPool
 
-    pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE)
+    pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE, max(4, 2 * (os.cpu_count() or 1)))
     engine = engines.Engine(home, port, pool)
     scaling = Scaling()
 

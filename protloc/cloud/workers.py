@@ -296,9 +296,11 @@ class Worker:
 class WorkerPool:
     """The workers of all functions."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, limit_each: int) -> None:
         self._folder = folder
         self._slots = threading.BoundedSemaphore(limit)
+        self._limit_each = limit_each
+        self._own_slots: dict[str, threading.BoundedSemaphore] = {}
         self._lock = threading.Lock()
         self._idle: dict[Function, list[Worker]] = {}
         self._busy: set[Worker] = set()
@@ -306,8 +308,13 @@ class WorkerPool:
         threading.Thread(target=self._reap, daemon=True, name="worker-reaper").start()
 
     def invoke(self, function: Function, event: bytes, request_id: str) -> Outcome:
-        """Run one event in an idle worker of the function, or in a new one."""
-        with self._slots:
+        """Run one event in an idle worker of the function, or in a new one; waits where too many run already.
+
+        AWS would start as many as asked for; here they would only share the same few cores.
+        """
+        with self._lock:
+            own = self._own_slots.setdefault(function.arn, threading.BoundedSemaphore(self._limit_each))
+        with own, self._slots:
             worker = self._lease(function)
             try:
                 return worker.invoke(event, request_id)
