@@ -117,8 +117,11 @@ def _rows(item: Item, aws: Services) -> Iterator[Row]:
     shards = aws.uploads.shards(upload_id)
     first_line = 0
     for number in range(item.get("shards", 0)):
+        batches = sorted(aws.uploads.done_batches(upload_id, number))
+        if len(batches) != shards[number]["batches"]:
+            raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
         rows: list[Row] = []
-        for batch in aws.uploads.parts(upload_id, number):
+        for batch in batches:
             rows += load_part(aws.storage.get(part_key(upload_id, number, batch)))
         rows.sort(key=lambda row: int(row["offset"]))
         for row in rows:

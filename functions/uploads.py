@@ -262,10 +262,6 @@ class UploadsTable:
             total += Counts(*(int(marker[name]) for name in Counts._fields))
         return total
 
-    def parts(self, upload_id: str, shard: int) -> list[int]:
-        """The numbers of a shard's ended batches, in order."""
-        return sorted(self.done_batches(upload_id, shard))
-
     def shards(self, upload_id: str) -> dict[int, Item]:
         """What is recorded of each shard that was begun."""
         items = query_all(

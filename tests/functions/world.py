@@ -137,11 +137,14 @@ class World:
         return identity
 
     def finish(self, identity: str) -> None:
+        """The stream tells `complete` of every change, so completing too early would show."""
         self.split_shards()
+        self.complete(identity)
         self.split_shards()  # those that a decompression sent
+        self.complete(identity)
         for message in self.take(self.aws.batches_queue):
             predict(message, self.aws)
-        self.complete(identity)
+            self.complete(identity)
 
     def complete(self, identity: str) -> None:
         if self.status(identity) == "finishing":
