@@ -77,7 +77,8 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> list[Any]:
         raise RequestError(f"expected content type {JSON}", 415, "Unsupported Media Type")
     try:
         request = json.loads(body)
-    except (ValueError, RecursionError) as error:  # what json says of the place is safe to repeat, what stands there is not
+    except (ValueError, RecursionError) as error:
+        # What json says of the place is safe to repeat, what stands there is not.
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise RequestError(f"expected JSON in UTF-8, found something else{place}") from None
     sequences = request.get("sequences") if isinstance(request, dict) else None
