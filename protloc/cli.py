@@ -276,11 +276,16 @@ def results(
         raise UsageProblem("--json and --output - both want stdout; choose one")
     client = _client(stack, home)
     following = Following(client, upload, stack, began)
-    following.view = client.upload(upload)
-    output = output or default_output(safe(file_name(following.view["key"])), format_name)
-    require_writable(output)
+    if output:
+        require_writable(output)
     if wait:
         follow(following, timeout)
+    else:
+        following.view = client.upload(upload)
+    if output is None:
+        name = file_name(following.view["key"]) if following.view else upload
+        output = default_output(safe(name), format_name)
+        require_writable(output)
     answer, problem = following.conclude(format_name, output)
     if as_json:
         _print_json(answer)

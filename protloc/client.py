@@ -97,7 +97,7 @@ class Client:
         """An upload as it stands. Raises UsageProblem where there is none of this name."""
         found = self.find_upload(upload)
         if found is None:
-            raise UsageProblem(f"there is no upload {upload}; `protloc uploads` lists those there are")
+            raise UsageProblem(unknown(upload))
         return found
 
     def find_upload(self, upload: str) -> View | None:
@@ -120,10 +120,17 @@ class Client:
         status, answer, _ = self._get("/models")
         return _checked(status, answer)
 
-    def wait(self, upload: str, tell: Callable[[View | None], None], timeout_seconds: float | None) -> View:
+    def wait(
+        self,
+        upload: str,
+        tell: Callable[[View | None], None],
+        timeout_seconds: float | None,
+        unseen_seconds: float | None = None,
+    ) -> View:
         """Follow an upload to its end, telling `tell` how it stands: None while nobody has seen it yet.
 
-        Raises UploadProblem when `timeout_seconds` are over; the upload goes on.
+        Raises UploadProblem when `timeout_seconds` are over; the upload goes on. Raises UsageProblem when
+        after `unseen_seconds` there still is none of this name.
         """
         began = time.monotonic()
         pause = FIRST_POLL_SECONDS
@@ -132,6 +139,8 @@ class Client:
             tell(view)
             if view is not None and view["status"] in FINAL_STATUSES:
                 return view
+            if view is None and unseen_seconds is not None and time.monotonic() - began > unseen_seconds:
+                raise UsageProblem(unknown(upload))
             if timeout_seconds is not None and time.monotonic() - began + pause > timeout_seconds:
                 raise UploadProblem(f"not done within {timeout_seconds:g} s")
             time.sleep(pause)
@@ -170,11 +179,14 @@ class Client:
                 continue
             if answer.status_code not in RETRIED_STATUSES:
                 break
-        body = answer.content
         try:
-            value = json.loads(body)
+            value = json.loads(answer.content)
         except ValueError:
-            value = {"detail": body[:200].decode("utf-8", "replace")}
+            value = None
+        if not isinstance(value, dict):
+            value = {}
+            if answer.status_code == HTTPStatus.OK:
+                raise Unreachable(f"what answers at {self.api_url} is not the API of protloc")
         link = _NEXT_LINK.search(answer.headers.get("Link", ""))
         return answer.status_code, value, self._below(link[1]) if link else None
 
@@ -214,6 +226,12 @@ def upload_key(name: str) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(6)}/{name}"
 
 
+def unknown(upload: str) -> str:
+    return (
+        f"there is no upload {upload}, or it was sent a moment ago; `protloc uploads` lists those there are"
+    )
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -250,5 +268,5 @@ def _checked(status: int, answer: View) -> View:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise Unreachable(f"the API refused us ({detail}); these credentials need execute-api:Invoke on it")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Unreachable(f"the API failed with status {status} ({detail}); try again in a minute")
+        raise Unreachable(f"the API failed with status {status}; try again, or see the query function's log")
     raise UsageProblem(f"the API answered {status}: {detail}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from protloc.errors import Problem, UploadProblem
+from protloc.errors import Problem, UploadProblem, UsageProblem
 from protloc.failures import aws_errors
 from protloc.progress import duration, make_progress
 from protloc.results import STDOUT, downloaded_rows, fetch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from protloc.client import Client
     from protloc.progress import PlainProgress
 
+UNSEEN_SECONDS = 60.0
 COUNTS = ("records", "predicted", "rejected", "failed")
 
 View = dict[str, Any]
@@ -46,7 +47,12 @@ class Following:
         self.view: View | None = None
         self.problem: Problem | None = None
 
-    def wait(self, progress: PlainProgress, timeout_seconds: float | None) -> None:
+    def wait(
+        self,
+        progress: PlainProgress,
+        timeout_seconds: float | None,
+        unseen_seconds: float | None = None,
+    ) -> None:
         """Wait for the end; what keeps it from being seen becomes `problem`."""
 
         def tell(view: View | None) -> None:
@@ -54,7 +60,9 @@ class Following:
             progress.working(view)
 
         try:
-            self.client.wait(self.upload, tell, timeout_seconds)
+            self.client.wait(self.upload, tell, timeout_seconds, unseen_seconds)
+        except UsageProblem:
+            raise
         except Problem as problem:
             self.problem = type(problem)(
                 f"{problem}; the upload goes on, look with `protloc show{self.words}`"
@@ -129,7 +137,7 @@ def wants_table(table: bool | None, output: Path) -> bool:
 def follow(following: Following, timeout_seconds: float | None) -> None:
     """Wait for an upload that is there already."""
     with make_progress() as progress:
-        following.wait(progress, timeout_seconds)
+        following.wait(progress, timeout_seconds, UNSEEN_SECONDS)
 
 
 def _verdict(view: View, written: str | None, words: str) -> Problem | None:

@@ -1,0 +1,97 @@
+"""Every function and the state machine hold the permissions they need, and IAM is what lets them pass."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SAMPLE, Embedded
+from tests.model.tiny import build_tiny_artifact
+
+
+@pytest.fixture(scope="module")
+def cloud(start_embedded: Callable[..., Embedded]) -> Embedded:
+    return start_embedded()
+
+
+@contextmanager
+def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
+    """The stack while one statement is missing from the policy of one of its roles."""
+    iam = cloud.client.client("iam")
+    resource = cloud.client.client("cloudformation").describe_stack_resource(
+        StackName="protloc", LogicalResourceId=role
+    )
+    name = resource["StackResourceDetail"]["PhysicalResourceId"]
+    [policy] = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    whole = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    rest = [each for each in whole["Statement"] if each["Sid"] != statement]
+    assert len(rest) == len(whole["Statement"]) - 1
+    put = {"RoleName": name, "PolicyName": policy}
+    iam.put_role_policy(**put, PolicyDocument=json.dumps({**whole, "Statement": rest}))
+    try:
+        yield
+    finally:
+        iam.put_role_policy(**put, PolicyDocument=json.dumps(whole))
+
+
+def logged(cloud: Embedded, function: str, words: str, seconds: float = 30) -> bool:
+    """Whether a function logs `words` within some time."""
+    logs = cloud.client.client("logs")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        events: list[dict[str, Any]] = logs.filter_log_events(logGroupName=f"/aws/lambda/protloc-{function}")[
+            "events"
+        ]
+        if any(words in event["message"] for event in events):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("function", "role", "statement"),
+    [
+        ("receive", "ReceiveRole", "StartUpload"),
+        ("split", "SplitRole", "SendBatches"),
+        ("predict", "PredictRole", "AskModel"),
+        ("complete", "CompleteRole", "WriteResults"),
+    ],
+)
+def test_a_function_without_one_permission_is_denied_and_recovers_with_it(
+    cloud: Embedded, tmp_path: Path, function: str, role: str, statement: str
+) -> None:
+    (tmp_path / "in.fasta").write_text(f">{function}\nMKV{function.upper().replace('O', 'Q')}\n")
+    with without(cloud, role, statement):
+        upload = cloud.answer("predict", "in.fasta", "--no-wait")["upload"]
+        assert logged(cloud, function, "AccessDenied")
+        view = cloud.client.find_upload(upload)
+        assert view is None or view["finished"] is None
+    answer = cloud.answer("results", upload, "--wait", "--timeout", "100s")
+    assert (answer["status"], answer["predicted"]) == ("complete", 1)
+
+
+def test_the_api_without_one_permission_fails_and_tells_nobody_why(cloud: Embedded) -> None:
+    with without(cloud, "QueryRole", "ReadUploads"):
+        result = cloud.protloc("uploads")
+    assert result.exit_code == 3
+    assert "AccessDenied" not in result.stderr
+    assert logged(cloud, "query", "AccessDenied")
+
+
+def test_a_model_whose_test_is_forbidden_does_not_become_the_active_one(
+    cloud: Embedded, tmp_path: Path
+) -> None:
+    before = cloud.answer("models")["active"]
+    folder = build_tiny_artifact(tmp_path / "tiny-9", "tiny-9", seed=9)
+    with without(cloud, "RetrainRole", "Smoke"):
+        result = cloud.protloc("models", "add", folder)
+    assert result.exit_code == 1
+    assert "AccessDenied" in result.stderr
+    after = cloud.answer("models")
+    assert after["active"] == before
+    assert {view["version"]: view["state"] for view in after["models"]}["tiny-9"] == "failed"
+    assert cloud.answer("predict", SAMPLE)["predicted"] == 46
