@@ -68,7 +68,7 @@ def _answer(row: Row) -> list[str | Text]:
         return [accession, "–", "", "", length, remark]
     remarks = [safe(row["reason"], 70)] if row["reason"] else []
     if row["truncated"]:
-        remarks.append(f"first {row['residues_read']:,} residues read")
+        remarks.append(f"{row['residues_read']:,} residues read")
     location = BY_NAME[row["location"]].display
     numbers = [f"{row['confidence']:.2f}", f"{row['membrane']:.2f}", length]
     return [accession, location, *numbers, "; ".join(remarks)]

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from model.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
 from protloc.client import TRANSFER, Client, split_uri
+from protloc.cloud.deploy import upload_training_source
 from protloc.errors import UploadProblem, UsageProblem
 
 POLL_SECONDS = 0.5
@@ -47,6 +48,7 @@ def add(client: Client, artifact: str, tell: Tell, *, wait: bool = True) -> str:
         else:
             tell(f"{version}: uploading {packed.stat().st_size / 1e6:.1f} MB")
             client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
+    upload_training_source(client.client("s3"), bucket)  # so that the next version can be trained from here
     request = {"artifact": f"s3://{bucket}/{key}", "version": version, "metrics": dict(description.metrics)}
     execution = client.client("stepfunctions").start_execution(
         stateMachineArn=client.outputs["RetrainStateMachine"],

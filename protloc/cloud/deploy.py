@@ -53,7 +53,7 @@ def deploy(
         _apply(cloud, client, stack, found, body, parameters or {})
     outputs = stack_outputs(cloud, stack)
     if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
-        upload_training_source(cloud, outputs["ModelsBucket"])
+        upload_training_source(cloud.client("s3"), outputs["ModelsBucket"])
     return outputs
 
 
@@ -115,7 +115,7 @@ def zipped(folder: Path, inside: Path) -> bytes:
     return buffer.getvalue()
 
 
-def upload_training_source(cloud: Cloud, bucket: str) -> None:
+def upload_training_source(s3: Any, bucket: str) -> None:
     """Put the training program where the state machine's jobs look for it, unless it is there already."""
     buffer = io.BytesIO()
     with (
@@ -130,15 +130,14 @@ def upload_training_source(cloud: Cloud, bucket: str) -> None:
             with path.open("rb") as file:
                 archive.addfile(entry, file)
     content = buffer.getvalue()
-    client = cloud.client("s3")
     etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
     try:
-        if client.head_object(Bucket=bucket, Key=SOURCE_KEY)["ETag"] == etag:
+        if s3.head_object(Bucket=bucket, Key=SOURCE_KEY)["ETag"] == etag:
             return
     except botocore.exceptions.ClientError as problem:
         if problem.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
-    client.put_object(Bucket=bucket, Key=SOURCE_KEY, Body=content)
+    s3.put_object(Bucket=bucket, Key=SOURCE_KEY, Body=content)
 
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:

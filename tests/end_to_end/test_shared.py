@@ -26,11 +26,11 @@ def cloud(start_embedded: Callable[..., Embedded]) -> Embedded:
 
 
 class LargestFunction:
-    """Watches the memory of the function processes below the cloud's process."""
+    """Watches the memory of a cloud's function processes, which are told the cloud's process to end with it."""
 
     def __init__(self, cloud_pid: int) -> None:
         self.bytes = 0
-        self._cloud = psutil.Process(cloud_pid)
+        self._cloud_pid = str(cloud_pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -44,9 +44,10 @@ class LargestFunction:
 
     def _watch(self) -> None:
         while not self._over.wait(0.2):
-            for process in self._cloud.children(recursive=True):
+            for process in psutil.process_iter():
                 try:
-                    if "awslambdaric" in " ".join(process.cmdline()):
+                    words = process.cmdline()
+                    if words[-1:] == [self._cloud_pid] and words[-2].endswith("bootstrap.py"):
                         self.bytes = max(self.bytes, process.memory_info().rss)
                 except psutil.Error:
                     continue
