@@ -19,7 +19,8 @@ from functions.errors import BrokenContract
 from functions.rows import FORMATS, Row, exported, load_part
 from functions.services import Services, services
 from functions.tables import Item, now_iso
-from functions.upload import Counts, part_key, result_key
+from functions.upload import Counts, Ending, part_key, result_key
+from functions.views import progress_of
 
 logger = Logger()
 metrics = Metrics()
@@ -45,8 +46,10 @@ def complete(upload_id: str, aws: Services) -> None:
     if item["status"] == "finishing":
         counts = aws.uploads.counts(upload_id)
         status, reason = verdict(counts, item.get("reason", ""), item.get("damage", ""))
-        results = _write_results(item, counts, status, reason, aws)
-        aws.uploads.finish(upload_id, status, reason, counts, results)
+        shards = aws.uploads.shards(upload_id)
+        results = _write_results(item, shards, counts, status, reason, aws)
+        ending = Ending(status, reason, counts, progress_of(item, shards), results)
+        aws.uploads.finish(upload_id, ending)
         metrics.add_metric("UploadsCompleted", MetricUnit.Count, 1)
         item = aws.uploads.item(upload_id)
     if item["status"] not in ("receiving", "running") and "announced" not in item:
@@ -70,12 +73,14 @@ def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
     return ("partial" if reason else "complete"), reason
 
 
-def _write_results(item: Item, counts: Counts, status: str, reason: str, aws: Services) -> dict[str, str]:
+def _write_results(
+    item: Item, shards: dict[int, Item], counts: Counts, status: str, reason: str, aws: Services
+) -> dict[str, str]:
     """Write the exports and the manifest; return where each is. Raises BrokenContract on a wrong count."""
     upload_id = item["pk"]
     results = {}
     for name, content_type in EXPORTS.items():
-        written = _Counted(_rows(item, aws))
+        written = _Counted(_rows(item, shards, aws))
         key = result_key(upload_id, f"results.{name}")
         aws.storage.write(key, FORMATS[name](written), content_type)
         if written.rows != counts.records:
@@ -111,10 +116,9 @@ class _Counted:
             yield row
 
 
-def _rows(item: Item, aws: Services) -> Iterator[Row]:
+def _rows(item: Item, shards: dict[int, Item], aws: Services) -> Iterator[Row]:
     """Every row of the upload in file order, one shard in memory at a time."""
     upload_id = item["pk"]
-    shards = aws.uploads.shards(upload_id)
     first_line = 0
     for number in range(item.get("shards", 0)):
         batches = sorted(aws.uploads.done_batches(upload_id, number))

@@ -37,6 +37,16 @@ class Counts(NamedTuple):
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+class Ending(NamedTuple):
+    """How an upload ended."""
+
+    status: str  # one of FINAL_STATUSES
+    reason: str
+    counts: Counts
+    progress: dict[str, int]
+    results: dict[str, str]  # where each export is, by name
+
+
 @dataclass(frozen=True)
 class Upload:
     """The upload as its first reading pinned it. What changes later lives in the uploads table."""

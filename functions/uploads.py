@@ -24,7 +24,7 @@ from functions.tables import (
     put_new,
     query_all,
 )
-from functions.upload import Counts, Shard, Source, Upload, plan_shards
+from functions.upload import Counts, Ending, Shard, Source, Upload, plan_shards
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -221,27 +221,19 @@ class UploadsTable:
 
     # An upload's end
 
-    def finish(
-        self, upload_id: str, status: str, reason: str, counts: Counts, results: dict[str, str]
-    ) -> bool:
+    def finish(self, upload_id: str, ending: Ending) -> bool:
         """Give a finishing upload its final status; False where it already has one."""
+        final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
+        del final["counts"]
+        assignments = ", ".join(f"#{name} = :{name}" for name in final)
         try:
             self._update(
                 upload_id,
                 UPLOAD,
-                "SET #s = :status, reason = :reason, finished = :finished, records = :records, "
-                "predicted = :predicted, rejected = :rejected, failed = :failed, residues = :residues, "
-                "results = :results, updated = :now REMOVE #o",
-                condition="#s = :finishing",
-                names={"#s": "status", "#o": "open"},
-                values={
-                    ":status": status,
-                    ":finishing": "finishing",
-                    ":reason": reason,
-                    ":finished": now_iso(),
-                    ":results": results,
-                    **{f":{name}": value for name, value in counts._asdict().items()},
-                },
+                f"SET {assignments}, updated = :now REMOVE #open",
+                condition="#status = :finishing",
+                names={f"#{name}": name for name in (*final, "open")},
+                values={":finishing": "finishing", **{f":{name}": value for name, value in final.items()}},
             )
         except ClientError as error:
             if not is_condition_failure(error):

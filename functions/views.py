@@ -12,9 +12,12 @@ View = dict[str, Any]
 
 def upload_view(item: Item, uploads: UploadsTable) -> View:
     """An upload as the API shows it; counts of an upload in work are those so far."""
-    final = item["status"] in FINAL_STATUSES
-    shards = uploads.shards(item["pk"])
-    counts = Counts(*(item[name] for name in Counts._fields)) if final else uploads.counts(item["pk"])
+    if item["status"] in FINAL_STATUSES:
+        counts = Counts(*(item[name] for name in Counts._fields))
+        progress = item["progress"]
+    else:
+        counts = uploads.counts(item["pk"])
+        progress = progress_of(item, uploads.shards(item["pk"]))
     return {
         "upload": item["pk"],
         **item["source"],
@@ -26,15 +29,20 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
         "updated": iso(item["updated"]),
         "finished": item.get("finished"),
         **counts._asdict(),
-        "progress": {
-            "shards": item.get("shards", 0),
-            "shards_split": sum("batches" in shard for shard in shards.values()),
-            "batches": sum(shard.get("batches", 0) for shard in shards.values()),
-            "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
-            "records_found": sum(shard.get("records", 0) for shard in shards.values()),
-            "residues_found": sum(shard.get("residues", 0) for shard in shards.values()),
-        },
+        "progress": progress,
         "results": item.get("results") or None,
+    }
+
+
+def progress_of(item: Item, shards: dict[int, Item]) -> dict[str, int]:
+    """How far an upload is: what was found so far, and how much of it is done."""
+    return {
+        "shards": item.get("shards", 0),
+        "shards_split": sum("batches" in shard for shard in shards.values()),
+        "batches": sum(shard.get("batches", 0) for shard in shards.values()),
+        "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
+        "records_found": sum(shard.get("records", 0) for shard in shards.values()),
+        "residues_found": sum(shard.get("residues", 0) for shard in shards.values()),
     }
 
 
