@@ -491,6 +491,8 @@ class Engine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back captured state: whatever was running when it was captured is not running now."""
+        if state["engine"] != VERSION:
+            log.warning("the saved state is of engine %s, this is %s", state["engine"], VERSION)
         tables = module("ministack.services.dynamodb")
         for key, saved in state["services"].items():
             if saved:

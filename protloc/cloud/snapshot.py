@@ -80,6 +80,7 @@ class Saver:
         self._run_at_rest = run_at_rest
         self._changes = 0
         self._saved = 0
+        self._counting = threading.Lock()
         self._saving = threading.Lock()
         self._stopped = threading.Event()
         self._cost_seconds = 0.0
@@ -89,7 +90,8 @@ class Saver:
 
     def changed(self) -> None:
         """Note that something changed. Cheap: called for every request."""
-        self._changes += 1
+        with self._counting:
+            self._changes += 1
 
     def start(self) -> None:
         self._thread.start()
