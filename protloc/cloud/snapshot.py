@@ -46,8 +46,9 @@ def read(path: Path) -> dict[str, Any] | None:
         raise UnreadableStateError(
             f"{path}: expected a saved state, found {type(problem).__name__}"
         ) from problem
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise UnreadableStateError(f"{path}: expected format {FORMAT}, found {saved.get('format', 'none')}")
+    found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
+    if found != FORMAT:
+        raise UnreadableStateError(f"{path}: expected a state of format {FORMAT}, found {found}")
     state: dict[str, Any] = saved["state"]
     return state
 

@@ -51,7 +51,7 @@ class Stack:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("cloud")
     yield lifecycle.up(home)
-    print((home / "cloud.log").read_text()[-6000:])
+    print((home / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
     lifecycle.down(home, erase=True)
 
 
@@ -65,5 +65,5 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A cloud of the test's own, to be killed."""
     cloud = lifecycle.up(tmp_path / "home")
     yield Stack(cloud, deploy.deploy(cloud, STACK, "test"))
-    print((tmp_path / "home" / "cloud.log").read_text()[-6000:])
+    print((tmp_path / "home" / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
     lifecycle.down(tmp_path / "home", erase=True)

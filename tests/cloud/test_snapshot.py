@@ -1,0 +1,80 @@
+"""State is replaced whole or not at all, and only when something changed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protloc.cloud import snapshot
+
+from .conftest import until
+
+
+def saver(path: Path, state: dict[str, Any]) -> snapshot.Saver:
+    return snapshot.Saver(path, lambda: state, lambda call: call())
+
+
+def test_nothing_saved_is_no_state(tmp_path: Path) -> None:
+    assert snapshot.read(tmp_path / "state.pickle") is None
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    state = {"rows": {("a", 1): {"S": "ü"}}, "bytes": b"\x00", "shared": [["x"]] * 3}
+    snapshot.write(tmp_path / "state.pickle", state)
+    assert snapshot.read(tmp_path / "state.pickle") == state
+
+
+def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
+    path = tmp_path / "state.pickle"
+    snapshot.write(path, {"n": 1})
+    with pytest.raises((TypeError, AttributeError)):
+        snapshot.write(path, {"n": lambda: 2})
+    assert snapshot.read(path) == {"n": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", b"\x80\x05K\x01."])
+def test_a_damaged_file_is_said_clearly(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.pickle").write_bytes(content)
+    with pytest.raises(snapshot.UnreadableStateError, match=r"state\.pickle: expected"):
+        snapshot.read(tmp_path / "state.pickle")
+
+
+def test_a_save_is_the_instant_of_the_fork(tmp_path: Path) -> None:
+    state = {"rows": list(range(200_000))}
+    writer = saver(tmp_path / "state.pickle", state)
+    writer.changed()
+    writer.save()
+    state["rows"].clear()
+    assert snapshot.read(tmp_path / "state.pickle") == {"rows": list(range(200_000))}
+    assert writer.report()["saved"] == writer.report()["changes"] == 1
+
+
+def test_a_change_is_saved_within_about_a_second_and_nothing_without_one(tmp_path: Path) -> None:
+    path, state = tmp_path / "state.pickle", {"n": 0}
+    writer = saver(path, state)
+    writer.start()
+    time.sleep(1.3)
+    assert not path.exists()
+    state["n"] = 1
+    writer.changed()
+    until(path.exists, 3)
+    assert snapshot.read(path) == {"n": 1}
+    assert writer.report()["saves"] == 1
+    state["n"] = 2
+    writer.changed()
+    writer.stop()
+    assert snapshot.read(path) == {"n": 2}
+
+
+def test_a_child_that_cannot_save_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    writer = saver(folder / "state.pickle", {"n": 1})
+    writer.changed()
+    writer.save()
+    assert writer.report()["saved"] == 0
+    folder.mkdir()
+    writer.save()
+    assert snapshot.read(folder / "state.pickle") == {"n": 1}
