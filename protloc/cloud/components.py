@@ -21,7 +21,7 @@ from pathlib import Path
 
 SERVE = Path(__file__).with_name("serve.py")
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
-RESTART_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
+RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 KEPT_CONNECTIONS = 16
 
 log = logging.getLogger("protloc.cloud")

@@ -214,7 +214,7 @@ def test_a_call_the_functions_role_does_not_allow_is_denied(stack: Stack) -> Non
 
 def test_calls_at_the_same_time_run_in_processes_of_their_own(stack: Stack) -> None:
     with ThreadPoolExecutor(3) as threads:
-        answers = list(threads.map(lambda _: ask(stack, "pid", seconds=0.5)[0], range(3)))
+        answers = list(threads.map(lambda _: ask(stack, "pid", seconds=1.2)[0], range(3)))
     assert len({json.loads(answer["body"])["pid"] for answer in answers}) == 3
 
 
