@@ -56,6 +56,7 @@ class Copy:
     def __init__(self, model: Path, environment: Mapping[str, str], log_path: Path) -> None:
         self._log_path = log_path
         self.port = 0
+        self.turn = threading.BoundedSemaphore(int(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
         self._connections: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(KEPT_CONNECTIONS)
         with log_path.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -208,12 +209,20 @@ class Component:
             threading.Thread(target=self._keep, daemon=True, name="model-keeper").start()
 
     def invoke(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        """Ask one copy. Requests wait here, not in the server: one that ends it takes no other with it."""
         with self._lock:
             if not self._copies:
                 raise NotRunning
             self._turn += 1
             copy = self._copies[self._turn % len(self._copies)]
-        return copy.request("POST", "/invocations", body, headers)
+        if not copy.turn.acquire(timeout=INVOCATION_SECONDS):
+            raise TimeoutError
+        try:
+            if copy not in self._copies:
+                raise NotRunning
+            return copy.request("POST", "/invocations", body, headers)
+        finally:
+            copy.turn.release()
 
     def _keep(self) -> None:
         """Start one copy again and again for as long as it is wanted."""

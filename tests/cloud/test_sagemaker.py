@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import tarfile
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -141,6 +142,26 @@ def test_a_request_that_kills_the_server_is_a_model_error_and_the_next_one_is_an
             return False
 
     until(answered)
+
+
+def test_a_request_that_kills_the_server_takes_no_other_with_it(stack: Stack) -> None:
+    name = serving(stack, put(stack, "models/two/model.tar.gz", artifact()))
+
+    def code(sequence: str) -> str:
+        try:
+            invoke(stack, name, [sequence])
+        except ClientError as problem:
+            return str(problem.response["Error"]["Code"])
+        return "answered"
+
+    with ThreadPoolExecutor(4) as threads:
+        slow = [threads.submit(code, "SLOW")]
+        time.sleep(0.1)
+        killing = threads.submit(code, "KILL")
+        others = slow + [threads.submit(code, "SLOW") for _ in range(2)]
+    assert killing.result() == "ModelError"
+    assert {other.result() for other in others} <= {"answered", "ModelNotReadyException"}
+    stack.client("sagemaker").delete_inference_component(InferenceComponentName=name)
 
 
 def test_calls_before_a_component_is_ready_and_after_it_is_gone_are_errors(stack: Stack) -> None:
