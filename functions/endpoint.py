@@ -107,17 +107,10 @@ class Bisection:
             if len(sequences) == 1:
                 self._unproven = True
                 return [Unpredictable(str(error))]
-            return self._halve(sequences)
+            middle = len(sequences) // 2
+            return self._solve(sequences[:middle]) + self._solve(sequences[middle:])
         self._unproven = False
         return found
-
-    def _halve(self, sequences: list[str]) -> list[Answer]:
-        middle = len(sequences) // 2
-        left, right = sequences[:middle], sequences[middle:]
-        first = self._solve(left)
-        if len(right) > 1 and not any(isinstance(answer, Unpredictable) for answer in first):
-            return first + self._halve(right)  # the fault must be on this side: no need to ask
-        return first + self._solve(right)
 
     def _prove_alive(self) -> None:
         """Raise EndpointUnavailable unless the endpoint answers for a protein that any model can read."""

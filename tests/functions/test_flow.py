@@ -101,6 +101,38 @@ def test_a_death_between_part_and_marker_is_made_good_by_the_next_delivery(
     assert running_world.aws.uploads.item(identity)["predicted"] == 5
 
 
+def test_a_death_between_marker_and_count_is_made_good_by_the_next_delivery(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = receive(running_world.upload(fasta(5)), running_world.aws)
+    assert identity
+    running_world.split_shards()
+    (message,) = running_world.take(running_world.aws.batches_queue)
+    with monkeypatch.context() as patched:
+        patched.setattr(running_world.aws.uploads, "settle_batch", _die)
+        with pytest.raises(KeyboardInterrupt):
+            predict(message, running_world.aws)
+    assert running_world.status(identity) == "running"
+    predict(message, running_world.aws)
+    running_world.complete(identity)
+    assert running_world.status(identity) == "complete"
+
+
+def test_a_batch_that_is_done_never_asks_again_about_a_protein_that_failed(running_world: World) -> None:
+    def trouble(sequences: list[str]) -> None:
+        if "MKVL" in sequences:
+            raise EndpointRefused("the model failed with status 500")
+
+    running_world.model.trouble = trouble
+    receive(running_world.upload(b">a\nMKVL\n>b\nMKVA\n"), running_world.aws)
+    running_world.split_shards()
+    (message,) = running_world.take(running_world.aws.batches_queue)
+    predict(message, running_world.aws)
+    calls = running_world.model.calls
+    predict(message, running_world.aws)
+    assert running_world.model.calls == calls
+
+
 def _die(*_: object) -> None:
     raise KeyboardInterrupt
 
