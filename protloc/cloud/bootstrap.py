@@ -6,12 +6,16 @@ Started by `workers` with an environment of its own. It takes its events from th
 
 from __future__ import annotations
 
+import http.client
+import importlib.util
 import os
 import sys
 import threading
 import time
+import types
 
 PARENT_CHECK_SECONDS = 0.5
+API = "/2018-06-01/runtime"
 
 
 def end_with_parent(parent: int) -> None:
@@ -25,9 +29,49 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
+class Transport(types.ModuleType):
+    """Stands in for the compiled `runtime_client` of AWS's package, which is built for Linux only."""
+
+    def __init__(self) -> None:
+        super().__init__("runtime_client")
+        self._connection: http.client.HTTPConnection | None = None
+
+    def initialize_client(self, user_agent: str) -> None:
+        self._connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+
+    def next(self) -> tuple[bytes, dict[str, str | int]]:
+        body, headers = self._call("GET", f"{API}/invocation/next", None, {})
+        deadline = int(headers["Lambda-Runtime-Deadline-Ms"])  # the compiled one gives a number as well
+        return body, {**headers, "Lambda-Runtime-Deadline-Ms": deadline}
+
+    def post_invocation_result(
+        self, invoke_id: str, result: bytes, content_type: str, invocation_id: str | None
+    ) -> None:
+        self._call("POST", f"{API}/invocation/{invoke_id}/response", result, {"Content-Type": content_type})
+
+    def post_error(
+        self, invoke_id: str, error: str | bytes, xray_fault: str, invocation_id: str | None
+    ) -> None:
+        body = error.encode() if isinstance(error, str) else error
+        self._call("POST", f"{API}/invocation/{invoke_id}/error", body, {"Content-Type": "application/json"})
+
+    def _call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[bytes, dict[str, str]]:
+        assert self._connection is not None
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"the runtime API answered {method} {path} with {answer.status}")
+        return content, dict(answer.getheaders())
+
+
 def main() -> None:
     end_with_parent(int(sys.argv[1]))
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+    if "--plain" in sys.argv or importlib.util.find_spec("runtime_client") is None:
+        sys.modules["runtime_client"] = Transport()
     from awslambdaric.__main__ import main as run_handler
 
     run_handler(["bootstrap", os.environ["_HANDLER"]])

@@ -1,0 +1,113 @@
+"""Function processes, without a cloud around them: AWS's runtime client and the stand-in for its compiled
+part.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from protloc.cloud import workers
+from protloc.cloud.workers import Function, Worker, WorkerPool
+
+from .conftest import until
+
+CODE = """
+import json, os, sys, time
+
+def handler(event, context):
+    print("seen", context.aws_request_id)
+    if event.get("raise"):
+        raise KeyError("missing")
+    if event.get("large"):
+        return "x" * event["large"]
+    time.sleep(event.get("seconds", 0))
+    return {"pid": os.getpid(), "left": context.get_remaining_time_in_millis(), "echo": event.get("echo")}
+"""
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def function(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Function:
+    if request.param == "plain":
+        start = workers.subprocess.Popen
+        monkeypatch.setattr(
+            workers.subprocess, "Popen", lambda command, **named: start([*command, "--plain"], **named)
+        )
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "module.py").write_text(CODE)
+    return Function(
+        "f", "arn:f", "1", "module.handler", 2, 128, tmp_path / "code", {"AWS_REGION": "us-east-1"}
+    )
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[WorkerPool]:
+    pool = WorkerPool(tmp_path / "tmp", 4, 2)
+    yield pool
+    pool.stop()
+
+
+def call(pool: WorkerPool, function: Function, **event: object) -> workers.Outcome:
+    return pool.invoke(function, json.dumps(event).encode(), f"request-{time.monotonic_ns()}")
+
+
+def test_an_event_is_answered_and_the_process_used_again(pool: WorkerPool, function: Function) -> None:
+    first, second = call(pool, function, echo="ü"), call(pool, function, echo=2)
+    assert (first.error, first.payload["echo"], second.payload["echo"]) == (False, "ü", 2)
+    assert first.payload["pid"] == second.payload["pid"]
+    assert 0 < first.payload["left"] <= 2000
+    assert "seen request-" in first.log
+    assert first.log.count("seen") == second.log.count("seen") == 1
+
+
+def test_an_error_carries_its_type_and_leaves_the_process_usable(
+    pool: WorkerPool, function: Function
+) -> None:
+    failed = call(pool, function, **{"raise": 1})
+    assert (failed.error, failed.payload["errorType"]) == (True, "KeyError")
+    assert not call(pool, function).error
+
+
+def test_large_events_and_answers_pass(pool: WorkerPool, function: Function) -> None:
+    size = 5 * 1024 * 1024
+    assert len(call(pool, function, large=size, filler="y" * size).payload) == size
+
+
+def test_a_handler_that_cannot_be_loaded_is_an_init_error(pool: WorkerPool, function: Function) -> None:
+    outcome = call(pool, replace(function, handler="nowhere.handler"))
+    assert outcome.payload["errorType"] == "Runtime.ImportModuleError"
+
+
+def test_a_timed_out_process_is_ended_and_another_takes_over(pool: WorkerPool, function: Function) -> None:
+    slow = replace(function, timeout_seconds=1)
+    before = call(pool, slow).payload["pid"]
+    assert call(pool, slow, seconds=30).payload["errorType"] == "Sandbox.Timedout"
+    assert not Path(f"/proc/{before}").exists()
+    assert call(pool, slow).payload["pid"] != before
+
+
+def test_changed_settings_get_a_process_of_their_own(pool: WorkerPool, function: Function) -> None:
+    before = call(pool, function).payload["pid"]
+    changed = replace(function, environment={**function.environment, "NEW": "1"})
+    assert call(pool, changed).payload["pid"] != before
+    until(lambda: not Path(f"/proc/{before}").exists())
+
+
+def test_a_process_whose_starter_is_gone_ends(function: Function, tmp_path: Path) -> None:
+    worker = Worker(function, tmp_path / "tmp")
+    worker.invoke(b"{}", "request-1")
+    import subprocess
+    import sys
+
+    # A starter that is not its parent counts as gone.
+    orphan = subprocess.Popen(
+        [sys.executable, "-P", str(workers.BOOTSTRAP), "1"],
+        env=workers.clean_environment(function, "127.0.0.1:9", tmp_path),
+    )
+    assert orphan.wait(10) is not None
+    worker.stop()
