@@ -10,6 +10,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from model.artifact import read_artifact
 from protloc.client import Client
 from protloc.cloud import deploy, lifecycle
 from protloc.errors import Unreachable, UploadProblem
@@ -18,6 +19,8 @@ from protloc.versions import add, follow, running_execution
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"
 DEFAULT_MODEL = PROJECT / "model" / "default"
+
+USABLE = {"CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 Tell = Callable[[str], None]
 
@@ -38,6 +41,8 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
         if active_model(client) is None:
             _put_into_service(client, model, tell)
+        elif _is_news(client, model):
+            tell(f"protloc comes with another model than those there: `protloc models add {model}` adds it")
         return client
 
 
@@ -60,8 +65,7 @@ def active_model(client: Client) -> str | None:
 
 def _is_deployed(cloud: lifecycle.Cloud) -> bool:
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
-    done = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
-    return any(stack["StackName"] == lifecycle.STACK and stack["StackStatus"] in done for stack in stacks)
+    return any(stack["StackName"] == lifecycle.STACK and stack["StackStatus"] in USABLE for stack in stacks)
 
 
 def _client(cloud: lifecycle.Cloud, outputs: dict[str, str]) -> Client:
@@ -81,6 +85,14 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
             return
         _mark_failed(client, known["version"])
     add(client, str(model), tell)
+
+
+def _is_news(client: Client, model: Path) -> bool:
+    """Whether the shipped model is one this cloud has never seen, as after an update of protloc."""
+    if not model.is_dir():
+        return False
+    known = {view["version"] for view in client.models()["models"]}
+    return read_artifact(model).version not in known
 
 
 def _mark_failed(client: Client, version: str) -> None:

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import Any, NamedTuple, Self
 
+from protloc.safe import safe
+
 WINDOW_SECONDS = 60.0
 PLAIN_SECONDS = 5.0
 
@@ -50,7 +52,7 @@ def stage(view: View | None) -> Stage:
     progress = view["progress"]
     shards, split = progress["shards"], progress["shards_split"]
     if view["status"] == "receiving" or not shards:
-        return Stage("receiving", 0, 0, view.get("reason") or "")
+        return Stage("receiving", 0, 0, safe(view.get("reason") or ""))
     found, residues_found = progress["records_found"], progress["residues_found"]
     if not split:
         return Stage("splitting", 0, 0, "reading the records")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from tests.conftest import SAMPLE, Embedded
 from tests.model.tiny import build_tiny_artifact
 
 
-@pytest.fixture(scope="module")
-def cloud(start_embedded: Callable[..., Embedded]) -> Embedded:
-    return start_embedded()
+@pytest.fixture
+def cloud(embedded: Embedded) -> Embedded:
+    return embedded  # what a test takes away, it gives back
 
 
 @contextmanager

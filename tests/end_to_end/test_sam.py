@@ -50,7 +50,9 @@ def outputs(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def sam(arguments: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run([SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
@@ -58,7 +60,9 @@ def test_the_template_that_sam_built_deploys(outputs: dict[str, str]) -> None:
     assert {"UploadsBucket", "ApiUrl", "RetrainStateMachine", "EndpointName"} <= set(outputs)
 
 
-def test_a_file_in_the_bucket_is_received_by_the_functions_sam_packed(cloud: Cloud, outputs: dict[str, str]) -> None:
+def test_a_file_in_the_bucket_is_received_by_the_functions_sam_packed(
+    cloud: Cloud, outputs: dict[str, str]
+) -> None:
     """No model is in service, and the upload says so: `receive` ran."""
     bucket, table = outputs["UploadsBucket"], outputs["UploadsTable"]
     version = cloud.client("s3").put_object(Bucket=bucket, Key="a b.fasta", Body=b">a\nMKV\n")["VersionId"]
