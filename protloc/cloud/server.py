@@ -7,6 +7,7 @@ and functions and model servers start once requests are answered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its 
     from protloc.cloud.workers import WorkerPool
 
 FUNCTIONS_AT_ONCE = 16
+HOME_CHECK_SECONDS = 5.0
 EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
 
 log = logging.getLogger("protloc.cloud")
@@ -156,7 +158,9 @@ def run(home: Path, port: int) -> None:
             asyncio.get_running_loop().add_signal_handler(number, asked.set)
 
         async def wait() -> None:
-            await asked.wait()
+            while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
 
         await hypercorn.asyncio.serve(parts.engine, config, shutdown_trigger=wait)
 

@@ -63,7 +63,10 @@ def stack(cloud: Cloud) -> Stack:
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A cloud of the test's own, to be killed."""
-    cloud = lifecycle.up(tmp_path / "home")
-    yield Stack(cloud, deploy.deploy(cloud, STACK, "test"))
-    print((tmp_path / "home" / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
-    lifecycle.down(tmp_path / "home", erase=True)
+    home = tmp_path / "home"
+    try:
+        cloud = lifecycle.up(home)
+        yield Stack(cloud, deploy.deploy(cloud, STACK, "test"))
+    finally:
+        print((home / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
+        lifecycle.down(home, erase=True)

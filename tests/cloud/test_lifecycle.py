@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,12 @@ def test_two_starters_make_one_cloud(tmp_path: Path) -> None:
     assert lifecycle.down(tmp_path, erase=True)
     assert not lifecycle.down(tmp_path)
     assert lifecycle.status(tmp_path)["state"] == "stopped"
+
+
+def test_a_cloud_whose_home_was_deleted_ends(tmp_path: Path) -> None:
+    cloud = lifecycle.up(tmp_path / "home")
+    shutil.rmtree(cloud.home)
+    until(lambda: lifecycle.health(cloud.port) is None)
 
 
 def test_two_homes_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
