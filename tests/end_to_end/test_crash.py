@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conftest import Embedded
 
-RECORDS = 1500
+RECORDS = 300
 
 
 def test_an_upload_outlives_the_cloud_being_killed(
@@ -19,7 +19,7 @@ def test_an_upload_outlives_the_cloud_being_killed(
     draw = random.Random(1)
     with open(tmp_path / "many.fasta", "w") as file:
         for number in range(RECORDS):
-            file.write(f">p{number}\n{''.join(draw.choices('ACDEFGHIKLMNPQRSTVWY', k=300))}\n")
+            file.write(f">p{number}\n{''.join(draw.choices('ACDEFGHIKLMNPQRSTVWY', k=1500))}\n")
     upload = cloud.answer("predict", "many.fasta", "--no-wait")["upload"]
     for _ in range(600):
         view = cloud.client.find_upload(upload)
