@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
             cloud = lifecycle.up(home, port)
             if not _is_deployed(cloud):
                 tell("deploying template.yaml into it")
-            client = _client(cloud, deploy.deploy(cloud))
+            client = _client(cloud, deploy.deploy(cloud, parameters=parameters()))
         except lifecycle.CloudError as error:
             raise Unreachable(str(error)) from None
         except deploy.DeployError as error:
@@ -44,6 +45,11 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
         elif _is_news(client, model):
             tell(f"protloc comes with another model than those there: `protloc models add {model}` adds it")
         return client
+
+
+def parameters() -> dict[str, str]:
+    """The template's parameters on this machine: no more batches at once than it has processors."""
+    return {"PredictConcurrency": str(min(max(os.cpu_count() or 2, 2), 10))}
 
 
 def running(home: Path) -> Client | None:
