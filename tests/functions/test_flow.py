@@ -6,12 +6,12 @@ import random
 import pytest
 
 from functions.complete import complete
-from functions.errors import EndpointRefused, EndpointUnavailable
+from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
 from functions.predict import predict
 from functions.receive import receive
 from functions.split import split_or_abandon
 from functions.sweep import bury, move, receive_lost
-from functions.upload import Shard
+from functions.upload import Shard, part_key
 from tests.functions.world import World, answer_for, unavailable
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -336,6 +336,20 @@ def test_a_file_whose_event_was_lost_is_found(running_world: World, monkeypatch:
     assert identity != known
     assert running_world.aws.uploads.item(identity)["source"]["key"] == "ä lost + one (1).fasta"
     assert receive_lost(running_world.aws) == 0
+
+
+def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> None:
+    identity = receive(running_world.upload(fasta(10)), running_world.aws)
+    assert identity
+    running_world.split_shards()
+    for message in running_world.take(running_world.aws.batches_queue):
+        predict(message, running_world.aws)
+    key = part_key(identity, 0, 0)
+    part = running_world.s3.get_object(Bucket="results", Key=key)["Body"].read()
+    running_world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    with pytest.raises(BrokenContract, match="10 records are counted, 9 stored"):
+        complete(identity, running_world.aws)
+    assert running_world.status(identity) == "finishing"
 
 
 def test_an_upload_that_could_not_be_announced_is_announced_once_more(
