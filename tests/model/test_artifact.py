@@ -128,17 +128,17 @@ def test_a_description_that_does_not_fit_is_refused(
         read_artifact(copy)
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/protloc-outside", "a/../../outside"])
+@pytest.mark.parametrize("name", ["../outside", "{here}/outside", "a/../../outside"])
 def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
-        entry = tarfile.TarInfo(name)
+        entry = tarfile.TarInfo(name.format(here=tmp_path))
         entry.size = 1
         tar.addfile(entry, io.BytesIO(b"x"))
     with pytest.raises(ArtifactError):
-        unpack(archive, tmp_path / "inside" / "folder")
-    assert not [path for path in tmp_path.rglob("*outside*") if tmp_path / "inside" not in path.parents]
-    assert not Path("/tmp/protloc-outside").exists()
+        unpack(archive, tmp_path / "folder")
+    found = [path for path in tmp_path.rglob("outside") if tmp_path / "folder" not in path.parents]
+    assert not found
 
 
 @pytest.mark.parametrize("contents", [b"", b"not an archive"])
