@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import MEMBRANE_UNKNOWN, LabelledProtein
+from model.artifact import read_artifact, write_description
+from model.card import write_card
+from model.data import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein, read_channel, split
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -103,8 +105,7 @@ def measure(
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     """The figures of an artifact over labelled proteins, through the very code that serves it."""
-    from model.data import LOCATIONS
-    from model.inference import model_fn, predict_fn
+    from model.inference import model_fn, predict_fn  # here only: the figures themselves need no torch
 
     model = model_fn(str(folder))
     locations = model.artifact.locations
@@ -120,10 +121,6 @@ def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures as JSON."""
-    from model.artifact import read_artifact, write_description
-    from model.card import write_card
-    from model.data import read_channel, split
-
     parser = argparse.ArgumentParser(description="Measure an artifact on labelled proteins.")
     parser.add_argument("artifact", type=Path, help="an unpacked artifact")
     parser.add_argument("labelled", type=Path, help="DeepLoc-format FASTA")
