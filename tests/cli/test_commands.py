@@ -53,6 +53,7 @@ def test_up_is_quick_and_says_where_the_api_is_when_all_is_there(embedded: Embed
     assert result.exit_code == 0
     assert embedded.client.api_url in result.stdout
     assert "deploying" not in result.stderr
+    assert "comes with another model" in result.stderr  # the shipped one, which this cloud has never seen
 
 
 def test_show_and_uploads_tell_of_an_upload(embedded: Embedded) -> None:
