@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ def test_a_damaged_file_is_said_clearly(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.pickle").write_bytes(content)
     with pytest.raises(snapshot.UnreadableStateError, match=r"state\.pickle: expected"):
         snapshot.read(tmp_path / "state.pickle")
+
+
+def test_a_file_that_would_run_something_is_not_a_state(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (tmp_path / "state.pickle").write_bytes(pickle.dumps({"format": snapshot.FORMAT, "state": Hostile()}))
+    with pytest.raises(snapshot.UnreadableStateError):
+        snapshot.read(tmp_path / "state.pickle")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_save_is_the_instant_of_the_fork(tmp_path: Path) -> None:
