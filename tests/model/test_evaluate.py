@@ -46,6 +46,9 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     nine_of_ten = np.array([0] * 9 + [1])
     assert evaluate.expected_calibration_error(probabilities, nine_of_ten) == pytest.approx(0.0)
     assert evaluate.expected_calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0.0
+    # Too sure by 0.6 in one bin and too modest by 0.1 in another: gaps do not cancel out.
+    mixed, truth = np.array([[0.9, 0.1], [0.6, 0.4]] * 5), np.array([0, 1] * 5)
+    assert evaluate.expected_calibration_error(mixed, truth) == pytest.approx(0.35)
 
 
 def test_softmax_rows_sum_to_one_whatever_the_logits() -> None:
