@@ -131,6 +131,14 @@ def serving_code() -> dict[str, bytes]:
     return code
 
 
+def write_serving_code(folder: Path) -> None:
+    """Write `code/` into an artifact's folder, which SageMaker archives as it stands when training ends."""
+    for name, content in serving_code().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 def pack(folder: Path, tar_path: Path) -> Path:
     """Write the artifact in `folder` with its serving code as a tar.gz: the same bytes for the same files."""
     read_artifact(folder)

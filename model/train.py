@@ -33,7 +33,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model import data, evaluate
-from model.artifact import Artifact, now, read_artifact, write_description, write_tokenizer
+from model.artifact import (
+    Artifact,
+    now,
+    read_artifact,
+    write_description,
+    write_serving_code,
+    write_tokenizer,
+)
 from model.card import write_card
 from model.classifier import (
     SMALL_HEAD,
@@ -327,6 +334,7 @@ def keep(
     )
     write_description(artifact)
     write_card(artifact)
+    write_serving_code(folder)
     if options.output_data_dir is not None:
         options.output_data_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(metrics, indent=1) + "\n"

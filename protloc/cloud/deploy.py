@@ -122,10 +122,14 @@ def upload_training_source(s3: Any, bucket: str) -> None:
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w") as archive,
     ):
-        for path in source_files(PROJECT / "model"):
-            if "default" in path.relative_to(PROJECT / "model").parts:
-                continue  # the shipped artifact is no part of the program
-            entry = tarfile.TarInfo(str(Path("model") / path.relative_to(PROJECT / "model")))
+        program = PROJECT / "model"
+        # SageMaker's containers install what a requirements.txt beside the program names.
+        sources = {"requirements.txt": program / "requirements.txt"}
+        for path in source_files(program):
+            if "default" not in path.relative_to(program).parts:  # the shipped artifact is no part of it
+                sources[f"model/{path.relative_to(program)}"] = path
+        for name, path in sources.items():
+            entry = tarfile.TarInfo(name)
             entry.size, entry.mode = path.stat().st_size, 0o644
             with path.open("rb") as file:
                 archive.addfile(entry, file)

@@ -88,6 +88,7 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     for pattern in PATTERNS:
         assert len(re.findall(pattern, run.stdout)) >= 4, pattern
     artifact = read_artifact(tmp_path / "model")
+    assert (tmp_path / "model" / "code" / "inference.py").is_file(), "SageMaker archives the folder as it is"
     assert artifact.version == "job-1"
     assert artifact.data["proteins"] == 60 and artifact.metrics["proteins"] == 20
     assert artifact.metrics["split"] == "validation"
