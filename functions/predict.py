@@ -6,7 +6,6 @@ answer yet is sent again with a delay: an outage is a wait, never a failure. A p
 found by bisection and fails alone.
 """
 
-import json
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -40,9 +39,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def _record(record: SQSRecord) -> None:
     aws = services()
-    attempt = int(record.attributes.approximate_receive_count)
-    with aws.batches_queue.retried_soon(record.receipt_handle, attempt):
-        predict(json.loads(record.body), aws)
+    with aws.batches_queue.delivery(record) as message:
+        predict(message, aws)
 
 
 def predict(message: dict[str, Any], aws: Services) -> None:

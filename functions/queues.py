@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -23,18 +25,19 @@ class Queue:
         self.client.send_message(QueueUrl=self.url, MessageBody=_dump(message), DelaySeconds=delay_seconds)
 
     @contextmanager
-    def retried_soon(self, receipt: str, attempt: int) -> Iterator[None]:
-        """On a failure make the message visible again after a short while, longer with each attempt.
+    def delivery(self, record: SQSRecord) -> Iterator[dict[str, Any]]:
+        """The message of one delivery; on a failure it comes again after a short while, longer each time.
 
-        Without it the message stays hidden for the queue's visibility timeout, which is six times the
-        function's own and meant for functions that died.
+        Left alone it would stay hidden for the queue's visibility timeout, which is six times the function's
+        own and meant for functions that died.
         """
         try:
-            yield
+            yield json.loads(record.body)
         except Exception:
+            attempt = int(record.attributes.approximate_receive_count)
             seconds = min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _LONGEST_RETRY_SECONDS)
             self.client.change_message_visibility(
-                QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=seconds
+                QueueUrl=self.url, ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
             )
             raise
 

@@ -5,7 +5,6 @@ Out: an upload in the table, pinned to the active model version, and one message
 A file that is not FASTA ends here, with its reason on the upload.
 """
 
-import json
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -36,9 +35,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def _record(record: SQSRecord) -> None:
     aws = services()
-    attempt = int(record.attributes.approximate_receive_count)
-    with aws.uploads_queue.retried_soon(record.receipt_handle, attempt):
-        receive(json.loads(record.body), aws)
+    with aws.uploads_queue.delivery(record) as event:
+        receive(event, aws)
 
 
 def receive(event: dict[str, Any], aws: Services) -> str | None:

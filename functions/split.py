@@ -5,7 +5,6 @@ rejections, which need no model and end here. The batches of a shard are a pure 
 the settings: a retry, or a second delivery, makes the same ones.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -38,9 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def _record(record: SQSRecord) -> None:
     aws = services()
-    message = json.loads(record.body)
-    attempt = int(record.attributes.approximate_receive_count)
-    with aws.shards_queue.retried_soon(record.receipt_handle, attempt):
+    with aws.shards_queue.delivery(record) as message:
         upload = aws.uploads.pinned(message["upload"])
         if message.get("inflate"):
             inflate(upload, aws)
