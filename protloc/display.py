@@ -21,6 +21,7 @@ from protloc.safe import safe
 
 TABLE_ROWS = 60
 PIPED_WIDTH = 110
+UNBROKEN = ("upload", "version")  # names to copy into the next command
 STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red"}
 
 View = dict[str, Any]
@@ -138,7 +139,12 @@ def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column.endswith(">")
-        table.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            column.rstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column in UNBROKEN,
+        )
     return table
 
 
