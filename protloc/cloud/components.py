@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from model.artifact import extract
+
 SERVE = Path(__file__).with_name("serve.py")
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
 RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -45,7 +47,7 @@ def unpack(archive: Path, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(partial, filter="data")
+        extract(tar, partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

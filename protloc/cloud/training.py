@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from model.artifact import extract
+
 ATTACHED = Path(__file__).with_name("attached.py")
 HOST = "algo-1"
 FAILURE_CHARACTERS = 1024
@@ -190,7 +192,7 @@ def _fetch(job: Mapping[str, Any], folder: Path, storage: Storage, source: str) 
     except Exception as problem:
         raise JobFailed(f"ClientError: Data download failed: {problem}"[:FAILURE_CHARACTERS]) from problem
     with tarfile.open(folder / "sourcedir.tar.gz") as archive:
-        archive.extractall(folder / "code", filter="data")
+        extract(archive, folder / "code")
 
 
 def _store(folder: Path, archive: Path, storage: Storage, uri: str) -> None:
