@@ -7,6 +7,8 @@ hold exactly one row for every record, in file order, or the upload is not compl
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import tee, zip_longest
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -18,6 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.errors import BrokenContract
 from functions.rows import FORMATS, Row, exported, load_part
 from functions.services import Services, services
+from functions.storage import StreamWriter
 from functions.tables import Item, now_iso
 from functions.upload import Counts, Ending, part_key, result_key
 from functions.views import progress_of
@@ -78,14 +81,21 @@ def _write_results(
 ) -> dict[str, str]:
     """Write the exports and the manifest; return where each is. Raises BrokenContract on a wrong count."""
     upload_id = item["pk"]
-    results = {}
-    for name, content_type in EXPORTS.items():
-        written = _Counted(_rows(item, shards, aws))
-        key = result_key(upload_id, f"results.{name}")
-        aws.storage.write(key, FORMATS[name](written), content_type)
-        if written.rows != counts.records:
-            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {written.rows} stored")
-        results[name] = f"s3://{aws.storage.bucket}/{key}"
+    keys = {name: result_key(upload_id, f"results.{name}") for name in EXPORTS}
+    rows = _Counted(_rows(item, shards, aws))
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
+            for name, content_type in EXPORTS.items()
+        ]
+        # Every part is read once: the formats take their copies of the rows in step.
+        texts = [FORMATS[name](copy) for name, copy in zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True)]
+        for pieces in zip_longest(*texts, fillvalue=b""):
+            for writer, piece in zip(writers, pieces, strict=True):
+                writer.write(piece)
+        if rows.count != counts.records:
+            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
+    results = {name: f"s3://{aws.storage.bucket}/{key}" for name, key in keys.items()}
     key = result_key(upload_id, "manifest.json")
     manifest = {
         "upload": upload_id,
@@ -108,11 +118,11 @@ class _Counted:
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
-        self.rows = 0
+        self.count = 0
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
-            self.rows += 1
+            self.count += 1
             yield row
 
 
