@@ -37,7 +37,6 @@ class Endpoint:
     def __init__(self, client: "SageMakerRuntimeClient", name: str) -> None:
         self.client = client
         self.name = name
-        self.calls = 0
 
     def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
         """Ask one model version about these sequences, in one call.
@@ -45,7 +44,6 @@ class Endpoint:
         Raises EndpointUnavailable where nobody answered, EndpointRefused where the model failed on the
         request, BrokenContract where the answer is not what was agreed.
         """
-        self.calls += 1
         try:
             answer = self.client.invoke_endpoint(
                 EndpointName=self.name,

@@ -78,9 +78,7 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
     try:
         split(shard, upload, aws)
     except InputError as error:
-        aws.uploads.note(upload.upload_id, str(error))
-        done = aws.uploads.done_batches(upload.upload_id, shard.number)
-        aws.uploads.record_split(shard, len(done), 0, 0, 0)
+        aws.uploads.abandon_shard(shard, str(error))
 
 
 def split(shard: Shard, upload: Upload, aws: Services) -> None:

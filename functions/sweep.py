@@ -74,10 +74,7 @@ def _fail_shard(message: dict[str, Any], aws: Services) -> None:
     if message.get("inflate"):
         aws.uploads.refuse(message["upload"], DEAD_SHARD)
         return
-    shard = Shard.from_message(message)
-    aws.uploads.note(shard.upload_id, DEAD_SHARD)
-    done = aws.uploads.done_batches(shard.upload_id, shard.number)
-    aws.uploads.record_split(shard, len(done), 0, 0, 0)
+    aws.uploads.abandon_shard(Shard.from_message(message), DEAD_SHARD)
 
 
 def _fail_upload(message: dict[str, Any], aws: Services) -> None:

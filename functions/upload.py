@@ -4,9 +4,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-OPEN_STATUSES = ("receiving", "running")
 FINAL_STATUSES = ("complete", "partial", "failed")
 
 MAX_SHARDS = 1_000
@@ -18,10 +16,6 @@ class Source(NamedTuple):
     bucket: str
     key: str
     version_id: str
-
-    @property
-    def uri(self) -> str:
-        return f"s3://{self.bucket}/{quote(self.key)}"
 
 
 class Counts(NamedTuple):

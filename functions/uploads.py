@@ -90,59 +90,48 @@ class UploadsTable:
         A text of no bytes gives no shards, and the upload is finishing at once.
         """
         shards = plan_shards(upload_id, text, text_size, shard_bytes, damage)
-        try:
-            self._update(
-                upload_id,
-                UPLOAD,
-                "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
-                "damage = :damage, updated = :now",
-                condition="#s = :receiving AND attribute_not_exists(shards)",
-                names={"#s": "status", "#t": "text"},
-                values={
-                    ":running": "running",
-                    ":receiving": "receiving",
-                    ":shards": len(shards),
-                    ":text": text._asdict(),
-                    ":size": text_size,
-                    ":bytes": shard_bytes,
-                    ":damage": damage,
-                },
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        planned = self._update(
+            upload_id,
+            UPLOAD,
+            "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
+            "damage = :damage, updated = :now",
+            condition="#s = :receiving AND attribute_not_exists(shards)",
+            names={"#s": "status", "#t": "text"},
+            values={
+                ":running": "running",
+                ":receiving": "receiving",
+                ":shards": len(shards),
+                ":text": text._asdict(),
+                ":size": text_size,
+                ":bytes": shard_bytes,
+                ":damage": damage,
+            },
+        )
+        if not planned:
             shards = planned_shards(self.item(upload_id))
         self._finish_if_full(upload_id)
         return shards
 
     def refuse(self, upload_id: str, reason: str) -> None:
         """End an upload whose file cannot be read at all: no shards, no records, and why."""
-        try:
-            self._update(
-                upload_id,
-                UPLOAD,
-                "SET #s = :finishing, reason = :reason, shards = :none, updated = :now",
-                condition="#s = :receiving AND attribute_not_exists(shards)",
-                names={"#s": "status"},
-                values={":finishing": "finishing", ":receiving": "receiving", ":reason": reason, ":none": 0},
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET #s = :finishing, reason = :reason, shards = :none, updated = :now",
+            condition="#s = :receiving AND attribute_not_exists(shards)",
+            names={"#s": "status"},
+            values={":finishing": "finishing", ":receiving": "receiving", ":reason": reason, ":none": 0},
+        )
 
     def pin_model(self, upload_id: str, version: str) -> Upload:
         """Pin an upload that came before there was any model version; the first pin stands."""
-        try:
-            self._update(
-                upload_id,
-                UPLOAD,
-                "SET model_version = :version, updated = :now REMOVE reason",
-                condition="model_version = :none",
-                values={":version": version, ":none": ""},
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET model_version = :version, updated = :now REMOVE reason",
+            condition="model_version = :none",
+            values={":version": version, ":none": ""},
+        )
         return self.pinned(upload_id)
 
     def note(self, upload_id: str, reason: str) -> None:
@@ -161,6 +150,12 @@ class UploadsTable:
             values={":batches": batches, ":lines": lines, ":records": records, ":residues": residues},
         )
         self.close_shard(shard.upload_id, shard.number)
+
+    def abandon_shard(self, shard: Shard, reason: str) -> None:
+        """End a shard that cannot be read with what of it was done before, and say why."""
+        self.note(shard.upload_id, reason)
+        done = self.done_batches(shard.upload_id, shard.number)
+        self.record_split(shard, batches=len(done), lines=0, records=0, residues=0)
 
     def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
         answer = self.table.get_item(
@@ -206,18 +201,14 @@ class UploadsTable:
 
     def set_finishing(self, upload_id: str) -> None:
         """Hand a running upload over to `complete`, which hears of it through the table's stream."""
-        try:
-            self._update(
-                upload_id,
-                UPLOAD,
-                "SET #s = :finishing, updated = :now",
-                condition="#s IN (:running, :finishing)",
-                names={"#s": "status"},
-                values={":finishing": "finishing", ":running": "running"},
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET #s = :finishing, updated = :now",
+            condition="#s IN (:running, :finishing)",
+            names={"#s": "status"},
+            values={":finishing": "finishing", ":running": "running"},
+        )
 
     # An upload's end
 
@@ -226,20 +217,14 @@ class UploadsTable:
         final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
         del final["counts"]
         assignments = ", ".join(f"#{name} = :{name}" for name in final)
-        try:
-            self._update(
-                upload_id,
-                UPLOAD,
-                f"SET {assignments}, updated = :now REMOVE #open",
-                condition="#status = :finishing",
-                names={f"#{name}": name for name in (*final, "open")},
-                values={":finishing": "finishing", **{f":{name}": value for name, value in final.items()}},
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
-            return False
-        return True
+        return self._update(
+            upload_id,
+            UPLOAD,
+            f"SET {assignments}, updated = :now REMOVE #open",
+            condition="#status = :finishing",
+            names={f"#{name}": name for name in (*final, "open")},
+            values={":finishing": "finishing", **{f":{name}": value for name, value in final.items()}},
+        )
 
     def set_announced(self, upload_id: str) -> None:
         self._update(upload_id, UPLOAD, "SET announced = :now")
@@ -316,7 +301,8 @@ class UploadsTable:
         condition: str = "",
         names: dict[str, str] | None = None,
         values: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> bool:
+        """Update an item; False where the condition does not hold, which somebody else saw to before."""
         arguments: dict[str, Any] = {
             "Key": {"pk": upload_id, "sk": sort_key},
             "UpdateExpression": expression,
@@ -326,7 +312,13 @@ class UploadsTable:
             arguments["ConditionExpression"] = condition
         if names:
             arguments["ExpressionAttributeNames"] = names
-        self.table.update_item(**arguments)
+        try:
+            self.table.update_item(**arguments)
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+            return False
+        return True
 
 
 def pinned(item: Item) -> Upload:
