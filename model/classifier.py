@@ -140,7 +140,8 @@ class ProteinClassifier(nn.Module):
             raise ValueError(f"expected 'all' or 0 to {total} frozen layers, found {layers!r}")
         if layers:
             # Embeddings too: left trainable they would send the backward pass through every frozen layer.
-            for part in (self.encoder.embeddings, *self.encoder.encoder.layer[:layers]):
+            stem = [] if self.stem is None else [self.stem]
+            for part in (self.encoder.embeddings, *stem, *self.encoder.encoder.layer[:layers]):
                 part.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
