@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,27 @@ def digest(proteins: Iterable[LabelledProtein]) -> str:
         state.update(f"{protein.accession} {protein.location} {protein.membrane} ".encode())
         state.update(f"{protein.sequence}\n".encode())
     return state.hexdigest()
+
+
+def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+    """How long the proteins are and where they belong: counts, for a report.
+
+    `lengths` counts proteins of up to so many residues (and above the bound before), `locations` those of
+    each location by their membrane label.
+    """
+    lengths = np.array([len(protein.sequence) for protein in proteins])
+    bounds = (50, 100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000)
+    counts, _ = np.histogram(lengths, bins=[0, *(bound + 1 for bound in bounds), np.inf])
+    names = {1.0: "membrane", 0.0: "soluble", MEMBRANE_UNKNOWN: "unknown"}
+    table = {location: dict.fromkeys(("proteins", *names.values()), 0) for location in LOCATIONS}
+    for protein in proteins:
+        for column in ("proteins", names[protein.membrane]):
+            table[LOCATIONS[protein.location]][column] += 1
+    return {
+        "residues": int(lengths.sum()),
+        "lengths": dict(zip([*map(str, bounds), "more"], counts.tolist(), strict=True)),
+        "locations": table,
+    }
 
 
 def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArray[np.float32]:

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 SMDDP = "smdistributed.dataparallel.torch.torch_smddp"
-# Rank, number of processes and rank on this machine, by who started us.
+# Rank and number of processes, in all and on this machine, by who started us.
 LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    tuple(f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE")),
 )
 
 
@@ -38,6 +38,8 @@ class Processes:
     rank: int
     world: int
     device: torch.device
+    local_rank: int = 0  # among the processes of this machine
+    local_world: int = 1
 
     @property
     def first(self) -> bool:
@@ -47,6 +49,28 @@ class Processes:
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """An array on this process's device."""
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def sum(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Arrays of one shape added up over the processes, in fp32; every process gets the very same."""
+        total = self.tensor(values.astype(np.float32))
+        if self.world > 1:
+            torch.distributed.all_reduce(total)
+        summed: NDArray[np.float32] = total.cpu().numpy()
+        return summed
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all get the same answer."""
+        return bool(self.sum(np.array([flag]))[0]) if self.world > 1 else flag
+
+    def agree(self, value: int, what: str) -> None:
+        """Raise RuntimeError unless every process has the same value, smaller than 2**24."""
+        mean = float(self.sum(np.array([value]))[0]) / self.world
+        if self.any(mean != value):
+            raise RuntimeError(f"expected the same {what} in every process, found {value} in {self.rank}")
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.any(False)
 
     def averaging(self, network: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Gradients are averaged over the processes once a step, in its last backward pass."""
@@ -69,12 +93,13 @@ def _has_bf16(device: torch.device) -> bool:
         return False
 
 
-def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int, int]:
-    """Rank, number of processes and local rank; 0, 1, 0 where nobody started several."""
-    for rank, world, local in LAUNCHERS:
-        if world in environment:
-            return int(environment[rank]), int(environment[world]), int(environment[local])
-    return 0, 1, 0
+def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int, int, int]:
+    """Rank, number of processes and the same two on this machine; 0, 1, 0, 1 where nobody started several."""
+    for names in LAUNCHERS:
+        if names[1] in environment:
+            rank, world, local, local_world = (int(environment.get(name, -1)) for name in names)
+            return rank, world, local, local_world if local_world > 0 else world
+    return 0, 1, 0, 1
 
 
 def backend(gpu: bool) -> str:
@@ -90,7 +115,7 @@ def backend(gpu: bool) -> str:
 @contextmanager
 def join() -> Iterator[Processes]:
     """Join the run's process group, where there is more than one process, and leave it afterwards."""
-    rank, world, local = placement(os.environ)
+    rank, world, local, local_world = placement(os.environ)
     gpu = torch.cuda.is_available()
     device = torch.device("cuda", local) if gpu else torch.device("cpu")
     if gpu:
@@ -100,7 +125,7 @@ def join() -> Iterator[Processes]:
         os.environ.setdefault("MASTER_PORT", "29500")
         torch.distributed.init_process_group(backend(gpu), rank=rank, world_size=world)
     try:
-        yield Processes(rank, world, device)
+        yield Processes(rank, world, device, local, local_world)
     finally:
         if world > 1:
             torch.distributed.destroy_process_group()

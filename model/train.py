@@ -4,24 +4,28 @@
     torchrun --nproc-per-node 8 model/train.py --encoder s3://bucket/prot_bert_bfd/ --frozen-layers 15 …
 
 In a container folders come from SageMaker's variables (SM_CHANNEL_TRAINING, SM_MODEL_DIR, …) and settings
-as `--name value` arguments. Without `--encoder` the small embedded model is trained from nothing. Every
-epoch is measured on the validation proteins and the best epoch's weights (by an average over steps) become
-the artifact; proteins marked `test` are never looked at. A run is a function of its data and settings: the
-same for any number of processes but for float noise (and for dropout, which each process draws for itself).
+as `--name value` arguments (`options.py`). Without `--encoder` the small embedded model is trained from
+nothing. Every epoch is measured on the validation proteins and the best epoch's weights (by an average over
+steps) become the artifact; proteins marked `test` are never looked at.
+
+A run is a function of its data and settings: the same for any number of processes but for float noise (and
+for dropout, which each process draws for itself), and bit for bit the same on the same machine when it is
+killed and started again with the same `--checkpoint-dir`. What does not move and drops nothing out is
+computed once and read from disk in every epoch (`activations.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import math
-import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 if not __package__:  # run as a file, as SageMaker's toolkit does: the package is beside this folder
@@ -32,16 +36,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model import data, evaluate
-from model.artifact import (
-    Artifact,
-    now,
-    read_artifact,
-    write_description,
-    write_serving_code,
-    write_tokenizer,
-)
-from model.card import write_card
+from model import activations, data
+from model.activations import Activations, Tokens, Upper
+from model.adapters import add_adapters, merged
+from model.artifact import read_artifact
+from model.averages import Average
+from model.checkpoint import Checkpoints, collect, restore
 from model.classifier import (
     SMALL_HEAD,
     HeadSettings,
@@ -52,58 +52,28 @@ from model.classifier import (
 )
 from model.distribution import Processes, join
 from model.encoders import fetch
+from model.options import describe_run, parse, use_cache
+from model.outcome import Answers, keep, report, tell
 from model.substitution import Mutator
 from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
-MAX_SEQUENCES = 2048  # of one request to the served model
+STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to stop
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The settings, from arguments first and SageMaker's variables second."""
-    environment = os.environ
-    parser = argparse.ArgumentParser(description="Train a protein classifier.", allow_abbrev=False)
-    add = parser.add_argument
-    add("--training", type=Path, default=environment.get("SM_CHANNEL_TRAINING"), help="FASTA file or folder")
-    add("--validation", type=Path, default=environment.get("SM_CHANNEL_VALIDATION"), help="list or FASTA")
-    add("--model-dir", type=Path, default=environment.get("SM_MODEL_DIR", "artifact"))
-    add("--output-data-dir", type=Path, default=environment.get("SM_OUTPUT_DATA_DIR"), help="metrics.json")
-    add("--model-version", default=f"small-{datetime.now(UTC):%Y-%m-%d}")
-    add("--encoder", help="folder or S3 prefix of a pretrained BERT; none: the small one, from nothing")
-    add("--start", type=Path, help="unpacked artifact whose weights to begin with, instead of an encoder's")
-    add("--head", choices=("convolution-attention", "linear"), default="convolution-attention")
-    add("--frozen-layers", default="0", help="encoder layers held still from below, or 'all'")
-    add("--hidden", type=int, default=128, help="of the small encoder")
-    add("--layers", type=int, default=1, help="of the small encoder")
-    add("--max-residues", type=int, default=2046, help="read of a protein; beyond it, both ends")
-    add("--training-residues", type=int, default=1000, help="read of a protein in training, for speed")
-    add("--epochs", type=int, default=20)
-    add("--batch-size", type=int, default=32, help="proteins an optimizer step, over all processes")
-    add("--token-budget", type=int, default=8192, help="padded tokens a forward pass")
-    add("--learning-rate", type=float, default=1e-3)
-    add("--weight-decay", type=float, default=0.02)
-    add("--warmup", type=float, default=0.05, help="share of the optimizer steps")
-    add("--class-balance", type=float, default=0.4, help="0: as they come, 1: all locations alike")
-    add("--label-smoothing", type=float, default=0.05)
-    add("--mutation-rate", type=float, default=0.1, help="residues redrawn by BLOSUM62, new every epoch")
-    add("--dropout", type=float, default=None, help="of the head")
-    add("--average", type=float, default=0.998, help="decay of the weights' running average")
-    add("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    add("--seed", type=int, default=1)
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    # Hyperparameters may come with underscores, as the article's do.
-    options = parser.parse_args([_dashed(word) for word in given])
-    if options.training is None:
-        parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
-    options.frozen_layers = (
-        options.frozen_layers if options.frozen_layers == "all" else int(options.frozen_layers)
-    )
-    return options
+@dataclass
+class Progress:
+    """How far a run has come; with the tensors beside it, all that a checkpoint holds."""
 
-
-def _dashed(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+    epoch: int = 0  # the one at work, counted from 0
+    step: int = 0  # done in this epoch
+    done: int = 0  # optimizer steps in all
+    losses: list[float] = field(default_factory=list)  # a protein's mean, pack by pack, of this epoch
+    best_epoch: int = 0  # counted from 1; 0 before the first
+    best_score: float = -math.inf
+    best_f1: float = -math.inf
+    waited: int = 0  # epochs without a better macro-F1
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -114,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         training, validation = data.split(data.read_channel(options.training), options.validation)
         classifier, tokenizer = build(options)
         classifier.to(processes.device).freeze(options.frozen_layers)
+        if options.lora_rank:
+            frozen = len(classifier.encoder.encoder.layer)
+            frozen = frozen if options.frozen_layers == "all" else options.frozen_layers
+            add_adapters(classifier, options.lora_rank, frozen)
+        if options.gradient_checkpointing:
+            classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
         longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
         options.max_residues = min(options.max_residues, longest)
         fit(options, processes, classifier, tokenizer, training, validation)
@@ -138,6 +114,44 @@ def build(options: argparse.Namespace) -> tuple[ProteinClassifier, ResidueTokeni
     return load_pretrained(folder, len(data.LOCATIONS), settings), ResidueTokenizer.read(folder)
 
 
+def feed(
+    options: argparse.Namespace,
+    processes: Processes,
+    classifier: ProteinClassifier,
+    tokenizer: ResidueTokenizer,
+    training: Sequence[data.LabelledProtein],
+    validation: Sequence[data.LabelledProtein],
+) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
+    """The network that learns, and what it reads of the training and of the validation proteins."""
+    max_tokens = options.max_residues + SPECIAL_TOKENS
+    read = min(options.training_residues, options.max_residues)
+    still = activations.still_layers(classifier)
+    cache = use_cache(options, still)
+    mutator = Mutator(tokenizer.vocabulary, options.mutation_rate) if options.mutation_rate else None
+    learned = Tokens(
+        [tokenizer.encode(window(each.sequence, read)) for each in training], tokenizer, max_tokens, mutator
+    )
+    chosen_on = Tokens(
+        [tokenizer.encode(window(each.sequence, options.max_residues)) for each in validation],
+        tokenizer,
+        max_tokens,
+    )
+    if not cache or still is None:
+        return classifier, learned, chosen_on
+    if processes.first:
+        print(f"Activations after {still} layers are computed once; so no residue is redrawn.", flush=True)
+    stored = activations.compute(
+        classifier,
+        still,
+        (learned, chosen_on),
+        processes,
+        folder=options.activations_dir,
+        precision=options.precision,
+        token_budget=options.token_budget,
+    )
+    return Upper(classifier, still), stored[0], stored[1]
+
+
 def fit(
     options: argparse.Namespace,
     processes: Processes,
@@ -147,16 +161,13 @@ def fit(
     validation: Sequence[data.LabelledProtein],
 ) -> None:
     """Train, and keep the averaged weights of the epoch with the best validation Q10 + macro-F1."""
-    read = min(options.training_residues, options.max_residues)
-    rows = [tokenizer.encode(window(protein.sequence, read)) for protein in training]
-    lengths = np.array([len(row) - SPECIAL_TOKENS for row in rows])
+    bare, learned, chosen_on = feed(options, processes, classifier, tokenizer, training, validation)
     truth = processes.tensor(np.array([protein.location for protein in training]))
     membrane = processes.tensor(np.array([protein.membrane for protein in training], dtype=np.float32))
     weights = processes.tensor(data.class_weights(training, options.class_balance))
-    mutator = Mutator(tokenizer.vocabulary, options.mutation_rate)
     plans = [
         data.plan_epoch(
-            lengths,
+            learned.sizes - SPECIAL_TOKENS,
             batch_size=options.batch_size,
             token_budget=options.token_budget,
             seed=options.seed,
@@ -167,56 +178,125 @@ def fit(
         for epoch in range(options.epochs)
     ]
     total = sum(len(steps) for steps in plans)
-    moving = [value for value in classifier.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(moving, lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: pace(step, total, options.warmup))
-    network: nn.Module = DistributedDataParallel(classifier) if processes.world > 1 else classifier
-    average, best_score, done = copy.deepcopy(classifier).eval(), -math.inf, 0
-    for epoch, steps in enumerate(plans):
-        started, losses = time.monotonic(), list[float]()
-        network.train()
-        for step in steps:
-            for position, pack in enumerate(step.packs):
-                # A process without a share still takes part in the averaging, with a loss of zero.
-                chosen = pack or [0]
-                ids, mask = tokenizer.pad(
-                    [mutator.mutate(rows[index], (options.seed, epoch, index)) for index in chosen],
-                    options.max_residues + SPECIAL_TOKENS,
-                )
-                last = position == len(step.packs) - 1
-                with processes.averaging(network, last), processes.autocast(options.precision):
-                    locations, bound = network(processes.tensor(ids), processes.tensor(mask))
-                    loss = summed_loss(
-                        locations, bound, truth[chosen], membrane[chosen], weights, options.label_smoothing
-                    ) * (1.0 if pack else 0.0)
-                    # The sum over the step's proteins by their number, wherever they are;
-                    # DistributedDataParallel divides by the processes as well, which is undone here.
-                    (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
-                losses.append(float(loss.detach()) / len(chosen))
-            nn.utils.clip_grad_norm_(moving, 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            done += 1
-            follow(average, classifier, min(options.average, done / (done + 10)))
-            if done % 50 == 0 and processes.first:
-                print(f"Step {done}/{total} Training Loss: {np.mean(losses[-50:]):.4f}", flush=True)
-        if not processes.first:
-            continue
-        answers = predict(options, processes, average, tokenizer, validation)
-        metrics = report(answers, validation)
-        print(
-            f"Epoch {epoch + 1}/{options.epochs} Training Loss: {np.mean(losses):.4f}",
-            f"Validation loss: {metrics['loss']:.4f}",
-            f"Validation Accuracy: {metrics['q10']:.4f}",
-            f"Validation Macro-F1: {metrics['macro_f1']:.4f} Membrane Q2: {metrics['membrane_q2']}",
-            f"Seconds: {time.monotonic() - started:.0f}",
-            sep="\n",
-            flush=True,
-        )
-        if metrics["q10"] + metrics["macro_f1"] > best_score:
-            best_score = metrics["q10"] + metrics["macro_f1"]
-            keep(options, average, tokenizer, training, validation, answers, epoch + 1)
+    moving = {name: value for name, value in classifier.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW(
+        moving.values(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    network: nn.Module = DistributedDataParallel(bare) if processes.world > 1 else bare
+    average, progress = Average(moving), Progress()
+
+    def store(answers: Answers, epoch: int) -> None:
+        with average.worn(), merged(classifier):
+            keep(options, classifier, tokenizer, training, validation, answers, epoch)
+
+    checkpoints = Checkpoints(
+        options.checkpoint_dir, options.checkpoint_minutes, describe_run(options, training, validation)
+    )
+    found = checkpoints.read()
+    processes.agree(found[2]["done"] if found else 0, "optimizer steps of the newest checkpoint")
+    if found:
+        progress = Progress(**found[2])
+        if progress.best_epoch and processes.first:
+            average.load(found[1])
+            store((found[1]["locations"].numpy(), found[1]["bound"].numpy()), progress.best_epoch)
+        restore(found[0], moving, average.values, optimizer, progress.done)
+
+    def save() -> None:
+        if processes.first:
+            tensors = collect(moving, average.values, optimizer)
+            checkpoints.write(progress.done, progress.best_epoch, tensors, asdict(progress))
+
+    with stop_signal(options.checkpoint_dir is not None) as stop:
+        while progress.epoch < options.epochs and not 0 < options.patience <= progress.waited:
+            epoch, started = progress.epoch, time.monotonic()
+            activations.begin_training(classifier)
+            for step in plans[epoch][progress.step :]:
+                # Drawn anew in every step, so that a step repeats itself whatever came before it.
+                draws = np.random.SeedSequence((options.seed, epoch, progress.step, processes.rank))
+                torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
+                for position, pack in enumerate(step.packs):
+                    # A process without a share still takes part in the averaging, with a loss of zero.
+                    chosen = pack or [0]
+                    inputs, mask = learned.batch(chosen, (options.seed, epoch))
+                    last = position == len(step.packs) - 1
+                    with processes.averaging(network, last), processes.autocast(options.precision):
+                        locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
+                        loss = summed_loss(
+                            locations,
+                            bound,
+                            truth[chosen],
+                            membrane[chosen],
+                            weights,
+                            options.label_smoothing,
+                        ) * (1.0 if pack else 0.0)
+                        # The sum over the step's proteins by their number, wherever they are;
+                        # DistributedDataParallel divides by the processes as well, which is undone here.
+                        (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
+                    progress.losses.append(float(loss.detach()) / len(chosen))
+                size = float(nn.utils.clip_grad_norm_(moving.values(), 1.0))
+                if not math.isfinite(size):
+                    raise FloatingPointError(
+                        f"expected finite gradients, found {size} in step {progress.done + 1}; "
+                        f"lower --learning-rate"
+                    )
+                for group in optimizer.param_groups:
+                    group["lr"] = options.learning_rate * pace(progress.done, total, options.warmup)
+                optimizer.step()
+                optimizer.zero_grad()
+                progress.step, progress.done = progress.step + 1, progress.done + 1
+                average.follow(min(options.average, progress.done / (progress.done + 10)))
+                if progress.done % 50 == 0 and processes.first:
+                    recent = np.mean(progress.losses[-50:])
+                    print(f"Step {progress.done}/{total} Training Loss: {recent:.4f}", flush=True)
+                if options.checkpoint_dir is not None:
+                    if processes.any(bool(stop)):
+                        save()
+                        raise SystemExit(STOPPED)
+                    if processes.first and checkpoints.due:
+                        save()
+            with average.worn():
+                answers = predict(options, processes, classifier, bare, chosen_on)
+            metrics = report(answers, validation)
+            if metrics["macro_f1"] > progress.best_f1:
+                progress.best_f1, progress.waited = metrics["macro_f1"], 0
+            else:
+                progress.waited += 1
+            spent = {"seconds": round(time.monotonic() - started, 1)}
+            learning = {"epoch": epoch + 1, "training_loss": round(float(np.mean(progress.losses)), 4)}
+            progress.history.append(learning | spent | metrics)
+            better = metrics["q10"] + metrics["macro_f1"] > progress.best_score
+            if better:
+                progress.best_score = metrics["q10"] + metrics["macro_f1"]
+                progress.best_epoch = epoch + 1
+            progress.epoch, progress.step, progress.losses = epoch + 1, 0, []
+            if processes.first:
+                tell(options, progress.history)
+                if better:
+                    store(answers, epoch + 1)
+                    logits = {
+                        "locations": torch.from_numpy(answers[0]),
+                        "bound": torch.from_numpy(answers[1]),
+                    }
+                    checkpoints.write_best(epoch + 1, average.values | logits)
+            save()
+
+
+@contextmanager
+def stop_signal(heeded: bool) -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM comes: SageMaker sends it two minutes before an instance goes."""
+    received: list[int] = []
+    if not heeded:  # nothing to be saved for: it ends the program at once
+        yield received
+        return
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = signal.signal(signal.SIGTERM, receive)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def pace(step: int, total: int, warmup: float) -> float:
@@ -240,105 +320,30 @@ def summed_loss(
     return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
 
 
-@torch.no_grad()
-def follow(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """Move the running average of the weights a step toward the current ones."""
-    for kept, value in zip(average.parameters(), current.parameters(), strict=True):
-        kept.lerp_(value, 1 - decay)
-
-
-Answers = tuple[np.ndarray, np.ndarray]
-
-
 @torch.inference_mode()
 def predict(
     options: argparse.Namespace,
     processes: Processes,
     classifier: ProteinClassifier,
-    tokenizer: ResidueTokenizer,
-    proteins: Sequence[data.LabelledProtein],
+    network: nn.Module,
+    proteins: Tokens | Activations,
 ) -> Answers:
-    """Location logits (proteins, locations) and membrane logits (proteins), in fp32 as they are served."""
-    rows = [tokenizer.encode(window(protein.sequence, options.max_residues)) for protein in proteins]
-    lengths = [len(row) - SPECIAL_TOKENS for row in rows]
-    locations, bound = np.zeros((len(rows), len(data.LOCATIONS))), np.zeros(len(rows))
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
-    for pack in pack_by_length(lengths, order, options.token_budget):
-        ids, mask = tokenizer.pad([rows[index] for index in pack], options.max_residues + SPECIAL_TOKENS)
-        logits = classifier(processes.tensor(ids), processes.tensor(mask))
-        locations[pack], bound[pack] = (part.double().cpu().numpy() for part in logits)
-    return locations, bound
+    """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
 
-
-def calibrate(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, float]:
-    """The two temperatures that fit validation best."""
-    locations, bound = answers
-    membrane = np.array([protein.membrane for protein in proteins])
-    known = membrane != data.MEMBRANE_UNKNOWN
-    two = np.stack([np.zeros(known.sum()), bound[known]], axis=1)
-    truth = np.array([protein.location for protein in proteins])
-    return {
-        "location_temperature": evaluate.fit_temperature(locations, truth),
-        "membrane_temperature": evaluate.fit_temperature(two, membrane[known].astype(int))
-        if known.any()
-        else 1.0,
-    }
-
-
-def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
-    """The figures on validation, as they will be served: calibrated."""
-    temperatures = calibrate(answers, proteins)
-    probabilities = evaluate.softmax(answers[0] / temperatures["location_temperature"])
-    membrane = 1 / (1 + np.exp(-answers[1] / temperatures["membrane_temperature"]))
-    truth = np.array([protein.location for protein in proteins])
-    loss = -np.log(probabilities[np.arange(len(truth)), truth] + 1e-12).mean()
-    metrics = evaluate.measure(probabilities, membrane, proteins, data.LOCATIONS)
-    return metrics | {"loss": round(float(loss), 4), "split": "validation"}
-
-
-def keep(
-    options: argparse.Namespace,
-    classifier: ProteinClassifier,
-    tokenizer: ResidueTokenizer,
-    training: Sequence[data.LabelledProtein],
-    validation: Sequence[data.LabelledProtein],
-    answers: Answers,
-    epoch: int,
-) -> None:
-    """Write the artifact, and metrics.json where SageMaker collects a job's own output."""
-    folder = options.model_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    classifier.save(folder)
-    write_tokenizer(folder, tokenizer.vocabulary, options.max_residues + SPECIAL_TOKENS)
-    metrics = report(answers, validation)
-    settings = {
-        name: value
-        for name, value in vars(options).items()
-        if value is not None and not isinstance(value, Path)  # a path tells of a machine, not of a model
-    }
-    if options.start is not None:
-        before = read_artifact(options.start)
-        settings["start"] = {"version": before.version, "training": before.training}
-    artifact = Artifact(
-        folder=folder,
-        version=settings.pop("model_version"),
-        created=now(),
-        locations=data.LOCATIONS,
-        head=classifier.head_settings.describe(),
-        limits={"max_residues": options.max_residues, "max_sequences": MAX_SEQUENCES},
-        calibration=calibrate(answers, validation),
-        metrics=metrics,
-        data={"sha256": data.digest(training), "proteins": len(training), "validation": len(validation)},
-        training=settings
-        | {"parameters": sum(value.numel() for value in classifier.parameters()), "best_epoch": epoch},
-    )
-    write_description(artifact)
-    write_card(artifact)
-    write_serving_code(folder)
-    if options.output_data_dir is not None:
-        options.output_data_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(metrics, indent=1) + "\n"
-        (options.output_data_dir / "metrics.json").write_text(text, encoding="utf-8")
+    The small model in fp32, a pretrained encoder in the precision it is trained in: as they are served.
+    """
+    classifier.eval()
+    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
+    order = np.argsort(proteins.sizes, kind="stable").tolist()
+    packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, options.token_budget)
+    precision = "fp32" if options.encoder is None else options.precision
+    for pack in packs[processes.rank :: processes.world]:
+        inputs, mask = proteins.batch(pack)
+        with processes.autocast(precision):
+            locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
+        logits[pack] = torch.cat([locations, bound[:, None]], dim=1).cpu().numpy()
+    logits = processes.sum(logits)
+    return logits[:, :-1].astype(np.float64), logits[:, -1].astype(np.float64)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from transformers import BertConfig, BertModel
 from model import train
 from model.artifact import read_artifact
 from model.data import read_labelled
-from model.distribution import backend, placement
 from model.encoders import fetch
 from model.inference import model_fn, predict_fn
 from model.tokens import PROTEIN_VOCABULARY
@@ -216,27 +215,6 @@ def test_missing_channels_and_unknown_settings_are_wrong_usage(
     assert "SM_CHANNEL_TRAINING" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         train.parse(["--training", "x", "--epoch", "3"])
-
-
-def test_ranks_come_from_torchrun_or_open_mpi() -> None:
-    assert placement({}) == (0, 1, 0)
-    assert placement({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}) == (5, 8, 1)
-    mpi = {"RANK": "3", "SIZE": "16", "LOCAL_RANK": "2"}
-    assert placement({f"OMPI_COMM_WORLD_{key}": value for key, value in mpi.items()}) == (3, 16, 2)
-
-
-def test_the_backend_is_smddp_where_it_is_installed_beside_a_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (backend(gpu=False), backend(gpu=True)) == ("gloo", "nccl")
-    package = tmp_path / "smdistributed" / "dataparallel" / "torch"
-    package.mkdir(parents=True)
-    (package / "torch_smddp.py").write_text("registered = True\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert (backend(gpu=False), backend(gpu=True)) == ("gloo", "smddp")
-    assert sys.modules["smdistributed.dataparallel.torch.torch_smddp"].registered
-    for name in [name for name in sys.modules if name.startswith("smdistributed")]:
-        monkeypatch.delitem(sys.modules, name)
 
 
 def test_the_learning_rate_rises_in_steps_and_falls_by_a_cosine() -> None:
