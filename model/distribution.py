@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from model.hardware import has_bf16
 
 SMDDP = "smdistributed.dataparallel.torch.torch_smddp"
 # Rank and number of processes, in all and on this machine, by who started us.
@@ -80,17 +81,8 @@ class Processes:
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """bf16 where asked for, or by "auto" where the hardware multiplies in it."""
-        use = precision == "bf16" or (precision == "auto" and _has_bf16(self.device))
+        use = precision == "bf16" or (precision == "auto" and has_bf16(self.device))
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use)
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:  # Linux; a processor without these instructions would only emulate bf16
-        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
 
 
 def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int, int, int]:
