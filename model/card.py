@@ -1,22 +1,37 @@
-"""The model card: an artifact's README.md in Hugging Face's format, written from what the artifact says."""
+"""The model card: an artifact's README.md in Hugging Face's format, written from what the artifact says.
+
+    python -m model.card ARTIFACT [--into docs/model.md]
+
+writes it again, and with `--into` also the table of figures of a page that has a place for it. Reads the
+descriptions of older artifacts, which know fewer figures, and writes what they have. Needs neither numpy
+nor torch, and no YAML library: a string in JSON is one in YAML.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from model.artifact import Artifact
+from model.artifact import Artifact, read_artifact
+from model.tables import LABELS, figures_of, percent, shown, table
+
+WIDTH = 110
+OPENING, CLOSING = "<!-- figures: written by model.card -->", "<!-- end of figures -->"
 
 CARD = """---
 license: apache-2.0
 library_name: transformers
+pipeline_tag: text-classification
 tags:
 - biology
 - protein
 - subcellular-localization
-pipeline_tag: text-classification
 model-index:
-- name: {version}
+- name: {quoted}
   results:
   - task:
       type: text-classification
@@ -24,6 +39,7 @@ model-index:
     dataset:
       name: DeepLoc 1.0 ({split})
       type: deeploc
+      split: {split}
     metrics:
 {index}
 ---
@@ -31,36 +47,57 @@ model-index:
 # {version}
 
 Tells in which of {count} places of a eukaryotic cell a protein belongs, and whether it is bound to a
-membrane, from its amino-acid sequence alone. A `transformers` BertModel with {parameters} under a
-{head} head; made {created} by `model/train.py`.
+membrane, from its amino-acid sequence alone. A `transformers` BertModel with {parameters} parameters
+under a {head} head; made {created} by `model/train.py`.
+
+## What it is for
+
+A first guess for many proteins at once: annotating a proteome, choosing candidates for an experiment,
+noticing a label that does not fit. Every answer comes with a calibrated probability for each place; {certain}
+
+It is a research tool, not a diagnostic one.
 
 ## How good it is
 
-Measured on {proteins} proteins, DeepLoc 1.0's {split} split{note}.
-
 {figures}
 
-{recalls}
+## How sure it is
+
+{calibration}
 
 ## What it reads
 
 Upper-case sequences; U, Z, O, B and J are read as X. Up to {max_residues} residues whole; of a longer
 sequence the first and last {half}, which the answer reports (`residues_read`, `truncated`).
-Probabilities are calibrated on the validation split by one temperature ({temperature}).
 
 ## How it was made
 
-Trained on {trained} proteins (SHA-256 of what was learned from: `{digest}`) with:
+Trained on {trained} proteins of DeepLoc 1.0 or of a file in its format{validation} (SHA-256 of what was
+learned from: `{digest}`){epochs}, with:
 
 ```json
 {training}
 ```
 
+## Looks at the test proteins
+
+{looks}
+
 ## What it is not
 
-It was trained on DeepLoc 1.0, proteins of eukaryotes that live in one place: for bacteria, and for
-proteins that live in two places, its answer names the most similar of its {count} places. A research
-tool, not a diagnostic one.
+- **Not for bacteria, archaea or viruses.** It knows proteins of eukaryotes; of others it names the most
+  similar of its {count} places, with a confidence that means nothing.
+- **One place only.** Many proteins live in two or more; it names one, and the second most probable place is
+  then worth a look. Proteins of both cytoplasm and nucleus count as cytoplasm here.
+- **Rare places are its weakest.** Few proteins of {rare} were there to learn from; the table shows how often
+  each is found, and for few proteins how far to trust that.
+- **Homology.** DeepLoc keeps test proteins apart from the others by clusters of 30 % identity. Relatives of
+  training proteins fare better than the test figures say, families unlike any of them worse.
+- **Plants, fungi and single cells** are fewer than animals in the data. A plastid is named from the sequence
+  alone: the model is not told which organism a protein is from, and may name one for an animal's.
+- **Isoforms and mutants**: it was not trained to tell the effect of single substitutions.
+
+Licence: Apache-2.0, as the project's.
 """
 
 
@@ -71,50 +108,110 @@ def write_card(artifact: Artifact) -> None:
 
 def card(artifact: Artifact) -> str:
     """The text of the model card."""
-    metrics, validation = artifact.metrics, artifact.metrics.get("validation")
-    names = {
-        "q10": "Q10 (accuracy)",
-        "macro_f1": "Macro-F1",
-        "membrane_q2": "Membrane Q2",
-        "ece": "Calibration error (ECE)",
-    }
-    columns = [metrics] + ([validation] if validation else [])
-    titles = [metrics["split"]] + (["validation"] if validation else [])
-    figures = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(columns)}"]
-    figures += [
-        f"| {label} | {' | '.join(_shown(column[key]) for column in columns)} |"
-        for key, label in names.items()
-    ]
-    recalls = [f"| recall of | {' | '.join(titles)} |", f"|---|{'---|' * len(columns)}"]
-    recalls += [
-        f"| {name} | {' | '.join(_shown(column['recall'][name]) for column in columns)} |"
-        for name in artifact.locations
-    ]
+    metrics, data, training = artifact.metrics, artifact.data, artifact.training
     index = [
-        f"    - type: {key}\n      name: {label}\n      value: {metrics[key]}"
-        for key, label in names.items()
-        if metrics[key] is not None
+        f"    - type: {name}\n      name: {json.dumps(label)}\n      value: {metrics[name]}"
+        for name, label in LABELS.items()
+        if metrics.get(name) is not None
     ]
+    best = training.get("best_epoch")
+    recipe = {name: value for name, value in training.items() if name != "history"}
+    below = artifact.calibration.get("uncertain_below")
     return CARD.format(
         version=artifact.version,
-        split=metrics["split"],
-        index="\n".join(index),
+        quoted=json.dumps(artifact.version),
+        split=metrics.get("split", "none"),
+        index="\n".join(index) or "    []",
         count=len(artifact.locations),
-        parameters=f"{artifact.training['parameters']:,} parameters",
+        parameters=f"{training['parameters']:,}",
         head=artifact.head["kind"],
         created=artifact.created,
-        proteins=f"{metrics['proteins']:,}",
-        note=", which chose nothing" if metrics["split"] == "test" else ", on which its settings were chosen",
-        figures="\n".join(figures),
-        recalls="\n".join(recalls),
+        certain="read it."
+        if below is None
+        else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
+        figures=figures_of(artifact.metrics),
+        calibration=_calibration(artifact),
         max_residues=f"{artifact.max_residues:,}",
         half=f"{artifact.max_residues // 2:,}",
-        temperature=artifact.calibration["location_temperature"],
-        trained=f"{artifact.data['proteins']:,}",
-        digest=artifact.data["sha256"],
-        training=json.dumps(artifact.training, indent=1),
+        trained=f"{data['proteins']:,}",
+        validation=f", settings chosen on {data['validation']:,} others" if "validation" in data else "",
+        digest=data["sha256"],
+        epochs=f"; the weights are those after epoch {best}" if best else "",
+        training=json.dumps(recipe, indent=1),
+        looks=_looks(metrics.get("looks"), metrics.get("split")),
+        rare=_rare(metrics),
     )
 
 
-def _shown(value: Any) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _calibration(artifact: Artifact) -> str:
+    said: Mapping[str, Any] = artifact.calibration
+    metrics = artifact.metrics
+    method = "one temperature for all places"
+    if said.get("method") == "vector":
+        method = "a scale and a shift for each place (vector scaling)"
+    paragraphs = [
+        f"""Probabilities are calibrated on the validation split, by {method} and by a temperature for the
+        membrane: of answers with confidence 0.8, about eight in ten should be right."""
+    ]
+    if "ece_by_chance" in metrics:
+        chance = metrics["ece_by_chance"]
+        paragraphs[0] += f""" The calibration error (ECE, 15 bins) is {shown(metrics["ece"])} on
+        {metrics["split"]}; a model that is right exactly as often as it says would show
+        {shown(chance["mean"])} on as many proteins, and up to {shown(chance["at_most"])} by chance."""
+    if "uncertain" in metrics:
+        found = metrics["uncertain"]
+        paragraphs.append(
+            f"""Answers below confidence {found["below"]:.2f} are called uncertain: the lowest threshold from
+            which on {said["certain_accuracy"]:.0%} of the validation proteins are answered right. On
+            {metrics["split"]} that leaves {percent(found["certain_share"])} of the proteins certain, of
+            which {percent(found["certain_accuracy"])} are right; of the uncertain ones
+            {percent(found["uncertain_accuracy"])} are."""
+        )
+    return "\n\n".join(textwrap.fill(" ".join(text.split()), WIDTH) for text in paragraphs)
+
+
+def _looks(looks: Sequence[Mapping[str, Any]] | None, split: str | None) -> str:
+    if looks is None:  # an artifact from before looks were listed
+        return "Once, for the figures above." if split == "test" else "None."
+    rows = [
+        [look["date"] or "not recorded", look["version"], look["split"]]
+        + [shown(look[name]) for name in ("proteins", "q10", "macro_f1")]
+        for look in looks
+    ]
+    columns = ["date", "version", "split", "proteins", "Q10", "macro-F1"]
+    return "Every one, those at earlier versions too:\n\n" + table(columns, rows) if rows else "None."
+
+
+def _rare(metrics: Mapping[str, Any]) -> str:
+    counted = {name: of["proteins"] for name, of in metrics.get("locations", {}).items()}
+    fewest = sorted(counted, key=counted.__getitem__)[:4]
+    return ", ".join(fewest) if fewest else "some places"
+
+
+def place(text: str, artifact: Artifact) -> str:
+    """`text` with the artifact's figures between the two marks; raises ValueError where it has no place."""
+    before, opening, rest = text.partition(OPENING)
+    _, closing, after = rest.partition(CLOSING)
+    if not opening or not closing:
+        raise ValueError(f"expected {OPENING!r} and {CLOSING!r} in the page, found no such place")
+    said = f"Model `{artifact.version}`, made {artifact.created}."
+    return f"{before}{opening}\n{said} {figures_of(artifact.metrics)}\n{closing}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the card again, and the figures into a page."""
+    parser = argparse.ArgumentParser(description="Write an artifact's card from its description.")
+    parser.add_argument("artifact", type=Path, help="an unpacked artifact")
+    parser.add_argument(
+        "--into", type=Path, metavar="PAGE", help="a page with a marked place for the figures"
+    )
+    options = parser.parse_args(arguments)
+    artifact = read_artifact(options.artifact)
+    write_card(artifact)
+    if options.into is not None:
+        page = place(options.into.read_text(encoding="utf-8"), artifact)
+        options.into.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

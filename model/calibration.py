@@ -1,0 +1,217 @@
+"""Calibration: from a network's logits to probabilities that can be taken at their word.
+
+Fitted on validation proteins when training ends (`fit`), kept in the artifact under `calibration`, applied
+by serving (`Calibration.apply`). Two methods for the ten locations, chosen by cross-validation: one
+temperature for all, which never changes which location is named, or a scale and a shift for each (vector
+scaling), which also corrects a location that is named too often. Membrane has one temperature. Imports
+numpy only: this file travels in an artifact's `code/`. Source: Guo et al., ICML 2017, arXiv:1706.04599.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+FOLDS = 5
+LEAST_PROTEINS = 20  # of each location in validation, for a scale and a shift of its own
+PRIOR = 10.0  # how strongly vector scaling is held to the one temperature; as a penalty on squared steps
+CERTAIN_ACCURACY = 0.8  # how often answers that are not called uncertain are to be right
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How logits become probabilities, and below which confidence an answer is called uncertain."""
+
+    location_scale: Floats  # (locations)
+    location_shift: Floats  # (locations)
+    membrane_scale: float
+    uncertain_below: float | None = None
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any], locations: int) -> Calibration:
+        """What an artifact says under `calibration`; older ones know temperatures only."""
+        scale = said.get("location_scale", [1 / said["location_temperature"]] * locations)
+        shift = said.get("location_shift", [0.0] * locations)
+        return cls(
+            np.array(scale, dtype=np.float64),
+            np.array(shift, dtype=np.float64),
+            1 / said["membrane_temperature"],
+            said.get("uncertain_below"),
+        )
+
+    def apply(self, locations: Floats, membrane: Floats) -> tuple[Floats, Floats]:
+        """Probabilities (proteins, locations), rows summing to 1, and (proteins), of logits of these shapes.
+
+        Logits that are not finite give NaN in their own row.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            calibrated = softmax(scaled(locations, self.location_scale, self.location_shift))
+            bound: Floats = 1 / (1 + np.exp(-np.asarray(membrane, dtype=np.float64) * self.membrane_scale))
+        return calibrated, bound
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (proteins, locations) of logits of the same shape."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def scaled(logits: Floats, scale: Floats, shift: Floats) -> Floats:
+    """Logits (proteins, locations), scaled around their row's mean and shifted.
+
+    Only differences between logits carry meaning; taken around the mean, nothing else has an effect.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    values: Floats = (logits - logits.mean(axis=1, keepdims=True)) * scale + shift
+    return values
+
+
+def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, Any]:
+    """What an artifact keeps under `calibration`, fitted on validation.
+
+    Shapes: logits (proteins, locations), truth (proteins), membrane logits (proteins) and their labels
+    `bound` (proteins): 1 bound, 0 soluble, below 0 unknown. Vector scaling is chosen where it is worth its
+    parameters on proteins it was not fitted on (`FOLDS` folds): log loss lower by more than one standard
+    error, and neither Q10 nor macro-F1 lower. The threshold comes from such held-out probabilities too.
+    """
+    temperature = fit_temperature(logits, truth)
+    one = (np.full(logits.shape[1], 1 / temperature), np.zeros(logits.shape[1]))
+    held_out = {"temperature": _held_out(logits, truth, _by_temperature)}
+    if np.bincount(truth, minlength=logits.shape[1]).min() >= LEAST_PROTEINS:
+        held_out["vector"] = _held_out(logits, truth, fit_vector)
+    method = "vector" if _worth_it(held_out, truth) else "temperature"
+    scale, shift = fit_vector(logits, truth) if method == "vector" else one
+    known = bound >= 0
+    two = np.stack([np.zeros(int(known.sum())), membrane[known]], axis=1)
+    found = held_out[method]
+    said: dict[str, Any] = {
+        "method": method,
+        "location_temperature": temperature,
+        "membrane_temperature": fit_temperature(two, bound[known].astype(np.int64)) if known.any() else 1.0,
+        "uncertain_below": threshold(found.max(axis=1), found.argmax(axis=1) == truth),
+        "certain_accuracy": CERTAIN_ACCURACY,
+        "proteins": len(truth),
+        "held_out_log_loss": {
+            name: round(float(_losses(part, truth).mean()), 4) for name, part in held_out.items()
+        },
+    }
+    if method == "vector":
+        said |= {"location_scale": scale.round(6).tolist(), "location_shift": shift.round(6).tolist()}
+    return said
+
+
+def _worth_it(held_out: Mapping[str, Floats], truth: Labels) -> bool:
+    if "vector" not in held_out:
+        return False
+    plain, vector = held_out["temperature"], held_out["vector"]
+    gain = _losses(plain, truth) - _losses(vector, truth)
+    return bool(
+        gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+        and (vector.argmax(axis=1) == truth).mean() >= (plain.argmax(axis=1) == truth).mean()
+        and _macro_f1(vector.argmax(axis=1), truth) >= _macro_f1(plain.argmax(axis=1), truth)
+    )
+
+
+def _macro_f1(named: Labels, truth: Labels) -> float:
+    # Here a second time, in five lines, because `figures.py` stays out of an artifact's code.
+    size = int(max(named.max(), truth.max())) + 1
+    hits = np.bincount(truth[named == truth], minlength=size)
+    both = np.bincount(named, minlength=size) + np.bincount(truth, minlength=size)
+    return float(np.mean((2 * hits / np.maximum(both, 1))[np.bincount(truth, minlength=size) > 0]))
+
+
+def _losses(probabilities: Floats, truth: Labels) -> Floats:
+    losses: Floats = -np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)
+    return losses
+
+
+def fit_temperature(logits: Floats, truth: Labels) -> float:
+    """The number by which to divide `logits` (proteins, classes) so that confidence fits accuracy best."""
+    candidates = np.exp(np.linspace(np.log(0.25), np.log(8.0), 241))
+    losses = [_losses(softmax(logits / value), truth).mean() for value in candidates]
+    return round(float(candidates[int(np.argmin(losses))]), 4)
+
+
+def _by_temperature(logits: Floats, truth: Labels) -> tuple[Floats, Floats]:
+    locations = logits.shape[1]
+    return np.full(locations, 1 / fit_temperature(logits, truth)), np.zeros(locations)
+
+
+def fit_vector(logits: Floats, truth: Labels) -> tuple[Floats, Floats]:
+    """A scale and a shift for each location of `logits` (proteins, locations) that fit `truth` best.
+
+    Newton's method on the log loss, which is convex in both, plus `PRIOR` / 2 times the squared distance
+    from the one temperature and from no shift: a location with few proteins stays near them.
+    """
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    locations = centred.shape[1]
+    start = np.concatenate(_by_temperature(logits, truth))
+    diagonal = np.arange(locations)
+
+    def loss(values: Floats) -> float:
+        probabilities = softmax(centred * values[:locations] + values[locations:])
+        return float(_losses(probabilities, truth).sum() + PRIOR / 2 * ((values - start) ** 2).sum())
+
+    values = start.copy()
+    for _ in range(100):
+        given = softmax(centred * values[:locations] + values[locations:])  # (proteins, locations)
+        missed = given - np.eye(locations)[truth]
+        slope = np.concatenate([(missed * centred).sum(axis=0), missed.sum(axis=0)]) + PRIOR * (
+            values - start
+        )
+        together = np.concatenate([given * centred, given], axis=1)  # (proteins, 2 locations)
+        curve = PRIOR * np.eye(2 * locations) - together.T @ together
+        curve[diagonal, diagonal] += (given * centred**2).sum(axis=0)
+        curve[diagonal + locations, diagonal + locations] += given.sum(axis=0)
+        curve[diagonal, diagonal + locations] += (given * centred).sum(axis=0)
+        curve[diagonal + locations, diagonal] += (given * centred).sum(axis=0)
+        step, length = np.linalg.solve(curve, slope), 1.0
+        while loss(values - length * step) > loss(values) and length > 1e-6:
+            length /= 2
+        values = values - length * step
+        if np.abs(step).max() < 1e-9:
+            break
+    return values[:locations], values[locations:]
+
+
+def _held_out(
+    logits: Floats, truth: Labels, fitted: Callable[[Floats, Labels], tuple[Floats, Floats]]
+) -> Floats:
+    """Probabilities (proteins, locations) of each protein by a calibration fitted on the other folds."""
+    folds = _folds(truth)
+    probabilities = np.empty(logits.shape)
+    for fold in np.unique(folds):
+        held, rest = folds == fold, folds != fold
+        if not rest.any():  # a single protein: nothing else to fit on
+            rest = held
+        probabilities[held] = softmax(scaled(logits[held], *fitted(logits[rest], truth[rest])))
+    return probabilities
+
+
+def _folds(truth: Labels) -> Labels:
+    """A fold for each protein, the same every time; each location is spread evenly over them."""
+    shuffled = np.random.default_rng(0).permutation(len(truth))
+    by_location = shuffled[np.argsort(truth[shuffled], kind="stable")]
+    folds = np.empty(len(truth), dtype=np.int64)
+    folds[by_location] = np.arange(len(truth)) % FOLDS
+    return folds
+
+
+def threshold(confidence: Floats, right: NDArray[np.bool_], accuracy: float = CERTAIN_ACCURACY) -> float:
+    """The lowest confidence, to 0.01, at and above which answers are right at least this often.
+
+    1 where no confidence is enough: then every answer is uncertain.
+    """
+    for step in range(100):
+        certain = confidence >= step / 100
+        if certain.any() and right[certain].mean() >= accuracy:
+            return step / 100
+    return 1.0

@@ -1,0 +1,103 @@
+"""Figures as Markdown tables, for the card and the documentation. Needs the standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LABELS = {
+    "q10": "Q10 (accuracy over ten locations)",
+    "macro_f1": "Macro-F1",
+    "mcc": "Matthews correlation (R_K)",
+    "membrane_q2": "Membrane Q2",
+    "ece": "Calibration error (ECE)",
+    "membrane_ece": "Membrane calibration error",
+    "log_loss": "Log loss",
+}
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "mcc": "MCC", "proteins": "proteins"}
+
+
+def figures_of(metrics: Mapping[str, Any]) -> str:
+    """The tables of an artifact's `metrics`: all together, then of each split by location and by length."""
+    if "split" not in metrics:
+        return "Not measured yet."
+    splits = {metrics["split"]: metrics}
+    splits |= {name: metrics[name] for name in ("test", "validation", "all") if name in metrics}
+    parts = [_sentence(splits), _headline(splits)]
+    for name, found in splits.items():
+        parts += [f"By location ({name}):", _by_location(found)]
+        if "lengths" in found:
+            parts += [f"By length in residues ({name}):", _by_length(found)]
+    return "\n\n".join(parts)
+
+
+def _sentence(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    said = {
+        "test": "DeepLoc 1.0's test split, which chose nothing",
+        "validation": "a validation split, on which settings were chosen",
+        "all": "every protein of a labelled file",
+    }
+    listed = "; ".join(
+        f"{name}: {found['proteins']:,} proteins, {said[name]}" for name, found in splits.items()
+    )
+    brackets = "In brackets the 95 % interval by bootstrap over proteins (1,000 resamples)."
+    return f"Measured on {listed}." + (
+        f" {brackets}" if any("intervals" in each for each in splits.values()) else ""
+    )
+
+
+def _headline(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        [
+            label,
+            *(shown(found.get(name), found.get("intervals", {}).get(name)) for found in splits.values()),
+        ]
+        for name, label in LABELS.items()
+        if any(found.get(name) is not None for found in splits.values())
+    ]
+    return table(["", *splits], rows)
+
+
+def _by_location(found: Mapping[str, Any]) -> str:
+    if "locations" not in found:  # an artifact from before there was more than recall
+        return table(
+            ["location", "recall"], [[name, shown(value)] for name, value in found["recall"].items()]
+        )
+    rows = [
+        [name, *(shown(of[key], of.get(f"{key}_interval")) for key in COLUMNS)]
+        for name, of in found["locations"].items()
+    ]
+    return table(["location", *COLUMNS.values()], rows)
+
+
+def _by_length(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"{band['from']:,} and more" if band["to"] is None else f"{band['from']:,}–{band['to']:,}",
+            shown(band["q10"], band["q10_interval"]),
+            shown(band["macro_f1"]),
+            shown(band["membrane_q2"]),
+            shown(band["proteins"]),
+        ]
+        for band in found["lengths"]
+    ]
+    return table(["residues", "Q10", "macro-F1", "membrane Q2", "proteins"], rows)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shown(value: Any, interval: Sequence[float | None] | None = None) -> str:
+    """A number as the card shows it, a count whole and a figure to four decimals."""
+    if value is None:
+        return "–"
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    return f"{text} ({interval[0]:.3f}–{interval[1]:.3f})" if interval and interval[0] is not None else text
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent."""
+    return "none" if share is None else f"{share:.1%}".replace("%", " %")
