@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME …] [--rounds N]`: run them, one JSON object a line; exit 1 if a bar is missed."""
+"""`python -m benchmarks [NAME…] [--rounds N]`: one JSON object a line, exit 1 if a bar is missed."""
 
 from __future__ import annotations
 

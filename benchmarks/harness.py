@@ -130,7 +130,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    fields = dict((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     number = "/".join(fields.get(name, "?") for name in ("cpu family", "model"))
     return f"{fields.get('model name', platform.machine())} ({number})"
 

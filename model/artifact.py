@@ -25,7 +25,9 @@ DESCRIPTION = "artifact.json"
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
 # What serving needs of this package; training and evaluation stay out of the container.
-SERVING_MODULES = ("__init__", "artifact", "classifier", "inference", "substitution", "tokens")
+SERVING_MODULES = (
+    *("__init__", "artifact", "classifier", "hardware", "inference", "packed", "substitution", "tokens"),
+)
 ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
 
 import sys

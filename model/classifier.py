@@ -72,6 +72,10 @@ class ConvolutionAttentionHead(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
+        return self.look(hidden, mask)[0]
+
+    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, and each attention's shares (batch, attentions, tokens), which sum to 1."""
         channels_first = hidden.transpose(1, 2)  # (batch, hidden, tokens)
         motifs = torch.cat([motif(channels_first) for motif in self.motifs], dim=1)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
@@ -81,8 +85,7 @@ class ConvolutionAttentionHead(nn.Module):
         attended = shares @ values.transpose(1, 2)  # (batch, attentions, features)
         strongest = values.amax(dim=2)
         mean = values.sum(dim=2) / mask.sum(dim=1, keepdim=True)
-        logits: Tensor = self.answer(torch.cat([attended.flatten(1), strongest, mean], dim=1))
-        return logits
+        return self.answer(torch.cat([attended.flatten(1), strongest, mean], dim=1)), shares
 
 
 class LinearHead(nn.Module):
@@ -94,11 +97,17 @@ class LinearHead(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden)."""
-        logits: Tensor = self.answer(hidden[:, 0])
-        return logits
+        return self.look(hidden, mask)[0]
+
+    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """As `forward`; this head attends to nothing."""
+        return self.answer(hidden[:, 0]), None
 
 
-HEADS = {"convolution-attention": ConvolutionAttentionHead, "linear": LinearHead}
+HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
+    "convolution-attention": ConvolutionAttentionHead,
+    "linear": LinearHead,
+}
 
 
 class ProteinClassifier(nn.Module):
@@ -119,6 +128,10 @@ class ProteinClassifier(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
+        return self.answer(ids, mask)[:2]
+
+    def answer(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `forward`, and the head's attentions (batch, attentions, tokens), None if it has none."""
         # Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused
         # attention broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
         seen = mask[:, None, None, :] != 0
@@ -128,8 +141,8 @@ class ProteinClassifier(nn.Module):
             words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
             words = words + self.stem(words.transpose(1, 2)).transpose(1, 2)
             hidden = self.encoder(inputs_embeds=words, attention_mask=seen).last_hidden_state
-        logits = self.head(hidden * mask[..., None].to(hidden.dtype), mask).float()
-        return logits[:, :-1], logits[:, -1]
+        logits, shares = self.head.look(hidden * mask[..., None].to(hidden.dtype), mask)
+        return logits[:, :-1].float(), logits[:, -1].float(), shares
 
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still, or with "all" the encoder."""

@@ -4,6 +4,13 @@
 as a whole (RequestError) or is answered sequence by sequence in its own order: one that cannot be read
 gets an `error` and costs the others nothing. An answer does not depend on what else is in the request.
 Sequences are never logged and never repeated in an answer or an error. Safe to call from many threads.
+
+    {"sequences": ["MKV…", …], "attention": true}
+
+`attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
+list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
+fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
+the list's first half, and the odd one, belongs to its beginning and the rest to its end.
 """
 
 from __future__ import annotations
@@ -11,15 +18,21 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import BertConfig
 
+from model import packed
 from model.artifact import Artifact, read_artifact
-from model.classifier import HeadSettings, ProteinClassifier
+from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.hardware import has_bf16
 from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
@@ -41,7 +54,9 @@ except ImportError:
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 JSON = "application/json"
-TOKEN_BUDGET = 8192  # padded tokens of one forward pass: fits a core's caches and never a memory limit
+# Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
+# fewer do), and a GPU wants more to be busy at all.
+TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
 _NOT_A_RESIDUE = re.compile(r"[^A-Z]")
 
 
@@ -53,6 +68,14 @@ class RequestError(BaseInferenceToolkitError):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a caller asks."""
+
+    sequences: list[Any]
+    attention: bool = False
+
+
+@dataclass(frozen=True)
 class Model:
     """What `model_fn` loads and every call shares; nothing in it changes afterwards."""
 
@@ -60,19 +83,49 @@ class Model:
     classifier: ProteinClassifier
     tokenizer: ResidueTokenizer
     device: torch.device
+    dtype: torch.dtype
+    token_budget: int
 
 
 def model_fn(model_dir: str) -> Model:
     """The model of an unpacked artifact, on a GPU where there is one."""
-    folder = Path(model_dir)
-    artifact = read_artifact(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier = ProteinClassifier.load(folder, len(artifact.locations), HeadSettings(**artifact.head))
-    return Model(artifact, classifier.to(device), ResidueTokenizer.read(folder), device)
+    dtype = torch.bfloat16 if has_bf16(device) else torch.float32
+    return load(Path(model_dir), device, dtype)
 
 
-def input_fn(body: str | bytes | bytearray, content_type: str) -> list[Any]:
-    """The sequences of a request `{"sequences": [...]}`; raises RequestError when it is anything else."""
+def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
+    """The model of an unpacked artifact; `dtype` is a large encoder's, a small one stays in fp32."""
+    artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
+    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    small = bool(getattr(config, "stem_kernel_size", 0))
+    head = HeadSettings(**artifact.head)
+    if small:
+        dtype = torch.float32
+        classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+    else:
+        # The head beside an encoder of nothing, which the packed one then replaces.
+        shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
+        classifier = ProteinClassifier(
+            BertConfig.from_dict(config.to_dict() | shell), len(artifact.locations), head
+        )
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith("head.")]  # noqa: SIM118
+            classifier.head.load_state_dict({name[5:]: file.get_tensor(name) for name in names})
+        classifier.encoder = packed.PackedEncoder(  # type: ignore[assignment]
+            config,
+            packed.reader(folder / WEIGHTS, "encoder."),
+            max_tokens=artifact.max_residues + SPECIAL_TOKENS,
+            dtype=dtype,
+            device=device,
+        )
+    classifier.config = config
+    budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
+    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget)
+
+
+def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
+    """The request in a body; raises RequestError when it is anything else."""
     if content_type.partition(";")[0].strip().lower() != JSON:
         raise RequestError(f"expected content type {JSON}", 415, "Unsupported Media Type")
     try:
@@ -84,36 +137,45 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> list[Any]:
     sequences = request.get("sequences") if isinstance(request, dict) else None
     if not isinstance(sequences, list) or not sequences:
         raise RequestError('expected {"sequences": [...]} with at least one sequence')
-    return sequences
+    attention = request.get("attention", False)
+    if not isinstance(attention, bool):
+        raise RequestError('expected "attention" to be true or false')
+    return Request(sequences, attention)
 
 
-def predict_fn(sequences: list[Any], model: Model) -> dict[str, Any]:
-    """The answer to a request: one prediction or error a sequence, in the request's order."""
+def predict_fn(request: Request | list[Any], model: Model) -> dict[str, Any]:
+    """The answer to a request, or to a list of sequences: one prediction or error a sequence, in order."""
+    (answer,) = predict_many([request if isinstance(request, Request) else Request(request)], model)
+    if isinstance(answer, RequestError):
+        raise answer
+    return answer
+
+
+def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, Any] | RequestError]:
+    """The answers to several requests at once, as `predict_fn` gives each alone; a refusal in its place."""
     artifact = model.artifact
-    if len(sequences) > artifact.max_sequences:
-        raise RequestError(f"expected at most {artifact.max_sequences} sequences, found {len(sequences)}")
-    predictions: list[dict[str, Any]] = [{"error": _fault(sequence)} for sequence in sequences]
-    readable = [index for index, prediction in enumerate(predictions) if prediction["error"] is None]
-    read = {index: window(sequences[index], artifact.max_residues) for index in readable}
-    lengths = [len(read.get(index, "")) for index in range(len(sequences))]
-    by_length = sorted(readable, key=lengths.__getitem__)
-    for members in pack_by_length(lengths, by_length, TOKEN_BUDGET):
-        probabilities, membrane = _answer(model, [read[index] for index in members])
-        for row, index in enumerate(members):
-            if np.isfinite(probabilities[row]).all() and np.isfinite(membrane[row]):
-                predictions[index] = {
-                    "probabilities": probabilities[row].tolist(),
-                    "membrane": float(membrane[row]),
-                    "residues_read": lengths[index],
-                    "truncated": len(sequences[index]) > lengths[index],
-                }
-            else:
-                predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
-    return {
-        "model_version": artifact.version,
-        "locations": list(artifact.locations),
-        "predictions": predictions,
-    }
+    sequences: list[Any] = []
+    wanted: list[bool] = []  # whose attention
+    shares: list[slice | RequestError] = []
+    for request in requests:
+        if len(request.sequences) > artifact.max_sequences:
+            found = len(request.sequences)
+            shares.append(RequestError(f"expected at most {artifact.max_sequences} sequences, found {found}"))
+            continue
+        shares.append(slice(len(sequences), len(sequences) + len(request.sequences)))
+        sequences += request.sequences
+        wanted += [request.attention] * len(request.sequences)
+    predictions = _predict(sequences, wanted, model)
+    return [
+        share
+        if isinstance(share, RequestError)
+        else {
+            "model_version": artifact.version,
+            "locations": list(artifact.locations),
+            "predictions": predictions[share],
+        }
+        for share in shares
+    ]
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
@@ -122,6 +184,31 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
     if not accepted & {JSON, "application/*", "*/*"}:
         raise RequestError(f"expected to answer with {JSON}", 406, "Not Acceptable")
     return json.dumps(prediction)
+
+
+def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dict[str, Any]]:
+    """One prediction or error a sequence, in order."""
+    predictions: list[dict[str, Any]] = [{"error": _fault(sequence)} for sequence in sequences]
+    readable = [index for index, prediction in enumerate(predictions) if prediction["error"] is None]
+    read = {index: window(sequences[index], model.artifact.max_residues) for index in readable}
+    lengths = [len(read.get(index, "")) for index in range(len(sequences))]
+    by_length = sorted(readable, key=lengths.__getitem__)
+    for members in pack_by_length(lengths, by_length, model.token_budget):
+        probabilities, membrane, looked = _answer(model, [read[index] for index in members])
+        for row, index in enumerate(members):
+            if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
+                predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
+                continue
+            predictions[index] = {
+                "probabilities": probabilities[row].tolist(),
+                "membrane": float(membrane[row]),
+                "residues_read": lengths[index],
+                "truncated": len(sequences[index]) > lengths[index],
+            }
+            if wanted[index]:
+                residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
+                predictions[index]["attention"] = None if residues is None else residues.tolist()
+    return predictions
 
 
 def _fault(sequence: Any) -> str | None:
@@ -137,14 +224,22 @@ def _fault(sequence: Any) -> str | None:
 
 
 @torch.inference_mode()
-def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (sequences, locations), each row summing to 1, and membrane probabilities (sequences)."""
+def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Probabilities (sequences, locations), membrane (sequences) and attention (sequences, tokens).
+
+    Each row of probabilities sums to 1.
+    """
     rows = [model.tokenizer.encode(sequence) for sequence in sequences]
     ids, mask = model.tokenizer.pad(rows, model.artifact.max_residues + SPECIAL_TOKENS)
-    locations, membrane = model.classifier(
-        torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
-    )
+
+    def on_device(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(model.device)
+
+    # Autocast for the head, whose weights stay in fp32.
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+        locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask))
     calibration = model.artifact.calibration
     locations = (locations.double() / calibration["location_temperature"]).softmax(dim=1)
     membrane = (membrane.double() / calibration["membrane_temperature"]).sigmoid()
-    return locations.cpu().numpy(), membrane.cpu().numpy()
+    looked = None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6)
+    return locations.cpu().numpy(), membrane.cpu().numpy(), looked

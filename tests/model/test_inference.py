@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference import Model, RequestError, input_fn, model_fn, output_fn, predict_fn
+from model.inference import Model, Request, RequestError, input_fn, model_fn, output_fn, predict_fn
 from tests.model.tiny import build_tiny_artifact, random_sequences
 
 JSON = "application/json"
@@ -135,7 +135,7 @@ def test_too_many_sequences_are_refused(tiny_model: Model) -> None:
 
 
 def test_another_content_type_is_refused() -> None:
-    assert input_fn('{"sequences": ["MKV"]}', "application/json; charset=utf-8") == ["MKV"]
+    assert input_fn('{"sequences": ["MKV"]}', "application/json; charset=utf-8") == Request(["MKV"])
     with pytest.raises(RequestError) as refusal:
         input_fn(b">P1\nMKV", "text/x-fasta")
     assert refusal.value.status_code == 415
