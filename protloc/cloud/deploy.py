@@ -124,7 +124,7 @@ def upload_training_source(s3: Any, bucket: str) -> None:
     ):
         program = PROJECT / "model"
         # SageMaker's containers install what a requirements.txt beside the program names.
-        sources = {"requirements.txt": program / "requirements.txt"}
+        sources = {"requirements.txt": program / "requirements-training.txt"}
         for path in source_files(program):
             if "default" not in path.relative_to(program).parts:  # the shipped artifact is no part of it
                 sources[f"model/{path.relative_to(program)}"] = path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,14 @@ from model.averages import Average
 from model.checkpoint import CheckpointError, Checkpoints, collect, restore
 from tests.model.runs import plain, same, start, weights, write_channels
 
+# Sums are rounded alike in this process and in those it starts.
+pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = ("--epochs", "12")
 
 
 @pytest.fixture(scope="module")
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_channels(tmp_path_factory.mktemp("ml"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums are rounded alike in this process and in those it starts, and nothing waits for a busy core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +77,9 @@ def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
 
 def steps(folder: Path) -> int:
     """After how many optimizer steps the newest checkpoint was written."""
-    return max((int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.safetensors")), default=0)
+    return max(
+        (int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*.safetensors")), default=0
+    )
 
 
 TENSORS = {"weight.a": torch.arange(3.0)}
@@ -125,7 +119,9 @@ def test_without_a_folder_nothing_is_kept() -> None:
 
 
 def test_a_network_with_its_optimizer_is_restored_to_the_bit() -> None:
-    def steps(layer: torch.nn.Linear, optimizer: torch.optim.Optimizer, average: Average, seeds: range) -> None:
+    def steps(
+        layer: torch.nn.Linear, optimizer: torch.optim.Optimizer, average: Average, seeds: range
+    ) -> None:
         for seed in seeds:
             torch.manual_seed(seed)
             layer(torch.randn(4, 3)).square().sum().backward()
@@ -136,12 +132,18 @@ def test_a_network_with_its_optimizer_is_restored_to_the_bit() -> None:
     def fresh() -> tuple[torch.nn.Linear, torch.optim.Optimizer, Average]:
         torch.manual_seed(0)
         layer = torch.nn.Linear(3, 2)
-        return layer, torch.optim.AdamW(layer.parameters(), fused=True), Average(dict(layer.named_parameters()))
+        return (
+            layer,
+            torch.optim.AdamW(layer.parameters(), fused=True),
+            Average(dict(layer.named_parameters())),
+        )
 
     whole, first, second = fresh(), fresh(), fresh()
     steps(*whole, range(6))
     steps(*first, range(3))
-    state = {name: value.clone() for name, value in collect(named(first[0]), first[2].values, first[1]).items()}
+    state = {
+        name: value.clone() for name, value in collect(named(first[0]), first[2].values, first[1]).items()
+    }
     restore(state, named(second[0]), second[2].values, second[1], 3)
     steps(*second, range(3, 6))
     for name, value in named(whole[0]).items():

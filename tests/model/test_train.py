@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,37 +13,30 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from transformers import BertConfig, BertModel
 
 from model import train
 from model.artifact import read_artifact
-from model.data import read_labelled
 from model.encoders import fetch
 from model.inference import model_fn, predict_fn
-from model.tokens import PROTEIN_VOCABULARY
-from tests.model.tiny import write_labelled
-
-ROOT = Path(train.__file__).parents[1]
-SETTINGS = ["--hidden", "32", "--batch-size", "8", "--token-budget", "400", "--max-residues", "64"]
-# What SageMaker's metric definitions look for in a job's log; the first three are the article's.
-PATTERNS = (
-    r"Training Loss: ([0-9\.]+)",
-    r"Validation Accuracy: ([0-9\.]+)",
-    r"Validation loss: ([0-9\.]+)",
-    r"Validation Macro-F1: ([0-9\.]+)",
+from model.launch import METRICS
+from tests.model.runs import (
+    ROOT,
+    SETTINGS,
+    distance,
+    plain,
+    start_several,
+    weights,
+    write_channels,
+    write_encoder,
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PATTERNS = [metric["Regex"] for metric in METRICS]
 
 
 @pytest.fixture(scope="module")
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SageMaker's folder `/opt/ml` with its two channels: 60 proteins to learn from, 20 to choose on."""
-    base = tmp_path_factory.mktemp("ml")
-    for name in ("training", "validation"):
-        (base / "input" / "data" / name).mkdir(parents=True)
-    labelled = write_labelled(base / "input" / "data" / "training" / "deeploc.fasta", 90, test=10)
-    chosen = [protein.accession for protein in read_labelled(labelled)[10:30]]
-    (base / "input" / "data" / "validation" / "accessions.txt").write_text("\n".join(chosen))
-    return base
+    return write_channels(tmp_path_factory.mktemp("ml"))
 
 
 def variables(base: Path, out: Path) -> dict[str, str]:
@@ -60,17 +52,6 @@ def variables(base: Path, out: Path) -> dict[str, str]:
     }
 
 
-def plain(base: Path, out: Path, *settings: str) -> list[str]:
-    """The arguments of a run without SageMaker."""
-    data = base / "input" / "data"
-    return [
-        *("--training", str(data / "training"), "--validation", str(data / "validation" / "accessions.txt")),
-        *("--model-dir", str(out)),
-        *SETTINGS,
-        *settings,
-    ]
-
-
 def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     channels: Path, tmp_path: Path
 ) -> None:
@@ -78,7 +59,7 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     run = subprocess.run(
         [sys.executable, "model/train.py", *arguments],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2"} | variables(channels, tmp_path),
+        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"} | variables(channels, tmp_path),
         capture_output=True,
         text=True,
         check=False,
@@ -121,65 +102,47 @@ def test_test_proteins_change_nothing(channels: Path, tmp_path: Path) -> None:
     assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> None:
     # Dropout off, since each process draws its own; fp32, since bf16 rounds by the size of a pack.
-    settings = ["--epochs", "2", "--dropout", "0", "--precision", "fp32", "--average", "0.5"]
-    port = str(free_port())
-    started = []
-    for rank in range(2):
-        ranks = {
-            "OMPI_COMM_WORLD_RANK": str(rank),
-            "OMPI_COMM_WORLD_SIZE": "2",
-            "OMPI_COMM_WORLD_LOCAL_RANK": str(rank),
-            "MASTER_PORT": port,
-        }
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "model.train", *plain(channels, tmp_path / "two", *settings)],
-                cwd=ROOT,
-                env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"} | ranks,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
+    settings = ("--epochs", "2", "--dropout", "0", "--precision", "fp32", "--average", "0.5")
+    running = start_several(plain(channels, tmp_path / "two", *settings), 2)
     train.main(plain(channels, tmp_path / "one", *settings))
-    outputs = [process.communicate(timeout=80)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0], outputs
+    outputs = [process.communicate(timeout=80)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
     assert "Validation Accuracy" in outputs[0] and "Validation Accuracy" not in outputs[1]
     torch.manual_seed(1)
     start = train.build(train.parse(plain(channels, tmp_path, *settings)))[0].state_dict()
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     # AdamW divides by the gradient's size and so lifts float noise where gradients are next to nothing:
     # what counts is how far apart the two end, against how far they came.
-    moved, apart = (
-        sum(float(((one[key] - np.asarray(other[key])) ** 2).sum()) for key in one) ** 0.5
-        for other in (start, two)
-    )
+    moved, apart = distance(one, {name: start[name].numpy() for name in one}), distance(one, two)
     assert moved > 0.5
     assert apart < 0.01 * moved
+    figures = [read_artifact(tmp_path / name).metrics for name in ("one", "two")]
+    assert figures[0]["q10"] == figures[1]["q10"]
+    assert figures[0]["loss"] == pytest.approx(figures[1]["loss"], abs=2e-3)
+
+
+def test_a_run_ends_when_it_no_longer_gets_better(
+    channels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--epochs", "9", "--learning-rate", "0", "--patience", "2")
+    train.main(plain(channels, tmp_path / "out", *settings))
+    told = re.findall(r"Epoch (\d+)/9", capsys.readouterr().out)
+    assert told == ["1", "2", "3"], "the first is the best, and two more are waited for"
+    assert read_artifact(tmp_path / "out").training["best_epoch"] == 1
+
+
+def test_a_run_that_explodes_says_so(channels: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="lower --learning-rate"):
+        train.main(plain(channels, tmp_path / "out", "--learning-rate", "1e30", "--epochs", "2"))
 
 
 def test_a_pretrained_encoder_trains_with_frozen_layers_under_a_linear_head(
     channels: Path, tmp_path: Path
 ) -> None:
     encoder = tmp_path / "encoder"
-    config = BertConfig(
-        vocab_size=30,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=50,
-    )
-    BertModel(config).save_pretrained(encoder)
-    (encoder / "vocab.txt").write_text("\n".join(PROTEIN_VOCABULARY))
+    write_encoder(encoder, layers=2)
     settings = ["--encoder", str(encoder), "--head", "linear", "--frozen_layers", "1", "--epochs", "1"]
     train.main(plain(channels, tmp_path / "out", *settings))
     artifact = read_artifact(tmp_path / "out")

@@ -1,0 +1,126 @@
+"""The request is SageMaker's own, for each way of starting processes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import yaml
+from botocore.validate import validate_parameters
+
+from model import launch
+from model.launch import Job, request
+
+ROOT = Path(launch.__file__).parents[1]
+JOB = Job(
+    name="job-1",
+    launcher="smddp",
+    role="arn:aws:iam::123456789012:role/model",
+    region="us-east-1",
+    source="s3://bucket/code/sourcedir.tar.gz",
+    output="s3://bucket/training",
+    training="s3://bucket/data/training",
+    hyperparameters={"epochs": 3, "batch-size": 4},
+)
+
+
+def valid(body: dict[str, Any]) -> bool:
+    service = botocore.session.get_session().get_service_model("sagemaker")
+    validate_parameters(body, service.operation_model("CreateTrainingJob").input_shape)
+    return True
+
+
+def test_smddp_gets_the_hyperparameters_that_sagemakers_sdk_sent() -> None:
+    # Captured from SDK 2.257.7, PyTorch(distribution={"smdistributed": {"dataparallel": {"enabled": True}}}).
+    assert request(JOB)["HyperParameters"] == {
+        "epochs": "3",
+        "batch-size": "4",
+        "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"',
+        "sagemaker_program": '"model/train.py"',
+        "sagemaker_container_log_level": "20",
+        "sagemaker_job_name": '"job-1"',
+        "sagemaker_region": '"us-east-1"',
+        "sagemaker_distributed_dataparallel_enabled": "true",
+        "sagemaker_instance_type": '"ml.p4d.24xlarge"',
+        "sagemaker_distributed_dataparallel_custom_mpi_options": '""',
+    }
+
+
+def test_torchrun_and_cpu_leave_smddps_keys_out() -> None:
+    kept = {
+        name: value
+        for name, value in request(JOB)["HyperParameters"].items()
+        if "dataparallel" not in name and name != "sagemaker_instance_type"
+    }
+    cpu, torchrun = (request(replace(JOB, launcher=name)) for name in ("cpu", "torchrun"))
+    assert cpu["HyperParameters"] == kept
+    assert torchrun["HyperParameters"] == kept | {"sagemaker_torch_distributed_enabled": "true"}
+
+
+@pytest.mark.parametrize("launcher", launch.LAUNCHERS)
+@pytest.mark.parametrize("spot", [False, True])
+def test_a_request_is_valid_by_the_apis_own_model(launcher: str, spot: bool) -> None:
+    body = request(replace(JOB, launcher=launcher, spot=spot, validation="s3://bucket/data/validation"))
+    assert valid(body)
+    assert body["EnableManagedSpotTraining"] is spot
+    assert ("MaxWaitTimeInSeconds" in body["StoppingCondition"]) is spot
+    assert body["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
+    assert [channel["ChannelName"] for channel in body["InputDataConfig"]] == ["training", "validation"]
+
+
+def test_image_launcher_and_instance_are_one_setting() -> None:
+    smddp = request(JOB)
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker"
+    assert smddp["AlgorithmSpecification"]["TrainingImage"] == image
+    with pytest.raises(ValueError, match=r"expected ml\.p4d\.24xlarge or .* found ml\.p5\.48xlarge"):
+        request(replace(JOB, instance="ml.p5.48xlarge"))
+    with pytest.raises(ValueError, match="expected one instance for cpu, found 2"):
+        request(replace(JOB, launcher="cpu", instances=2))
+    assert request(replace(JOB, instances=2))["ResourceConfig"]["InstanceCount"] == 2
+
+
+def test_the_state_machine_asks_for_the_same_job() -> None:
+    machine = yaml.safe_load((ROOT / "statemachine" / "retrain.asl.yaml").read_text())
+    arguments = machine["States"]["Train"]["Arguments"]
+    ours = request(replace(JOB, launcher="torchrun"))
+    assert arguments["InputDataConfig"][0]["DataSource"]["S3DataSource"].keys() == (
+        ours["InputDataConfig"][0]["DataSource"]["S3DataSource"].keys()
+    )
+    toolkit = {name for name in ours["HyperParameters"] if name.startswith("sagemaker_")}
+    assert all(f"'{name}'" in arguments["HyperParameters"] for name in toolkit)
+    assert f"'\"{launch.PROGRAM}\"'" in arguments["HyperParameters"]
+
+
+def test_a_dry_run_prints_the_request_and_calls_nobody(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+    launch.main(
+        [
+            *("--name", "job-1", "--launcher", "smddp", "--role", JOB.role, "--bucket", "bucket"),
+            *("--training", JOB.training, "--hyperparameter", "epochs=3", "--hyperparameter", "batch-size=4"),
+            "--dry-run",
+        ]
+    )
+    assert json.loads(capsys.readouterr().out) == request(JOB)
+
+
+def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
+    content = launch.source_archive()
+    assert content == launch.source_archive()
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        names = set(archive.getnames())
+        packed = archive.extractfile("requirements.txt")
+        assert packed is not None
+        wanted = packed.read().decode()
+    assert {"requirements.txt", "model/__init__.py", launch.PROGRAM, "model/requirements.txt"} <= names
+    assert not any("default" in name or name.endswith(".safetensors") for name in names)
+    serving = (ROOT / "model" / "requirements.txt").read_text()
+    pinned = [line for line in serving.splitlines() if line and not line.startswith("#")]
+    assert set(pinned) <= set(wanted.splitlines())
