@@ -26,7 +26,8 @@ VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of A
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
 # What serving needs of this package; training and evaluation stay out of the container.
 SERVING_MODULES = (
-    *("__init__", "artifact", "classifier", "hardware", "inference", "packed", "substitution", "tokens"),
+    *("__init__", "artifact", "calibration", "classifier", "hardware", "inference", "packed"),
+    *("substitution", "tokens"),
 )
 ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
 
@@ -55,7 +56,7 @@ class Artifact:
     locations: tuple[str, ...]
     head: Mapping[str, Any]
     limits: Mapping[str, int]
-    calibration: Mapping[str, float]
+    calibration: Mapping[str, Any]  # what `calibration.Calibration` reads
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)

@@ -22,16 +22,8 @@ from model.tables import LABELS, figures_of, percent, shown, table
 WIDTH = 110
 OPENING, CLOSING = "<!-- figures: written by model.card -->", "<!-- end of figures -->"
 
-CARD = """---
-license: apache-2.0
-library_name: transformers
-pipeline_tag: text-classification
-tags:
-- biology
-- protein
-- subcellular-localization
-model-index:
-- name: {quoted}
+INDEX = """model-index:
+- name: {version}
   results:
   - task:
       type: text-classification
@@ -41,8 +33,17 @@ model-index:
       type: deeploc
       split: {split}
     metrics:
-{index}
----
+{metrics}
+"""
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-classification
+tags:
+- biology
+- protein
+- subcellular-localization
+{index}---
 
 # {version}
 
@@ -109,19 +110,12 @@ def write_card(artifact: Artifact) -> None:
 def card(artifact: Artifact) -> str:
     """The text of the model card."""
     metrics, data, training = artifact.metrics, artifact.data, artifact.training
-    index = [
-        f"    - type: {name}\n      name: {json.dumps(label)}\n      value: {metrics[name]}"
-        for name, label in LABELS.items()
-        if metrics.get(name) is not None
-    ]
     best = training.get("best_epoch")
     recipe = {name: value for name, value in training.items() if name != "history"}
     below = artifact.calibration.get("uncertain_below")
     return CARD.format(
         version=artifact.version,
-        quoted=json.dumps(artifact.version),
-        split=metrics.get("split", "none"),
-        index="\n".join(index) or "    []",
+        index=_index(artifact),
         count=len(artifact.locations),
         parameters=f"{training['parameters']:,}",
         head=artifact.head["kind"],
@@ -143,6 +137,20 @@ def card(artifact: Artifact) -> str:
     )
 
 
+def _index(artifact: Artifact) -> str:
+    """The figures as Hugging Face lists them; nothing where there are none."""
+    metrics = artifact.metrics
+    listed = [
+        f"    - type: {name}\n      name: {json.dumps(label)}\n      value: {metrics[name]}"
+        for name, label in LABELS.items()
+        if metrics.get(name) is not None
+    ]
+    if not listed:
+        return ""
+    version = json.dumps(artifact.version)
+    return INDEX.format(version=version, split=metrics["split"], metrics="\n".join(listed))
+
+
 def _calibration(artifact: Artifact) -> str:
     said: Mapping[str, Any] = artifact.calibration
     metrics = artifact.metrics
@@ -162,7 +170,7 @@ def _calibration(artifact: Artifact) -> str:
         found = metrics["uncertain"]
         paragraphs.append(
             f"""Answers below confidence {found["below"]:.2f} are called uncertain: the lowest threshold from
-            which on {said["certain_accuracy"]:.0%} of the validation proteins are answered right. On
+            which on {percent(said["certain_accuracy"])} of the validation proteins are answered right. On
             {metrics["split"]} that leaves {percent(found["certain_share"])} of the proteins certain, of
             which {percent(found["certain_accuracy"])} are right; of the uncertain ones
             {percent(found["uncertain_accuracy"])} are."""

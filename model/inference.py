@@ -31,6 +31,7 @@ from transformers import BertConfig
 
 from model import packed
 from model.artifact import Artifact, read_artifact
+from model.calibration import Calibration
 from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.hardware import has_bf16
 from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
@@ -238,8 +239,7 @@ def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray,
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
         locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask))
-    calibration = model.artifact.calibration
-    locations = (locations.double() / calibration["location_temperature"]).softmax(dim=1)
-    membrane = (membrane.double() / calibration["membrane_temperature"]).sigmoid()
+    calibration = Calibration.read(model.artifact.calibration, len(model.artifact.locations))
+    probabilities = calibration.apply(locations.double().cpu().numpy(), membrane.double().cpu().numpy())
     looked = None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6)
-    return locations.cpu().numpy(), membrane.cpu().numpy(), looked
+    return *probabilities, looked

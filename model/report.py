@@ -11,12 +11,14 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from model import plots
 from model.artifact import Artifact
 from model.plots import Figure
 from model.tables import COLUMNS, LABELS, shown
 
+UNIPROT = "https://www.uniprot.org/uniprotkb?query="
 CAPTIONS = {
     "training": "How training went.",
     "locations": "Each location: the share of its proteins found (recall), and of answers naming it that are "
@@ -121,7 +123,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], link: bool = F
     for row in rows:
         cells = [html.escape(value) for value in row]
         if link:
-            cells[0] = f'<a href="https://www.uniprot.org/uniprotkb?query={cells[0]}">{cells[0]}</a>'
+            cells[0] = f'<a href="{UNIPROT}{quote(row[0], safe="")}">{cells[0]}</a>'
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table><tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
 

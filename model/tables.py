@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LABELS = {
-    "q10": "Q10 (accuracy over ten locations)",
+    "q10": "Q10 (accuracy)",
     "macro_f1": "Macro-F1",
     "mcc": "Matthews correlation (R_K)",
     "membrane_q2": "Membrane Q2",

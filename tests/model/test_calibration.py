@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model import calibration, figures
+from model.artifact import read_artifact, write_description
 from model.calibration import Calibration, softmax
+from model.inference import model_fn, predict_fn
 
 
 def drawn(logits: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -132,3 +137,19 @@ def test_certain_answers_of_other_proteins_are_right_as_often_as_promised() -> N
     right = probabilities.argmax(axis=1) == TRUTH[2000:]
     assert right[certain].mean() == pytest.approx(said["certain_accuracy"], abs=0.03)
     assert right[~certain].mean() < 0.55
+
+
+def test_a_served_answer_is_calibrated_by_what_the_artifact_says(tiny_artifact: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_artifact, tmp_path / "vector")
+    artifact = read_artifact(tmp_path / "vector")
+    shift = [0.0] * 9 + [25.0]
+    vector = {"location_scale": [0.5] * 10, "location_shift": shift, "membrane_temperature": 1e9}
+    write_description(replace(artifact, calibration=dict(artifact.calibration) | vector))
+    sequence = "MKVLAAGIVGLLLAQWS" * 3
+    plain, scaled = (
+        predict_fn([sequence], model_fn(str(folder)))["predictions"][0]
+        for folder in (tiny_artifact, tmp_path / "vector")
+    )
+    expected = softmax(0.5 * np.log([plain["probabilities"]]) + np.array(shift))[0]
+    assert scaled["probabilities"] == pytest.approx(expected, abs=1e-6)
+    assert np.argmax(scaled["probabilities"]) == 9 and scaled["membrane"] == pytest.approx(0.5)

@@ -1,0 +1,53 @@
+"""The report is one file that opens without a network, and lets nothing of a user's file run in it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import bootstrap, evaluate, plots, report
+from model.artifact import read_artifact
+from model.data import LOCATIONS
+from tests.model.answered import random_answers
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Any]:
+    answered = random_answers(100)
+    names = [f'P{row}"><script>alert(1)</script>' for row in range(100)]
+    found = evaluate.judge(answered, LOCATIONS, accessions=names, uncertain_below=0.5, resamples=20)
+    against = {"version": "tiny-0"} | bootstrap.compare(answered, answered, resamples=20)
+    return found | {"version": "tiny-1", "split": "all", "against": against}
+
+
+@pytest.fixture(scope="module")
+def page(judged: dict[str, Any], tiny_artifact: Path) -> str:
+    return report.page(judged, read_artifact(tiny_artifact), plots.draw(judged))
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    assert all(
+        source.startswith("data:image/svg+xml;base64,") for source in re.findall(r'src="([^"]+)"', page)
+    )
+    assert "<link" not in page and "@import" not in page and "<script" not in page
+    pictures = re.findall(r"base64,([^\"]+)", page)
+    assert len(pictures) == 5
+    assert all(base64.b64decode(picture).startswith(b"<?xml") for picture in pictures)
+
+
+def test_accessions_are_escaped(page: str) -> None:
+    assert "<script" not in page and "&lt;script&gt;" in page
+    for target in re.findall(r'href="([^"]*)"', page):
+        assert re.fullmatch(r"https://www\.uniprot\.org/uniprotkb\?query=[A-Za-z0-9%._~-]+", target), target
+
+
+def test_the_page_gives_every_figure_and_the_comparison(page: str, judged: dict[str, Any]) -> None:
+    for name in ("q10", "macro_f1", "mcc", "ece"):
+        assert f"{judged[name]:.4f} ({judged['intervals'][name][0]:.3f}–" in page
+    assert "champion tiny-0" in page and "0.0000 (0.000–0.000)" in page
+    for location in LOCATIONS:
+        assert f"<td>{location}</td>" in page
