@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import calibration, figures
+from model import calibration
 from model.artifact import read_artifact, write_description
 from model.calibration import Calibration, softmax
 from model.inference import model_fn, predict_fn
