@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Tokens, inputs and outputs of the product that is taken as the ceiling: the largest layer of ProtBERT.
-CEILING_SHAPE = (2048, 1024, 4096)
+# Tokens, inputs and outputs of the product taken as the ceiling: the largest layer of ProtBERT.
+CEILING = (2048, 1024, 4096)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         # Every second round backwards, so that no way always comes after the same other.
-        for name, way in reversed(ways.items()) if number % 2 else ways.items():
+        for name, way in reversed(list(ways.items())) if number % 2 else ways.items():
             wait()
             started = time.perf_counter()
             way()
@@ -88,8 +88,8 @@ def median(values: Sequence[float]) -> float:
 
 
 def ceiling(dtype: torch.dtype, device: str = "cpu", products: int = 20) -> Callable[[], object]:
-    """`products` matrix products of CEILING_SHAPE, as fast as torch has them; see `operations`."""
-    tokens, inputs, outputs = CEILING_SHAPE
+    """`products` matrix products of CEILING, as fast as torch has them; see `operations`."""
+    tokens, inputs, outputs = CEILING
     layer = nn.Linear(inputs, outputs, device=device, dtype=dtype).requires_grad_(False)
     values = torch.randn(tokens, inputs, device=device, dtype=dtype)
     if device == "cpu" and dtype == torch.bfloat16:
@@ -113,7 +113,7 @@ def ceiling(dtype: torch.dtype, device: str = "cpu", products: int = 20) -> Call
 
 def operations(products: int = 20) -> float:
     """Multiplications and additions of one run of `ceiling`."""
-    tokens, inputs, outputs = CEILING_SHAPE
+    tokens, inputs, outputs = CEILING
     return 2.0 * tokens * inputs * outputs * products
 
 
