@@ -2,7 +2,8 @@
 
 Holds `config.json`, `model.safetensors`, `vocab.txt` + `tokenizer_config.json` (what
 `transformers.BertTokenizer` reads), `artifact.json` (labels, head, limits, figures), `README.md` (model
-card); packed, also `code/`, which a serving container imports. Packing is deterministic and unpacking
+card); packed, also `code/`, which a serving container imports, and for AWS's Ray Serve container
+`config.yaml` and `deployment.py` at the root. Packing is deterministic and unpacking
 writes nowhere but into its folder. Imports neither torch nor transformers.
 """
 
@@ -40,6 +41,12 @@ from model.inference import input_fn, model_fn, output_fn, predict_fn  # noqa: E
 
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
+# What AWS's Ray Serve container starts: https://aws.github.io/deep-learning-containers/ray/
+RAY_SERVE = """applications:
+  - name: protloc
+    route_prefix: /
+    import_path: deployment:app
+"""
 
 
 class ArtifactError(ValueError):
@@ -127,16 +134,18 @@ def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) ->
 
 
 def serving_code() -> dict[str, bytes]:
-    """The files of `code/` by their path in the archive."""
+    """The files that serve an artifact, by their path in its archive."""
     package = Path(__file__).parent
     code = {f"code/model/{name}.py": (package / f"{name}.py").read_bytes() for name in SERVING_MODULES}
     code["code/inference.py"] = ENTRY_POINT.encode()
     code["code/requirements.txt"] = (package / "requirements.txt").read_bytes()
+    code["deployment.py"] = (package / "deployment.py").read_bytes()
+    code["config.yaml"] = RAY_SERVE.encode()
     return code
 
 
 def write_serving_code(folder: Path) -> None:
-    """Write `code/` into an artifact's folder, which SageMaker archives as it stands when training ends."""
+    """Write them into an artifact's folder, which SageMaker archives as it stands when training ends."""
     for name, content in serving_code().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
