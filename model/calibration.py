@@ -74,6 +74,16 @@ def scaled(logits: Floats, scale: Floats, shift: Floats) -> Floats:
     return values
 
 
+def temperatures(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, float]:
+    """The two temperatures alone; arguments as those of `fit`."""
+    known = bound >= 0
+    two = np.stack([np.zeros(int(known.sum())), membrane[known]], axis=1)
+    return {
+        "location_temperature": fit_temperature(logits, truth),
+        "membrane_temperature": fit_temperature(two, bound[known].astype(np.int64)) if known.any() else 1.0,
+    }
+
+
 def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, Any]:
     """What an artifact keeps under `calibration`, fitted on validation.
 
@@ -82,20 +92,14 @@ def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[
     parameters on proteins it was not fitted on (`FOLDS` folds): log loss lower by more than one standard
     error, and neither Q10 nor macro-F1 lower. The threshold comes from such held-out probabilities too.
     """
-    temperature = fit_temperature(logits, truth)
-    one = (np.full(logits.shape[1], 1 / temperature), np.zeros(logits.shape[1]))
     held_out = {"temperature": _held_out(logits, truth, _by_temperature)}
     if np.bincount(truth, minlength=logits.shape[1]).min() >= LEAST_PROTEINS:
         held_out["vector"] = _held_out(logits, truth, fit_vector)
     method = "vector" if _worth_it(held_out, truth) else "temperature"
-    scale, shift = fit_vector(logits, truth) if method == "vector" else one
-    known = bound >= 0
-    two = np.stack([np.zeros(int(known.sum())), membrane[known]], axis=1)
     found = held_out[method]
     said: dict[str, Any] = {
         "method": method,
-        "location_temperature": temperature,
-        "membrane_temperature": fit_temperature(two, bound[known].astype(np.int64)) if known.any() else 1.0,
+        **temperatures(logits, truth, membrane, bound),
         "uncertain_below": threshold(found.max(axis=1), found.argmax(axis=1) == truth),
         "certain_accuracy": CERTAIN_ACCURACY,
         "proteins": len(truth),
@@ -104,6 +108,7 @@ def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[
         },
     }
     if method == "vector":
+        scale, shift = fit_vector(logits, truth)
         said |= {"location_scale": scale.round(6).tolist(), "location_shift": shift.round(6).tolist()}
     return said
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model import data, evaluate, homology
+from model import calibration, data, evaluate, homology
 from model.artifact import (
     Artifact,
     now,
@@ -21,36 +22,45 @@ from model.artifact import (
 )
 from model.card import write_card
 from model.classifier import ProteinClassifier
+from model.figures import Answered
 from model.tokens import SPECIAL_TOKENS, ResidueTokenizer
 
 MAX_SEQUENCES = 2048  # of one request to the served model
 Answers = tuple[np.ndarray, np.ndarray]  # location logits (proteins, locations), membrane logits (proteins)
 
 
-def calibrate(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, float]:
-    """The two temperatures that fit validation best."""
-    locations, bound = answers
-    membrane = np.array([protein.membrane for protein in proteins])
-    known = membrane != data.MEMBRANE_UNKNOWN
-    two = np.stack([np.zeros(known.sum()), bound[known]], axis=1)
-    truth = np.array([protein.location for protein in proteins])
-    return {
-        "location_temperature": evaluate.fit_temperature(locations, truth),
-        "membrane_temperature": evaluate.fit_temperature(two, membrane[known].astype(int))
-        if known.any()
-        else 1.0,
-    }
-
-
 def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
-    """The figures on validation, as they will be served: calibrated."""
-    temperatures = calibrate(answers, proteins)
-    probabilities = evaluate.softmax(answers[0] / temperatures["location_temperature"])
-    membrane = 1 / (1 + np.exp(-answers[1] / temperatures["membrane_temperature"]))
-    truth = np.array([protein.location for protein in proteins])
-    loss = -np.log(probabilities[np.arange(len(truth)), truth] + 1e-12).mean()
-    metrics = evaluate.measure(probabilities, membrane, proteins, data.LOCATIONS)
-    return metrics | {"loss": round(float(loss), 4), "split": "validation"}
+    """An epoch's figures on validation, calibrated by temperature."""
+    truth = Answered.of(*answers, proteins)
+    fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
+    calibrated = calibration.Calibration.read(fitted, len(data.LOCATIONS)).apply(*answers)
+    metrics = evaluate.measure(*calibrated, proteins, data.LOCATIONS)
+    return metrics | {"loss": metrics["log_loss"], "split": "validation"}
+
+
+def judge(
+    answers: Answers, proteins: Sequence[data.LabelledProtein]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an artifact keeps: the calibration chosen on validation, and every figure under it."""
+    truth = Answered.of(*answers, proteins)
+    said = calibration.fit(answers[0], truth.truth, answers[1], truth.bound)
+    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(*answers)
+    answered = Answered.of(*calibrated, proteins)
+    found = evaluate.judge(answered, data.LOCATIONS, uncertain_below=said["uncertain_below"])
+    return said, evaluate.kept(found) | {"split": "validation"}
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each epoch what an artifact keeps, for its report to draw."""
+    names = ("epoch", "training_loss", "q10", "macro_f1", "membrane_q2", "seconds")
+    return [{name: each[name] for name in names} | {"validation_loss": each["loss"]} for each in history]
+
+
+def remember(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Add epochs that made no better artifact to what the kept one says of its training."""
+    artifact = read_artifact(folder)
+    training = {**artifact.training, "history": curves(history)}
+    write_description(replace(artifact, training=training))
 
 
 def tell(options: argparse.Namespace, history: Sequence[Mapping[str, Any]]) -> None:
@@ -79,13 +89,14 @@ def keep(
     validation: Sequence[data.LabelledProtein],
     answers: Answers,
     epoch: int,
+    history: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write the artifact, and metrics.json where SageMaker collects a job's own output."""
     folder = options.model_dir
     folder.mkdir(parents=True, exist_ok=True)
     classifier.save(folder)
     write_tokenizer(folder, tokenizer.vocabulary, options.max_residues + SPECIAL_TOKENS)
-    metrics = report(answers, validation)
+    calibrated, metrics = judge(answers, validation)
     settings = {
         name: value
         for name, value in vars(options).items()
@@ -94,7 +105,8 @@ def keep(
     }
     if options.start is not None:
         before = read_artifact(options.start)
-        settings["start"] = {"version": before.version, "training": before.training}
+        recipe = {name: value for name, value in before.training.items() if name != "history"}
+        settings["start"] = {"version": before.version, "training": recipe}
     artifact = Artifact(
         folder=folder,
         version=settings.pop("model_version"),
@@ -102,7 +114,7 @@ def keep(
         locations=data.LOCATIONS,
         head=classifier.head_settings.describe(),
         limits={"max_residues": options.max_residues, "max_sequences": MAX_SEQUENCES},
-        calibration=calibrate(answers, validation),
+        calibration=calibrated,
         metrics=metrics,
         data={
             "sha256": data.digest(training),
@@ -113,7 +125,11 @@ def keep(
             "validation_table": data.describe(validation),
         },
         training=settings
-        | {"parameters": sum(value.numel() for value in classifier.parameters()), "best_epoch": epoch},
+        | {
+            "parameters": sum(value.numel() for value in classifier.parameters()),
+            "best_epoch": epoch,
+            "history": curves(history),
+        },
     )
     write_description(artifact)
     write_card(artifact)

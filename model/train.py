@@ -53,7 +53,7 @@ from model.classifier import (
 from model.distribution import Processes, join
 from model.encoders import fetch
 from model.options import describe_run, parse, use_cache
-from model.outcome import Answers, keep, report, tell
+from model.outcome import Answers, keep, remember, report, tell
 from model.substitution import Mutator
 from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
@@ -187,7 +187,7 @@ def fit(
 
     def store(answers: Answers, epoch: int) -> None:
         with average.worn(), merged(classifier):
-            keep(options, classifier, tokenizer, training, validation, answers, epoch)
+            keep(options, classifier, tokenizer, training, validation, answers, epoch, progress.history)
 
     checkpoints = Checkpoints(
         options.checkpoint_dir, options.checkpoint_minutes, describe_run(options, training, validation)
@@ -278,6 +278,8 @@ def fit(
                         "bound": torch.from_numpy(answers[1]),
                     }
                     checkpoints.write_best(epoch + 1, average.values | logits)
+                else:
+                    remember(options.model_dir, progress.history)
             save()
 
 

@@ -76,6 +76,12 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     assert metrics == artifact.metrics
     assert metrics["q10"] > 0.5  # one in ten is what knowing nothing gives
     assert metrics["q10"] == max(float(q10) for q10 in re.findall(PATTERNS[1], run.stdout))
+    assert (
+        artifact.calibration["method"] == "temperature" and metrics["intervals"]["q10"][0] <= metrics["q10"]
+    )
+    history = artifact.training["history"]
+    assert [each["epoch"] for each in history] == [1, 2, 3, 4], "also those after the best"
+    assert [f"{each['validation_loss']:.4f}" for each in history] == re.findall(PATTERNS[2], run.stdout)
     assert not list((tmp_path / "model").glob("*.bin")) + list((tmp_path / "model").glob("*.p*"))
     shown = predict_fn(["C" * 40], model_fn(str(tmp_path / "model")))["predictions"][0]
     assert np.argmax(shown["probabilities"]) == 1
@@ -120,7 +126,7 @@ def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> No
     assert apart < 0.01 * moved
     figures = [read_artifact(tmp_path / name).metrics for name in ("one", "two")]
     assert figures[0]["q10"] == figures[1]["q10"]
-    assert figures[0]["loss"] == pytest.approx(figures[1]["loss"], abs=2e-3)
+    assert figures[0]["log_loss"] == pytest.approx(figures[1]["log_loss"], abs=2e-3)
 
 
 def test_a_run_ends_when_it_no_longer_gets_better(
