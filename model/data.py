@@ -1,8 +1,10 @@
-"""Labelled proteins: reading DeepLoc's FASTA dialect and planning what each training step sees.
+"""Labelled proteins: reading them, and planning what each training step sees.
 
-A header reads `>ACCESSION Location-M [test]`; the membrane letter (M bound, S soluble, U unknown) follows
-the *last* hyphen, since two-compartment names such as `Cytoplasm-Nucleus` hold one themselves. Labels are
-matched by name. Needs numpy only.
+FASTA in DeepLoc's dialect, or a table. A FASTA header reads `>ACCESSION Location-M [test]`; the membrane
+letter (M bound, S soluble, U unknown) follows the *last* hyphen, since two-compartment names such as
+`Cytoplasm-Nucleus` hold one themselves. A table's first line names its columns, of which `accession`,
+`sequence`, `location` and `membrane` (M, S, U or nothing) are read, and `split` (test or anything else) if
+it is there. Labels are matched by name. Needs numpy only.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model import homology
 from model.tokens import Ids, pack_by_length
 
 # DeepLoc's spelling, alphabetical: the order of every probability vector that this project trains.
@@ -37,6 +40,8 @@ ALSO_KNOWN_AS = {"Cytoplasm-Nucleus": "Cytoplasm"}
 MEMBRANE_UNKNOWN = -1.0
 MEMBRANE_LETTERS = {"M": 1.0, "S": 0.0, "U": MEMBRANE_UNKNOWN}
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
+LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
+COLUMNS = ("accession", "sequence", "location", "membrane")
 
 
 class LabelError(ValueError):
@@ -62,46 +67,85 @@ def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
     location, hyphen, letter = words[1].rpartition("-")
     if not hyphen or letter not in MEMBRANE_LETTERS:
         raise LabelError(f"{where}: expected a label ending in -M, -S or -U, found {words[1]!r}")
+    return words[0], _known(location, where), MEMBRANE_LETTERS[letter], len(words) == 3
+
+
+def _known(location: str, where: str) -> str:
     location = ALSO_KNOWN_AS.get(location, location)
     if location not in LOCATIONS:
         raise LabelError(f"{where}: unknown location {location!r}; expected one of {', '.join(LOCATIONS)}")
-    return words[0], location, MEMBRANE_LETTERS[letter], len(words) == 3
+    return location
 
 
 def read_labelled(path: Path) -> list[LabelledProtein]:
-    """The labelled proteins of a file, in file order."""
-    proteins: list[LabelledProtein] = []
-    for number, header, sequence in _records(path):
+    """The labelled proteins of a FASTA file or table, in file order."""
+    return list(_table(path) if path.suffix == ".tsv" else _fasta(path))
+
+
+def _fasta(path: Path) -> Iterator[LabelledProtein]:
+    for number, header, text in _records(path):
         where = f"{path.name} line {number}"
         accession, location, membrane, test = parse_header(header, where)
-        if not sequence.isascii() or not sequence.isalpha():
-            raise LabelError(f"{where}: expected residues A-Z, found {'none' if not sequence else 'others'}")
-        proteins.append(LabelledProtein(accession, sequence, LOCATIONS.index(location), membrane, test))
-    return proteins
+        yield LabelledProtein(accession, _residues(text, where), LOCATIONS.index(location), membrane, test)
+
+
+def _table(path: Path) -> Iterator[LabelledProtein]:
+    with path.open(encoding="utf-8-sig") as file:
+        names = file.readline().rstrip("\r\n").split("\t")
+        missing = [name for name in COLUMNS if name not in names]
+        if missing:
+            raise LabelError(f"{path.name} line 1: expected columns {', '.join(COLUMNS)}; no {missing[0]}")
+        for number, line in enumerate(file, start=2):
+            if not line.strip():
+                continue
+            where, cells = f"{path.name} line {number}", line.rstrip("\r\n").split("\t")
+            if len(cells) != len(names):
+                raise LabelError(f"{where}: expected {len(names)} columns, found {len(cells)}")
+            row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
+            letter = row["membrane"] or "U"
+            if letter not in MEMBRANE_LETTERS:
+                raise LabelError(f"{where}: expected membrane M, S, U or nothing, found {letter!r}")
+            if not row["accession"] or row["accession"].split() != [row["accession"]]:
+                raise LabelError(f"{where}: expected an accession without spaces")
+            yield LabelledProtein(
+                row["accession"],
+                _residues(row["sequence"], where),
+                LOCATIONS.index(_known(row["location"], where)),
+                MEMBRANE_LETTERS[letter],
+                row.get("split") == "test",
+            )
+
+
+def _residues(text: str, where: str) -> str:
+    """Upper case, without a terminal `*`."""
+    sequence = text.upper().removesuffix("*")
+    if not sequence.isascii() or not sequence.isalpha():
+        raise LabelError(f"{where}: expected residues A-Z, found {'others' if sequence else 'none'}")
+    return sequence
 
 
 def _records(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Header line number, header and sequence (upper case, without a terminal `*`) of each record."""
+    """Header line number, header and what stands below it, of each record."""
     number, header, lines = 0, "", list[str]()
     with path.open(encoding="utf-8") as file:
         for current, line in enumerate(file, start=1):
             if line.startswith(">"):
                 if number:
-                    yield number, header, "".join(lines).upper().removesuffix("*")
+                    yield number, header, "".join(lines)
                 number, header, lines = current, line[1:].strip(), []
             elif number:
                 lines.append("".join(line.split()))
             elif line.strip():
                 raise LabelError(f"{path.name} line {current}: expected '>' to begin the first record")
     if number:
-        yield number, header, "".join(lines).upper().removesuffix("*")
+        yield number, header, "".join(lines)
 
 
 def read_channel(path: Path) -> list[LabelledProtein]:
-    """The labelled proteins of a file, or of every FASTA file of a SageMaker channel's folder."""
-    files = [path] if path.is_file() else _files(path, FASTA_SUFFIXES)
+    """The labelled proteins of a file, or of every labelled file of a SageMaker channel's folder."""
+    files = [path] if path.is_file() else _files(path, LABELLED_SUFFIXES)
     if not files:
-        raise LabelError(f"expected a FASTA file ({', '.join(FASTA_SUFFIXES)}) in {path}, found none")
+        raise LabelError(f"expected a labelled file ({', '.join(LABELLED_SUFFIXES)}) in {path}, found none")
     return [protein for file in files for protein in read_labelled(file)]
 
 
@@ -114,18 +158,22 @@ def split(
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
-    `validation` is a FASTA file of its own, a text file of accessions (one a line), or a folder with
-    either. Without it every seventh protein by a hash of its accession is held out: stable, but blind to
-    homology, so its figures flatter.
+    `validation` is a labelled file of its own, a text file of accessions (one a line), or a folder with
+    either. Without it whole families of related proteins are held out (`homology`).
     """
     usable = [protein for protein in proteins if not protein.test]
     if validation is None:
-        held_out = {protein.accession for protein in usable if _hash(protein.accession) % 7 == 0}
+        chosen_on = homology.hold_out(
+            [protein.sequence for protein in usable],
+            [protein.location for protein in usable],
+            [protein.accession for protein in usable],
+        )
+        held_out = {usable[index].accession for index in chosen_on}
     else:
-        lists = [validation] if validation.is_file() else _files(validation, (".txt", *FASTA_SUFFIXES))
+        lists = [validation] if validation.is_file() else _files(validation, (".txt", *LABELLED_SUFFIXES))
         if len(lists) != 1:
-            raise LabelError(f"expected one list or FASTA file in {validation}, found {len(lists)}")
-        if lists[0].suffix in FASTA_SUFFIXES:
+            raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
+        if lists[0].suffix in LABELLED_SUFFIXES:
             chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
             accessions = {protein.accession for protein in chosen}
             return [protein for protein in usable if protein.accession not in accessions], chosen
@@ -135,10 +183,6 @@ def split(
     if not training or not chosen:
         raise LabelError(f"expected proteins on both sides, found {len(training)} and {len(chosen)}")
     return training, chosen
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def digest(proteins: Iterable[LabelledProtein]) -> str:

@@ -1,1 +1,132 @@
-METHOD = "by accession"
+"""Which proteins are related, so that whole families are held out for validation.
+
+Two proteins count as related when they share more short words than chance gives them: words of five
+residues over 14 classes of residues that replace each other. Families are the connected groups of related
+proteins, so no held-out protein has a relative, in this sense, among those that are learned from. It is a
+stand-in for an aligner. On DeepLoc's 10,847 training proteins it takes 7 s, and of the held-out ones 0.5 %
+have a relative of 50 % identity or more in training, 2.6 % one of 40 % and 10 % one of 30 % (by MMseqs2,
+over 80 % of the shorter one); after a split at random it is 33, 40 and 51 %. What it cannot see: distant
+relatives (below about 30 % identity), a short domain shared by long proteins, and relatives shorter than
+some 15 residues unless they are identical. A list made with an aligner, given as `--validation`, is better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES = ("A", "C", "DE", "FY", "G", "H", "ILMV", "KR", "N", "P", "Q", "S", "T", "W")
+WORD = 5  # residues
+EXCESS = 9.0  # words shared beyond chance, in units of chance's own spread
+SHARE = 0.03  # and as a share of the shorter protein's words
+LEAST = 1000  # proteins; among fewer, a family's own words would pass for chance
+HELD_OUT = 1 / 7
+METHOD = f"families by shared words of {WORD} residues, {HELD_OUT:.0%} held out"
+Words = NDArray[np.int64]
+
+
+def words(sequence: str) -> Words:
+    """The different words of a sequence, as sorted numbers."""
+    table = np.full(256, len(CLASSES), dtype=np.int64)  # any other letter is a class of its own
+    for number, residues in enumerate(CLASSES):
+        table[[ord(residue) for residue in residues]] = number
+    classes = table[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
+    places = max(0, len(classes) - WORD + 1)
+    numbers = np.zeros(places, dtype=np.int64)
+    for shift in range(WORD):
+        numbers = numbers * (len(CLASSES) + 1) + classes[shift : shift + places]
+    return np.unique(numbers)
+
+
+def families(sequences: Sequence[str]) -> NDArray[np.int64]:
+    """A number for every sequence's family: that of its first member."""
+    parent = list(range(len(sequences)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    def join(one: int, other: int) -> None:
+        one, other = root(one), root(other)
+        parent[max(one, other)] = min(one, other)
+
+    first: dict[str, int] = {}
+    for index, sequence in enumerate(sequences):
+        join(index, first.setdefault(sequence, index))
+    spoken = [words(sequence) for sequence in sequences]
+    sizes = np.array([len(each) for each in spoken])
+    everything = np.concatenate(spoken)
+    speakers = np.repeat(np.arange(len(sequences)), sizes)[np.argsort(everything, kind="stable")]
+    starts = np.searchsorted(np.sort(everything), np.arange((len(CLASSES) + 1) ** WORD + 1))
+    mean = max(1.0, float(sizes.mean()))
+    for index, own in enumerate(spoken):
+        told = [speakers[starts[word] : starts[word + 1]] for word in own]
+        if not told:
+            continue
+        shared = np.bincount(np.concatenate(told), minlength=len(sequences))
+        # How many of these words another protein of its length would share by chance.
+        chance = sum(map(len, told)) / max(len(sequences), LEAST) * sizes / mean
+        beyond = shared - chance
+        related = (beyond >= EXCESS * np.sqrt(chance + 1)) & (
+            beyond >= SHARE * np.minimum(sizes[index], sizes)
+        )
+        for other in np.flatnonzero(related):
+            join(index, int(other))
+    return np.array([root(index) for index in range(len(sequences))])
+
+
+def hold_out(
+    sequences: Sequence[str], locations: Sequence[int], accessions: Sequence[str], share: float = HELD_OUT
+) -> list[int]:
+    """Indices of the proteins to choose on: whole families, near `share` of every location.
+
+    The same for any order of the proteins. A location of two families or more is on both sides.
+    """
+    members = defaultdict[int, list[int]](list)
+    for index, family in enumerate(families(sequences)):
+        members[int(family)].append(index)
+
+    def draw(family: list[int]) -> bytes:
+        return hashlib.sha256(min(accessions[index] for index in family).encode()).digest()
+
+    drawn = sorted(members.values(), key=draw)
+    counts = Counter(locations)
+    wanted = {location: max(1, round(count * share)) for location, count in counts.items()}
+    held, left = list[int](), Counter(counts)
+
+    def take(family: list[int]) -> None:
+        held.extend(family)
+        for index in family:
+            wanted[locations[index]] -= 1
+            left[locations[index]] -= 1
+
+    large = max(2, len(sequences) // 50)  # a family that would be most of what is chosen on
+    rest = list[list[int]]()
+    for family in drawn:
+        useful = sum(
+            min(count, max(0, wanted[location]))
+            for location, count in Counter(locations[index] for index in family).items()
+        )
+        if len(family) <= large and 2 * useful > len(family):
+            take(family)
+        else:
+            rest.append(family)
+    for location in sorted(counts):
+        if left[location] == counts[location]:  # nothing of it is held out yet: its smallest family is
+            able = [
+                family
+                for family in rest
+                if any(locations[index] == location for index in family)
+                and all(left[locations[index]] > len(family) for index in family)
+            ]
+            if able:
+                chosen = min(able, key=len)
+                rest.remove(chosen)
+                take(chosen)
+    return sorted(held)

@@ -10,7 +10,9 @@ import pytest
 from model.data import (
     LOCATIONS,
     LabelError,
+    LabelledProtein,
     class_weights,
+    describe,
     digest,
     parse_header,
     plan_epoch,
@@ -92,7 +94,7 @@ def test_test_proteins_are_on_neither_side(tmp_path: Path) -> None:
     assert training == proteins[15:]
 
 
-def test_without_a_list_the_held_out_proteins_are_the_same_every_time(tmp_path: Path) -> None:
+def test_without_a_list_the_held_out_families_are_the_same_every_time(tmp_path: Path) -> None:
     proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 70))
     training, validation = split(proteins, None)
     _, held_out = split(proteins[::-1], None)
@@ -115,6 +117,64 @@ def test_a_list_that_names_no_protein_is_an_error(tmp_path: Path) -> None:
     listed.write_text("SOMETHING\n")
     with pytest.raises(LabelError, match="found 20 and 0"):
         split(proteins, listed)
+
+
+TABLE = "membrane\tsequence\taccession\tnote\tlocation\tsplit\n"
+
+
+def test_a_table_names_its_columns_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "labelled.tsv"
+    path.write_text(
+        f"\ufeff{TABLE}M\tmkv*\tP1\tx\tGolgi.apparatus\ttrain\r\n\nU\tMA\tP2\t\tCytoplasm-Nucleus\ttest\n\tMW\tP3\t\tPlastid\t\n",
+        newline="",
+    )
+    assert read_channel(tmp_path) == [
+        LabelledProtein("P1", "MKV", LOCATIONS.index("Golgi.apparatus"), 1.0, False),
+        LabelledProtein("P2", "MA", LOCATIONS.index("Cytoplasm"), -1.0, True),
+        LabelledProtein("P3", "MW", LOCATIONS.index("Plastid"), -1.0, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("accession\tsequence\tlocation\n", "labelled.tsv line 1: expected columns .* no membrane"),
+        (f"{TABLE}M\tMKV\tP1\n", "labelled.tsv line 2: expected 6 columns, found 3"),
+        (f"{TABLE}X\tMKV\tP1\t\tNucleus\t\n", "line 2: expected membrane M, S, U or nothing, found 'X'"),
+        (f"{TABLE}S\tMK1\tP1\t\tNucleus\t\n", "line 2: expected residues A-Z, found others"),
+        (f"{TABLE}S\tMKV\tP1\t\tNukleus\t\n", "line 2: unknown location 'Nukleus'"),
+        (f"{TABLE}S\tMKV\tP 1\t\tNucleus\t\n", "line 2: expected an accession without spaces"),
+    ],
+)
+def test_a_wrong_table_is_an_error_naming_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labelled.tsv"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_labelled(path)
+
+
+def test_a_table_and_fasta_of_the_same_proteins_are_the_same(tmp_path: Path) -> None:
+    proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 30, test=5))
+    letters = {1.0: "M", 0.0: "S", -1.0: "U"}
+    rows = [
+        (letters[p.membrane], p.sequence, p.accession, "", LOCATIONS[p.location], "test" if p.test else "")
+        for p in proteins
+    ]
+    path = tmp_path / "all.tsv"
+    path.write_text(TABLE + "".join("\t".join(row) + "\n" for row in rows))
+    assert read_labelled(path) == proteins
+
+
+def test_a_report_counts_lengths_and_labels(tmp_path: Path) -> None:
+    proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 60))
+    said = describe(proteins)
+    assert said["residues"] == sum(len(protein.sequence) for protein in proteins)
+    assert sum(said["lengths"].values()) == 60 == said["lengths"]["50"] + said["lengths"]["100"]
+    exactly = LabelledProtein("P", "A" * 50, 0, 1.0, False)
+    assert describe([exactly])["lengths"]["50"] == 1
+    assert said["locations"]["Nucleus"]["proteins"] == 6
+    row = said["locations"]["Nucleus"]
+    assert row["membrane"] + row["soluble"] + row["unknown"] == 6
 
 
 def test_the_digest_changes_with_a_label(tmp_path: Path) -> None:
