@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from model.artifact import Artifact, read_artifact
-from model.tables import LABELS, figures_of, percent, shown, table
+from model.tables import CAPTIONS, LABELS, figures_of, percent, shown, table
 
 WIDTH = 110
+PICTURES = "images"  # the folder beside a page
 OPENING, CLOSING = "<!-- figures: written by model.card -->", "<!-- end of figures -->"
 
 INDEX = """model-index:
@@ -196,14 +197,22 @@ def _rare(metrics: Mapping[str, Any]) -> str:
     return ", ".join(fewest) if fewest else "some places"
 
 
-def place(text: str, artifact: Artifact) -> str:
-    """`text` with the artifact's figures between the two marks; raises ValueError where it has no place."""
+def place(text: str, artifact: Artifact, pictures: Sequence[str] = ()) -> str:
+    """`text` with figures and pictures (by name) between the two marks; ValueError where it has no place."""
     before, opening, rest = text.partition(OPENING)
     _, closing, after = rest.partition(CLOSING)
     if not opening or not closing:
         raise ValueError(f"expected {OPENING!r} and {CLOSING!r} in the page, found no such place")
-    said = f"Model `{artifact.version}`, made {artifact.created}."
-    return f"{before}{opening}\n{said} {figures_of(artifact.metrics)}\n{closing}{after}"
+    said = f"Model `{artifact.version}`, made {artifact.created}. {figures_of(artifact.metrics)}"
+    shown = [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in pictures]
+    between = "\n\n".join([said, *shown])
+    return f"{before}{opening}\n{between}\n{closing}{after}"
+
+
+def put_into(page: Path, artifact: Artifact) -> str:
+    """The text of a page with the artifact's figures, and with those pictures that lie beside it."""
+    there = [name for name in CAPTIONS if (page.parent / PICTURES / f"{name}.png").is_file()]
+    return place(page.read_text(encoding="utf-8"), artifact, there)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -217,8 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     artifact = read_artifact(options.artifact)
     write_card(artifact)
     if options.into is not None:
-        page = place(options.into.read_text(encoding="utf-8"), artifact)
-        options.into.write_text(page, encoding="utf-8")
+        options.into.write_text(put_into(options.into, artifact), encoding="utf-8")
 
 
 if __name__ == "__main__":

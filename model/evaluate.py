@@ -211,7 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _expect_writable(folders)
     if options.report is not None:
         from model import report  # needs matplotlib: found missing before the work, not after it
-    artifacts[0] = record.with_looks_of(artifacts[0], [read_artifact(folder) for folder in options.earlier])
+    if options.earlier:
+        earlier = [read_artifact(folder) for folder in options.earlier]
+        artifacts[0] = record.with_looks_of(artifacts[0], earlier)
     if options.calibrate:
         artifacts[0] = recalibrated(artifacts[0], proteins)
         write_description(artifacts[0])

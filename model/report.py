@@ -16,18 +16,9 @@ from urllib.parse import quote
 from model import plots
 from model.artifact import Artifact
 from model.plots import Figure
-from model.tables import COLUMNS, LABELS, shown
+from model.tables import CAPTIONS, COLUMNS, LABELS, shown
 
 UNIPROT = "https://www.uniprot.org/uniprotkb?query="
-CAPTIONS = {
-    "training": "How training went.",
-    "locations": "Each location: the share of its proteins found (recall), and of answers naming it that are "
-    "right (precision). In brackets the number of proteins.",
-    "confusion": "Rows are true locations, columns what was named; numbers are proteins.",
-    "reliability": "On the diagonal, answers are right as often as they say.",
-    "abstention": "What is gained by leaving the least confident answers out.",
-    "lengths": "The article's recipe cuts at 510 residues; hatched: all that it would cut.",
-}
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width">

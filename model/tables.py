@@ -1,4 +1,7 @@
-"""Figures as Markdown tables, for the card and the documentation. Needs the standard library only."""
+"""Figures as Markdown tables, and what is said of pictures: for card, report and documentation.
+
+Needs the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,17 @@ LABELS = {
     "log_loss": "Log loss",
 }
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "mcc": "MCC", "proteins": "proteins"}
+
+# Of each picture that `plots.py` draws, by its name.
+CAPTIONS = {
+    "training": "How training went.",
+    "locations": "Each location: the share of its proteins found (recall), and of answers naming it that are "
+    "right (precision). In brackets the number of proteins.",
+    "confusion": "Rows are true locations, columns what was named; numbers are proteins.",
+    "reliability": "On the diagonal, answers are right as often as they say.",
+    "abstention": "What is gained by leaving the least confident answers out.",
+    "lengths": "The article's recipe cuts at 510 residues; hatched: all that it would cut.",
+}
 
 
 def figures_of(metrics: Mapping[str, Any]) -> str:
