@@ -7,6 +7,7 @@ function before the loss.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """All that is needed to build a head again; kept in artifact.json."""
+    """All that is needed to build a head again; kept in artifact.json.
+
+    `n_terminal` and `c_terminal` cut the ends of a protein into segments that are pooled on their own:
+    (12, 30) means the first 12 tokens and the 18 that follow.
+    """
 
     kind: str = "convolution-attention"
     kernel_sizes: tuple[int, ...] = (9,)
@@ -33,24 +38,51 @@ class HeadSettings:
     attentions: int = 6
     hidden: int = 128
     dropout: float = 0.25
+    n_terminal: tuple[int, ...] = ()
+    c_terminal: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel_sizes", tuple(self.kernel_sizes))  # a list when it comes from JSON
+        for name in ("kernel_sizes", "n_terminal", "c_terminal"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list when it comes from JSON
         if self.kind not in HEADS:
             raise ValueError(f"expected a head of kind {' or '.join(HEADS)}, found {self.kind!r}")
         if any(size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"expected odd kernel sizes, found {self.kernel_sizes}")
+        for bounds in (self.n_terminal, self.c_terminal):
+            if list(bounds) != sorted(set(bounds)) or min(bounds, default=1) < 1:
+                raise ValueError(f"expected segments' ends in rising order, found {bounds}")
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self) | {"kernel_sizes": list(self.kernel_sizes)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+def convolve(layer: nn.Module, hidden: Tensor) -> Tensor:
+    """A convolution (an `nn.Conv1d`) along (batch, tokens, channels), which stays in that order all the way.
+
+    As `layer` itself computes it, but as an image one pixel high: this is the form that oneDNN's fast
+    kernels take channels last.
+    """
+    assert isinstance(layer, nn.Conv1d)
+    image = hidden.transpose(1, 2).unsqueeze(2)  # (batch, channels, 1, tokens)
+    kernel, padding = layer.weight.unsqueeze(2), (0, int(layer.padding[0]))
+    return nn.functional.conv2d(image, kernel, layer.bias, padding=padding).squeeze(2).transpose(1, 2)
+
+
+def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """The segments (start, end) that end at `bounds`, from 0 on."""
+    return list(zip((0, *bounds), bounds, strict=False))
 
 
 class ConvolutionAttentionHead(nn.Module):
     """Motifs by convolution, then pooling by several attentions over the tokens (after Light Attention).
 
     Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean
-    what the protein is made of. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
+    what the protein is made of. Where the settings name segments of the ends, maximum and mean are taken
+    of each as well: signal and transit peptides begin a protein, KDEL and SKL end it, and a few thousand
+    examples do not teach attention to count. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
     """
 
     def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
@@ -60,7 +92,8 @@ class ConvolutionAttentionHead(nn.Module):
         )
         features = settings.channels * len(settings.kernel_sizes)
         self.score = nn.Conv1d(features, settings.attentions, 1)
-        pooled = (settings.attentions + 2) * features
+        self.starts, self.ends = segments(settings.n_terminal), segments(settings.c_terminal)
+        pooled = (settings.attentions + 2 + 2 * len(self.starts + self.ends)) * features
         self.answer = nn.Sequential(
             nn.LayerNorm(pooled),
             nn.Dropout(settings.dropout),
@@ -76,16 +109,34 @@ class ConvolutionAttentionHead(nn.Module):
 
     def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, and each attention's shares (batch, attentions, tokens), which sum to 1."""
-        channels_first = hidden.transpose(1, 2)  # (batch, hidden, tokens)
-        motifs = torch.cat([motif(channels_first) for motif in self.motifs], dim=1)
+        motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
-        values = motifs.relu() * mask[:, None, :].to(motifs.dtype)  # (batch, features, tokens)
-        scores = self.score(values).masked_fill(mask[:, None, :] == 0, -torch.inf)
-        shares = scores.softmax(dim=2).to(values.dtype)  # (batch, attentions, tokens)
-        attended = shares @ values.transpose(1, 2)  # (batch, attentions, features)
-        strongest = values.amax(dim=2)
-        mean = values.sum(dim=2) / mask.sum(dim=1, keepdim=True)
-        return self.answer(torch.cat([attended.flatten(1), strongest, mean], dim=1)), shares
+        values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
+        scores = convolve(self.score, values).masked_fill(mask[..., None] == 0, -torch.inf)
+        shares = scores.softmax(dim=1).to(values.dtype).transpose(1, 2)  # (batch, attentions, tokens)
+        lengths = mask.sum(dim=1)
+        pooled = [(shares @ values).flatten(1), *pool(values, lengths)]
+        for start, end in self.starts:
+            pooled += pool(values[:, start:end], lengths - start)
+        if self.ends:
+            last = torch.arange(self.ends[-1][1], device=mask.device)  # counted from the last token
+            places = lengths[:, None] - 1 - last
+            tail = values.gather(1, places.clamp(min=0)[..., None].expand(-1, -1, values.shape[2]))
+            tail = tail * (places >= 0)[..., None].to(values.dtype)
+            for start, end in self.ends:
+                pooled += pool(tail[:, start:end], lengths - start)
+        return self.answer(torch.cat(pooled, dim=1)), shares
+
+
+def pool(values: Tensor, present: Tensor) -> list[Tensor]:
+    """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
+
+    Values are zero beyond them and nowhere negative; where nothing is present both are zero.
+    """
+    if not values.shape[1]:  # a batch of proteins shorter than the segment begins
+        return [values.new_zeros(values.shape[0], values.shape[2])] * 2
+    count = present.clamp(min=1, max=values.shape[1])
+    return [values.amax(dim=1), values.sum(dim=1) / count[:, None].to(values.dtype)]
 
 
 class LinearHead(nn.Module):
@@ -139,7 +190,7 @@ class ProteinClassifier(nn.Module):
             hidden = self.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
         else:
             words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
-            words = words + self.stem(words.transpose(1, 2)).transpose(1, 2)
+            words = words + convolve(self.stem, words)
             hidden = self.encoder(inputs_embeds=words, attention_mask=seen).last_hidden_state
         logits, shares = self.head.look(hidden * mask[..., None].to(hidden.dtype), mask)
         return logits[:, :-1].float(), logits[:, -1].float(), shares
@@ -187,7 +238,14 @@ def small_config(hidden: int = 128, layers: int = 1, max_residues: int = 2046) -
     )
 
 
-SMALL_HEAD = HeadSettings(kernel_sizes=(3, 9, 21), channels=64, hidden=128, dropout=0.3)
+SMALL_HEAD = HeadSettings(
+    kernel_sizes=(3, 9, 21),
+    channels=64,
+    hidden=128,
+    dropout=0.3,
+    n_terminal=(12, 30, 60, 120),
+    c_terminal=(10, 40),
+)
 
 
 def build_small(config: BertConfig, locations: int, head: HeadSettings) -> ProteinClassifier:
