@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model.hardware import has_bf16
 
+SMDDP_VARIABLES = "SMDATAPARALLEL_USE_"
 SMDDP = "smdistributed.dataparallel.torch.torch_smddp"
 # Rank and number of processes, in all and on this machine, by who started us.
 LAUNCHERS = (
@@ -94,14 +95,17 @@ def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int,
     return 0, 1, 0, 1
 
 
-def backend(gpu: bool) -> str:
-    """The process group's backend for what is installed here."""
-    if not gpu:
-        return "gloo"
-    if importlib.util.find_spec("smdistributed") is not None:
+def backend(environment: os._Environ[str] | dict[str, str], gpu: bool) -> str:
+    """The process group's backend for who started us and what is installed here.
+
+    SMDDP's module is also in images that run on other instances than its own, where it refuses to work: it
+    is taken where SageMaker's launcher for it set its variables.
+    """
+    asked = any(name.startswith(SMDDP_VARIABLES) for name in environment)
+    if asked and importlib.util.find_spec("smdistributed") is not None:
         importlib.import_module(SMDDP)  # registers the backend
         return "smddp"
-    return "nccl"
+    return "nccl" if gpu else "gloo"
 
 
 @contextmanager
@@ -115,7 +119,7 @@ def join() -> Iterator[Processes]:
     if world > 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "29500")
-        torch.distributed.init_process_group(backend(gpu), rank=rank, world_size=world)
+        torch.distributed.init_process_group(backend(os.environ, gpu), rank=rank, world_size=world)
     try:
         yield Processes(rank, world, device, local, local_world)
     finally:

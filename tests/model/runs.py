@@ -76,7 +76,9 @@ def start(arguments: list[str], environment: Mapping[str, str] | None = None) ->
     )
 
 
-def start_several(arguments: list[str], world: int) -> list[subprocess.Popen[str]]:
+def start_several(
+    arguments: list[str], world: int, environment: Mapping[str, str] | None = None
+) -> list[subprocess.Popen[str]]:
     """The processes of one run, as Open MPI would start them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,7 +91,8 @@ def start_several(arguments: list[str], world: int) -> list[subprocess.Popen[str
                 f"OMPI_COMM_WORLD_{name}": str(value)
                 for name, value in (names | {"RANK": rank, "LOCAL_RANK": rank}).items()
             }
-            | {"MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
+            | {"MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+            | dict(environment or {}),
         )
         for rank in range(world)
     ]

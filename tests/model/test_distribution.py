@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from model.artifact import read_artifact
 from model.distribution import backend, placement
+from tests.model.runs import plain, start_several, write_channels
 
 
 def test_ranks_come_from_torchrun_or_open_mpi() -> None:
@@ -18,15 +20,47 @@ def test_ranks_come_from_torchrun_or_open_mpi() -> None:
     assert placement({f"OMPI_COMM_WORLD_{key}": value for key, value in mpi.items()}) == (3, 16, 2, 8)
 
 
-def test_the_backend_is_smddp_where_it_is_installed_beside_a_gpu(
+# The surface that SMDDP documents: importing the module registers a backend by its name. Behind it is gloo.
+FAKE_SMDDP = """
+import torch.distributed
+
+
+def create(store, rank, size, timeout):
+    return torch.distributed.ProcessGroupGloo(store, rank, size, timeout)
+
+
+torch.distributed.Backend.register_backend("smddp", create, devices=["cpu", "cuda"])
+print("smddp registered", flush=True)
+"""
+SINGLE_NODE = {"SMDATAPARALLEL_USE_SINGLENODE": "1"}  # as SageMaker's training toolkit sets it
+
+
+def write_fake_smddp(folder: Path) -> Path:
+    """SMDDP's package as far as its documentation describes it, to be put on the path."""
+    package = folder / "smdistributed" / "dataparallel" / "torch"
+    package.mkdir(parents=True)
+    (package / "torch_smddp.py").write_text(FAKE_SMDDP)
+    return folder
+
+
+def test_the_backend_is_smddp_where_its_launcher_runs_and_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (backend(gpu=False), backend(gpu=True)) == ("gloo", "nccl")
-    package = tmp_path / "smdistributed" / "dataparallel" / "torch"
-    package.mkdir(parents=True)
-    (package / "torch_smddp.py").write_text("registered = True\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert (backend(gpu=False), backend(gpu=True)) == ("gloo", "smddp")
-    assert sys.modules["smdistributed.dataparallel.torch.torch_smddp"].registered
+    assert (backend({}, gpu=False), backend({}, gpu=True)) == ("gloo", "nccl")
+    assert backend(SINGLE_NODE, gpu=True) == "nccl", "as in an image without it"
+    monkeypatch.syspath_prepend(str(write_fake_smddp(tmp_path)))
+    monkeypatch.setattr("torch.distributed.Backend.register_backend", lambda *_, **__: None)
+    assert backend({}, gpu=True) == "nccl", "the image has it, but another launcher started us"
+    assert backend(SINGLE_NODE, gpu=True) == "smddp"
     for name in [name for name in sys.modules if name.startswith("smdistributed")]:
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_two_processes_train_through_smddps_documented_surface(tmp_path: Path) -> None:
+    channels = write_channels(tmp_path / "ml")
+    fake = {"PYTHONPATH": str(write_fake_smddp(tmp_path / "fake"))} | SINGLE_NODE
+    running = start_several(plain(channels, tmp_path / "out", "--epochs", "1"), 2, fake)
+    outputs = [process.communicate(timeout=80)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    assert all("smddp registered" in output for output in outputs)
+    assert read_artifact(tmp_path / "out").metrics["proteins"] == 20

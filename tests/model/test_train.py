@@ -82,7 +82,8 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     history = artifact.training["history"]
     assert [each["epoch"] for each in history] == [1, 2, 3, 4], "also those after the best"
     assert [f"{each['validation_loss']:.4f}" for each in history] == re.findall(PATTERNS[2], run.stdout)
-    assert not list((tmp_path / "model").glob("*.bin")) + list((tmp_path / "model").glob("*.p*"))
+    pickles = {".bin", ".pt", ".pth", ".pkl", ".pickle"}
+    assert not [path for path in (tmp_path / "model").rglob("*") if path.suffix in pickles]
     shown = predict_fn(["C" * 40], model_fn(str(tmp_path / "model")))["predictions"][0]
     assert np.argmax(shown["probabilities"]) == 1
 
