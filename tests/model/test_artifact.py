@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from model.artifact import ArtifactError, pack, read_artifact, unpack
+from model.artifact import ArtifactError, pack, read_artifact, serving_code, unpack
 from model.inference import model_fn, predict_fn
 from tests.model.tiny import random_sequences
 
@@ -25,7 +25,9 @@ def test_packing_and_unpacking_gives_the_same_files_and_the_serving_code(
     unpacked = unpack(pack(tiny_artifact, tmp_path / "model.tar.gz"), tmp_path / "out")
     assert unpacked.version == "tiny-1" and unpacked.max_residues == 510
     original = {path.name: path.read_bytes() for path in tiny_artifact.iterdir()}
+    original |= {name: content for name, content in serving_code().items() if "/" not in name}
     assert {path.name: path.read_bytes() for path in unpacked.folder.iterdir() if path.is_file()} == original
+    assert {"config.yaml", "deployment.py"} < original.keys()
     code = {
         path.relative_to(unpacked.folder / "code").as_posix() for path in unpacked.folder.rglob("code/**/*")
     }

@@ -11,9 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from model.inference import Model, Request, RequestError, input_fn, model_fn, output_fn, predict_fn
-from tests.model.tiny import build_tiny_artifact, random_sequences
+from model.classifier import HeadSettings, ProteinClassifier, small_config
+from model.inference import (
+    Model,
+    Request,
+    RequestError,
+    input_fn,
+    model_fn,
+    output_fn,
+    predict_fn,
+    predict_many,
+)
+from tests.model.tiny import build_tiny_artifact, random_sequences, write
 
 JSON = "application/json"
 LENGTHS = [300, 1, 17, 510, 2, 180, 17, 90]
@@ -58,6 +70,63 @@ def test_identical_sequences_get_identical_answers(tiny_model: Model) -> None:
     sequence, other = random_sequences([120, 400])
     answer = rows(serve(tiny_model, [sequence, other, sequence]))
     assert np.abs(answer[0] - answer[2]).max() < 1e-5
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=20), seed=st.integers(0, 9))
+def test_any_company_in_any_order_leaves_an_answer_as_it_is(
+    tiny_model: Model, lengths: list[int], seed: int
+) -> None:
+    sequences = random_sequences(lengths, seed)
+    order = np.random.default_rng(seed).permutation(len(sequences))
+    expected = rows(serve(tiny_model, [sequences[0]]))[0]
+    shuffled = rows(serve(tiny_model, [sequences[index] for index in order]))
+    assert np.abs(shuffled[order.argmin()] - expected).max() < 1e-5
+
+
+def test_several_requests_at_once_are_answered_as_each_alone(tiny_model: Model) -> None:
+    requests = [
+        Request(random_sequences([40, 90], seed=1)),
+        Request(["M"] * 257),
+        Request([*random_sequences([55], seed=2), "1"], attention=True),
+    ]
+    first, refused, last = predict_many(requests, tiny_model)
+    assert isinstance(refused, RequestError) and "found 257" in refused.message
+    for found, request in ((first, requests[0]), (last, requests[2])):
+        assert isinstance(found, dict)
+        alone = predict_fn(request, tiny_model)
+        assert found.keys() == alone.keys()
+        for one, other in zip(found["predictions"], alone["predictions"], strict=True):
+            assert one.keys() == other.keys()
+            assert one.get("probabilities") == pytest.approx(other.get("probabilities"), abs=1e-5)
+
+
+def test_attention_is_told_for_each_residue_read_and_only_when_asked(tiny_model: Model) -> None:
+    long, short, wrong = [*random_sequences([600, 50]), "mkv"]
+    found = predict_fn(Request([long, short, wrong], attention=True), tiny_model)["predictions"]
+    assert [len(row["attention"]) for row in found[:2]] == [510, 50] and "attention" not in found[2]
+    for row in found[:2]:
+        assert min(row["attention"]) >= 0 and 0.5 < sum(row["attention"]) <= 1.0001
+        assert np.std(row["attention"]) > 0
+    (alone,) = predict_fn(Request([short], attention=True), tiny_model)["predictions"]
+    assert alone["attention"] == pytest.approx(found[1]["attention"], abs=1e-5)
+    assert "attention" not in predict_fn(Request([short]), tiny_model)["predictions"][0]
+
+
+def test_attention_of_a_head_without_any_is_null(tmp_path: Path) -> None:
+    head = HeadSettings(kind="linear")
+    classifier = ProteinClassifier(small_config(hidden=32), 10, head)
+    folder = write(tmp_path / "linear", classifier, "linear-1", 510, 256)
+    description = folder / "artifact.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"head": head.describe()}))
+    found = predict_fn(Request(["MKVLA"], attention=True), model_fn(str(folder)))["predictions"][0]
+    assert found["attention"] is None
+
+
+@pytest.mark.parametrize("attention", [1, "yes", None, []])
+def test_attention_is_asked_for_by_true_or_false(attention: object) -> None:
+    with pytest.raises(RequestError, match="to be true or false"):
+        input_fn(json.dumps({"sequences": ["MKV"], "attention": attention}), JSON)
 
 
 def test_more_than_one_pack_is_answered_in_the_requests_order(tiny_model: Model) -> None:

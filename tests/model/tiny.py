@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import BertConfig
 
 from model.artifact import Artifact, write_description, write_tokenizer
 from model.card import write_card
-from model.classifier import HeadSettings, build_small, small_config
+from model.classifier import HeadSettings, ProteinClassifier, build_small, small_config
 from model.data import LOCATIONS
 from model.tokens import PROTEIN_VOCABULARY
 
@@ -23,7 +24,28 @@ def build_tiny_artifact(
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     config = small_config(hidden=32, layers=1, max_residues=max_residues)
-    classifier = build_small(config, len(LOCATIONS), HEAD)
+    return write(folder, build_small(config, len(LOCATIONS), HEAD), version, max_residues, max_sequences)
+
+
+def build_tiny_bert_artifact(folder: Path, *, seed: int = 0, max_residues: int = 510) -> Path:
+    """Write an artifact that is built like ProtBERT's, only small."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(PROTEIN_VOCABULARY),
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=max_residues + 50,
+    )
+    return write(folder, ProteinClassifier(config, len(LOCATIONS), HEAD), "tiny-bert", max_residues, 256)
+
+
+def write(
+    folder: Path, classifier: ProteinClassifier, version: str, max_residues: int, max_sequences: int
+) -> Path:
+    """Write a classifier as an artifact."""
+    folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():  # as drawn, every answer would be close to one in ten
         classifier.head.answer[-1].weight.mul_(8)
     classifier.save(folder)
