@@ -30,7 +30,8 @@ words, environment, count = sys.argv[1:], dict(os.environ), 2
 while words[0].startswith("-"):
     if words[0] == "-np":
         count = max(count, int(words[1]))  # one a GPU; here at least two all the same
-    if words[0] == "-x" and "=" in words[1]:
+    # The toolkit's library for host names reads /opt/ml and ends the process where there is none.
+    if words[0] == "-x" and "=" in words[1] and not words[1].startswith("LD_PRELOAD"):
         name, _, value = words[1].partition("=")
         environment[name] = value
     words = words[{{"-np": 2, "-x": 2, "--host": 2, "-mca": 3}}.get(words[0], 1):]
