@@ -158,7 +158,11 @@ def test_a_challenger_is_compared_with_the_champion_on_the_same_proteins(run: Ru
     found = json.loads((tmp_path / "all.json").read_text())["against"]
     alone = run("--split", "all", of=champion)
     assert found["version"] == "tiny-0"
-    assert found["q10"]["champion"] == alone["q10"]
+    loss = found["log_loss"]
+    assert (
+        loss["champion"] == alone["log_loss"] != loss["challenger"]
+        and found["q10"]["champion"] == alone["q10"]
+    )
     assert found["q10"]["difference"] == pytest.approx(found["q10"]["challenger"] - alone["q10"], abs=2e-4)
     assert len(alone["looks"]) == 2, "being compared with is being looked at"
 
