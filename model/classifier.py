@@ -7,6 +7,7 @@ function before the loss.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -165,7 +166,8 @@ class ProteinClassifier(nn.Module):
     """Encoder and head; `config.stem_kernel_size` above 0 adds a convolution over the word embeddings.
 
     The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
-    ProtBERT-like encoders have none.
+    ProtBERT-like encoders have none. `config.ensemble_size` above 1 makes it an ensemble: it and `others` of
+    its kind, trained apart (`ensemble.py`), whose probabilities are averaged.
     """
 
     def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
@@ -176,13 +178,35 @@ class ProteinClassifier(nn.Module):
         size: int = config.hidden_size
         self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
         self.head = HEADS[head.kind](size, locations, head)
+        alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1})
+        others = range(getattr(config, "ensemble_size", 1) - 1)
+        self.others = nn.ModuleList(ProteinClassifier(alone, locations, head) for _ in others)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
         return self.answer(ids, mask)[:2]
 
     def answer(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """As `forward`, and the head's attentions (batch, attentions, tokens), None if it has none."""
+        """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none."""
+        members = [network.answer_alone(ids, mask) for network in self.members()]
+        if len(members) == 1:
+            return members[0]
+        # Logits again, of the mean of the members' probabilities.
+        locations = torch.stack([member[0] for member in members]).log_softmax(dim=2)
+        bound = torch.stack([member[1] for member in members]).sigmoid()
+        shares = [member[2] for member in members if member[2] is not None]
+        return (
+            locations.logsumexp(dim=0) - math.log(len(members)),
+            torch.logit(bound.mean(dim=0), eps=1e-6),
+            torch.cat(shares, dim=1) if shares else None,
+        )
+
+    def members(self) -> list[ProteinClassifier]:
+        """The networks of an ensemble, itself first; only itself where it is none."""
+        return [self, *(other for other in self.others if isinstance(other, ProteinClassifier))]
+
+    def answer_alone(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `answer`, of this network without the others."""
         # Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused
         # attention broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
         seen = mask[:, None, None, :] != 0
@@ -198,15 +222,16 @@ class ProteinClassifier(nn.Module):
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still, or with "all" the encoder."""
         total = len(self.encoder.encoder.layer)
-        if layers == "all":
-            layers = total
-        if not isinstance(layers, int) or not 0 <= layers <= total:
+        if layers != "all" and not (isinstance(layers, int) and 0 <= layers <= total):
             raise ValueError(f"expected 'all' or 0 to {total} frozen layers, found {layers!r}")
         if layers:
             # Embeddings too: left trainable they would send the backward pass through every frozen layer.
             stem = [] if self.stem is None else [self.stem]
-            for part in (self.encoder.embeddings, *stem, *self.encoder.encoder.layer[:layers]):
+            still = self.encoder.encoder.layer[: None if layers == "all" else int(layers)]
+            for part in (self.encoder.embeddings, *stem, *still):
                 part.requires_grad_(False)
+        for other in self.members()[1:]:
+            other.freeze(layers)
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and the weights (safetensors; no pickle anywhere)."""

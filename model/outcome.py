@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from model import calibration, data, evaluate, homology
+from model.activations import Activations, Tokens
 from model.artifact import (
     Artifact,
     now,
@@ -22,11 +25,43 @@ from model.artifact import (
 )
 from model.card import write_card
 from model.classifier import ProteinClassifier
+from model.distribution import Processes
 from model.figures import Answered
-from model.tokens import SPECIAL_TOKENS, ResidueTokenizer
+from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
 
 MAX_SEQUENCES = 2048  # of one request to the served model
 Answers = tuple[np.ndarray, np.ndarray]  # location logits (proteins, locations), membrane logits (proteins)
+
+
+@torch.inference_mode()
+def predict(
+    processes: Processes,
+    classifier: ProteinClassifier,
+    network: nn.Module,
+    proteins: Tokens | Activations,
+    token_budget: int,
+    precision: str,
+) -> Answers:
+    """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
+
+    `network` is the classifier, or what stands above its cached activations.
+    """
+    classifier.eval()
+    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
+    order = np.argsort(proteins.sizes, kind="stable").tolist()
+    packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
+    for pack in packs[processes.rank :: processes.world]:
+        inputs, mask = proteins.batch(pack)
+        with processes.autocast(precision):
+            locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
+        logits[pack] = torch.cat([locations, bound[:, None]], dim=1).cpu().numpy()
+    logits = processes.sum(logits)
+    return logits[:, :-1].astype(np.float64), logits[:, -1].astype(np.float64)
+
+
+def served_precision(options: argparse.Namespace) -> str:
+    """The small model answers in fp32, a pretrained encoder in the precision it is trained in."""
+    return "fp32" if options.encoder is None else str(options.precision)
 
 
 def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
@@ -92,11 +127,6 @@ def keep(
     history: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write the artifact, and metrics.json where SageMaker collects a job's own output."""
-    folder = options.model_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    classifier.save(folder)
-    write_tokenizer(folder, tokenizer.vocabulary, options.max_residues + SPECIAL_TOKENS)
-    calibrated, metrics = judge(answers, validation)
     settings = {
         name: value
         for name, value in vars(options).items()
@@ -107,16 +137,15 @@ def keep(
         before = read_artifact(options.start)
         recipe = {name: value for name, value in before.training.items() if name != "history"}
         settings["start"] = {"version": before.version, "training": recipe}
-    artifact = Artifact(
-        folder=folder,
+    metrics = write(
+        options.model_dir,
+        classifier,
+        tokenizer,
         version=settings.pop("model_version"),
-        created=now(),
-        locations=data.LOCATIONS,
-        head=classifier.head_settings.describe(),
-        limits={"max_residues": options.max_residues, "max_sequences": MAX_SEQUENCES},
-        calibration=calibrated,
-        metrics=metrics,
-        data={
+        max_residues=options.max_residues,
+        answers=answers,
+        validation=validation,
+        learned_from={
             "sha256": data.digest(training),
             "proteins": len(training),
             "validation": len(validation),
@@ -124,17 +153,44 @@ def keep(
             "training_table": data.describe(training),
             "validation_table": data.describe(validation),
         },
-        training=settings
-        | {
-            "parameters": sum(value.numel() for value in classifier.parameters()),
-            "best_epoch": epoch,
-            "history": curves(history),
-        },
+        training=settings | {"best_epoch": epoch, "history": curves(history)},
+    )
+    _write(options.output_data_dir, "metrics.json", metrics)
+
+
+def write(
+    folder: Path,
+    classifier: ProteinClassifier,
+    tokenizer: ResidueTokenizer,
+    *,
+    version: str,
+    max_residues: int,
+    answers: Answers,
+    validation: Sequence[data.LabelledProtein],
+    learned_from: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write an artifact, calibrated on its `answers` to the validation proteins; returns its figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    classifier.save(folder)
+    write_tokenizer(folder, tokenizer.vocabulary, max_residues + SPECIAL_TOKENS)
+    calibrated, metrics = judge(answers, validation)
+    artifact = Artifact(
+        folder=folder,
+        version=version,
+        created=now(),
+        locations=data.LOCATIONS,
+        head=classifier.head_settings.describe(),
+        limits={"max_residues": max_residues, "max_sequences": MAX_SEQUENCES},
+        calibration=calibrated,
+        metrics=metrics,
+        data=learned_from,
+        training={**training, "parameters": sum(value.numel() for value in classifier.parameters())},
     )
     write_description(artifact)
     write_card(artifact)
     write_serving_code(folder)
-    _write(options.output_data_dir, "metrics.json", metrics)
+    return metrics
 
 
 def _write(folder: Path | None, name: str, said: Any) -> None:

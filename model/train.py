@@ -53,9 +53,9 @@ from model.classifier import (
 from model.distribution import Processes, join
 from model.encoders import fetch
 from model.options import describe_run, parse, use_cache
-from model.outcome import Answers, keep, remember, report, tell
+from model.outcome import Answers, keep, predict, remember, report, served_precision, tell
 from model.substitution import Mutator
-from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
+from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
 MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
 STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to stop
@@ -255,7 +255,9 @@ def fit(
                     if processes.first and checkpoints.due:
                         save()
             with average.worn():
-                answers = predict(options, processes, classifier, bare, chosen_on)
+                answers = predict(
+                    processes, classifier, bare, chosen_on, options.token_budget, served_precision(options)
+                )
             metrics = report(answers, validation)
             if metrics["macro_f1"] > progress.best_f1:
                 progress.best_f1, progress.waited = metrics["macro_f1"], 0
@@ -320,32 +322,6 @@ def summed_loss(
     known = (membrane != data.MEMBRANE_UNKNOWN).float()
     by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, membrane * known, reduction="none")
     return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
-
-
-@torch.inference_mode()
-def predict(
-    options: argparse.Namespace,
-    processes: Processes,
-    classifier: ProteinClassifier,
-    network: nn.Module,
-    proteins: Tokens | Activations,
-) -> Answers:
-    """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
-
-    The small model in fp32, a pretrained encoder in the precision it is trained in: as they are served.
-    """
-    classifier.eval()
-    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
-    order = np.argsort(proteins.sizes, kind="stable").tolist()
-    packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, options.token_budget)
-    precision = "fp32" if options.encoder is None else options.precision
-    for pack in packs[processes.rank :: processes.world]:
-        inputs, mask = proteins.batch(pack)
-        with processes.autocast(precision):
-            locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
-        logits[pack] = torch.cat([locations, bound[:, None]], dim=1).cpu().numpy()
-    logits = processes.sum(logits)
-    return logits[:, :-1].astype(np.float64), logits[:, -1].astype(np.float64)
 
 
 if __name__ == "__main__":

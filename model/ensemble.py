@@ -1,0 +1,97 @@
+"""Several trained networks as one model, whose probabilities are averaged.
+
+    python -m model.ensemble OUT MEMBER MEMBER … --labelled DEEPLOC.fasta --validation ACCESSIONS.txt
+
+Networks that differ by the seed they began with err differently, and their mean errs less than any of them:
+the cheapest accuracy there is for a network this small. Members are artifacts of `train.py` with the same
+design, trained without a look at the validation proteins; on these the ensemble is calibrated anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+from transformers import BertConfig
+
+from model import data, outcome
+from model.activations import Tokens
+from model.artifact import Artifact, read_artifact
+from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.distribution import join
+from model.outcome import predict
+from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, window
+
+TOKEN_BUDGET = 8192  # padded tokens of one forward pass
+
+
+def unite(members: Sequence[Artifact]) -> ProteinClassifier:
+    """The ensemble of `members`; raises ValueError where they are not of one design."""
+    first = members[0]
+    config = BertConfig.from_pretrained(first.folder, local_files_only=True)
+    for member in members:
+        same = (member.locations, member.head, member.limits) == (first.locations, first.head, first.limits)
+        its = BertConfig.from_pretrained(member.folder, local_files_only=True)
+        if not same or its.to_dict() != config.to_dict():
+            raise ValueError(f"expected members of one design, found {first.version} and {member.version}")
+    if not getattr(config, "stem_kernel_size", 0) or getattr(config, "ensemble_size", 1) > 1:
+        raise ValueError(f"expected single small networks as members, found another in {first.folder.name}")
+    many = BertConfig.from_dict(config.to_dict() | {"ensemble_size": len(members)})
+    ensemble = ProteinClassifier(many, len(first.locations), HeadSettings(**first.head))
+    weights = load_file(members[0].folder / WEIGHTS)
+    for index, member in enumerate(members[1:]):
+        own = load_file(member.folder / WEIGHTS)
+        weights |= {f"others.{index}.{name}": value for name, value in own.items()}
+    ensemble.load_state_dict(weights)
+    return ensemble.eval()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the ensemble's artifact."""
+    parser = argparse.ArgumentParser(description="Make one model of several.", allow_abbrev=False)
+    parser.add_argument("out", type=Path, help="folder of the new artifact")
+    parser.add_argument("members", type=Path, nargs="+", help="unpacked artifacts")
+    parser.add_argument("--labelled", type=Path, required=True, help="what the members were trained from")
+    parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
+    parser.add_argument("--model-version", required=True)
+    options = parser.parse_args(arguments)
+    members = [read_artifact(folder) for folder in options.members]
+    training, validation = data.split(data.read_channel(options.labelled), options.validation)
+    for member in members:
+        if member.data["sha256"] != data.digest(training):
+            parser.error(f"expected the training proteins of {member.version}, found others")
+    classifier, tokenizer = unite(members), ResidueTokenizer.read(members[0].folder)
+    max_residues = members[0].max_residues
+    rows = [tokenizer.encode(window(protein.sequence, max_residues)) for protein in validation]
+    proteins = Tokens(rows, tokenizer, max_residues + SPECIAL_TOKENS)
+    with join() as processes:
+        classifier.to(processes.device)
+        answers = predict(processes, classifier, classifier, proteins, TOKEN_BUDGET, "fp32")
+        if processes.first:
+            metrics = outcome.write(
+                options.out,
+                classifier,
+                tokenizer,
+                version=options.model_version,
+                max_residues=max_residues,
+                answers=answers,
+                validation=validation,
+                learned_from=members[0].data,
+                training={
+                    "members": [
+                        {key: value for key, value in member.training.items() if key != "history"}
+                        | {"q10": member.metrics["q10"], "macro_f1": member.metrics["macro_f1"]}
+                        for member in members
+                    ],
+                    "history": members[0].training.get("history", []),
+                },
+            )
+            print(
+                f"Validation Accuracy: {metrics['q10']:.4f}\nValidation Macro-F1: {metrics['macro_f1']:.4f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
