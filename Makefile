@@ -1,6 +1,8 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the whole test suite
 # check  lint, types, template
+# bench  what is claimed of speed, measured: one JSON object a line
+# model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
 # clean  stop the cloud and remove what the other targets made
 #
 # Python 3.11 or newer is all that must be there; choose one with `make PYTHON=python3.13 run`.
@@ -11,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
 CONSTRAINT := .venv/constraint.txt
 
-.PHONY: run test check clean
+.PHONY: run test check bench model clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -24,6 +26,21 @@ check: .venv/check.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
+
+bench: .venv/test.stamp
+	@$(BIN)/python -m benchmarks
+
+# The members of the ensemble, side by side on one core each; a run that is stopped goes on where it was.
+MEMBER = OMP_NUM_THREADS=1 $(BIN)/python -m model.train --training '$(DEEPLOC)' $(VALIDATION:%=--validation '%')
+model: .venv/run.stamp
+	@test -f '$(DEEPLOC)' || { echo "expected DEEPLOC=path of DeepLoc's FASTA file, found '$(DEEPLOC)'" >&2; exit 2; }
+	mkdir -p build/model/1-checkpoints build/model/2-checkpoints
+	$(MEMBER) --model-dir build/model/1 --checkpoint-dir build/model/1-checkpoints --seed 1 & first=$$!; \
+	$(MEMBER) --model-dir build/model/2 --checkpoint-dir build/model/2-checkpoints --seed 2 \
+	  --dropout 0.5 --mutation-rate 0.15 --weight-decay 0.1 --training-residues 800 && wait $$first
+	$(BIN)/python -m model.ensemble build/model/ensemble build/model/1 build/model/2 \
+	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
+	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
 
 clean:
 	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase
