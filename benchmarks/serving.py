@@ -177,8 +177,10 @@ def _memory(folder: Path) -> Row:
 def resident(side: str, folder: Path) -> dict[str, float]:
     """Load, answer, and say this process's memory in GB: at its peak and after."""
     sequences, _ = protbert.proteins(list(protbert.LENGTHS), seed=2)
+    kept: Article | Model  # to the end, so that what is steady still counts it
     if side == "article":
-        Article(folder, torch.device("cpu")).answer(sequences)
+        kept = Article(folder, torch.device("cpu"))
+        kept.answer(sequences)
     else:
         kept = model_fn(str(folder))
         predict_fn(sequences, kept)

@@ -10,9 +10,11 @@ documentation and has not been run.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import platform
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -244,6 +246,7 @@ class PackedEncoder(nn.Module):
         for index in range(config.num_hidden_layers):
             below = partial(_read_below, read, f"encoder.layer.{index}.")
             self.layers.append(PackedLayer(config, below, dtype, device))
+            return_memory()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
         """Hidden states (batch, tokens, hidden), zero where masked, of ids (batch, tokens).
@@ -259,6 +262,12 @@ class PackedEncoder(nn.Module):
             for layer in self.layers:
                 hidden = layer(hidden, packing)
         return BaseModelOutput(last_hidden_state=packing.unpack(hidden))  # type: ignore[arg-type]
+
+
+def return_memory() -> None:
+    """Hand freed memory back to the system: glibc keeps the gaps that loading leaves, 0.25 GB of ProtBERT."""
+    with suppress(OSError, AttributeError, TypeError):  # another system's library has no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read_below(read: Read, prefix: str, name: str) -> Tensor:
