@@ -1,0 +1,142 @@
+"""Training an encoder of ProtBERT's size, against the article's step, on one machine and on like proteins.
+
+The article's step: four proteins cut at 510 residues and padded to 512 tokens, fp32, eager attention, the
+lower half of the layers frozen but not the embeddings, so that the backward pass crosses every layer. Ours:
+what is frozen computed once (`activations`), bf16 where the hardware has it, batches of like length without
+padding between the layers. Both are counted in residues of real proteins a second, optimizer included. The
+pass that computes activations is told beside a step's figure, and is part of the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import BertConfig
+
+from benchmarks.harness import Row, interleave, median, ratio
+from benchmarks.protbert import CONFIG, LENGTHS
+from model.activations import Activations, Tokens, Upper
+from model.adapters import add_adapters
+from model.classifier import HeadSettings, ProteinClassifier
+from model.data import LOCATIONS
+from model.hardware import has_bf16
+from model.packed import PackedEncoder
+from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
+from model.train import summed_loss
+
+ARTICLE = "the article's step: batch 4, padded to 512, fp32, half of the layers frozen"
+TOKENS, BATCH, EPOCHS = 512, 4, 3
+PROTEINS = 2 * len(LENGTHS)
+# Smaller than in a run, whose packs are of like length because they are drawn from hundreds of proteins.
+BUDGET = 2176
+RANK = 8  # of the adapters
+CPU = torch.device("cpu")
+
+
+def network(layers: int, head: str) -> ProteinClassifier:
+    """A classifier of ProtBERT's size with random weights."""
+    config = BertConfig(**CONFIG | {"num_hidden_layers": layers}, attn_implementation="eager")
+    return ProteinClassifier(config, len(LOCATIONS), HeadSettings(kind=head))
+
+
+def stepping(
+    reads: nn.Module,
+    classifier: ProteinClassifier,
+    batches: list[tuple[torch.Tensor, torch.Tensor]],
+    bf16: bool,
+) -> Callable[[], None]:
+    """One optimizer step over `batches`: forward, backward and AdamW on what moves."""
+    moving = [value for value in classifier.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(moving, lr=1e-5, fused=True)
+    weights = torch.ones(len(LOCATIONS))
+
+    def step() -> None:
+        classifier.train()
+        for inputs, mask in batches:
+            truth = torch.arange(len(inputs)) % len(LOCATIONS)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                locations, bound = reads(inputs, mask)
+            summed_loss(locations, bound, truth, truth.float() % 2, weights, 0.05).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(moving, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def run(rounds: int, layers: int = int(CONFIG["num_hidden_layers"])) -> Iterator[Row]:
+    """The rows of this benchmark; fewer `layers` to try it out."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    bf16 = has_bf16(CPU)
+    tokenizer = ResidueTokenizer(PROTEIN_VOCABULARY)
+    lengths = sorted(LENGTHS * 2)
+    rows = ["".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)) for length in lengths]
+    tokens = Tokens([tokenizer.encode(row) for row in rows], tokenizer, TOKENS)
+    packs = pack_by_length(tokens.sizes - SPECIAL_TOKENS, range(len(rows)), BUDGET)
+    size = int(CONFIG["hidden_size"])
+    stored = random.integers(-1000, 1000, (int(tokens.sizes.sum()), size)).astype(np.float32) / 500
+    bits = torch.from_numpy(stored).bfloat16().view(torch.int16).numpy()
+    hidden = [Activations(bits, tokens.sizes, TOKENS).batch(pack) for pack in packs]
+
+    whole = network(layers, "linear")
+    for layer in whole.encoder.encoder.layer[: layers // 2]:
+        layer.requires_grad_(False)
+    ids, mask = tokens.batch(range(len(rows) - BATCH, len(rows)))
+    assert ids.shape == (BATCH, TOKENS)
+    encoder = PackedEncoder(
+        whole.config,
+        whole.encoder.state_dict().__getitem__,
+        max_tokens=TOKENS,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        device=CPU,
+    )
+    tuned = network(layers - layers // 2, "convolution-attention")
+    adapted = network(layers - layers // 2, "convolution-attention")
+    tuned.encoder.embeddings.requires_grad_(False)
+    add_adapters(adapted, RANK, 0)
+    head = network(0, "convolution-attention")
+    head.encoder.requires_grad_(False)
+    train_head = stepping(Upper(head, 0), head, hidden, bf16)
+
+    @torch.no_grad()
+    def activate() -> None:
+        for pack in packs:
+            encoder(*tokens.batch(pack))
+
+    ways = {
+        "article": stepping(whole, whole, [(ids, mask)], bf16=False),
+        "tuned": stepping(Upper(tuned, 0), tuned, hidden, bf16),
+        "adapted": stepping(Upper(adapted, 0), adapted, hidden, bf16),
+        "activate": activate,
+        "head": train_head,
+    }
+    seconds = interleave(ways, rounds)
+    residues = sum(lengths)
+    # Padded to one size, the article's step takes as long for any proteins: theirs are average ones.
+    slow = [each * residues / (BATCH * residues / len(rows)) for each in seconds["article"]]
+    told = {name: round(residues / median(each), 1) for name, each in (seconds | {"article": slow}).items()}
+    detail = {
+        "layers": layers,
+        "residues_per_second": told,
+        "padding": round(1 - tokens.sizes.sum() / sum(mask.numel() for _, mask in hidden), 4),
+    }
+    for name, what in (("tuned", "half of the layers"), ("adapted", f"adapters of rank {RANK} in them")):
+        yield Row(
+            f"training step, CPU: {what}", ratio(slow, seconds[name]), "×", 7, ARTICLE, rounds, True, detail
+        )
+    ours = [one + EPOCHS * other for one, other in zip(seconds["activate"], seconds["head"], strict=True)]
+    theirs = [EPOCHS * each for each in slow]
+    yield Row(
+        "retraining the head, encoder frozen, 3 epochs",
+        ratio(theirs, ours),
+        "×",
+        20,
+        "the article's 3 epochs",
+        rounds,
+        True,
+        detail,
+    )
