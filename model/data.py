@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import homology
-from model.tokens import Ids, pack_by_length
+from model.tokens import TOKEN_MULTIPLE, Ids, pack_by_length
 
 # DeepLoc's spelling, alphabetical: the order of every probability vector that this project trains.
 LOCATIONS = (
@@ -264,6 +264,16 @@ def plan_epoch(
             steps.append(Step(proteins, _share(group, rank, world)))
             group = []
     return steps
+
+
+def padding_share(steps: Iterable[Step], tokens: Ids) -> float:
+    """Of all tokens that a process's packs hold (sequences of `tokens` each), the share that is padding."""
+    real = padded = 0
+    for pack in (pack for step in steps for pack in step.packs if pack):
+        longest = int(tokens[pack].max())
+        real += int(tokens[pack].sum())
+        padded += len(pack) * -(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
+    return round(1 - real / padded, 4) if padded else 0.0
 
 
 def _share(packs: list[list[int]], rank: int, world: int) -> list[list[int]]:

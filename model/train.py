@@ -264,7 +264,8 @@ def fit(
             else:
                 progress.waited += 1
             spent = {"seconds": round(time.monotonic() - started, 1)}
-            learning = {"epoch": epoch + 1, "training_loss": round(float(np.mean(progress.losses)), 4)}
+            learning = {"epoch": epoch + 1, "padding": data.padding_share(plans[epoch], learned.sizes)}
+            learning |= {"training_loss": round(float(np.mean(progress.losses)), 4)}
             progress.history.append(learning | spent | metrics)
             better = metrics["q10"] + metrics["macro_f1"] > progress.best_score
             if better:

@@ -11,9 +11,11 @@ from model.data import (
     LOCATIONS,
     LabelError,
     LabelledProtein,
+    Step,
     class_weights,
     describe,
     digest,
+    padding_share,
     parse_header,
     plan_epoch,
     read_channel,
@@ -205,6 +207,8 @@ def test_an_epoch_sees_every_protein_once_in_packs_of_like_length() -> None:
     assert all(step.proteins == sum(map(len, step.packs)) >= 32 for step in steps[:-1])
     padded = sum(len(pack) * (max(LENGTHS[pack]) + 2) for pack in packs)
     assert padded < 1.1 * sum(LENGTHS + 2)
+    assert 0 < padding_share(steps, LENGTHS + 2) < 0.2  # here rounded up to a multiple as well
+    assert padding_share([Step(2, [[0], []])], np.array([32, 64])) == 0
 
 
 def test_the_next_epoch_is_ordered_otherwise_and_a_repeated_one_alike() -> None:

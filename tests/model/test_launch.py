@@ -13,6 +13,7 @@ import botocore.session
 import pytest
 import yaml
 from botocore.validate import validate_parameters
+from packaging.requirements import Requirement
 
 from model import launch
 from model.launch import Job, request
@@ -121,6 +122,11 @@ def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
         wanted = packed.read().decode()
     assert {"requirements.txt", "model/__init__.py", launch.PROGRAM, "model/requirements.txt"} <= names
     assert not any("default" in name or name.endswith(".safetensors") for name in names)
-    serving = (ROOT / "model" / "requirements.txt").read_text()
-    pinned = [line for line in serving.splitlines() if line and not line.startswith("#")]
-    assert set(pinned) <= set(wanted.splitlines())
+    pinned = {each.name: each.specifier for each in requirements(wanted)}
+    for each in requirements((ROOT / "model" / "requirements.txt").read_text()):
+        version = next(iter(pinned[each.name])).version
+        assert version in each.specifier, "what is trained with one version is served with the same"
+
+
+def requirements(text: str) -> list[Requirement]:
+    return [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
