@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from transformers import BertConfig
@@ -30,11 +31,10 @@ TOKEN_BUDGET = 8192  # padded tokens of one forward pass
 def unite(members: Sequence[Artifact]) -> ProteinClassifier:
     """The ensemble of `members`; raises ValueError where they are not of one design."""
     first = members[0]
+    design = _design(first)
     config = BertConfig.from_pretrained(first.folder, local_files_only=True)
     for member in members:
-        same = (member.locations, member.head, member.limits) == (first.locations, first.head, first.limits)
-        its = BertConfig.from_pretrained(member.folder, local_files_only=True)
-        if not same or its.to_dict() != config.to_dict():
+        if _design(member) != design:
             raise ValueError(f"expected members of one design, found {first.version} and {member.version}")
     if not getattr(config, "stem_kernel_size", 0) or getattr(config, "ensemble_size", 1) > 1:
         raise ValueError(f"expected single small networks as members, found another in {first.folder.name}")
@@ -48,11 +48,17 @@ def unite(members: Sequence[Artifact]) -> ProteinClassifier:
     return ensemble.eval()
 
 
+def _design(member: Artifact) -> tuple[Any, ...]:
+    """All in which members must agree; how much their heads drop out matters to learning only."""
+    config = BertConfig.from_pretrained(member.folder, local_files_only=True).to_dict()
+    return config, member.locations, member.limits, {**member.head, "dropout": None}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the ensemble's artifact."""
     parser = argparse.ArgumentParser(description="Make one model of several.", allow_abbrev=False)
     parser.add_argument("out", type=Path, help="folder of the new artifact")
-    parser.add_argument("members", type=Path, nargs="+", help="unpacked artifacts")
+    parser.add_argument("members", type=Path, nargs="+", help="unpacked artifacts of train.py")
     parser.add_argument("--labelled", type=Path, required=True, help="what the members were trained from")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     parser.add_argument("--model-version", required=True)

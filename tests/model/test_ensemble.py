@@ -46,7 +46,8 @@ def test_trained_members_become_one_artifact_that_is_served_and_learns_on(tmp_pa
     members = []
     for seed in "12":
         members.append(str(tmp_path / f"member-{seed}"))
-        train.main([*small, "--seed", seed, "--model-dir", members[-1], "--model-version", f"m{seed}"])
+        settings = ["--seed", seed, "--dropout", f"0.{seed}", "--model-version", f"m{seed}"]
+        train.main([*small, *settings, "--model-dir", members[-1]])
     out = tmp_path / "ensemble"
     ensemble.main([str(out), *members, "--labelled", str(labelled), "--model-version", "both"])
     artifact = read_artifact(out)
