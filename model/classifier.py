@@ -247,7 +247,7 @@ class ProteinClassifier(nn.Module):
         return classifier.eval()
 
 
-def small_config(hidden: int = 128, layers: int = 1, max_residues: int = 2046) -> BertConfig:
+def small_config(hidden: int = 128, layers: int = 0, max_residues: int = 2046) -> BertConfig:
     """The embedded encoder: no dropout, which on a CPU costs more than the layer it sits in."""
     return BertConfig(
         vocab_size=len(PROTEIN_VOCABULARY),
@@ -267,7 +267,7 @@ SMALL_HEAD = HeadSettings(
     kernel_sizes=(3, 9, 21),
     channels=64,
     hidden=128,
-    dropout=0.3,
+    dropout=0.4,
     n_terminal=(12, 30, 60, 120),
     c_terminal=(10, 40),
 )

@@ -14,6 +14,8 @@ from model.data import LabelledProtein, digest
 
 # Where SageMaker keeps what must outlive an interrupted instance; there only if the job asks for it.
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
+# Learning rates of AdamW: of what begins at random, and of a pretrained encoder, which must not forget.
+NEW_RATE, PRETRAINED_RATE = 8e-4, 5e-5
 MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of residues
 # How a run is carried out, not what comes of it: data is known by its digest.
 CARRYING_OUT = (
@@ -41,17 +43,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--activations-dir", type=Path, default=tempfile.gettempdir(), help="2 x hidden bytes a token")
     add("--gradient-checkpointing", type=_flag, nargs="?", const=True, default=False, help="less memory")
     add("--hidden", type=int, default=128, help="of the small encoder")
-    add("--layers", type=int, default=1, help="of the small encoder")
+    add("--layers", type=int, default=0, help="of the small encoder")
     add("--max-residues", type=int, default=2046, help="read of a protein; beyond it, both ends")
     add("--training-residues", type=int, default=1000, help="read of a protein in training, for speed")
-    add("--epochs", type=int, default=20)
+    add("--epochs", type=int, default=36)
     add("--patience", type=int, default=0, help="epochs without a better macro-F1 that end the run; 0: none")
     add("--batch-size", type=int, default=32, help="proteins an optimizer step, over all processes")
     add("--token-budget", type=int, default=8192, help="padded tokens a forward pass")
-    add("--learning-rate", type=float, default=1e-3)
-    add("--weight-decay", type=float, default=0.02)
+    add(
+        "--learning-rate",
+        type=float,
+        help=f"{NEW_RATE} for what is new; {PRETRAINED_RATE} if an encoder moves",
+    )
+    add("--weight-decay", type=float, default=0.05)
     add("--warmup", type=float, default=0.05, help="share of the optimizer steps")
-    add("--class-balance", type=float, default=0.4, help="0: as they come, 1: all locations alike")
+    add("--class-balance", type=float, default=0.5, help="0: as they come, 1: all locations alike")
     add("--label-smoothing", type=float, default=0.05)
     add("--mutation-rate", type=float, help=f"residues redrawn by BLOSUM62, new every epoch: {MUTATION_RATE}")
     add("--dropout", type=float, default=None, help="of the head")
@@ -67,6 +73,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
     if options.frozen_layers != "all":
         options.frozen_layers = int(options.frozen_layers)
+    if options.learning_rate is None:
+        moves = options.encoder is not None and options.frozen_layers != "all" and not options.lora_rank
+        options.learning_rate = PRETRAINED_RATE if moves else NEW_RATE
     if options.activations == "cached" and options.mutation_rate:
         parser.error("expected no --mutation-rate with cached activations, which know nothing of residues")
     return options
