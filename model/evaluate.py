@@ -24,11 +24,8 @@ import numpy as np
 
 from model import bootstrap, calibration, figures, record
 from model.artifact import Artifact, read_artifact, write_description
-from model.calibration import fit_temperature, softmax
 from model.data import LOCATIONS, LabelledProtein, read_channel, split
 from model.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
-
-__all__ = ["compare", "evaluate", "fit_temperature", "judge", "kept", "main", "measure", "softmax"]
 
 NEUTRAL = {"location_temperature": 1.0, "membrane_temperature": 1.0}
 # Too long for a description that is also stored and shown per model version, or said there anyway.
