@@ -110,19 +110,26 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         classifier = ProteinClassifier(
             BertConfig.from_dict(config.to_dict() | shell), len(artifact.locations), head
         )
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith("head.")]  # noqa: SIM118
-            classifier.head.load_state_dict({name[5:]: file.get_tensor(name) for name in names})
-        classifier.encoder = packed.PackedEncoder(  # type: ignore[assignment]
-            config,
-            packed.reader(folder / WEIGHTS, "encoder."),
-            max_tokens=artifact.max_residues + SPECIAL_TOKENS,
-            dtype=dtype,
-            device=device,
-        )
+        for place, network in enumerate(classifier.members()):
+            before = f"others.{place - 1}." if place else ""  # an ensemble's others are below its first
+            network.head.load_state_dict(_below(folder / WEIGHTS, f"{before}head."))
+            network.encoder = packed.PackedEncoder(  # type: ignore[assignment]
+                config,
+                packed.reader(folder / WEIGHTS, f"{before}encoder."),
+                max_tokens=artifact.max_residues + SPECIAL_TOKENS,
+                dtype=dtype,
+                device=device,
+            )
     classifier.config = config
     budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
     return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget)
+
+
+def _below(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose names begin so, by the rest of their names."""
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:

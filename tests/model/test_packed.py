@@ -162,12 +162,13 @@ def test_an_answer_does_not_depend_on_its_batch_or_place(
             assert one["membrane"] == pytest.approx(alone["membrane"], abs=allowed)
 
 
-def test_a_served_bert_answers_as_the_one_that_was_trained(berts: dict[torch.dtype, Model]) -> None:
-    model = berts[torch.float32]
-    folder = model.artifact.folder
-    whole = ProteinClassifier.load(
-        folder, len(model.artifact.locations), HeadSettings(**model.artifact.head)
-    ).eval()
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_served_bert_answers_as_the_one_that_was_trained(tmp_path: Path, members: int) -> None:
+    folder = build_tiny_bert_artifact(tmp_path / "bert", members=members)
+    model = load(folder, CPU, torch.float32)
+    head = HeadSettings(**model.artifact.head)
+    whole = ProteinClassifier.load(folder, len(model.artifact.locations), head)
+    assert len(whole.members()) == members
     sequences = random_sequences([40, 300, 7])
     ids, mask = model.tokenizer.pad([model.tokenizer.encode(one) for one in sequences], 512)
     with torch.inference_mode():
@@ -176,7 +177,7 @@ def test_a_served_bert_answers_as_the_one_that_was_trained(berts: dict[torch.dty
     answers = predict_fn(sequences, model)["predictions"]
     for row, answer in zip(expected, answers, strict=True):
         assert answer["probabilities"] == pytest.approx(row.tolist(), abs=1e-5)
-    assert expected.std(dim=0).max() > 0.05  # and the sequences get different answers
+    assert expected.std(dim=0).max() > 0.02  # and the sequences get different answers
 
 
 def test_both_precisions_agree(berts: dict[torch.dtype, Model]) -> None:

@@ -27,8 +27,10 @@ def build_tiny_artifact(
     return write(folder, build_small(config, len(LOCATIONS), HEAD), version, max_residues, max_sequences)
 
 
-def build_tiny_bert_artifact(folder: Path, *, seed: int = 0, max_residues: int = 510) -> Path:
-    """Write an artifact that is built like ProtBERT's, only small."""
+def build_tiny_bert_artifact(
+    folder: Path, *, seed: int = 0, max_residues: int = 510, members: int = 1
+) -> Path:
+    """Write an artifact that is built like ProtBERT's, only small; several `members` make an ensemble."""
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(PROTEIN_VOCABULARY),
@@ -37,6 +39,7 @@ def build_tiny_bert_artifact(folder: Path, *, seed: int = 0, max_residues: int =
         num_attention_heads=4,
         intermediate_size=128,
         max_position_embeddings=max_residues + 50,
+        ensemble_size=members,
     )
     return write(folder, ProteinClassifier(config, len(LOCATIONS), HEAD), "tiny-bert", max_residues, 256)
 
