@@ -210,6 +210,8 @@ class ProteinClassifier(nn.Module):
         # Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused
         # attention broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
         seen = mask[:, None, None, :] != 0
+        if self.encoder.config._attn_implementation == "eager":  # which adds its mask to the scores
+            seen = torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
         if self.stem is None:
             hidden = self.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
         else:

@@ -171,3 +171,13 @@ def test_a_convolution_over_tokens_is_the_convolution_torch_computes() -> None:
 def test_segments_that_do_not_follow_each_other_are_refused(bounds: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="rising order"):
         HeadSettings(n_terminal=bounds)
+
+
+def test_every_implementation_of_attention_leaves_padding_out() -> None:
+    sequences = random_sequences([3, 40, 200])
+    found = []
+    for implementation in ("sdpa", "eager"):
+        classifier = small()
+        classifier.encoder.set_attn_implementation(implementation)
+        found.append(logits(classifier, sequences))
+    assert torch.allclose(found[0], found[1], atol=2e-6)
