@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 def network(layers: int, head: str) -> ProteinClassifier:
     """A classifier of ProtBERT's size with random weights."""
-    config = BertConfig(**CONFIG | {"num_hidden_layers": layers}, attn_implementation="eager")
+    config = BertConfig(**CONFIG | {"num_hidden_layers": layers, "attn_implementation": "eager"})
     return ProteinClassifier(config, len(LOCATIONS), HeadSettings(kind=head))
 
 
