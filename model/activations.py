@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from model.classifier import ProteinClassifier
+from model.classifier import ProteinClassifier, attention_mask
 from model.distribution import Processes
 from model.packed import PackedEncoder, through
 from model.substitution import Mutator
-from model.tokens import TOKEN_MULTIPLE, Ids, ResidueTokenizer, pack_by_length
+from model.tokens import SPECIAL_TOKENS, Ids, ResidueTokenizer, pack_by_length, padded_length
 
 BYTES = 2  # of a bf16 number
 SPARE = 256 << 20  # bytes of the disk that are left to others
@@ -66,8 +66,7 @@ class Activations:
 
     def batch(self, chosen: Sequence[int], seed: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, tokens, hidden) and mask (batch, tokens)."""
-        longest = int(self.sizes[list(chosen)].max())
-        longest = max(longest, min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, self.max_tokens))
+        longest = padded_length(int(self.sizes[list(chosen)].max()), self.max_tokens)
         hidden = np.zeros((len(chosen), longest, self.stored.shape[1]), dtype=np.int16)
         mask = np.zeros((len(chosen), longest), dtype=np.int64)
         for row, index in enumerate(chosen):
@@ -83,7 +82,7 @@ class Upper(nn.Module):
     def __init__(self, classifier: ProteinClassifier, layers: int) -> None:
         super().__init__()
         self.layers = classifier.encoder.encoder.layer[layers:]
-        self.head = classifier.head
+        self.head, self.config = classifier.head, classifier.encoder.config
         # Packing leaves padding out, but knows no dropout within attention and recomputes nothing.
         self.packs = not classifier.config.attention_probs_dropout_prob and not any(
             getattr(layer, "gradient_checkpointing", False) for layer in self.layers
@@ -96,7 +95,7 @@ class Upper(nn.Module):
         if self.packs and hidden.device.type == "cpu":
             hidden = through(self.layers, hidden, mask)
         else:
-            seen = mask[:, None, None, :] != 0
+            seen = attention_mask(mask, self.config)
             for layer in self.layers:
                 hidden = layer(hidden, seen)
         logits = self.head(hidden * mask[..., None].to(hidden.dtype), mask).float()
@@ -129,13 +128,8 @@ def begin_training(classifier: ProteinClassifier) -> None:
 def lower(classifier: ProteinClassifier, layers: int, ids: Tensor, mask: Tensor) -> Tensor:
     """Hidden states (batch, tokens, hidden) after the embeddings and the first `layers` layers."""
     encoder = classifier.encoder
-    if classifier.stem is None:
-        hidden: Tensor = encoder.embeddings(input_ids=ids)
-    else:
-        words = encoder.embeddings.word_embeddings(ids) * mask[..., None]
-        words = words + classifier.stem(words.transpose(1, 2)).transpose(1, 2)
-        hidden = encoder.embeddings(inputs_embeds=words)
-    seen = mask[:, None, None, :] != 0
+    hidden: Tensor = encoder.embeddings(**classifier.inputs(ids, mask))
+    seen = attention_mask(mask, encoder.config)
     for layer in encoder.encoder.layer[:layers]:
         hidden = layer(hidden, seen)
     return hidden
@@ -209,7 +203,7 @@ def _fill(
     give = _answering(classifier, layers, part.max_tokens, processes, precision)
     starts = np.concatenate([[0], np.cumsum(part.sizes)])
     order = np.argsort(part.sizes, kind="stable").tolist()
-    packs = pack_by_length((part.sizes - 2).tolist(), order, token_budget)
+    packs = pack_by_length((part.sizes - SPECIAL_TOKENS).tolist(), order, token_budget)
     for pack in packs[processes.local_rank :: processes.local_world]:
         ids, mask = part.batch(pack)
         hidden = give(ids.to(processes.device), mask.to(processes.device))

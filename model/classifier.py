@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, PreTrainedConfig
 
 from model import substitution
 from model.tokens import PROTEIN_VOCABULARY
@@ -162,6 +162,18 @@ HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
 }
 
 
+def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
+    """What the layers of a BertModel of `config` take for mask (batch, tokens).
+
+    Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
+    broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
+    """
+    seen = mask[:, None, None, :] != 0
+    if config._attn_implementation == "eager":  # which adds its mask to the scores
+        return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
+    return seen
+
+
 class ProteinClassifier(nn.Module):
     """Encoder and head; `config.stem_kernel_size` above 0 adds a convolution over the word embeddings.
 
@@ -207,19 +219,17 @@ class ProteinClassifier(nn.Module):
 
     def answer_alone(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `answer`, of this network without the others."""
-        # Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused
-        # attention broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
-        seen = mask[:, None, None, :] != 0
-        if self.encoder.config._attn_implementation == "eager":  # which adds its mask to the scores
-            seen = torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
-        if self.stem is None:
-            hidden = self.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
-        else:
-            words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
-            words = words + convolve(self.stem, words)
-            hidden = self.encoder(inputs_embeds=words, attention_mask=seen).last_hidden_state
+        seen = attention_mask(mask, self.encoder.config)
+        hidden = self.encoder(**self.inputs(ids, mask), attention_mask=seen).last_hidden_state
         logits, shares = self.head.look(hidden * mask[..., None].to(hidden.dtype), mask)
         return logits[:, :-1].float(), logits[:, -1].float(), shares
+
+    def inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What a BertModel or its embeddings read: the ids, or what the stem makes of their embeddings."""
+        if self.stem is None:
+            return {"input_ids": ids}
+        words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
+        return {"inputs_embeds": words + convolve(self.stem, words)}
 
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still, or with "all" the encoder."""

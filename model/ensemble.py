@@ -33,7 +33,7 @@ def unite(members: Sequence[Artifact]) -> ProteinClassifier:
     first = members[0]
     design = _design(first)
     config = BertConfig.from_pretrained(first.folder, local_files_only=True)
-    for member in members:
+    for member in members[1:]:
         if _design(member) != design:
             raise ValueError(f"expected members of one design, found {first.version} and {member.version}")
     if not getattr(config, "stem_kernel_size", 0) or getattr(config, "ensemble_size", 1) > 1:
@@ -65,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     members = [read_artifact(folder) for folder in options.members]
     training, validation = data.split(data.read_channel(options.labelled), options.validation)
+    digest = data.digest(training)
     for member in members:
-        if member.data["sha256"] != data.digest(training):
+        if member.data["sha256"] != digest:
             parser.error(f"expected the training proteins of {member.version}, found others")
     classifier, tokenizer = unite(members), ResidueTokenizer.read(members[0].folder)
     max_residues = members[0].max_residues

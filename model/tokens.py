@@ -65,14 +65,18 @@ class ResidueTokenizer:
 
         As long as the longest row, rounded up as far as `max_tokens` (the encoder's positions) allows.
         """
-        longest = max(len(row) for row in rows)
-        longest = max(longest, min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens))
+        longest = padded_length(max(len(row) for row in rows), max_tokens)
         ids = np.full((len(rows), longest), self.padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         return ids, mask
+
+
+def padded_length(longest: int, max_tokens: int) -> int:
+    """To how many tokens a batch is padded whose longest row has `longest`: see TOKEN_MULTIPLE."""
+    return max(longest, min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens))
 
 
 def window(sequence: str, max_residues: int) -> str:
