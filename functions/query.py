@@ -4,8 +4,6 @@ Lists come in pages: `size` says how long, and a `Link` header with rel="next" l
 problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
 """
 
-import base64
-import binascii
 import json
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +14,6 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
 from functions.errors import InputError, ProtlocError
 from functions.locations import LOCATION_NAMES
@@ -126,14 +123,6 @@ def _not_there(error: Missing) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
-@app.exception_handler(ClientError)  # type: ignore[untyped-decorator]
-def _refused_cursor(error: ClientError) -> Response[str]:
-    """DynamoDB refuses a start key that is not of the query's partition: somebody else's cursor."""
-    if error.response["Error"]["Code"] != "ValidationException" or _cursor() is None:
-        raise error
-    return _problem(HTTPStatus.BAD_REQUEST, "cursor: expected a cursor of this very list")
-
-
 @app.not_found
 def _no_route(_error: NotFoundError) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
@@ -155,21 +144,20 @@ def _size() -> int:
 
 def _cursor() -> Item | None:
     given = app.current_event.get_query_string_value("cursor")
-    if given is None:
-        return None
-    try:
-        cursor = json.loads(base64.urlsafe_b64decode(given.encode("ascii")))
-    except (ValueError, binascii.Error, UnicodeError):
-        cursor = None
-    if not (isinstance(cursor, dict) and cursor and all(isinstance(value, str) for value in cursor.values())):
-        raise InputError("something else", expected="a cursor from a Link header", where="cursor")
-    return cursor
+    return None if given is None else services().cursors.read(given, _list_name())
+
+
+def _list_name() -> str:
+    """What a cursor is bound to: the path, and every parameter that says what is listed."""
+    parameters = app.current_event.query_string_parameters or {}
+    filters = sorted((name, value) for name, value in parameters.items() if name not in ("cursor", "size"))
+    return json.dumps([app.current_event.path, filters])
 
 
 def _page(name: str, values: list[Item], following: Item | None) -> Response[str]:
     headers = {}
     if following:
-        cursor = base64.urlsafe_b64encode(json.dumps(following).encode()).decode("ascii")
+        cursor = services().cursors.sign(following, _list_name())
         parameters = {**(app.current_event.query_string_parameters or {}), "cursor": cursor}
         headers["Link"] = f'<{_path()}?{urlencode(parameters)}>; rel="next"'
     return _json({name: values}, headers)
