@@ -76,7 +76,7 @@ def stack_cursors(secret: str) -> Cursors:
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NO_KEY:
                 raise
-            logger.error("the key of cursors is gone: deploy the stack again to make a new one")
+            logger.error("the secret that signs cursors is gone; docs/operations.md says what to do")
             return own_key
         return value.encode()
 
