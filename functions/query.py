@@ -72,9 +72,9 @@ def list_predictions(upload: str) -> Response[str]:
         return _page("predictions", rows, following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor)
-    while not following and len(rows) < size and (shard := shard + 1) < item.get("shards", 0):
-        more, following = aws.predictions.page(upload, shard, size - len(rows), None)
-        rows += more
+    # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
+    while not following and not rows and (shard := shard + 1) < item.get("shards", 0):
+        rows, following = aws.predictions.page(upload, shard, size, None)
     if not following and rows and shard + 1 < item.get("shards", 0):
         following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
     return _page("predictions", rows, following)
