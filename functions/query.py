@@ -7,6 +7,7 @@ problems. Results are not sent through the API: it redirects to a link that S3 a
 import base64
 import binascii
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -20,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from functions.errors import InputError, ProtlocError
 from functions.locations import LOCATION_NAMES
+from functions.protein import MAX_ACCESSION_CHARACTERS
 from functions.services import services
 from functions.tables import Item
 from functions.views import model_view, upload_view
@@ -30,6 +32,9 @@ app = APIGatewayRestResolver(strip_prefixes=[])
 DEFAULT_SIZE = 50
 MAX_SIZE = 500
 LINK_SECONDS = 900
+MAX_NAME_CHARACTERS = 100
+"""Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
+
 PROBLEM = "application/problem+json"
 
 
@@ -96,7 +101,11 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/<accession>")
 def list_by_accession(accession: str) -> Response[str]:
-    rows, following = services().predictions.by_accession(unquote(accession), _size(), _cursor())
+    name = unquote(accession)
+    if len(name) > MAX_ACCESSION_CHARACTERS:
+        expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
+        raise InputError(f"{len(name):,}", expected=expected, where="accession")
+    rows, following = services().predictions.by_accession(name, _size(), _cursor())
     return _page("predictions", rows, following)
 
 
@@ -110,7 +119,7 @@ def list_models() -> Response[str]:
 @app.get("/models/<version>")
 def get_model(version: str) -> Response[str]:
     aws = services()
-    item = aws.models.get(version)
+    item = aws.models.get(version) if len(version) <= MAX_NAME_CHARACTERS else None
     if item is None:
         raise Missing("There is no such model version.")
     return _json(model_view(item, aws.models.active()))
@@ -141,14 +150,14 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 def _upload(upload: str) -> Item:
     try:
-        return services().uploads.item(upload)
+        return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
 
 
 def _size() -> int:
     given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_SIZE:
+    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= MAX_SIZE:
         raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
     return int(given)
 
