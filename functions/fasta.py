@@ -91,9 +91,9 @@ def read_records(
     """Yield the records whose `>` lies at `start` ≤ offset < `end`, in order.
 
     `chunks` is the text, of any sizes, from one byte before `start` on (from the first byte where `start` is
-    0); it may go on past `end`. At the end `lines.lines` is how many lines the records of the range took,
-    with the lines before the first record where `start` is 0: these numbers add up over the ranges of a
-    file, as long as the first range reaches to the first record.
+    0, and then `end` lies behind a byte-order mark); it may go on past `end`. At the end `lines.lines` is how
+    many lines the records of the range took, with the lines before the first record where `start` is 0: these
+    numbers add up over the ranges of a file, as long as the first range reaches to the first record.
 
     >>> [(r.offset, r.header, r.sequence) for r in read_records([b">a\\nMK", b"V\\n>b\\n"])]
     [(0, b'a', b'MKV'), (8, b'b', b'')]
