@@ -41,7 +41,17 @@ def test_files_of_any_name_are_shown_and_written_back(embedded: Embedded, tmp_pa
 
 
 def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) -> None:
-    names = ("slash", "slashes", "question", "hash", "percent", "per cent alone", "plus as blank", "address", "emoji")
+    names = (
+        "slash",
+        "slashes",
+        "question",
+        "hash",
+        "percent",
+        "per cent alone",
+        "plus as blank",
+        "address",
+        "emoji",
+    )
     accessions = [shown(HEADERS[name]).split()[0] for name in names]
     (tmp_path / "named.fasta").write_text("".join(f">{accession}\nMKV\n" for accession in accessions))
     upload = embedded.answer("predict", "named.fasta")["upload"]
