@@ -5,6 +5,7 @@ problems. Results are not sent through the API: it redirects to a link that S3 a
 """
 
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -17,6 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.errors import InputError, ProtlocError
 from functions.locations import LOCATION_NAMES
+from functions.protein import MAX_ACCESSION_CHARACTERS
 from functions.services import services
 from functions.tables import Item
 from functions.views import model_view, upload_view
@@ -27,6 +29,9 @@ app = APIGatewayRestResolver(strip_prefixes=[])
 DEFAULT_SIZE = 50
 MAX_SIZE = 500
 LINK_SECONDS = 900
+MAX_NAME_CHARACTERS = 100
+"""Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
+
 PROBLEM = "application/problem+json"
 
 
@@ -69,9 +74,9 @@ def list_predictions(upload: str) -> Response[str]:
         return _page("predictions", rows, following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor)
-    while not following and len(rows) < size and (shard := shard + 1) < item.get("shards", 0):
-        more, following = aws.predictions.page(upload, shard, size - len(rows), None)
-        rows += more
+    # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
+    while not following and not rows and (shard := shard + 1) < item.get("shards", 0):
+        rows, following = aws.predictions.page(upload, shard, size, None)
     if not following and rows and shard + 1 < item.get("shards", 0):
         following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
     return _page("predictions", rows, following)
@@ -93,7 +98,11 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/<accession>")
 def list_by_accession(accession: str) -> Response[str]:
-    rows, following = services().predictions.by_accession(unquote(accession), _size(), _cursor())
+    name = unquote(accession)
+    if len(name) > MAX_ACCESSION_CHARACTERS:
+        expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
+        raise InputError(f"{len(name):,}", expected=expected, where="accession")
+    rows, following = services().predictions.by_accession(name, _size(), _cursor())
     return _page("predictions", rows, following)
 
 
@@ -107,7 +116,7 @@ def list_models() -> Response[str]:
 @app.get("/models/<version>")
 def get_model(version: str) -> Response[str]:
     aws = services()
-    item = aws.models.get(version)
+    item = aws.models.get(version) if len(version) <= MAX_NAME_CHARACTERS else None
     if item is None:
         raise Missing("There is no such model version.")
     return _json(model_view(item, aws.models.active()))
@@ -130,14 +139,14 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 def _upload(upload: str) -> Item:
     try:
-        return services().uploads.item(upload)
+        return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
 
 
 def _size() -> int:
     given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_SIZE:
+    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= MAX_SIZE:
         raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
     return int(given)
 

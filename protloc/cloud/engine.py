@@ -311,6 +311,9 @@ class Engine:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
+        if scope["type"] == "http" and scope["path"].startswith("/_aws/execute-api/"):
+            # A REST API of AWS hands on the path as it was sent; decoded, a name with a slash would be two.
+            scope = scope | {"path": scope["raw_path"].decode("ascii")}
         self._loop = asyncio.get_running_loop()
         application: Callable[[Any, Any, Any], Awaitable[None]] = self._app.app
         try:
