@@ -39,6 +39,13 @@ class Storage:
             raise
         return head["ContentLength"]
 
+    def is_gone(self, source: Source) -> bool:
+        try:
+            self.size(source)
+        except InputError:
+            return True
+        return False
+
     def read(self, source: Source, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes `start` ≤ n < `end` of an object's version, a window at a time."""
         for first in range(start, end, WINDOW_BYTES):
