@@ -18,12 +18,21 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import BrokenContract
+from functions.errors import BrokenContract, InputError
 from functions.rows import FORMATS, Row, exported, load_part
 from functions.services import Services, services
 from functions.storage import StreamWriter
 from functions.tables import Item, now_iso
-from functions.upload import FINAL_STATUSES, MAX_SHARDS, Counts, Ending, attempt_of, part_key, result_key
+from functions.upload import (
+    FINAL_STATUSES,
+    MAX_SHARDS,
+    Counts,
+    Ending,
+    attempt_of,
+    part_key,
+    require_records,
+    result_key,
+)
 from functions.uploads import attempts
 from functions.views import progress_of
 
@@ -53,7 +62,13 @@ def complete(upload_id: str, aws: Services) -> None:
         shards = aws.uploads.shards(upload_id)
         reason = item.get("reason") or _unread(item, shards)
         status, reason = verdict(counts, reason, item.get("damage", ""))
-        results = _write_results(item, shards, counts, status, reason, aws)
+        results = {}
+        try:
+            require_records(counts.records, aws.settings.max_records)
+        except InputError as error:
+            status, reason = "failed", str(error)
+        else:
+            results = _write_results(item, shards, counts, status, reason, aws)
         ending = Ending(status, reason, counts, progress_of(item, shards), results)
         aws.uploads.finish(upload_id, attempts(item), ending)
         metrics.add_metric("UploadsCompleted", MetricUnit.Count, 1)
@@ -161,10 +176,14 @@ def _shard_rows(upload_id: str, number: int, expected: int, aws: Services) -> It
     if len(batches) < expected:
         raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
     waiting: list[tuple[int, int, int, Row]] = []
-    for first, batch in sorted((marker.get("first", 0), batch) for batch, marker in batches.items()):
+    due = sorted((marker.get("first", 0), batch) for batch, marker in batches.items())
+    parts = aws.storage.get_each(
+        (part_key(upload_id, number, batch) for _, batch in due), aws.settings.parts_ahead
+    )
+    for (first, batch), part in zip(due, parts, strict=True):
         while waiting and waiting[0][0] < first:
             yield heappop(waiting)[-1]
-        for index, row in enumerate(load_part(aws.storage.get(part_key(upload_id, number, batch)))):
+        for index, row in enumerate(load_part(part)):
             heappush(waiting, (_offset(row), batch, index, row))
     while waiting:
         yield heappop(waiting)[-1]

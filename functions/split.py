@@ -23,7 +23,16 @@ from functions.results import record_rows
 from functions.rows import failed_row, load_part, rejected_row
 from functions.services import Services, services
 from functions.storage import Inflater
-from functions.upload import Shard, Source, Upload, attempt_of, earlier_shards, part_key, text_key
+from functions.upload import (
+    Shard,
+    Source,
+    Upload,
+    attempt_of,
+    earlier_shards,
+    part_key,
+    require_records,
+    text_key,
+)
 from functions.uploads import planned_shards
 
 logger = Logger()
@@ -93,7 +102,14 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
 
 
 def split(shard: Shard, upload: Upload, aws: Services) -> None:
-    """Send what of a shard is not done, and record how many batches it has."""
+    """Send what of a shard is not done, and record how many batches it has.
+
+    Raises InputError where the upload is known to hold too many records: `complete` will fail it as a whole,
+    and nothing more of it is worth asking about.
+    """
+    if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
+        found = sum(other.get("records", 0) for other in aws.uploads.shards(shard.upload_id).values())
+        require_records(found, aws.settings.max_records)
     done = aws.uploads.done_batches(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0

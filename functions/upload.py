@@ -5,6 +5,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from functions.errors import InputError
+
 FINAL_STATUSES = ("complete", "partial", "failed")
 
 MAX_SHARDS = 1_000
@@ -127,6 +129,14 @@ def plan_shards(
         )
         for number, start in enumerate(starts)
     ]
+
+
+def require_records(records: int, most: int) -> None:
+    """Raise InputError where these are too many for one upload."""
+    if records > most:
+        raise InputError(
+            f"{records:,} or more; send the file in parts", expected=f"at most {most:,} records in an upload"
+        )
 
 
 def first_shard(shard: int) -> int:
