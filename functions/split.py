@@ -110,7 +110,7 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
     if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
         found = sum(other.get("records", 0) for other in aws.uploads.shards(shard.upload_id).values())
         require_records(found, aws.settings.max_records)
-    done = aws.uploads.done_batches(upload.upload_id, shard.number)
+    done = aws.uploads.settle_shard(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0
     for batch in pack(_judged(shard, lines, aws), aws.settings.packing):

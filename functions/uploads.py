@@ -176,7 +176,7 @@ class UploadsTable:
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
         """End a shard that cannot be read with what of it was done, and say why; unless it has ended."""
-        done = self.done_batches(shard.upload_id, shard.number)
+        done = self.settle_shard(shard.upload_id, shard.number)
         self._update(
             shard.upload_id,
             shard_key(shard.number),
@@ -214,6 +214,16 @@ class UploadsTable:
             values={":batch": {batch}},
         )
         self.close_shard(upload_id, shard)
+
+    def settle_shard(self, upload_id: str, shard: int) -> dict[int, Item]:
+        """Settle the batches of a shard that have a marker and are not counted; return all its markers.
+
+        Who ends batches that nobody else is told of, and dies, leaves such markers to the next one.
+        """
+        done = self.done_batches(upload_id, shard)
+        for batch in done.keys() - set(self.shard(upload_id, shard).get("batches_done", ())):
+            self.settle_batch(upload_id, shard, batch)
+        return done
 
     def close_shard(self, upload_id: str, shard: int) -> None:
         """If all batches of a shard are done, count the shard in, and the upload if it was the last."""

@@ -124,6 +124,9 @@ class Tables:
         with (self.folder / "shards.jsonl").open("a") as file:
             file.write(json.dumps([shard.number, split]) + "\n")
 
+    def settle_shard(self, upload: str, shard: int) -> dict[int, Any]:
+        return self.done_batches(upload, shard)
+
     def done_batches(self, _upload: str, shard: int) -> dict[int, Any]:
         file = self._file(shard)
         markers = json.loads(file.read_text()) if file.exists() else {}
