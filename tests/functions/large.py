@@ -3,6 +3,8 @@
     python -m tests.functions.large split 5000000000 [--every 1]    every n-th shard of a plain file
     python -m tests.functions.large inflate 5000000000              a gzip of so many bytes of text
     python -m tests.functions.large complete 50000000 --shard-bytes 50000000
+    python -m tests.functions.large record 100000000                one record of about so many bytes
+    python -m tests.functions.large empty 1000000                   records of two bytes
 
 The handlers, the clients' libraries and `Storage` are the real ones; below them S3 serves ranges of a text that
 repeats itself, and forgets what is written, but for result parts, which lie in a temporary folder. The last line
@@ -65,8 +67,9 @@ def block() -> bytes:
 class RepeatingS3:
     """An S3 client whose uploads repeat a block of bytes, and which keeps nothing but result parts."""
 
-    def __init__(self, repeated: bytes, size: int, folder: Path) -> None:
+    def __init__(self, repeated: bytes, size: int, folder: Path, beginning: bytes = b"") -> None:
         self.repeated, self.length, self.folder = repeated, size, folder
+        self.beginning = beginning  # stands in place of the first bytes
         self.written = 0
 
     def head_object(self, **_: Any) -> dict[str, int]:
@@ -78,7 +81,10 @@ class RepeatingS3:
         first, last = map(int, Range.removeprefix("bytes=").split("-"))
         start = first % len(self.repeated)
         times = (start + last - first) // len(self.repeated) + 1
-        return {"Body": io.BytesIO((self.repeated * times)[start : start + last + 1 - first])}
+        body = (self.repeated * times)[start : start + last + 1 - first]
+        if first < len(self.beginning):
+            body = self.beginning[first:] + body[len(self.beginning) - first :]
+        return {"Body": io.BytesIO(body)}
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:  # noqa: N803
         if Key.startswith("parts/"):
@@ -164,7 +170,7 @@ class Sent:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["split", "inflate", "complete", "parts"])
+    parser.add_argument("what", choices=["split", "inflate", "complete", "parts", "record", "empty"])
     parser.add_argument("size", type=int)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--shard-bytes", type=int, default=4 * 1024 * 1024)
@@ -186,7 +192,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    text = block()
+    text = {"record": b"M" * 59 + b"\n", "empty": b">\n"}.get(options.what) or block()
     repeated = gzip.compress(text, 1) if options.what == "inflate" else text
     size = -(-options.size // len(text)) * len(repeated) if options.what == "inflate" else options.size
     source = Source("uploads", "large.fasta", "null")
@@ -196,7 +202,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     item |= {"size": size, "created": upload.created}
     if options.what == "complete":
         item |= {"status": "finishing", "shards": len(shards)}
-    s3, sent, again = RepeatingS3(repeated, size, options.folder), Sent(), Sent()
+    s3, sent, again = (
+        RepeatingS3(repeated, size, options.folder, b">one" if options.what == "record" else b""),
+        Sent(),
+        Sent(),
+    )
     tables = Tables(upload, item, options.folder)
     aws = replace(
         services(),
@@ -216,7 +226,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     else:
         for shard in shards[:: options.every]:
             functions.split.split(shard, upload, aws)
+    rejected = [file for file in options.folder.glob("parts_*") if options.what in ("record", "empty")]
     return {
+        "reasons": sorted({json.loads(line)["reason"] for file in rejected for line in file.open("rb")}),
         "messages": sent.messages + again.messages,
         "longest_message": sent.bytes,
         "bytes_written": s3.written,

@@ -45,6 +45,20 @@ def test_merging_results_takes_the_same_memory_for_a_small_shard_and_for_a_huge_
     assert large["peak_mib"] <= small["peak_mib"] + FLAT_MIB
 
 
+def test_a_record_of_a_hundred_megabytes_is_rejected_in_the_memory_of_a_small_one() -> None:
+    small, large = measured("record", MB), measured("record", 100 * MB)
+    assert small["reasons"] == ["983,275 residues are more than the 100,000 that are read"]
+    assert large["reasons"] == ["98,333,275 residues are more than the 100,000 that are read"]
+    assert large["messages"] == 0
+    assert large["peak_mib"] <= small["peak_mib"] + FLAT_MIB
+
+
+def test_a_shard_of_nothing_but_empty_records_takes_no_more() -> None:
+    found = measured("empty", MB // 2)
+    assert found["reasons"] == ["the record holds no residues"]
+    assert found["peak_mib"] <= measured("split", MB)["peak_mib"] + FLAT_MIB
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("what", ["split", "inflate"])
 def test_five_gigabytes_take_no_more_than_that(what: str) -> None:
