@@ -8,7 +8,8 @@ hold exactly one row for every record, in file order, or the upload is not compl
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import tee, zip_longest
+from heapq import heappop, heappush, merge
+from itertools import groupby, tee, zip_longest
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -17,12 +18,22 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import BrokenContract
+from functions.errors import BrokenContract, InputError
 from functions.rows import FORMATS, Row, exported, load_part
 from functions.services import Services, services
 from functions.storage import StreamWriter
 from functions.tables import Item, now_iso
-from functions.upload import Counts, Ending, part_key, result_key
+from functions.upload import (
+    FINAL_STATUSES,
+    MAX_SHARDS,
+    Counts,
+    Ending,
+    attempt_of,
+    part_key,
+    require_records,
+    result_key,
+)
+from functions.uploads import attempts
 from functions.views import progress_of
 
 logger = Logger()
@@ -48,17 +59,32 @@ def complete(upload_id: str, aws: Services) -> None:
     item = aws.uploads.item(upload_id)
     if item["status"] == "finishing":
         counts = aws.uploads.counts(upload_id)
-        status, reason = verdict(counts, item.get("reason", ""), item.get("damage", ""))
         shards = aws.uploads.shards(upload_id)
-        results = _write_results(item, shards, counts, status, reason, aws)
+        reason = item.get("reason") or _unread(item, shards)
+        status, reason = verdict(counts, reason, item.get("damage", ""))
+        results = {}
+        try:
+            require_records(counts.records, aws.settings.max_records)
+        except InputError as error:
+            status, reason = "failed", str(error)
+        else:
+            results = _write_results(item, shards, counts, status, reason, aws)
         ending = Ending(status, reason, counts, progress_of(item, shards), results)
-        aws.uploads.finish(upload_id, ending)
+        aws.uploads.finish(upload_id, attempts(item), ending)
         # UploadsComplete, UploadsPartial or UploadsFailed
         metrics.add_metric(f"Uploads{status.capitalize()}", MetricUnit.Count, 1)
         item = aws.uploads.item(upload_id)
-    if item["status"] not in ("receiving", "running") and "announced" not in item:
+    if item["status"] in FINAL_STATUSES and "announced" not in item:
         _announce(item, aws)
-        aws.uploads.set_announced(upload_id)
+        aws.uploads.set_announced(upload_id, attempts(item))
+
+
+def _unread(item: Item, shards: dict[int, Item]) -> str:
+    """Why a part of the file was not read, at first or in this attempt; empty where all of it was."""
+    telling = (1, attempts(item))
+    return next(
+        (shard["unread"] for n, shard in shards.items() if "unread" in shard and attempt_of(n) in telling), ""
+    )
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
@@ -82,7 +108,8 @@ def _write_results(
 ) -> dict[str, str]:
     """Write the exports and the manifest; return where each is. Raises BrokenContract on a wrong count."""
     upload_id = item["pk"]
-    keys = {name: result_key(upload_id, f"results.{name}") for name in EXPORTS}
+    attempt = attempts(item)
+    keys = {name: result_key(upload_id, f"results.{name}", attempt) for name in EXPORTS}
     rows = _Counted(_rows(item, shards, aws))
     with ExitStack() as stack:
         writers = [
@@ -97,7 +124,7 @@ def _write_results(
         if rows.count != counts.records:
             raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
     results = {name: f"s3://{aws.storage.bucket}/{key}" for name, key in keys.items()}
-    key = result_key(upload_id, "manifest.json")
+    key = result_key(upload_id, "manifest.json", attempt)
     manifest = {
         "upload": upload_id,
         "source": item["source"],
@@ -105,6 +132,7 @@ def _write_results(
         "status": status,
         "reason": reason,
         "model_version": item["model_version"],
+        "attempts": attempt,
         "created": item["created"],
         "finished": now_iso(),
         **counts._asdict(),
@@ -128,20 +156,42 @@ class _Counted:
 
 
 def _rows(item: Item, shards: dict[int, Item], aws: Services) -> Iterator[Row]:
-    """Every row of the upload in file order, one shard in memory at a time."""
-    upload_id = item["pk"]
+    """Every row of the upload in file order, and of a record that was retried the newest."""
     first_line = 0
-    for number in range(item.get("shards", 0)):
-        batches = sorted(aws.uploads.done_batches(upload_id, number))
-        if len(batches) != shards[number]["batches"]:
-            raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
-        rows: list[Row] = []
-        for batch in batches:
-            rows += load_part(aws.storage.get(part_key(upload_id, number, batch)))
-        rows.sort(key=lambda row: int(row["offset"]))
-        for row in rows:
-            yield exported(row, first_line)
-        first_line += shards[number]["lines"]
+    for first in range(item.get("shards", 0)):
+        numbers = range(first, attempts(item) * MAX_SHARDS, MAX_SHARDS)
+        attempted = [_shard_rows(item["pk"], number, shards[number]["batches"], aws) for number in numbers]
+        for _, rows in groupby(merge(*attempted, key=_offset), key=_offset):
+            *_, newest = rows
+            yield exported(newest, first_line)
+        first_line += shards[first]["lines"]
+
+
+def _shard_rows(upload_id: str, number: int, expected: int, aws: Services) -> Iterator[Row]:
+    """The rows of one shard in file order.
+
+    A part is read when its first row is due, so no more of them are in memory than overlap: those of one
+    window of packing, however large the shard.
+    """
+    batches = aws.uploads.done_batches(upload_id, number)
+    if len(batches) < expected:
+        raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
+    waiting: list[tuple[int, int, int, Row]] = []
+    due = sorted((marker.get("first", 0), batch) for batch, marker in batches.items())
+    parts = aws.storage.get_each(
+        (part_key(upload_id, number, batch) for _, batch in due), aws.settings.parts_ahead
+    )
+    for (first, batch), part in zip(due, parts, strict=True):
+        while waiting and waiting[0][0] < first:
+            yield heappop(waiting)[-1]
+        for index, row in enumerate(load_part(part)):
+            heappush(waiting, (_offset(row), batch, index, row))
+    while waiting:
+        yield heappop(waiting)[-1]
+
+
+def _offset(row: Row) -> int:
+    return int(row["offset"])
 
 
 def _announce(item: Item, aws: Services) -> None:
@@ -150,6 +200,7 @@ def _announce(item: Item, aws: Services) -> None:
         "upload": item["pk"],
         "bucket": item["source"]["bucket"],
         "key": item["source"]["key"],
+        "attempts": attempts(item),
         **{name: item[name] for name in ("status", "reason", "model_version", *Counts._fields, "results")},
     }
     entry = {"Source": "protloc", "DetailType": "UploadCompleted", "Detail": json.dumps(detail)}

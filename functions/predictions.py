@@ -2,16 +2,19 @@
 
 Keys: pk is upload#shard and sk the offset, so that an upload reads in file order; the index `accession`
 finds a protein across uploads, the index `location` the proteins of one location within an upload.
+A record that is retried keeps its item: an answer replaces a failure, a failure never an answer.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import Attr, Key
+from botocore.exceptions import ClientError
 
 from functions.locations import BY_NAME
 from functions.rows import COLUMNS, Row
-from functions.tables import Item, from_item, now_seconds, put_all, to_item
+from functions.tables import Item, from_item, is_condition_failure, now_seconds, put_all, to_item
+from functions.upload import attempt_of, first_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
@@ -26,8 +29,24 @@ class PredictionsTable:
         self.days = days
 
     def put(self, upload_id: str, shard: int, rows: Iterable[Row]) -> None:
+        """Store the rows of a shard of any attempt."""
         expires = now_seconds() + self.days * 86_400
-        put_all(self.resource, self.table.name, (_item(upload_id, shard, row, expires) for row in rows))
+        items = [_item(upload_id, first_shard(shard), row, expires) for row in rows]
+        put_all(self.resource, self.table.name, (item for item in items if item["status"] != "failed"))
+        for item in items:
+            if item["status"] == "failed":
+                self._put_failed(item, attempt_of(shard))
+
+    def _put_failed(self, item: Item, attempt: int) -> None:
+        """Store a failed row, unless a later attempt, or this one, has stored a better one."""
+        try:
+            self.table.put_item(
+                Item=item | {"attempt": attempt},
+                ConditionExpression=Attr("pk").not_exists() | Attr("attempt").lte(attempt),
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
 
     def page(
         self, upload_id: str, shard: int, size: int, start: Item | None

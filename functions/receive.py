@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.errors import InputError
 from functions.fasta import is_gzip, require_fasta
 from functions.services import Services, services
+from functions.storage import require_size
 from functions.tables import now_iso, now_seconds
 from functions.upload import Source, Upload, upload_id
 
@@ -49,6 +50,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     identity = upload_id(*source)
     try:
         size = aws.storage.size(source)
+        require_size(size, f"{size:,}")
         reason = ""
     except InputError as error:
         reason = str(error)

@@ -21,7 +21,8 @@ def record_rows(upload: Upload, shard: int, batch: int, rows: list[Row], aws: Se
     if upload.indexed:
         aws.predictions.put(upload.upload_id, shard, rows)
     counts = count_rows(rows)
-    aws.uploads.record_batch(upload.upload_id, shard, batch, counts)
+    first = min(row["offset"] for row in rows)
+    aws.uploads.record_batch(upload.upload_id, shard, batch, counts, first)
     return counts
 
 

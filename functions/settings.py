@@ -32,6 +32,8 @@ class Settings:
     packing: PackingSettings = field(default_factory=PackingSettings)
     shard_bytes: int = 4 * MIB
     indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only
+    max_records: int = 10_000_000  # of an upload; `complete` merges them within Lambda's 900 seconds
+    parts_ahead: int = 1  # result parts that `complete` asks for at once
     deadline_seconds: int = 24 * 3600
     overdue_seconds: int = 1800
     answer_days: int = 90

@@ -2,7 +2,8 @@
 
 In: shard messages. Out: a message for every batch of proteins that is not done yet, and the shard's
 rejections, which need no model and end here. The batches of a shard are a pure function of the text and
-the settings: a retry, or a second delivery, makes the same ones.
+the settings: a second delivery makes the same ones. A shard of a later attempt holds only the records that
+failed in the attempts before; these have ended, so that is a pure function too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,10 +20,20 @@ from functions.errors import InputError
 from functions.fasta import LineCount, Record, read_records, require_fasta
 from functions.protein import Protein, Rejection, read_protein
 from functions.results import record_rows
-from functions.rows import failed_row, rejected_row
+from functions.rows import failed_row, load_part, rejected_row
 from functions.services import Services, services
 from functions.storage import Inflater
-from functions.upload import Shard, Source, Upload, text_key
+from functions.upload import (
+    Shard,
+    Source,
+    Upload,
+    attempt_of,
+    earlier_shards,
+    part_key,
+    require_records,
+    text_key,
+)
+from functions.uploads import planned_shards
 
 logger = Logger()
 metrics = Metrics()
@@ -46,23 +57,32 @@ def _record(record: SQSRecord) -> None:
 
 
 def inflate(upload: Upload, aws: Services) -> None:
-    """Decompress an upload into a text of its own, and send that text's shards."""
-    inflater = Inflater()
+    """Decompress an upload into a text of its own, unless that is done, and send the text's shards."""
     text = Source(aws.storage.bucket, text_key(upload.upload_id), "null")
-    chunks = aws.storage.read(upload.source, 0, upload.size)
-    try:
-        aws.storage.write(text.key, _checked(inflater.text(chunks)))
-        require_fasta(b"", whole=not inflater.size and not inflater.damage)
-        if not inflater.size:
-            raise InputError(inflater.damage)
-    except InputError as error:
-        aws.uploads.refuse(upload.upload_id, str(error))
-        return
-    logger.info("upload inflated", extra={"upload": upload.upload_id, "bytes": inflater.size})
-    for shard in aws.uploads.plan(
-        upload.upload_id, text, inflater.size, aws.settings.shard_bytes, inflater.damage
-    ):
+    shards = planned_shards(aws.uploads.item(upload.upload_id))
+    if not shards or aws.storage.is_gone(text):  # it expires, and a retry may come after
+        try:
+            inflater = _inflate(upload, text, aws)
+        except InputError as error:
+            aws.uploads.refuse(upload.upload_id, str(error))
+        else:
+            shards = aws.uploads.plan(
+                upload.upload_id, text, inflater.size, aws.settings.shard_bytes, inflater.damage
+            )
+    for shard in shards:
         aws.shards_queue.send(shard.as_message())
+
+
+def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
+    """Write the text. Raises InputError where there is none, or too much of it."""
+    inflater = Inflater()
+    aws.storage.size(upload.source)
+    aws.storage.write(text.key, _checked(inflater.text(aws.storage.read(upload.source, 0, upload.size))))
+    require_fasta(b"", whole=not inflater.size and not inflater.damage)
+    if not inflater.size:
+        raise InputError(inflater.damage)
+    logger.info("upload inflated", extra={"upload": upload.upload_id, "bytes": inflater.size})
+    return inflater
 
 
 def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -82,8 +102,15 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
 
 
 def split(shard: Shard, upload: Upload, aws: Services) -> None:
-    """Send what of a shard is not done, and record how many batches it has."""
-    done = aws.uploads.done_batches(upload.upload_id, shard.number)
+    """Send what of a shard is not done, and record how many batches it has.
+
+    Raises InputError where the upload is known to hold too many records: `complete` will fail it as a whole,
+    and nothing more of it is worth asking about.
+    """
+    if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
+        found = sum(other.get("records", 0) for other in aws.uploads.shards(shard.upload_id).values())
+        require_records(found, aws.settings.max_records)
+    done = aws.uploads.settle_shard(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0
     for batch in pack(_judged(shard, lines, aws), aws.settings.packing):
@@ -105,7 +132,29 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
 
 
 def _judged(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | Rejection]:
-    """Every record of the shard, read and judged, in file order."""
+    """The records of the shard in file order, read and judged: all, or in a later attempt what failed."""
+    if attempt_of(shard.number) == 1:
+        return _read(shard, lines, aws)
+    failed = _failed_before(shard, aws)
+    return (record for record in _read(shard, lines, aws) if record.offset in failed) if failed else iter(())
+
+
+def _failed_before(shard: Shard, aws: Services) -> set[int]:
+    """The offsets of those records that have not got better than a failed row in any attempt before."""
+    failed: set[int] = set()
+    for number in earlier_shards(shard.number):
+        for batch, marker in aws.uploads.done_batches(shard.upload_id, number).items():
+            if attempt_of(number) == 1 and not marker["failed"]:
+                continue
+            for row in load_part(aws.storage.get(part_key(shard.upload_id, number, batch))):
+                if row["status"] == "failed":
+                    failed.add(row["offset"])
+                else:
+                    failed.discard(row["offset"])
+    return failed
+
+
+def _read(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | Rejection]:
     size = aws.storage.size(shard.text)
     chunks = aws.storage.read(shard.text, max(shard.start - 1, 0), size)
     records = read_records(chunks, start=shard.start, end=shard.end, lines=lines)

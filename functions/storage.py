@@ -1,7 +1,9 @@
 """Objects in S3: reading ranges of any size with little memory, writing parts once and exports as streams."""
 
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -17,8 +19,9 @@ WINDOW_BYTES = 1024 * 1024
 WRITE_PART_BYTES = 8 * 1024 * 1024
 """S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
 
-MAX_TEXT_BYTES = 20 * 1024**3
-"""Longest text that a compressed upload may hold."""
+MAX_TEXT_BYTES = 5 * 1024**3
+"""Longest text of an upload, plain or decompressed: what one function can decompress, and one can merge the
+results of, within Lambda's 900 seconds."""
 
 
 class Storage:
@@ -38,6 +41,13 @@ class Storage:
                 raise InputError("the file was deleted before it was read") from None
             raise
         return head["ContentLength"]
+
+    def is_gone(self, source: Source) -> bool:
+        try:
+            self.size(source)
+        except InputError:
+            return True
+        return False
 
     def read(self, source: Source, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes `start` ≤ n < `end` of an object's version, a window at a time."""
@@ -61,6 +71,20 @@ class Storage:
 
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def get_each(self, keys: Iterable[str], ahead: int) -> Iterator[bytes]:
+        """Yield the objects in the order of their keys, asking for up to `ahead` of them at once."""
+        if ahead <= 1:
+            yield from map(self.get, keys)
+            return
+        with ThreadPoolExecutor(ahead) as pool:
+            coming: deque[Future[bytes]] = deque()
+            for key in keys:
+                coming.append(pool.submit(self.get, key))
+                if len(coming) == ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
     def write(self, key: str, pieces: Iterable[bytes], content_type: str = "text/plain") -> int:
         """Write an object from pieces of any size, holding one part in memory; return its bytes."""
@@ -169,11 +193,16 @@ class Inflater:
 
     def _count(self, piece: bytes) -> bytes:
         self.size += len(piece)
-        if self.size > MAX_TEXT_BYTES:
-            raise InputError(
-                "more", expected=f"at most {MAX_TEXT_BYTES:,} bytes of text in a compressed file"
-            )
+        require_size(self.size, "more in a compressed file")
         return piece
+
+
+def require_size(size: int, found: str) -> None:
+    """Raise InputError where a text of this many bytes is too long for one upload."""
+    if size > MAX_TEXT_BYTES:
+        raise InputError(
+            f"{found}; send it in parts", expected=f"at most {MAX_TEXT_BYTES:,} bytes of text in an upload"
+        )
 
 
 def _version(source: Source) -> dict[str, Any]:

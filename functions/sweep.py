@@ -18,7 +18,7 @@ from functions.rows import failed_row
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
 from functions.upload import Shard, upload_id
-from functions.uploads import planned_shards
+from functions.uploads import attempts, planned_shards
 
 logger = Logger()
 metrics = Metrics()
@@ -96,7 +96,8 @@ def move(item: Item, aws: Services) -> bool:
     still: bool = now_seconds() - item["updated"] > aws.settings.overdue_seconds
     if item["status"] == "finishing":
         if still:
-            aws.uploads.set_finishing(upload_identity)  # a new stream record: `complete` tries again
+            # A new stream record: `complete` tries again.
+            aws.uploads.set_finishing(upload_identity, attempts(item))
         return still
     if item["status"] == "receiving":
         if late:

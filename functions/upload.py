@@ -5,9 +5,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from functions.errors import InputError
+
 FINAL_STATUSES = ("complete", "partial", "failed")
 
 MAX_SHARDS = 1_000
+"""Of one attempt. Those of a second are numbered from here on, of a third from twice that, and so on."""
+
+MAX_ATTEMPTS = 20
 
 
 class Source(NamedTuple):
@@ -29,6 +34,10 @@ class Counts(NamedTuple):
 
     def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def replacing_failed(self) -> "Counts":
+        """What these records add to a sum in which each of them is counted as failed already."""
+        return self._replace(records=0, failed=self.failed - self.records)
 
 
 class Ending(NamedTuple):
@@ -99,14 +108,20 @@ def upload_id(bucket: str, key: str, version_id: str | None) -> str:
     return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
 
 
-def plan_shards(upload: str, text: Source, size: int, shard_bytes: int, damage: str = "") -> list[Shard]:
-    """Cut a text of `size` bytes into ranges: of `shard_bytes`, or longer where they would be too many."""
+def plan_shards(
+    upload: str, text: Source, size: int, shard_bytes: int, damage: str = "", attempt: int = 1
+) -> list[Shard]:
+    """Cut a text of `size` bytes into ranges: of `shard_bytes`, or longer where they would be too many.
+
+    Every attempt has the same ranges under numbers of its own, so nothing that belongs to one can touch what
+    belongs to another.
+    """
     length = max(shard_bytes, -(-size // MAX_SHARDS))
     starts = range(0, size, length)
     return [
         Shard(
             upload,
-            number,
+            (attempt - 1) * MAX_SHARDS + number,
             text,
             start,
             min(start + length, size),
@@ -114,6 +129,28 @@ def plan_shards(upload: str, text: Source, size: int, shard_bytes: int, damage: 
         )
         for number, start in enumerate(starts)
     ]
+
+
+def require_records(records: int, most: int) -> None:
+    """Raise InputError where these are too many for one upload."""
+    if records > most:
+        raise InputError(
+            f"{records:,} or more; send the file in parts", expected=f"at most {most:,} records in an upload"
+        )
+
+
+def first_shard(shard: int) -> int:
+    """The number that a shard's range had in the first attempt."""
+    return shard % MAX_SHARDS
+
+
+def attempt_of(shard: int) -> int:
+    return shard // MAX_SHARDS + 1
+
+
+def earlier_shards(shard: int) -> range:
+    """The numbers of a shard's range in the attempts before, oldest first."""
+    return range(first_shard(shard), shard, MAX_SHARDS)
 
 
 def part_key(upload: str, shard: int, batch: int) -> str:
@@ -125,5 +162,6 @@ def text_key(upload: str) -> str:
     return f"work/{upload}/text"
 
 
-def result_key(upload: str, name: str) -> str:
-    return f"results/{upload}/{name}"
+def result_key(upload: str, name: str, attempt: int = 1) -> str:
+    """Where a result is; every attempt has a place of its own, so that none overwrites a later one."""
+    return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"

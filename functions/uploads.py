@@ -6,6 +6,10 @@ shard whose set is full goes into the upload's set; the upload whose set is full
 be repeated without effect, and a redelivery repeats all of them after the one it finds done. Totals are
 sums over markers.
 
+A retry is one more attempt: the same shards again under new numbers, which hold only the records that
+failed before. What belongs to an earlier attempt cannot touch them, and every write to the upload itself
+that ends an attempt is made only if no later one has begun.
+
 Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012`.
 """
 
@@ -24,12 +28,24 @@ from functions.tables import (
     put_new,
     query_all,
 )
-from functions.upload import Counts, Ending, Shard, Source, Upload, plan_shards
+from functions.upload import (
+    FINAL_STATUSES,
+    Counts,
+    Ending,
+    Shard,
+    Source,
+    Upload,
+    attempt_of,
+    plan_shards,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 UPLOAD = "upload"
+
+_SAME_ATTEMPT = "(attempts = :attempts OR attribute_not_exists(attempts))"
+"""The fence. An upload that was never retried has no `attempts`."""
 
 
 def shard_key(shard: int) -> str:
@@ -135,8 +151,15 @@ class UploadsTable:
         return self.pinned(upload_id)
 
     def note(self, upload_id: str, reason: str) -> None:
-        """Say why an upload is not getting on, while it waits."""
-        self._update(upload_id, UPLOAD, "SET reason = :reason, updated = :now", values={":reason": reason})
+        """Say why an upload is not getting on, while it waits to be received."""
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET reason = :reason, updated = :now",
+            condition="#s = :receiving",
+            names={"#s": "status"},
+            values={":reason": reason, ":receiving": "receiving"},
+        )
 
     # The accounting
 
@@ -152,10 +175,18 @@ class UploadsTable:
         self.close_shard(shard.upload_id, shard.number)
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
-        """End a shard that cannot be read with what of it was done before, and say why."""
-        self.note(shard.upload_id, reason)
-        done = self.done_batches(shard.upload_id, shard.number)
-        self.record_split(shard, batches=len(done), lines=0, records=0, residues=0)
+        """End a shard that cannot be read with what of it was done, and say why; unless it has ended."""
+        done = self.settle_shard(shard.upload_id, shard.number)
+        self._update(
+            shard.upload_id,
+            shard_key(shard.number),
+            "SET batches = :batches, unread = :reason, #l = if_not_exists(#l, :none), updated = :now",
+            condition="attribute_not_exists(batches) OR "
+            "(batches > :none AND (attribute_not_exists(batches_done) OR size(batches_done) < batches))",
+            names={"#l": "lines"},
+            values={":batches": len(done), ":reason": reason, ":none": 0},
+        )
+        self.close_shard(shard.upload_id, shard.number)
 
     def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
         answer = self.table.get_item(
@@ -163,13 +194,14 @@ class UploadsTable:
         )
         return "Item" in answer
 
-    def done_batches(self, upload_id: str, shard: int) -> set[int]:
-        """The numbers of a shard's batches that have a marker."""
-        return {int(item["sk"].split("#")[2]) for item in self._markers(upload_id, f"batch#{shard:05d}#")}
+    def done_batches(self, upload_id: str, shard: int) -> dict[int, Item]:
+        """The markers of a shard, by the number of their batch: its counts, and `first`, its first offset."""
+        markers = self._markers(upload_id, f"batch#{shard:05d}#")
+        return {int(marker["sk"].split("#")[2]): from_item(marker) for marker in markers}
 
-    def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts) -> None:
+    def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts, first: int) -> None:
         """Leave the marker of an ended batch, unless it has one, and do what follows from it."""
-        marker = {"pk": upload_id, "sk": batch_key(shard, batch), **counts._asdict()}
+        marker = {"pk": upload_id, "sk": batch_key(shard, batch), "first": first, **counts._asdict()}
         put_new(self.table, marker)
         self.settle_batch(upload_id, shard, batch)
 
@@ -183,6 +215,16 @@ class UploadsTable:
         )
         self.close_shard(upload_id, shard)
 
+    def settle_shard(self, upload_id: str, shard: int) -> dict[int, Item]:
+        """Settle the batches of a shard that have a marker and are not counted; return all its markers.
+
+        Who ends batches that nobody else is told of, and dies, leaves such markers to the next one.
+        """
+        done = self.done_batches(upload_id, shard)
+        for batch in done.keys() - set(self.shard(upload_id, shard).get("batches_done", ())):
+            self.settle_batch(upload_id, shard, batch)
+        return done
+
     def close_shard(self, upload_id: str, shard: int) -> None:
         """If all batches of a shard are done, count the shard in, and the upload if it was the last."""
         item = self.shard(upload_id, shard)
@@ -195,24 +237,25 @@ class UploadsTable:
 
     def _finish_if_full(self, upload_id: str) -> None:
         item = self.item(upload_id)
-        if item["status"] != "running" or len(item.get("shards_done", ())) < item["shards"]:
+        shards = {shard.number for shard in planned_shards(item)}
+        if item["status"] != "running" or not shards.issubset(item.get("shards_done", ())):
             return
-        self.set_finishing(upload_id)
+        self.set_finishing(upload_id, attempts(item))
 
-    def set_finishing(self, upload_id: str) -> None:
+    def set_finishing(self, upload_id: str, attempt: int) -> None:
         """Hand a running upload over to `complete`, which hears of it through the table's stream."""
         self._update(
             upload_id,
             UPLOAD,
             "SET #s = :finishing, updated = :now",
-            condition="#s IN (:running, :finishing)",
+            condition=f"#s IN (:running, :finishing) AND {_SAME_ATTEMPT}",
             names={"#s": "status"},
-            values={":finishing": "finishing", ":running": "running"},
+            values={":finishing": "finishing", ":running": "running", ":attempts": attempt},
         )
 
-    # An upload's end
+    # An upload's end, and another beginning
 
-    def finish(self, upload_id: str, ending: Ending) -> bool:
+    def finish(self, upload_id: str, attempt: int, ending: Ending) -> bool:
         """Give a finishing upload its final status; False where it already has one."""
         final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
         del final["counts"]
@@ -221,22 +264,53 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             f"SET {assignments}, updated = :now REMOVE #open",
-            condition="#status = :finishing",
+            condition=f"#status = :finishing AND {_SAME_ATTEMPT}",
             names={f"#{name}": name for name in (*final, "open")},
-            values={":finishing": "finishing", **{f":{name}": value for name, value in final.items()}},
+            values={
+                ":finishing": "finishing",
+                ":attempts": attempt,
+                **{f":{name}": value for name, value in final.items()},
+            },
         )
 
-    def set_announced(self, upload_id: str) -> None:
-        self._update(upload_id, UPLOAD, "SET announced = :now")
+    def set_announced(self, upload_id: str, attempt: int) -> None:
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET announced = :now",
+            condition=_SAME_ATTEMPT,
+            values={":attempts": attempt},
+        )
+
+    def retry(self, upload_id: str, attempt: int, deadline: int) -> bool:
+        """Begin an attempt at what failed; False unless the one before it has ended with failed records."""
+        return self._update(
+            upload_id,
+            UPLOAD,
+            "SET #s = :running, #open = :yes, attempts = :attempt, deadline = :deadline, updated = :now "
+            "REMOVE reason, finished, announced",
+            condition=f"#s IN (:{', :'.join(FINAL_STATUSES)}) AND failed > :none AND {_SAME_ATTEMPT}",
+            names={"#s": "status", "#open": "open"},
+            values={
+                ":running": "running",
+                ":yes": "yes",
+                ":attempt": attempt,
+                ":attempts": attempt - 1,
+                ":deadline": deadline,
+                ":none": 0,
+                **{f":{status}": status for status in FINAL_STATUSES},
+            },
+        )
 
     # Reading
 
-    def counts(self, upload_id: str, shard: int | None = None) -> Counts:
-        """The sum over the markers of an upload, or of one of its shards."""
-        prefix = "batch#" if shard is None else f"batch#{shard:05d}#"
+    def counts(self, upload_id: str) -> Counts:
+        """The sum over the markers of an upload."""
         total = Counts()
-        for marker in self._markers(upload_id, prefix):
-            total += Counts(*(int(marker[name]) for name in Counts._fields))
+        for marker in self._markers(upload_id, "batch#"):
+            counts = Counts(*(int(marker[name]) for name in Counts._fields))
+            again = attempt_of(int(marker["sk"].split("#")[1])) > 1
+            total += counts.replacing_failed() if again else counts
         return total
 
     def shards(self, upload_id: str) -> dict[int, Item]:
@@ -334,10 +408,20 @@ def pinned(item: Item) -> Upload:
     )
 
 
+def attempts(item: Item) -> int:
+    """How often an upload was begun: once, and once more for each retry."""
+    return int(item.get("attempts", 1))
+
+
 def planned_shards(item: Item) -> list[Shard]:
-    """The shards an upload was planned to have."""
+    """The shards of an upload's present attempt."""
     if not item.get("shards"):
         return []
     return plan_shards(
-        item["pk"], Source(**item["text"]), item["text_size"], item["shard_bytes"], item.get("damage", "")
+        item["pk"],
+        Source(**item["text"]),
+        item["text_size"],
+        item["shard_bytes"],
+        item.get("damage", ""),
+        attempts(item),
     )

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from functions.tables import Item, iso
-from functions.upload import FINAL_STATUSES, Counts
-from functions.uploads import UploadsTable
+from functions.upload import FINAL_STATUSES, Counts, attempt_of
+from functions.uploads import UploadsTable, attempts
 
 View = dict[str, Any]
 
@@ -25,6 +25,7 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
         "status": "running" if item["status"] == "finishing" else item["status"],
         "reason": item.get("reason") or None,
         "model_version": item["model_version"] or None,
+        "attempts": attempts(item),
         "created": item["created"],
         "updated": iso(item["updated"]),
         "finished": item.get("finished"),
@@ -35,14 +36,18 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
 
 
 def progress_of(item: Item, shards: dict[int, Item]) -> dict[str, int]:
-    """How far an upload is: what was found so far, and how much of it is done."""
+    """How far an upload is: what was found so far, and how much of it is done.
+
+    The shards and batches of a retry are counted with those before it; its records were found before.
+    """
+    first = [shard for number, shard in shards.items() if attempt_of(number) == 1]
     return {
-        "shards": item.get("shards", 0),
+        "shards": item.get("shards", 0) * attempts(item),
         "shards_split": sum("batches" in shard for shard in shards.values()),
         "batches": sum(shard.get("batches", 0) for shard in shards.values()),
         "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
-        "records_found": sum(shard.get("records", 0) for shard in shards.values()),
-        "residues_found": sum(shard.get("residues", 0) for shard in shards.values()),
+        "records_found": sum(shard.get("records", 0) for shard in first),
+        "residues_found": sum(shard.get("residues", 0) for shard in first),
     }
 
 

@@ -165,8 +165,7 @@ def predict(
     name = "stdin" if file == Path("-") else file.name
     format_name = format_name or format_of(output)
     output = output or default_output(name, format_name)
-    if as_json and output == STDOUT:
-        raise UsageProblem("--json and --output - both want stdout; choose one")
+    _require_one_on_stdout(as_json, output)
     if wait:
         require_writable(output, file)
     with _opened(file) as stream:
@@ -272,8 +271,7 @@ def results(
 
     began = time.monotonic()
     format_name = format_name or format_of(output)
-    if as_json and output == STDOUT:
-        raise UsageProblem("--json and --output - both want stdout; choose one")
+    _require_one_on_stdout(as_json, output)
     client = _client(stack, home)
     following = Following(client, upload, stack, began)
     if output:
@@ -293,6 +291,63 @@ def results(
         click.echo(sentence(answer))
     if problem is not None:
         raise problem
+
+
+@main.command()
+@click.argument("upload")
+@result_options
+@json_option
+@click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
+@timeout_option
+@stack_option
+@home_option
+@click.pass_context
+def retry(
+    context: click.Context,
+    upload: str,
+    format_name: str | None,
+    output: Path | None,
+    as_json: bool,
+    wait: bool,
+    timeout: float | None,
+    stack: str | None,
+    home: Path,
+) -> None:
+    """Try again those records of an upload that failed.
+
+    Answered and rejected records stay as they are, and the model version is the one the upload began with.
+    The results are made again, with every record in them; those of the attempt before stay where they were.
+
+    \b
+    Examples
+      protloc retry abcdefghijklmnopqrstuvwxyz
+      protloc retry abcdefghijklmnopqrstuvwxyz --no-wait --stack protloc
+
+    JSON: the same object as of `protloc predict`; with --no-wait that of `protloc show`.
+    """
+    from protloc.results import require_writable
+
+    _require_one_on_stdout(as_json, output)
+    if output:
+        require_writable(output)
+    view = _client(stack, home).retry(upload)
+    _note(f"attempt {view['attempts']} at what failed has begun")
+    if wait:
+        context.invoke(
+            results,
+            upload=upload,
+            format_name=format_name,
+            output=output,
+            as_json=as_json,
+            wait=True,
+            timeout=timeout,
+            stack=stack,
+            home=home,
+        )
+    elif as_json:
+        _print_json(view)
+    else:
+        click.echo(upload)
 
 
 # ── Model versions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -378,6 +433,11 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
     with stream:
         yield stream
+
+
+def _require_one_on_stdout(as_json: bool, output: Path | None) -> None:
+    if as_json and output == Path("-"):
+        raise UsageProblem("--json and --output - both want stdout; choose one")
 
 
 def _stack_words(stack: str | None) -> str:

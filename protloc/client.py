@@ -146,6 +146,18 @@ class Client:
             time.sleep(pause)
             pause = min(pause * 1.2, LAST_POLL_SECONDS)
 
+    def retry(self, upload: str) -> View:
+        """Begin another attempt at the records of an upload that failed, and return how it stands then.
+
+        Raises UsageProblem where the upload is still in work or no record failed.
+        """
+        attempt = self.upload(upload)["attempts"] + 1
+        # Named by its number, so that a request repeated after a lost answer begins one attempt.
+        path = f"/uploads/{quote(upload, safe='')}/attempts/{attempt}"
+        status, answer, _ = self._ask("PUT", path)
+        _checked(status, answer)
+        return self.upload(upload)
+
     # Answers out
 
     def download(self, uri: str, target: Path) -> None:
@@ -162,11 +174,17 @@ class Client:
             yield from _checked(status, answer)[name]
 
     def _get(self, path: str) -> tuple[int, View, str | None]:
-        """Ask the API, signed; return status, JSON answer and the path of the next page."""
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str) -> tuple[int, View, str | None]:
+        """Ask the API, signed; return status, JSON answer and the path of the next page.
+
+        What is asked may be asked again: every method in use is idempotent.
+        """
         for attempt in range(RETRIES):
             if attempt:
                 time.sleep(0.2 * 2**attempt)
-            request = AWSRequest("GET", self.api_url + path, headers={"Accept": "application/json"})
+            request = AWSRequest(method, self.api_url + path, headers={"Accept": "application/json"})
             credentials = self._session.get_credentials()
             if credentials is None:
                 raise Unreachable("no AWS credentials found; set up a profile or AWS_ACCESS_KEY_ID")
@@ -262,11 +280,13 @@ def connect(stack: str) -> Client:
 
 
 def _checked(status: int, answer: View) -> View:
-    if status == HTTPStatus.OK:
+    if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
         return answer
     detail = str(answer.get("detail") or answer.get("message") or answer.get("Message") or "no detail")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise Unreachable(f"the API refused us ({detail}); these credentials need execute-api:Invoke on it")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unreachable(f"the API failed with status {status}; try again, or see the query function's log")
+    if status == HTTPStatus.CONFLICT:
+        raise UsageProblem(detail)
     raise UsageProblem(f"the API answered {status}: {detail}")

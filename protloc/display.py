@@ -100,6 +100,7 @@ def show_upload(view: View) -> None:
         ("reason", safe(view["reason"] or "")),
         ("model version", view["model_version"] or ""),
         *((name, f"{view[name]:,}") for name in ("records", "predicted", "rejected", "failed", "residues")),
+        ("attempts", str(view["attempts"]) if view["attempts"] > 1 else ""),
         ("created", view["created"]),
         ("finished", view["finished"] or ""),
         *((f"results ({name})", uri) for name, uri in (view["results"] or {}).items()),

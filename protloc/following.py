@@ -143,11 +143,12 @@ def follow(following: Following, timeout_seconds: float | None) -> None:
 def _verdict(view: View, written: str | None, words: str) -> Problem | None:
     """What is to be said of an upload that did not end completely."""
     reason = view["reason"] or "no reason given"
+    again = f"; try again what failed with `protloc retry{words}`" if view["failed"] else ""
     if view["status"] == "failed":
-        return UploadProblem(f"the upload failed: {reason}")
+        return UploadProblem(f"the upload failed: {reason}{again}")
     if view["status"] == "partial":
         where = f"in {written}" if written else f"there: `protloc results{words}`"
-        return UploadProblem(f"the upload is partial: {reason}; all rows there are, are {where}")
+        return UploadProblem(f"the upload is partial: {reason}; all rows there are, are {where}{again}")
     if not view["finished"]:
         return UploadProblem(f"the upload is still {view['status']}; wait for it with --wait")
     return None

@@ -16,7 +16,7 @@ from functions.settings import Settings
 ROOT = Path(__file__).parents[2]
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
 MACHINE = yaml.safe_load((ROOT / "statemachine" / "retrain.asl.yaml").read_text())
-HANDLERS = ("receive", "split", "predict", "complete", "query", "sweep", "smoke")
+HANDLERS = ("receive", "split", "predict", "complete", "query", "retry", "sweep", "smoke")
 
 
 def resources(template: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -61,7 +61,7 @@ def test_a_function_is_told_only_what_settings_know() -> None:
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
     body = api["Body"]
-    assert len(body["paths"]) == 7
+    assert len(body["paths"]) == 8
     for methods in body["paths"].values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]

@@ -1,0 +1,91 @@
+"""retry: a finished upload is begun once more, for just those of its records that failed.
+
+In: `PUT /uploads/{upload}/attempts/{attempt}` of the API, naming the number of the attempt, so that asking
+twice begins one. Out: the upload is running again, and a message a shard; everything after goes its usual
+way. Answered and rejected records stay as they are, and so does the model version.
+"""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.errors import InputError, ProtlocError
+from functions.services import Services, services
+from functions.tables import Item, now_seconds
+from functions.upload import FINAL_STATUSES, MAX_ATTEMPTS, Source
+from functions.uploads import attempts, planned_shards
+
+logger = Logger()
+metrics = Metrics()
+
+
+class NothingToRetry(ProtlocError):
+    """The upload is not at a point from which this attempt could begin."""
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    given = event["pathParameters"]
+    try:
+        item = retry(given["upload"], given["attempt"], services())
+    except KeyError:
+        return _problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
+    except InputError as error:
+        return _problem(HTTPStatus.BAD_REQUEST, str(error))
+    except NothingToRetry as error:
+        return _problem(HTTPStatus.CONFLICT, str(error))
+    body = {"upload": item["pk"], "status": item["status"], "attempts": attempts(item)}
+    place = event["requestContext"]["path"].rsplit("/", 2)[0]
+    return _answer(HTTPStatus.ACCEPTED, body, {"Content-Type": "application/json", "Location": place})
+
+
+def retry(upload_id: str, attempt: str, aws: Services) -> Item:
+    """Begin an attempt, unless it was begun before, and send its shards; return the upload as it is then.
+
+    Raises KeyError where there is no such upload, InputError where `attempt` cannot be one, NothingToRetry
+    where it is not the next one of an upload that ended with failed records.
+    """
+    _require_next(aws.uploads.item(upload_id), attempt)
+    if aws.uploads.retry(upload_id, int(attempt), now_seconds() + aws.settings.deadline_seconds):
+        logger.info("upload retried", extra={"upload": upload_id, "attempt": attempt})
+        metrics.add_metric("UploadsRetried", MetricUnit.Count, 1)
+    item = aws.uploads.item(upload_id)
+    if item["status"] == "running" and attempts(item) == int(attempt):
+        _send_shards(item, aws)  # again too: whoever asked before may have died before sending
+    return item
+
+
+def _require_next(item: Item, attempt: str) -> None:
+    begun = attempts(item)
+    if not attempt.isascii() or not attempt.isdigit() or not 2 <= int(attempt[:9]) <= MAX_ATTEMPTS:
+        raise InputError(repr(attempt)[:40], expected=f"a number from 2 to {MAX_ATTEMPTS}", where="attempt")
+    if int(attempt) <= begun:
+        return
+    if item["status"] not in FINAL_STATUSES:
+        raise NothingToRetry("the upload is still in work; what fails can be retried when it has ended")
+    if int(attempt) > begun + 1:
+        raise NothingToRetry(f"expected {begun + 1} as the next attempt, found {int(attempt)}")
+    if not item["failed"]:
+        raise NothingToRetry("no record of the upload failed; there is nothing to retry")
+
+
+def _send_shards(item: Item, aws: Services) -> None:
+    if Source(**item["text"]) != Source(**item["source"]):  # the text may have expired
+        aws.shards_queue.send({"upload": item["pk"], "inflate": True})
+        return
+    for shard in planned_shards(item):
+        aws.shards_queue.send(shard.as_message())
+
+
+def _problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    return _answer(status, body, {"Content-Type": "application/problem+json"})
+
+
+def _answer(status: HTTPStatus, body: Item, headers: dict[str, str]) -> dict[str, Any]:
+    return {"statusCode": status.value, "headers": headers, "body": json.dumps(body)}

@@ -1,0 +1,53 @@
+"""`protloc retry`: what it says and how it exits, here and on a stack by name."""
+
+import json
+import os
+from pathlib import Path
+
+from tests.conftest import SAMPLE, Embedded
+from tests.end_to_end.failing import failed_upload, without_predict
+
+
+def test_a_retry_is_offered_and_done(embedded: Embedded, tmp_path: Path) -> None:
+    source = tmp_path / "in.fasta"
+    source.write_text(">offered\nMKVLAWRETRYCLI\n>odd\nMK1V\n")
+    upload = failed_upload(embedded, source)
+    shown = embedded.protloc("results", upload)
+    assert shown.exit_code == 1
+    assert f"try again what failed with `protloc retry {upload}`" in shown.stderr
+    result = embedded.protloc("retry", upload, "-o", "again.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert "attempt 2 at what failed has begun" in result.stderr
+    rows = [json.loads(line) for line in Path("again.jsonl").read_bytes().splitlines()]
+    assert [(row["accession"], row["status"]) for row in rows] == [
+        ("offered", "predicted"),
+        ("odd", "rejected"),
+    ]
+    assert "attempts  2" in embedded.protloc("show", upload).stdout
+    again = embedded.protloc("retry", upload)
+    assert again.exit_code == 2 and again.stdout == ""
+    assert again.stderr == "protloc: no record of the upload failed; there is nothing to retry\n"
+
+
+def test_a_retry_on_a_stack_by_name_can_be_left_alone_and_come_back_to(
+    embedded: Embedded,
+    as_stack: list[str],
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "in.fasta"
+    source.write_text(">left\nMKVLAWRETRYSTACK\n")
+    upload = failed_upload(embedded, source)
+    with without_predict(embedded):
+        result = embedded.protloc("retry", upload, "--no-wait", *as_stack, **os.environ)
+        assert (result.exit_code, result.stdout) == (0, f"{upload}\n")
+        twice = embedded.protloc("retry", upload, *as_stack, **os.environ)
+        assert twice.exit_code == 2 and "still in work" in twice.stderr
+    assert embedded.answer("results", upload, "--wait")["predicted"] == 1
+
+
+def test_an_upload_without_failures_is_left_as_it_is(embedded: Embedded) -> None:
+    upload = embedded.answer("predict", SAMPLE)["upload"]
+    before = embedded.client.upload(upload)
+    assert embedded.protloc("retry", upload).exit_code == 2
+    assert embedded.protloc("retry", upload, "--json", "-o", "-").exit_code == 2
+    assert embedded.client.upload(upload) == before

@@ -1,0 +1,81 @@
+"""Each limit ends an upload, or one record of it, with an error that says what was expected and what was found."""
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+
+from functions.protein import MAX_HEADER_CHARACTERS
+from functions.receive import receive
+from functions.upload import MAX_SHARDS, Source, plan_shards
+from tests.functions.test_flow import fasta
+from tests.functions.world import World, world
+
+MB = 1_000_000
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_text_that_is_too_long_is_refused_and_leaves_nothing(
+    running_world: World, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    """Compressed, it is a bomb: 20 MB in 20 kB. A part of the text was on its way to S3."""
+    monkeypatch.setattr("functions.storage.MAX_TEXT_BYTES", 17 * MB)
+    event = running_world.upload(pack(b">a\n" + b"M" * (20 * MB)))
+    identity = running_world.run(event)
+    item = running_world.aws.uploads.item(identity)
+    found = "20,000,003" if pack is bytes else "more in a compressed file"
+    expected = f"expected at most 17,000,000 bytes of text in an upload, found {found}; send it in parts"
+    assert (item["status"], item["reason"], item["records"]) == ("failed", expected, 0)
+    assert "Contents" not in running_world.s3.list_objects_v2(Bucket="results", Prefix="work/")
+    assert "Uploads" not in running_world.s3.list_multipart_uploads(Bucket="results")
+    assert running_world.model.calls == 0
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_too_many_records_fail_the_upload_before_they_are_all_asked_about(
+    pack: Callable[[bytes], bytes],
+) -> None:
+    with world(shard_bytes=200, max_records=100) as here:
+        here.activate()
+        identity = receive(here.upload(pack(b">\nM\n" * 2_000)), here.aws)
+        assert identity
+        here.finish(identity)
+        item = here.aws.uploads.item(identity)
+        assert item["status"] == "failed" and item["results"] == {}
+        assert 100 < item["records"] < 200
+        assert item["reason"] == (
+            f"expected at most 100 records in an upload, found {item['records']} or more; send the file in parts"
+        )
+        assert item["shards"] == 40 and item["progress"]["batches"] <= 4
+        assert "announced" in item
+
+
+def test_as_many_records_as_may_be_are_answered() -> None:
+    with world(shard_bytes=200, max_records=100) as here:
+        here.activate()
+        identity = here.run(here.upload(b">\nM\n" * 100))
+        assert here.aws.uploads.item(identity)["predicted"] == len(here.rows(identity)) == 100
+
+
+def test_a_header_of_a_megabyte_costs_nothing_but_its_end() -> None:
+    with world() as here:
+        here.activate()
+        identity = here.run(here.upload(b">P1 " + b"h" * MB + b"\nMKV\n" + fasta(1)))
+        long, short = here.rows(identity)
+    assert (long["accession"], long["status"], short["status"]) == ("P1", "predicted", "predicted")
+    assert len(long["header"]) == MAX_HEADER_CHARACTERS and long["header"].endswith("h…")
+
+
+def test_a_compressed_file_of_many_members_is_read_to_its_end(running_world: World) -> None:
+    body = fasta(50)
+    packed = b"".join(gzip.compress(body[at : at + 100]) for at in range(0, len(body), 100))
+    identity = running_world.run(running_world.upload(packed))
+    assert [row["accession"] for row in running_world.rows(identity)] == [f"P{n:05d}" for n in range(50)]
+
+
+@pytest.mark.parametrize("size", [1, 4 * 1024**2, 5 * 1024**3, 5 * 1024**4])
+def test_no_file_has_more_shards_than_may_be(size: int) -> None:
+    shards = plan_shards("u", Source("b", "k", "v"), size, 4 * 1024**2)
+    assert 1 <= len(shards) <= MAX_SHARDS
+    assert [shard.start for shard in shards[1:]] == [shard.end for shard in shards[:-1]]
+    assert (shards[0].start, shards[-1].end) == (0, size)

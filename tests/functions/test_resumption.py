@@ -1,0 +1,153 @@
+"""Whatever call a function dies at, whoever takes over makes the same batches, and each record one row."""
+
+import gzip
+import json
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from functions.batches import PackingSettings
+from functions.complete import complete
+from functions.errors import EndpointRefused
+from functions.predict import predict
+from functions.receive import receive
+from functions.retry import retry
+from functions.split import inflate, split_or_abandon
+from functions.tables import Item
+from functions.upload import Shard
+from tests.functions.dying import Died, dying
+from tests.functions.test_flow import fasta
+from tests.functions.world import World, world
+
+BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKV"
+SHORT_BODY = b">a\nMKVLAAGG\n>bad\nMK1V\n>last\nMKV"
+PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
+MOMENTS = ("before-call", "after-call")
+
+
+def split_all(here: World, messages: list[Item]) -> None:
+    for message in messages:
+        upload = here.aws.uploads.pinned(message["upload"])
+        if message.get("inflate"):
+            inflate(upload, here.aws)
+        else:
+            split_or_abandon(Shard.from_message(message), upload, here.aws)
+
+
+def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
+    """The messages of the batches queue, and what each batch holds; a batch sent twice is the same twice."""
+    messages = here.take(here.aws.batches_queue)
+    found: dict[tuple[int, int], str] = {}
+    for message in messages:
+        text = json.dumps(message | {"upload": ""})
+        assert found.setdefault((message["shard"], message["batch"]), text) == text
+        assert message["upload"] == identity
+    return messages, found
+
+
+def outlives_every_death(
+    here: World, when: str, records: int, begin: Callable[[str], str], act: Callable[[World, str], None]
+) -> int:
+    """Let `act` die at each of its calls, do it again, and see everything through; return its calls."""
+    expected: Any = None
+    for at in count(-1):  # nobody dies the first time
+        identity = begin(f"{when} {at}")
+        died = False
+        try:
+            with dying(here, at, when):
+                act(here, identity)
+        except Died:
+            died = True
+            act(here, identity)
+        here.split_shards()
+        messages, batches = batches_of(here, identity)
+        for message in messages + messages:
+            predict(message, here.aws)
+        item = here.aws.uploads.item(identity)
+        assert item["status"] == "finishing"
+        complete(identity, here.aws)
+        item = here.aws.uploads.item(identity)
+        key = item["results"]["jsonl"].removeprefix("s3://results/")
+        rows = here.s3.get_object(Bucket="results", Key=key)["Body"].read()
+        shards = range(item["shards"])
+        indexed = [row for n in shards for row in here.aws.predictions.page(identity, n, 500, None)[0]]
+        found = [batches, rows, [row["offset"] for row in indexed], {row["status"] for row in indexed}]
+        found += [item[name] for name in ("status", "records", "predicted", "rejected", "failed", "progress")]
+        expected = expected or found
+        assert found == expected, f"{when} {at}"
+        assert len(rows.splitlines()) == len(indexed) == item["records"] == records
+        if at >= 0 and not died:
+            return at
+    raise AssertionError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> None:
+    import logging
+
+    logging.disable(logging.INFO)
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same_batches(when: str) -> None:
+    with world(shard_bytes=700, packing=PACKING) as here:
+        here.activate()
+        shards: dict[str, list[Item]] = {}
+
+        def begin(name: str) -> str:
+            identity = receive(here.upload(BODY, key=name), here.aws)
+            assert identity
+            shards[identity] = here.take(here.aws.shards_queue)
+            assert len(shards[identity]) == 2
+            return identity
+
+        calls = outlives_every_death(
+            here, when, 12, begin, lambda w, identity: split_all(w, shards[identity])
+        )
+        assert calls > 25
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+def test_a_decompression_that_dies_at_any_call_is_done_again(when: str) -> None:
+    with world(shard_bytes=700, packing=PACKING) as here:
+        here.activate()
+
+        def begin(name: str) -> str:
+            identity = receive(here.upload(gzip.compress(BODY), key=name), here.aws)
+            assert identity
+            assert here.take(here.aws.shards_queue) == [{"upload": identity, "inflate": True}]
+            return identity
+
+        def act(there: World, identity: str) -> None:
+            inflate(there.aws.uploads.pinned(identity), there.aws)
+
+        assert outlives_every_death(here, when, 12, begin, act) > 8
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
+    """Beginning the attempt, splitting its shards: one life."""
+    with world() as here:
+        here.activate()
+
+        def begin(name: str) -> str:
+            def trouble(sequences: list[str]) -> None:
+                if "MKV" in sequences:
+                    raise EndpointRefused("the model failed with status 500")
+
+            here.model.trouble = trouble
+            table = here.database.Table("AnswersTable")  # or the poison would be known from the last time
+            for known in table.scan()["Items"]:
+                table.delete_item(Key={"pk": known["pk"], "sk": known["sk"]})
+            identity = here.run(here.upload(SHORT_BODY, key=name))
+            assert here.aws.uploads.item(identity)["failed"] == 1
+            here.model.trouble = lambda sequences: None
+            return identity
+
+        def act(there: World, identity: str) -> None:
+            retry(identity, "2", there.aws)
+            there.split_shards()
+
+        assert outlives_every_death(here, when, 3, begin, act) > 12
