@@ -1,8 +1,10 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the whole test suite
-# check  lint, types, template
+# check  lint, types, security, template, secrets
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
+# lock   write the locks again after a change of pyproject.toml or locks/*.in
+# sbom   bills of materials in build/sbom: of what travels to Lambda, and of this environment
 # clean  stop the cloud and remove what the other targets made
 #
 # Python 3.11 or newer is all that must be there; choose one with `make PYTHON=python3.13 run`.
@@ -11,23 +13,29 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
-CONSTRAINT := .venv/constraint.txt
+LOCKED := --no-deps --require-hashes --requirement
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-package torch
 
-.PHONY: run test check bench model clean
+.PHONY: run test check bench model lock sbom clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
 	@$(BIN)/protloc predict events/sample.fasta --table
 
-test: .venv/test.stamp
+test: .venv/develop.stamp
 	$(BIN)/python -m pytest
 
-check: .venv/check.stamp
+check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive functions model protloc benchmarks
 	$(BIN)/cfn-lint template.yaml
+	build/checkov/bin/checkov --config-file .ci/checkov.yaml --file template.yaml
+	cp .ci/secrets.json build/secrets.json  # which the hook rewrites, and then ends with 3, where lines have moved
+	$(BIN)/detect-secrets-hook --baseline build/secrets.json $$(git ls-files) || test $$? -eq 3
 
-bench: .venv/test.stamp
+bench: .venv/develop.stamp
 	@$(BIN)/python -m benchmarks
 
 # The members of the ensemble, side by side on one core each; a run that is stopped goes on where it was.
@@ -42,13 +50,26 @@ model: .venv/run.stamp
 	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
 	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
 
+lock: .venv/develop.stamp
+	$(LOCK) pyproject.toml --extra test --extra check --output-file locks/develop.txt
+	$(LOCK) pyproject.toml --constraint locks/develop.txt --output-file locks/run.txt
+	$(LOCK) locks/functions.in --output-file functions/requirements.txt
+	$(LOCK) locks/checkov.in --output-file locks/checkov.txt
+
+SBOM := build/sbom
+sbom: .venv/develop.stamp
+	mkdir -p $(SBOM)
+	$(BIN)/cyclonedx-py requirements functions/requirements.txt --output-file $(SBOM)/functions.json
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-file $(SBOM)/environment.json
+
 clean:
 	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase
 	rm -rf .venv .protloc build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch is installed first and alone, by plain pip, so that pip takes the build that fits this machine from
-# wherever its own configuration says; the constraint then keeps every later step from replacing it.
+# wherever its own configuration says. Everything else is installed as locked, by hash and without looking further,
+# so no later step can replace it.
 .venv/torch.stamp:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 		"protloc needs Python 3.11 or newer, found %d.%d: name one, e.g. make PYTHON=python3.13 run" \
@@ -56,17 +77,19 @@ clean:
 	@echo "Setting up .venv; this takes some minutes, once."
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(TORCH)
-	@echo "$(TORCH)" > $(CONSTRAINT)
 	@touch $@
 
-.venv/run.stamp: pyproject.toml .venv/torch.stamp
-	$(PIP) install --constraint $(CONSTRAINT) --editable .
+.venv/run.stamp: pyproject.toml locks/run.txt .venv/torch.stamp
+	$(PIP) install $(LOCKED) locks/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp
-	$(PIP) install --constraint $(CONSTRAINT) --editable '.[test]'
+.venv/develop.stamp: locks/develop.txt .venv/run.stamp
+	$(PIP) install $(LOCKED) locks/develop.txt
 	@touch $@
 
-.venv/check.stamp: .venv/test.stamp
-	$(PIP) install --constraint $(CONSTRAINT) --editable '.[test,check]'
+# In an environment of its own: it needs another boto3.
+build/checkov.stamp: locks/checkov.txt
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip --disable-pip-version-check --quiet install $(LOCKED) locks/checkov.txt
 	@touch $@

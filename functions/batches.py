@@ -66,7 +66,8 @@ def _groups(proteins: list[Protein], settings: PackingSettings) -> Iterator[list
     group: list[Protein] = []
     residues = size = 0
     for protein in sorted(proteins, key=lambda p: (-len(p.sequence), p.sequence, p.offset)):
-        protein_bytes = len(protein.sequence) + len(json.dumps(protein.header)) + 200
+        names = json.dumps((protein.accession, protein.header))
+        protein_bytes = len(protein.sequence) + len(names) + 200
         full = (
             residues + len(protein.sequence) > settings.batch_residues
             or len(group) == settings.batch_proteins

@@ -71,7 +71,8 @@ def complete(upload_id: str, aws: Services) -> None:
             results = _write_results(item, shards, counts, status, reason, aws)
         ending = Ending(status, reason, counts, progress_of(item, shards), results)
         aws.uploads.finish(upload_id, attempts(item), ending)
-        metrics.add_metric("UploadsCompleted", MetricUnit.Count, 1)
+        # UploadsComplete, UploadsPartial or UploadsFailed
+        metrics.add_metric(f"Uploads{status.capitalize()}", MetricUnit.Count, 1)
         item = aws.uploads.item(upload_id)
     if item["status"] in FINAL_STATUSES and "announced" not in item:
         _announce(item, aws)

@@ -33,6 +33,7 @@ _FOREIGN = (  # what a file that is no text begins with, and what people call it
     (b"BZh", "a bzip2 archive; compress with gzip or not at all"),
     (b"\xfd7zXZ", "an xz archive; compress with gzip or not at all"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive; compress with gzip or not at all"),
+    (b"\x1f\x8b", "a gzip archive in a gzip archive; compress once"),
     (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
 )
@@ -44,7 +45,7 @@ class Record(NamedTuple):
     offset: int  # of its `>` in the text
     line: int  # lines before its `>` in what was read; 0 for the first line
     header: bytes  # without `>`
-    sequence: bytes  # empty where the record is longer than MAX_RECORD_BYTES
+    sequence: bytes  # empty where the record is longer than MAX_RECORD_BYTES, of which the header is kept
     length: int  # of the sequence, kept or not
 
 
@@ -90,41 +91,67 @@ def read_records(
     """Yield the records whose `>` lies at `start` ≤ offset < `end`, in order.
 
     `chunks` is the text, of any sizes, from one byte before `start` on (from the first byte where `start` is
-    0); it may go on past `end`. At the end `lines.lines` is how many lines the records of the range took,
-    with the lines before the first record where `start` is 0: these numbers add up over the ranges of a
-    file, as long as the first range reaches to the first record.
+    0, and then `end` lies behind a byte-order mark); it may go on past `end`. At the end `lines.lines` is how
+    many lines the records of the range took, with the lines before the first record where `start` is 0: these
+    numbers add up over the ranges of a file, as long as the first range reaches to the first record.
 
     >>> [(r.offset, r.header, r.sequence) for r in read_records([b">a\\nMK", b"V\\n>b\\n"])]
     [(0, b'a', b'MKV'), (8, b'b', b'')]
     """
     count = lines if lines is not None else LineCount()
     text = _Text(chunks, start)
-    preamble = b"".join(text.until_next_start(end))
+    preamble = _Measure()
+    for piece in text.until_next_start(end):
+        preamble.add(piece)
     if start == 0:
-        count.lines += _count_lines(preamble)
+        count.lines += preamble.lines
     while text.at_start and (end is None or text.offset < end):
         offset, line = text.offset, count.lines
         text.step()
-        pieces = text.until_next_start()
-        raw = b""
-        for piece in pieces:
-            raw += piece
-            if len(raw) > MAX_RECORD_BYTES:
-                break
+        raw, measure = b"", None
+        for piece in text.until_next_start():
+            if measure is None:
+                raw += piece
+                if len(raw) <= MAX_RECORD_BYTES:
+                    continue
+                raw, piece, measure = raw[:MAX_RECORD_BYTES], raw, _Measure()
+            measure.add(piece)
         header, sequence = _split(raw)
-        length = len(sequence)
-        count.lines += _count_lines(raw)
-        if len(raw) > MAX_RECORD_BYTES:
-            sequence = b""
-            for piece in pieces:
-                length += len(piece.translate(None, _BLANK))
-                count.lines += _count_lines(piece)
-        yield Record(offset, line, header, sequence, length)
+        if measure is None:
+            count.lines += _count_lines(raw.count(b"\n"), raw.count(b"\r"))
+            yield Record(offset, line, header, sequence, len(sequence))
+        else:
+            count.lines += measure.lines
+            yield Record(offset, line, header, b"", measure.length)
 
 
-def _count_lines(raw: bytes) -> int:
+def _count_lines(feeds: int, returns: int) -> int:
     """Line ends; a lone CR counts only in text without LF, as in files of old Macs."""
-    return raw.count(b"\n") or raw.count(b"\r")
+    return feeds or returns
+
+
+class _Measure:
+    """Lines and residues of a record too long to keep, from pieces of any size."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._feeds = self._returns = 0
+        self._line = b""
+        """What stands for the line in which the last piece ended: none for the header, or its beginning."""
+
+    @property
+    def lines(self) -> int:
+        return _count_lines(self._feeds, self._returns)
+
+    def add(self, piece: bytes) -> None:
+        self._feeds += piece.count(b"\n")
+        self._returns += piece.count(b"\r")
+        text = self._line + piece
+        self.length += len(_split(text)[1])
+        end = max(text.rfind(b"\n"), text.rfind(b"\r"))
+        if end >= 0:
+            first = text[end + 1 : end + 2]
+            self._line = b"\n" + (b";" if first == b";" else first and b" ")
 
 
 class _Text:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from functions.fasta import Record
+from functions.fasta import MAX_RECORD_BYTES, Record
 
 MAX_RESIDUES = 100_000
 """Longest protein taken; the longest known, PKZILLA-1, has 45,212 (doi:10.1126/science.ado3290)."""
@@ -80,6 +80,8 @@ def _fault(sequence: bytes, length: int) -> str:
     """Why these letters cannot be predicted; empty where they can."""
     if length > MAX_RESIDUES:
         return f"{length:,} residues are more than the {MAX_RESIDUES:,} that are read"
+    if length and not sequence:
+        return f"the record takes more than the {MAX_RECORD_BYTES:,} bytes that are read"
     if not sequence:
         return "the record holds no residues"
     if strange := sequence.translate(None, ALPHABET):

@@ -4,9 +4,8 @@ Lists come in pages: `size` says how long, and a `Link` header with rel="next" l
 problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
 """
 
-import base64
-import binascii
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -16,10 +15,10 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
 from functions.errors import InputError, ProtlocError
 from functions.locations import LOCATION_NAMES
+from functions.protein import MAX_ACCESSION_CHARACTERS
 from functions.services import services
 from functions.tables import Item
 from functions.views import model_view, upload_view
@@ -30,6 +29,9 @@ app = APIGatewayRestResolver(strip_prefixes=[])
 DEFAULT_SIZE = 50
 MAX_SIZE = 500
 LINK_SECONDS = 900
+MAX_NAME_CHARACTERS = 100
+"""Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
+
 PROBLEM = "application/problem+json"
 
 
@@ -72,9 +74,9 @@ def list_predictions(upload: str) -> Response[str]:
         return _page("predictions", rows, following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor)
-    while not following and len(rows) < size and (shard := shard + 1) < item.get("shards", 0):
-        more, following = aws.predictions.page(upload, shard, size - len(rows), None)
-        rows += more
+    # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
+    while not following and not rows and (shard := shard + 1) < item.get("shards", 0):
+        rows, following = aws.predictions.page(upload, shard, size, None)
     if not following and rows and shard + 1 < item.get("shards", 0):
         following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
     return _page("predictions", rows, following)
@@ -96,7 +98,11 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/<accession>")
 def list_by_accession(accession: str) -> Response[str]:
-    rows, following = services().predictions.by_accession(unquote(accession), _size(), _cursor())
+    name = unquote(accession)
+    if len(name) > MAX_ACCESSION_CHARACTERS:
+        expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
+        raise InputError(f"{len(name):,}", expected=expected, where="accession")
+    rows, following = services().predictions.by_accession(name, _size(), _cursor())
     return _page("predictions", rows, following)
 
 
@@ -110,7 +116,7 @@ def list_models() -> Response[str]:
 @app.get("/models/<version>")
 def get_model(version: str) -> Response[str]:
     aws = services()
-    item = aws.models.get(version)
+    item = aws.models.get(version) if len(version) <= MAX_NAME_CHARACTERS else None
     if item is None:
         raise Missing("There is no such model version.")
     return _json(model_view(item, aws.models.active()))
@@ -126,14 +132,6 @@ def _not_there(error: Missing) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
-@app.exception_handler(ClientError)  # type: ignore[untyped-decorator]
-def _refused_cursor(error: ClientError) -> Response[str]:
-    """DynamoDB refuses a start key that is not of the query's partition: somebody else's cursor."""
-    if error.response["Error"]["Code"] != "ValidationException" or _cursor() is None:
-        raise error
-    return _problem(HTTPStatus.BAD_REQUEST, "cursor: expected a cursor of this very list")
-
-
 @app.not_found
 def _no_route(_error: NotFoundError) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
@@ -141,35 +139,34 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 def _upload(upload: str) -> Item:
     try:
-        return services().uploads.item(upload)
+        return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
 
 
 def _size() -> int:
     given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_SIZE:
+    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= MAX_SIZE:
         raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
     return int(given)
 
 
 def _cursor() -> Item | None:
     given = app.current_event.get_query_string_value("cursor")
-    if given is None:
-        return None
-    try:
-        cursor = json.loads(base64.urlsafe_b64decode(given.encode("ascii")))
-    except (ValueError, binascii.Error, UnicodeError):
-        cursor = None
-    if not (isinstance(cursor, dict) and cursor and all(isinstance(value, str) for value in cursor.values())):
-        raise InputError("something else", expected="a cursor from a Link header", where="cursor")
-    return cursor
+    return None if given is None else services().cursors.read(given, _list_name())
+
+
+def _list_name() -> str:
+    """What a cursor is bound to: the path, and every parameter that says what is listed."""
+    parameters = app.current_event.query_string_parameters or {}
+    filters = sorted((name, value) for name, value in parameters.items() if name not in ("cursor", "size"))
+    return json.dumps([app.current_event.path, filters])
 
 
 def _page(name: str, values: list[Item], following: Item | None) -> Response[str]:
     headers = {}
     if following:
-        cursor = base64.urlsafe_b64encode(json.dumps(following).encode()).decode("ascii")
+        cursor = services().cursors.sign(following, _list_name())
         parameters = {**(app.current_event.query_string_parameters or {}), "cursor": cursor}
         headers["Link"] = f'<{_path()}?{urlencode(parameters)}>; rel="next"'
     return _json({name: values}, headers)

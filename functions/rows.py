@@ -8,6 +8,7 @@ of the shards before it are known.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -37,7 +38,8 @@ COLUMNS: tuple[str, ...] = (
 )
 
 _PROBABILITIES = {"confidence", "membrane", *PROBABILITY_COLUMNS}
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = re.compile(r"""(?:^|(?<=[,;]))(?=[\s"]*[=+\-@＝＋－＠])""")
+"""Where a formula begins: also after a comma or semicolon, at which a spreadsheet of another country cuts."""
 
 
 def predicted_row(protein: Protein, answer: Answer, model_version: str) -> Row:
@@ -102,14 +104,15 @@ def load_part(body: bytes) -> list[Row]:
 
 
 def _json_line(row: Row) -> bytes:
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    """ASCII, so that no character of a header ends a line for any reader or steers a terminal."""
+    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def cell(column: str, value: Any) -> str:
     """A value as the text of one spreadsheet cell.
 
-    Text that a spreadsheet would run as a formula gets a leading apostrophe; control characters, which could
-    break the line or hide text, become spaces.
+    Text that a spreadsheet would run as a formula gets an apostrophe; characters that print nothing (control,
+    bidirectional, of no width), which could break the line or make it show something else, become spaces.
 
     >>> cell("accession", "=1+1"), cell("confidence", 0.5), cell("truncated", None)
     ("'=1+1", '0.5000', '')
@@ -120,10 +123,7 @@ def cell(column: str, value: Any) -> str:
         return "true" if value else "false"
     if column in _PROBABILITIES:
         return f"{value:.4f}"
-    text = str(value)
-    if isinstance(value, str):
-        text = ("'" if text.startswith(_FORMULA_STARTS) else "") + _printable(text)
-    return text
+    return _FORMULA.sub("'", _printable(value)) if isinstance(value, str) else str(value)
 
 
 def _printable(text: str) -> str:
@@ -131,9 +131,11 @@ def _printable(text: str) -> str:
 
 
 def _tsv(rows: Iterable[Row]) -> Iterator[bytes]:
+    """Without quotation marks, so that readers with and without quoting find the same cells."""
     yield ("\t".join(COLUMNS) + "\n").encode()
     for row in rows:
-        yield ("\t".join(cell(column, row[column]) for column in COLUMNS) + "\n").encode("utf-8")
+        line = "\t".join(cell(column, row[column]) for column in COLUMNS)
+        yield (line.replace('"', "'") + "\n").encode("utf-8")
 
 
 def _csv(rows: Iterable[Row]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 
 from functions.answers import AnswersTable
+from functions.cursors import Cursors, stack_cursors
 from functions.endpoint import Endpoint
 from functions.models import ModelsTable
 from functions.predictions import PredictionsTable
@@ -43,6 +44,7 @@ class Services:
     shards_dead_letters: Queue
     batches_dead_letters: Queue
     endpoint: Endpoint
+    cursors: Cursors
     events: Any  # EventBridge client
     s3: "S3Client"
 
@@ -73,6 +75,7 @@ def services() -> Services:
         shards_dead_letters=Queue(sqs, names.shards_dead_letters),
         batches_dead_letters=Queue(sqs, names.batches_dead_letters),
         endpoint=Endpoint(runtime, names.endpoint_name),
+        cursors=stack_cursors(names.cursor_secret),
         events=boto3.client("events", config=standard),
         s3=s3,
     )

@@ -28,6 +28,7 @@ class Settings:
     uploads_dead_letters: str
     shards_dead_letters: str
     batches_dead_letters: str
+    cursor_secret: str  # its ARN
     packing: PackingSettings = field(default_factory=PackingSettings)
     shard_bytes: int = 4 * MIB
     indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only

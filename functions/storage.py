@@ -174,13 +174,16 @@ class Inflater:
         try:
             for chunk in chunks:
                 while chunk:
-                    if fresh and self.size and not chunk.strip(b"\0"):
-                        break  # tapes pad the end with zeros
+                    if fresh and self.size:
+                        chunk = chunk.lstrip(b"\0")  # tapes pad with zeros
+                        if not chunk:
+                            break
                     fresh = False
                     piece = member.decompress(chunk, WINDOW_BYTES)
-                    chunk = member.unconsumed_tail
-                    if piece:
+                    while piece:  # what is full may not be all that the chunk held
                         yield self._count(piece)
+                        piece = b"" if member.eof else member.decompress(member.unconsumed_tail, WINDOW_BYTES)
+                    chunk = member.unconsumed_tail
                     if member.eof:
                         chunk, member, fresh = member.unused_data, zlib.decompressobj(wbits=31), True
             if not fresh:

@@ -1,8 +1,8 @@
 """The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
 
-With `repairs` and `delivery` the only module that knows MiniStack's private names; `TOUCHED` lists them all,
-and `tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one. Everything else
-in this package speaks in plain terms: services, functions, state.
+With `repairs`, `delivery` and `access` the only module that knows MiniStack's private names; `TOUCHED` lists
+them all, and `tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one.
+Everything else in this package speaks in plain terms: services, functions, state.
 """
 
 from __future__ import annotations
@@ -66,6 +66,15 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "EvalContext": None,
         "evaluate": ("ctx", "policies", "limits"),
         "_gather_role_policies": ("role_name", "account_id"),
+        "enforce": (
+            "access_key_id",
+            "iam_action",
+            "service",
+            "region",
+            "resource_arn",
+            "service_context",
+        ),
+        "resolve_caller_identity": ("access_key_id",),
     },
     "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
     "ministack.services.sts": {"register_session": ("access_key", "session")},
@@ -302,6 +311,9 @@ class Engine:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
+        if scope["type"] == "http" and scope["path"].startswith("/_aws/execute-api/"):
+            # A REST API of AWS hands on the path as it was sent; decoded, a name with a slash would be two.
+            scope = scope | {"path": scope["raw_path"].decode("ascii")}
         self._loop = asyncio.get_running_loop()
         application: Callable[[Any, Any, Any], Awaitable[None]] = self._app.app
         try:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from protloc.cloud.engine import REGION, ROOT_KEY, check_version
@@ -234,11 +235,9 @@ def _living(pid: int | None, home: Path) -> int | None:
     if pid is None or not _alive(pid):
         return None
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        command = subprocess.run(
-            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True
-        ).stdout
+        command = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return None
     return pid if "protloc.cloud.server" in command and str(home) in command else None
 
 

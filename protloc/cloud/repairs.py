@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from protloc.cloud.access import AccessLog
 from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
 from protloc.cloud.shapes import from_template
@@ -25,8 +26,10 @@ _asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.Contex
 _machine_role: contextvars.ContextVar[str | None] = contextvars.ContextVar("machine_role", default=None)
 
 
-def repair_all(changed: Callable[[], None]) -> None:
-    """Put every repair in place, once per process. `changed` is told of every task of a state machine."""
+def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
+    """Put every repair in place, once per process. `changed` is told of every task of a state machine,
+    `access` of what the task asked of IAM.
+    """
     queue_batches_need_the_single_action()
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
@@ -36,7 +39,7 @@ def repair_all(changed: Callable[[], None]) -> None:
     definitions_may_be_yaml()
     mappings_take_numbers_from_parameters()
     loopback_is_secure_transport()
-    state_machines_act_as_their_role(changed)
+    state_machines_act_as_their_role(changed, access)
     training_jobs_can_be_waited_for()
 
 
@@ -220,7 +223,7 @@ def loopback_is_secure_transport() -> None:
     application.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
 
 
-def state_machines_act_as_their_role(changed: Callable[[], None]) -> None:
+def state_machines_act_as_their_role(changed: Callable[[], None], access: AccessLog) -> None:
     """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
     states = module("ministack.services.stepfunctions")
     evaluator = module("ministack.core.iam_evaluator")
@@ -244,7 +247,9 @@ def state_machines_act_as_their_role(changed: Callable[[], None]) -> None:
                 resource_arn=permission.resource,
                 service_context={key.lower(): value for key, value in permission.context.items()},
             )
-            if evaluator.evaluate(asked, policies).decision != "Allow":
+            allowed = evaluator.evaluate(asked, policies).decision == "Allow"
+            access.note(who, permission.action, permission.resource, allowed)
+            if not allowed:
                 raise states._ExecutionError(
                     f"{_error_prefix(states, resource)}.AccessDeniedException",
                     f"User: {who} is not authorized to perform: {permission.action} on resource: "

@@ -12,7 +12,7 @@ import gc
 import io
 import logging
 import os
-import pickle
+import pickle  # nosec B403
 import signal
 import threading
 import time

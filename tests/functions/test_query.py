@@ -93,6 +93,10 @@ def test_an_upload_in_work_shows_how_far_it_is(world: World) -> None:
     ("path", "parameters", "status", "detail"),
     [
         ("/uploads/none", {}, 404, "There is no such upload."),
+        (f"/uploads/{'a' * 3000}", {}, 404, "There is no such upload."),
+        (f"/models/{'a' * 3000}", {}, 404, "There is no such model version."),
+        (f"/proteins/{'a' * 3000}", {}, 400, "accession: expected at most 100 characters, found 3,000"),
+        ("/uploads", {"size": "000000001999"}, 400, "size: expected a number from 1 to 500"),
         ("/models/none", {}, 404, "There is no such model version."),
         ("/elsewhere", {}, 404, "There is nothing at this path."),
         ("/uploads", {"size": "0"}, 400, "size: expected a number from 1 to 500, found '0'"),

@@ -13,6 +13,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from functions.answers import AnswersTable
 from functions.complete import complete
+from functions.cursors import Cursors
 from functions.endpoint import Endpoint
 from functions.errors import EndpointUnavailable
 from functions.models import ModelsTable
@@ -96,6 +97,7 @@ class World:
             shards_dead_letters=queue("shards-dead"),
             batches_dead_letters=queue("batches-dead"),
             endpoint=self.model,
+            cursors=Cursors(lambda: b"a key of the tests"),
             events=_client("events"),
             s3=self.s3,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from model import bootstrap, evaluate, plots, report
 from model.artifact import read_artifact
 from model.data import LOCATIONS
+from tests.hostile.corpus import HEADERS, shown
 from tests.model.answered import random_answers
 
 
@@ -43,6 +45,38 @@ def test_accessions_are_escaped(page: str) -> None:
     assert "<script" not in page and "&lt;script&gt;" in page
     for target in re.findall(r'href="([^"]*)"', page):
         assert re.fullmatch(r"https://www\.uniprot\.org/uniprotkb\?query=[A-Za-z0-9%._~-]+", target), target
+
+
+def test_no_accession_adds_a_tag_or_leaves_its_cell(judged: dict[str, Any], tiny_artifact: Path) -> None:
+    names = [shown(header) for header in HEADERS.values()]
+    mistakes = [judged["mistakes"][0] | {"accession": name} for name in names]
+    parsed = Page(report.page(judged | {"mistakes": mistakes}, read_artifact(tiny_artifact), {}))
+    assert parsed.cells[-5 * len(names) :: 5] == names
+    assert parsed.tags <= {"html", "meta", "title", "style", "h1", "h2", "p", "table", "tr", "th", "td", "a"}
+
+
+class Page(HTMLParser):
+    """The tags of a page and the text of its tables' cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, _attributes: object) -> None:
+        self.tags.add(tag)
+        if tag == "td":
+            self.cells.append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.cells[-1] += data
 
 
 def test_the_page_gives_every_figure_and_the_comparison(page: str, judged: dict[str, Any]) -> None:

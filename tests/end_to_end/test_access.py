@@ -1,0 +1,339 @@
+"""A role allows what was needed and nothing else: one stack does everything it can do, and IAM keeps a record.
+
+The same run shows which metrics of their own the functions emit, which is what alarms may watch.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from functions.fasta import read_records
+from functions.protein import Protein, read_protein
+from functions.upload import Shard, Source, part_key
+from protloc.cloud.access import VARIABLE
+from protloc.cloud.lifecycle import STACK
+from tests.conftest import ROOT, Embedded
+from tests.end_to_end.test_flow import messy_fasta
+from tests.end_to_end.test_training import SMALL, execute
+from tests.functions.test_events import golden
+from tests.model.tiny import write_labelled
+
+INTERRUPTED = "only where writing a large object stops halfway"
+READ_BY_LAMBDA = "Lambda itself calls it, to read the function's source of events"
+
+# What a role allows though no run here asks for it, and why: a statement, or one action or resource of it.
+UNSEEN = {
+    "Log": "Lambda and SageMaker themselves write the logs",
+    "HearOfFinishing": READ_BY_LAMBDA,
+    **{
+        f"{statement} sqs:{action}": READ_BY_LAMBDA
+        for statement in ("TakeMessages", "TakeAndSendShards", "TakeAndDelayBatches")
+        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    },
+    "GiveUpOnRecord": "Lambda itself sends on what no attempt could handle",
+    "GiveUpOnSchedule": "Lambda and Scheduler themselves send on what no attempt could handle",
+    "Sweep": "Scheduler itself calls, and the engine asks IAM nothing",
+    "Retrain": "Scheduler itself calls, and the engine asks IAM nothing",
+    "Measure": "SageMaker itself, beside the container",
+    "LogInToRegistry": "SageMaker itself, before the container starts",
+    "PullImages": "SageMaker itself, before the container starts",
+    "KeepText s3:AbortMultipartUpload": INTERRUPTED,
+    "WriteResults s3:AbortMultipartUpload": INTERRUPTED,
+    "WriteArtifacts s3:AbortMultipartUpload": INTERRUPTED,
+    "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
+    f"AskModel inference-component/{STACK}-*": "AWS asks for the component too, the engine for the endpoint alone",
+}
+
+
+@dataclass(frozen=True)
+class Used:
+    """What was recorded of a stack that did everything."""
+
+    cloud: Embedded
+    access: Path
+
+    def asked(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.access.read_text().splitlines()]
+
+
+def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+    return found
+
+
+class Everything:
+    """Has a stack do everything that it needs a permission for, its repairs included."""
+
+    def __init__(self, cloud: Embedded, folder: Path) -> None:
+        self.cloud, self.folder = cloud, folder
+        self.client, self.outputs = cloud.client.client, cloud.client.outputs
+
+    def run(self) -> None:
+        text = messy_fasta(1, 60)
+        upload = self.predict("plain.fasta", text.encode())
+        self.predict("packed.fasta.gz", gzip.compress(text.encode()))
+        self.predict("damaged.fasta.gz", gzip.compress(text.encode())[:-200], "partial")
+        self.predict("picture.png", b"\x89PNG\r\n", "failed")
+        self.ask_the_api(upload)
+        self.train_and_fail()
+        self.lose_markers(upload)
+        self.bury(upload, text)
+        self.wait_for_a_model()
+        self.call("sweep", {"task": "lost-events"})
+        self.fail_deliveries()
+
+    def predict(self, name: str, body: bytes, status: str = "complete") -> str:
+        (self.folder / name).write_bytes(body)
+        upload = str(self.cloud.answer("predict", name, "--no-wait")["upload"])
+        assert self.cloud.client.wait(upload, lambda _: None, 90)["status"] == status
+        return upload
+
+    def ask_the_api(self, upload: str) -> None:
+        assert list(self.cloud.client.uploads())
+        rows = list(self.cloud.client.predictions(upload))
+        version = self.cloud.client.models()["active"]
+        location = next(row["location"] for row in rows if row["location"])
+        assert list(self.cloud.client.predictions(upload, location))
+        for path in (f"/proteins/{rows[0]['accession']}", f"/models/{version}"):
+            assert self.api(path)["statusCode"] == 200
+        following = self.api(f"/uploads/{upload}/predictions", size="1")["multiValueHeaders"]["Link"][0]
+        cursor = following.partition("cursor=")[2].partition(">")[0]
+        assert self.api(f"/uploads/{upload}/predictions", size="1", cursor=cursor)["statusCode"] == 200
+        link = self.api(f"/uploads/{upload}/results")["multiValueHeaders"]["Location"][0]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        assert opener.open(link).read()
+
+    def api(self, path: str, **parameters: str) -> dict[str, Any]:
+        event = golden("api-get-upload") | {"path": path, "queryStringParameters": parameters or None}
+        return self.call("query", event)
+
+    def call(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client("lambda").invoke(
+            FunctionName=f"{STACK}-{function}", Payload=json.dumps(event).encode()
+        )
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        result: dict[str, Any] = json.loads(answer["Payload"].read())
+        return result
+
+    def train_and_fail(self) -> None:
+        s3, bucket = self.client("s3"), self.outputs["ModelsBucket"]
+        for name, count in (("training", 40), ("validation", 20)):
+            path = write_labelled(self.folder / f"{name}.fasta", count, seed=count)
+            s3.upload_file(str(path), bucket, f"mine/{name}/labelled.fasta")
+        channels = {name: f"s3://{bucket}/mine/{name}" for name in ("training", "validation")}
+        request = {"version": "trained-1", **channels, "hyperparameters": SMALL}
+        assert execute(self.cloud, request)["status"] == "SUCCEEDED"
+        s3.put_object(Bucket=bucket, Key="bad/model.tar.gz", Body=b"no archive")
+        failed = execute(self.cloud, {"version": "bad-1", "artifact": f"s3://{bucket}/bad/model.tar.gz"})
+        assert failed["error"] == "NotPromoted"
+
+    # What goes wrong, and is put right
+
+    def item(self, upload: str, sort_key: str = "upload") -> dict[str, Any]:
+        key = {"pk": {"S": upload}, "sk": {"S": sort_key}}
+        found = self.client("dynamodb").get_item(
+            TableName=self.outputs["UploadsTable"], Key=key, ConsistentRead=True
+        )
+        return dict(found.get("Item", {}))
+
+    def forget_batches(self, upload: str) -> list[str]:
+        """As if every function died between writing a batch's part and its marker."""
+        database, table = self.client("dynamodb"), self.outputs["UploadsTable"]
+        found = database.query(
+            TableName=table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={":pk": {"S": upload}, ":prefix": {"S": "batch#"}},
+        )["Items"]
+        for item in found:
+            database.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
+        return [item["sk"]["S"] for item in found]
+
+    def send(self, queue: str, message: dict[str, Any]) -> None:
+        self.client("sqs").send_message(QueueUrl=self.outputs[queue], MessageBody=json.dumps(message))
+
+    def shard(self, upload: str) -> Shard:
+        item = self.item(upload)
+        source = Source(*(item["source"]["M"][name]["S"] for name in Source._fields))
+        return Shard(upload, 0, source, 0, int(item["size"]["N"]))
+
+    def lose_markers(self, upload: str) -> None:
+        lost = self.forget_batches(upload)
+        self.send("ShardsQueue", self.shard(upload).as_message())
+        until(lambda: all(self.item(upload, sort_key) for sort_key in lost))
+
+    def bury(self, upload: str, text: str) -> None:
+        """Dead letters of each kind, the batch's with a part that was already written."""
+        lost = self.forget_batches(upload)
+        shard, batch = (int(number) for number in lost[0].split("#")[1:])
+        [judged] = [read_protein(record) for record in read_records([b">a\nMKV\n"], start=0, end=7)]
+        assert isinstance(judged, Protein)
+        self.client("s3").head_object(
+            Bucket=self.outputs["ResultsBucket"], Key=part_key(upload, shard, batch)
+        )
+        letter = {
+            "upload": upload,
+            "shard": shard,
+            "batch": batch,
+            "waits": 0,
+            "proteins": [judged._asdict()],
+        }
+        self.send("BatchesDeadLetters", letter)
+        self.send("ShardsDeadLetters", self.shard(upload).as_message())
+        source = self.shard(upload).text
+        detail = {
+            "bucket": {"name": source.bucket},
+            "object": {"key": source.key, "version-id": source.version_id},
+        }
+        self.send("UploadsDeadLetters", {"detail": detail})
+        self.call("sweep", {"task": "stuck"})
+        until(lambda: self.item(upload, lost[0]))
+
+    def alias(self, version: str | None) -> None:
+        database, table = self.client("dynamodb"), self.outputs["ModelsTable"]
+        key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
+        if version is None:
+            database.delete_item(TableName=table, Key=key)
+        else:
+            database.put_item(
+                TableName=table, Item={**key, "version": {"S": version}, "revision": {"N": "9"}}
+            )
+
+    def wait_for_a_model(self) -> None:
+        """One upload before there is any model, and one whose model does not answer and that then stands still."""
+        active = self.cloud.client.models()["active"]
+        self.alias(None)
+        waiting = self.put(b">early\nMKVEARLY\n")
+        until(lambda: self.item(waiting))
+        self.alias(active)
+        self.call("sweep", {"task": "stuck"})
+        self.cloud.client.wait(waiting, lambda _: None, 90)
+        self.alias("ghost")
+        stuck = self.put(b">stuck\nMKVSTVCK\n")
+        until(
+            lambda: (
+                "batches" in self.item(stuck, "shard#00000") and "EndpointWaits" in dict(emitted(self.cloud))
+            )
+        )
+        for sort_key in ("upload", "shard#00000"):
+            self.client("dynamodb").update_item(
+                TableName=self.outputs["UploadsTable"],
+                Key={"pk": {"S": stuck}, "sk": {"S": sort_key}},
+                UpdateExpression="SET updated = :long_ago",
+                ExpressionAttributeValues={":long_ago": {"N": "0"}},
+            )
+        self.alias(active)
+        self.call("sweep", {"task": "stuck"})
+        assert int(self.item(stuck, "shard#00000")["updated"]["N"]) > 0
+
+    def put(self, body: bytes) -> str:
+        from functions.upload import upload_id
+
+        bucket, key = self.outputs["UploadsBucket"], f"by hand/{len(body)}.fasta"
+        stored = self.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+        return upload_id(bucket, key, stored["VersionId"])
+
+    def fail_deliveries(self) -> None:
+        """Messages that no function can read: each is made visible again soon."""
+        for queue in ("UploadsQueue", "ShardsQueue", "BatchesQueue"):
+            self.send(queue, {"detail": {}, "upload": "none", "shard": 0, "batch": 0})
+        functions = ("receive", "split", "predict")
+        until(lambda: all("KeyError" in log_of(self.cloud, function) for function in functions))
+
+
+def log_of(cloud: Embedded, function: str) -> str:
+    path = cloud.home / "logs" / f"{STACK}-{function}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def emitted(cloud: Embedded) -> set[tuple[str, str]]:
+    """(metric, service) of every metric of the project's namespace in the functions' logs."""
+    found = set()
+    for path in (cloud.home / "logs").glob("*.log"):
+        for line in path.read_text().splitlines():
+            if not line.startswith("{") or '"_aws"' not in line:
+                continue
+            blob = json.loads(line)
+            for directive in blob["_aws"]["CloudWatchMetrics"]:
+                assert (directive["Namespace"], directive["Dimensions"]) == ("protloc", [["service"]])
+                found |= {(metric["Name"], blob["service"]) for metric in directive["Metrics"]}
+    return found
+
+
+@pytest.fixture(scope="module")
+def used(start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
+    folder = tmp_path_factory.mktemp("everything")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(VARIABLE, str(folder / "access.jsonl"))
+        patched.chdir(folder)
+        cloud = start_embedded()
+        Everything(cloud, folder).run()
+        yield Used(cloud, folder / "access.jsonl")
+
+
+def granted(cloud: Embedded) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(role, statement) of every role of the deployed stack."""
+    iam, formation = cloud.client.client("iam"), cloud.client.client("cloudformation")
+    for resource in formation.describe_stack_resources(StackName=STACK)["StackResources"]:
+        if resource["ResourceType"] == "AWS::IAM::Role":
+            role = resource["PhysicalResourceId"]
+            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+                for statement in document["Statement"]:
+                    yield role, statement
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def unused(used: Used) -> set[str]:
+    """Each statement, or action or resource of one, that a role allows and nobody asked for."""
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for entry in used.asked():
+        asked.setdefault(entry["role"], set()).add((entry["action"], entry["resource"]))
+    found = set()
+    for role, statement in granted(used.cloud):
+        actions, patterns = set(as_list(statement["Action"])), set(as_list(statement["Resource"]))
+        seen = [
+            (action, pattern)
+            for action, resource in asked.get(role, ())
+            for pattern in patterns
+            if action in actions and fnmatchcase(resource, pattern)
+        ]
+        if not seen:
+            found.add(statement["Sid"])
+            continue
+        rest = actions - {action for action, _ in seen}
+        rest |= {pattern.split(":", 5)[5] for pattern in patterns - {pattern for _, pattern in seen}}
+        found |= {f"{statement['Sid']} {each}" for each in rest}
+    return found
+
+
+def test_no_role_lacks_what_its_code_calls(used: Used) -> None:
+    refused = [entry for entry in used.asked() if not entry["allowed"]]
+    assert refused == []
+
+
+def test_no_role_allows_what_nothing_calls(used: Used) -> None:
+    assert unused(used) == set(UNSEEN)
+
+
+def test_alarms_on_metrics_of_our_own_watch_what_the_functions_emit(used: Used) -> None:
+    template = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    alarms = [each["Properties"] for each in template.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = {alarm["MetricName"] for alarm in alarms if alarm["Namespace"] == "protloc"}
+    assert watched and {(metric, STACK) for metric in watched} <= emitted(used.cloud)

@@ -1,0 +1,62 @@
+"""Headers that somebody made to do harm, through the deployed stack and the command line."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.conftest import Embedded, from_tsv
+from tests.hostile.conftest import hostile_fasta
+from tests.hostile.corpus import FILE_NAMES, HEADERS, shown
+
+
+def test_a_hostile_file_shows_as_a_table_and_leaves_no_word_in_a_log(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    (tmp_path / "hostile.fasta").write_bytes(hostile_fasta())
+    result = embedded.protloc("predict", "hostile.fasta", "--table", "-o", "rows.tsv")
+    assert result.exit_code == 0, result.output
+    assert (result.stdout + result.stderr).replace("\n", "").isprintable()
+    assert len(from_tsv(Path("rows.tsv").read_text())) == 1 + 2 * len(HEADERS)
+    logs = embedded.client.client("logs")
+    words = re.compile("alert|jndi|etc/passwd|DROP TABLE|xxxx|MKVL|AAAA|" + "|".join("ΩРש蛋🧬"))
+    lines = 0
+    for group in logs.describe_log_groups()["logGroups"]:
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+            for event in page["events"]:
+                lines += 1
+                assert not words.search(event["message"]), event
+    assert lines > 50
+    assert not words.search((embedded.home / "cloud.log").read_text(errors="replace"))
+
+
+def test_files_of_any_name_are_shown_and_written_back(embedded: Embedded, tmp_path: Path) -> None:
+    for name in FILE_NAMES:
+        (tmp_path / name.replace("/", "_")).write_bytes(b">P1\nMKV\n")
+        upload = embedded.answer("predict", name.replace("/", "_"), "--output", "rows.tsv")["upload"]
+        for command in (("show", upload), ("uploads",), ("results", upload)):
+            result = embedded.protloc(*command)
+            assert result.exit_code == 0 and result.output.replace("\n", "").isprintable(), result.output
+    assert len(list(tmp_path.glob("*.protloc.tsv"))) == len(FILE_NAMES)
+
+
+def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) -> None:
+    names = (
+        "slash",
+        "slashes",
+        "question",
+        "hash",
+        "percent",
+        "per cent alone",
+        "plus as blank",
+        "address",
+        "emoji",
+    )
+    accessions = [shown(HEADERS[name]).split()[0] for name in names]
+    (tmp_path / "named.fasta").write_text("".join(f">{accession}\nMKV\n" for accession in accessions))
+    upload = embedded.answer("predict", "named.fasta")["upload"]
+    for accession in accessions:
+        status, answer, _ = embedded.client._get(f"/proteins/{quote(accession, safe='')}")
+        assert status == 200, (accession, status, answer)
+        found = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
+        assert found == [accession], json.dumps(answer)

@@ -1,0 +1,61 @@
+"""API Gateway in front of the query function, as a WSGI application.
+
+It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
+to the function: a request without a signature, and one to no route.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from samtranslator.yaml_helper import yaml_parse
+
+import functions.query
+from tests.functions.test_events import Context, golden
+from tests.functions.world import ROOT
+
+STAGE = "v1"
+SIGNED = "AWS4-HMAC-SHA256 Credential=test"
+
+
+@cache
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every route that the template gives the query function."""
+    function = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["QueryFunction"]
+    events = function["Properties"]["Events"].values()
+    return [(event["Properties"]["Method"], event["Properties"]["Path"]) for event in events]
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    method, path = environ["REQUEST_METHOD"], environ["REQUEST_URI"].split("?")[0].removeprefix(f"/{STAGE}")
+    resource = _resource(method, path)
+    if resource is None or environ.get("HTTP_AUTHORIZATION") != SIGNED:
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"message":"Missing Authentication Token"}']
+    parameters: dict[str, list[str]] = {}
+    for name, value in parse_qsl(environ["QUERY_STRING"], keep_blank_values=True):
+        parameters.setdefault(name, []).append(value)
+    event = golden("api-get-upload") | {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "queryStringParameters": {name: values[-1] for name, values in parameters.items()} or None,
+        "multiValueQueryStringParameters": parameters or None,
+    }
+    event["requestContext"] |= {"path": f"/{STAGE}{path}", "resourcePath": resource, "httpMethod": method}
+    answer = json.loads(json.dumps(functions.query.handler(event, Context())))
+    headers = [(name, value) for name, values in answer["multiValueHeaders"].items() for value in values]
+    status = HTTPStatus(answer["statusCode"])
+    start_response(f"{status.value} {status.phrase}", headers)
+    return [answer["body"].encode()]
+
+
+def _resource(method: str, path: str) -> str | None:
+    for known, template in routes():
+        if known == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return template
+    return None

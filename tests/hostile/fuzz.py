@@ -1,0 +1,26 @@
+"""Fuzzes the reading of files, guided by coverage: `python -m tests.hostile.fuzz [libFuzzer's options] [folder]`.
+
+Needs the extra `fuzz`. It begins with the seeds beside it, keeps what it finds new in the folder if there is one, and leaves an
+input that breaks what `reading.check` says of every input as `crash-…` where it is run.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["functions.fasta", "functions.protein", "functions.storage"]):
+    from tests.hostile.reading import check
+
+SEEDS = Path(__file__).parent / "seeds"
+
+
+def main() -> None:
+    seeds = ",".join(str(path) for path in sorted(SEEDS.iterdir()))
+    options = [f"-seed_inputs={seeds}", f"-dict={SEEDS}.dict", "-max_len=160", "-rss_limit_mb=512"]
+    atheris.Setup([*sys.argv, *options], check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

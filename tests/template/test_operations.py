@@ -1,0 +1,97 @@
+"""docs/operations.md and the alarms: each is explained, and each watches a metric that somebody emits."""
+
+import re
+from typing import Any
+
+from tests.template.test_template import ROOT, resources
+
+Template = dict[str, Any]
+
+# AWS's own metrics that an alarm may watch: dimensions of each, and the page that documents them.
+DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
+    "AWS/SQS": (
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
+        {
+            "ApproximateAgeOfOldestMessage": {"QueueName"},
+            "ApproximateNumberOfMessagesVisible": {"QueueName"},
+            "NumberOfMessagesReceived": {"QueueName"},
+        },
+    ),
+    "AWS/Lambda": (
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+        {
+            "Errors": {"FunctionName"},
+            "Invocations": {"FunctionName"},
+            "IteratorAge": {"FunctionName"},  # milliseconds, of functions that read a stream
+            "Throttles": {"FunctionName"},
+        },
+    ),
+    "AWS/ApiGateway": (
+        "https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html",
+        {"5XXError": {"ApiName", "Stage"}},
+    ),
+    "AWS/States": (
+        "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
+        {"ExecutionsFailed": {"StateMachineArn"}},
+    ),
+}
+OWN = "protloc"  # tests/end_to_end/test_access.py finds these in what the functions emit
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    return dict(resources(template, "AWS::CloudWatch::Alarm"))
+
+
+def explained() -> dict[str, tuple[str, str]]:
+    """(what it means, what to do) of every alarm on the page."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    assert len({name for name, _, _ in rows}) == len(rows)
+    return {name: (meaning, action) for name, meaning, action in rows}
+
+
+def test_every_alarm_says_what_it_means_and_what_to_do(rendered: Template) -> None:
+    page = explained()
+    assert set(page) == set(alarms(rendered))
+    for name, (meaning, action) in page.items():
+        assert len(meaning) > 20 and len(action) > 10, name
+
+
+def test_every_alarm_watches_a_metric_that_is_emitted(rendered: Template) -> None:
+    for name, alarm in alarms(rendered).items():
+        dimensions = {dimension["Name"] for dimension in alarm["Dimensions"]}
+        if alarm["Namespace"] == OWN:
+            assert dimensions == {"service"}, name
+            continue
+        _, metrics = DOCUMENTED[alarm["Namespace"]]
+        assert metrics[alarm["MetricName"]] == dimensions, name
+
+
+def test_the_api_has_the_name_its_alarm_watches(rendered: Template) -> None:
+    ((_, api),) = resources(rendered, "AWS::ApiGateway::RestApi")
+    ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
+    watched = {each["Name"]: each["Value"] for each in alarms(rendered)["ApiErrorsAlarm"]["Dimensions"]}
+    assert watched == {"ApiName": api["Body"]["info"]["title"], "Stage": stage["StageName"]}
+
+
+def test_own_metrics_are_emitted_under_the_stacks_name(rendered: Template) -> None:
+    names = [
+        {"Name": "service", "Value": function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]}
+        for _, function in resources(rendered, "AWS::Lambda::Function")
+    ]
+    for alarm in alarms(rendered).values():
+        if alarm["Namespace"] == OWN:
+            assert all(alarm["Dimensions"] == [name] for name in names)
+
+
+def test_a_swept_queue_is_counted_by_what_sweep_takes(rendered: Template) -> None:
+    """Messages that lie there for less than a minute may never be seen lying there."""
+    metrics = {
+        alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: alarm["MetricName"]
+        for alarm in alarms(rendered).values()
+        if alarm["Dimensions"][0]["Name"] == "QueueName"
+    }
+    sweep = rendered["Resources"]["SweepFunction"]["Properties"]["Environment"]["Variables"]
+    swept = {value["Ref"] for name, value in sweep.items() if name.endswith("DEAD_LETTERS")}
+    assert {metrics[queue] for queue in swept} == {"NumberOfMessagesReceived"}
+    assert metrics["UnheardDeadLetters"] == "ApproximateNumberOfMessagesVisible"

@@ -1,0 +1,317 @@
+"""What the template promises of security: who may do what, nothing in the clear, nothing lost unheard."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.template.test_template import MACHINE, as_list, resources, statements
+
+Template = dict[str, Any]
+
+# What may fall short of a rule, and why. Each entry must be needed: see the last test.
+WILDCARD_RESOURCES = {
+    "Measure": "CloudWatch metrics are no resources; the namespace is a condition",
+    "LogInToRegistry": "an authorization token is no resource",
+}
+TRUSTED_WITHOUT_SOURCE = {
+    "lambda.amazonaws.com": "Lambda names no source when it assumes a function's role; only who may pass it can use it",
+}
+TABLES_WITHOUT_RECOVERY = {
+    "PredictionsTable": "an index over the result parts in S3",
+    "AnswersTable": "a memory of the model's answers, which it gives again",
+}
+TOPICS_IN_PLAIN = {
+    "NotificationsTopic": "alarms and rules cannot use the key AWS makes for SNS, and one of our own costs more than the "
+    "stack at rest; SNS's disks are encrypted, and messages hold names and counts, no sequence",
+}
+BOUNDED_OTHERWISE = {
+    "Query": "the API's throttle",
+    "Sweep": "its schedules, one call a minute",
+    "Smoke": "the state machine, one task at a time",
+}
+WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def policy_statements(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Statements of resource policies of a kind, each with the resource's name in the template."""
+    field = {
+        "AWS::S3::BucketPolicy": "Bucket",
+        "AWS::SQS::QueuePolicy": "Queues",
+        "AWS::SNS::TopicPolicy": "Topics",
+    }
+    for _, policy in resources(template, kind):
+        for resource in as_list(policy[field[kind]]):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield resource["Ref"], statement
+
+
+def services_let_in(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(service, resource, statement) wherever a policy of a resource or a role lets a service in."""
+    found = [each for kind in TLS_ONLY for each in policy_statements(template, kind)]
+    found += [
+        (name, statement)
+        for name, role in resources(template, "AWS::IAM::Role")
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]
+    ]
+    for resource, statement in found:
+        if statement["Effect"] == "Allow":
+            assert set(statement["Principal"]) == {"Service"}, (resource, statement)
+            for service in as_list(statement["Principal"]["Service"]):
+                yield service, resource, statement
+
+
+# Roles
+
+
+def test_a_role_allows_no_wildcard_action_and_few_wildcard_resources(rendered: Template) -> None:
+    for role, statement in statements(rendered):
+        assert (
+            statement["Effect"] == "Allow" and "NotAction" not in statement and "NotResource" not in statement
+        )
+        assert not any("*" in action for action in as_list(statement["Action"])), role
+        if "*" in as_list(statement["Resource"]):
+            assert statement["Sid"] in WILDCARD_RESOURCES, (role, statement)
+
+
+def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered: Template) -> None:
+    for name, role in resources(rendered, "AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in role, name
+        assert all(statement.get("Sid") for _, statement in statements(rendered)), name
+    assert not list(resources(rendered, "AWS::IAM::ManagedPolicy"))
+    assert not list(resources(rendered, "AWS::IAM::Policy"))
+
+
+def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
+    handing = [s for _, s in statements(rendered) if "iam:PassRole" in as_list(s["Action"])]
+    assert len(handing) == 1
+    assert handing[0]["Resource"] == {"Fn::GetAtt": ["ModelRole", "Arn"]}
+    assert handing[0]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+def test_whoever_lets_a_service_in_says_on_whose_behalf(rendered: Template) -> None:
+    let_in = list(services_let_in(rendered))
+    assert {service for service, _, _ in let_in} == {
+        f"{name}.amazonaws.com"
+        for name in ("cloudwatch", "events", "lambda", "sagemaker", "scheduler", "states")
+    }
+    for service, resource, statement in let_in:
+        if service not in TRUSTED_WITHOUT_SOURCE:
+            keys = {key for block in statement["Condition"].values() for key in block}
+            assert keys & {"aws:SourceArn", "aws:SourceAccount"}, (service, resource)
+    for name, permission in resources(rendered, "AWS::Lambda::Permission"):
+        assert permission["SourceArn"], name
+
+
+def test_only_query_may_read_the_secret_that_signs_cursors(rendered: Template) -> None:
+    (secret, _), = resources(rendered, "AWS::SecretsManager::Secret")  # fmt: skip
+    readers = {role for role, s in statements(rendered) if "secretsmanager:" in json.dumps(s["Action"])}
+    assert readers == {"QueryRole"}
+    value = rendered["Resources"][secret]["Properties"]
+    assert value["GenerateSecretString"]["PasswordLength"] >= 43 and "SecretString" not in value  # 256 bits
+
+
+# Nothing in the clear
+
+TLS_ONLY = {
+    "AWS::S3::BucketPolicy": ("AWS::S3::Bucket", "s3:*"),
+    "AWS::SQS::QueuePolicy": ("AWS::SQS::Queue", "sqs:*"),
+    "AWS::SNS::TopicPolicy": ("AWS::SNS::Topic", "sns:Publish"),
+}
+
+
+@pytest.mark.parametrize("kind", TLS_ONLY)
+def test_nothing_is_reached_without_tls(rendered: Template, kind: str) -> None:
+    guarded_kind, action = TLS_ONLY[kind]
+    guarded = {
+        resource
+        for resource, statement in policy_statements(rendered, kind)
+        if (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+        and statement["Condition"] == WITHOUT_TLS
+        and statement["Action"] == action
+    }
+    assert guarded == {name for name, _ in resources(rendered, guarded_kind)}
+
+
+def test_a_resource_has_one_policy_since_a_second_would_replace_it(rendered: Template) -> None:
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
+        field = "Queues" if "SQS" in kind else "Topics"
+        named = [each["Ref"] for _, policy in resources(rendered, kind) for each in policy[field]]
+        assert len(named) == len(set(named))
+
+
+def test_buckets_are_versioned_encrypted_and_private(rendered: Template) -> None:
+    for _, bucket in resources(rendered, "AWS::S3::Bucket"):
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert "ServerSideEncryptionByDefault" in str(bucket["BucketEncryption"])
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert all(bucket["PublicAccessBlockConfiguration"].values())
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_queues_tables_and_topics_are_encrypted_at_rest(rendered: Template) -> None:
+    for name, queue in resources(rendered, "AWS::SQS::Queue"):
+        assert queue["SqsManagedSseEnabled"] is True, name
+    for name, table in resources(rendered, "AWS::DynamoDB::Table"):
+        assert table["SSESpecification"] == {"SSEEnabled": True}, name
+    for name, topic in resources(rendered, "AWS::SNS::Topic"):
+        assert "KmsMasterKeyId" in topic or name in TOPICS_IN_PLAIN
+
+
+def test_tables_that_cannot_be_made_again_can_be_recovered(rendered: Template) -> None:
+    for name, table in resources(rendered, "AWS::DynamoDB::Table"):
+        recovered = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
+        assert recovered != (name in TABLES_WITHOUT_RECOVERY), name
+        kept = rendered["Resources"][name].get("DeletionPolicy") == "Retain"
+        assert kept == recovered, name
+
+
+def test_models_are_isolated_from_every_network(rendered: Template) -> None:
+    (_, config), = resources(rendered, "AWS::SageMaker::EndpointConfig")  # fmt: skip
+    assert config["EnableNetworkIsolation"] is True
+    assert MACHINE["States"]["Host"]["Arguments"]["EnableNetworkIsolation"] is True
+
+
+def test_every_log_is_kept_for_a_limited_time(rendered: Template) -> None:
+    groups = dict(resources(rendered, "AWS::Logs::LogGroup"))
+    assert all("RetentionInDays" in group for group in groups.values())
+    for _, function in resources(rendered, "AWS::Lambda::Function"):
+        assert function["LoggingConfig"]["LogGroup"]["Ref"] in groups
+
+
+# Nothing lost unheard
+
+
+def dead_letters(rendered: Template) -> dict[str, str]:
+    """Every asynchronous path of the template, and the queue its failures end in."""
+    found: dict[str, str] = {}
+
+    def end(path: str, arn: dict[str, Any]) -> None:
+        found[path] = arn["Fn::GetAtt"][0]
+
+    for name, queue in resources(rendered, "AWS::SQS::Queue"):
+        if not name.endswith("DeadLetters"):
+            end(name, queue["RedrivePolicy"]["deadLetterTargetArn"])
+    for name, mapping in resources(rendered, "AWS::Lambda::EventSourceMapping"):
+        if rendered["Resources"][mapping["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] != "AWS::SQS::Queue":
+            end(name, mapping["DestinationConfig"]["OnFailure"]["Destination"])
+    for name, rule in resources(rendered, "AWS::Events::Rule"):
+        for target in rule["Targets"]:
+            end(f"{name} {target['Id']}", target["DeadLetterConfig"]["Arn"])
+    for name, schedule in resources(rendered, "AWS::Scheduler::Schedule"):
+        end(name, schedule["Target"]["DeadLetterConfig"]["Arn"])
+    for name, invoked in resources(rendered, "AWS::Lambda::EventInvokeConfig"):
+        end(name, invoked["DestinationConfig"]["OnFailure"]["Destination"])
+    return found
+
+
+def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rendered: Template) -> None:
+    ends = dead_letters(rendered)
+    assert len(ends) == 10  # three queues, a stream, two rules, three schedules, sweep's asynchronous calls
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for _, alarm in resources(rendered, "AWS::CloudWatch::Alarm")
+        for dimension in alarm["Dimensions"]
+        if dimension["Name"] == "QueueName"
+    }
+    letters = {name for name, _ in resources(rendered, "AWS::SQS::Queue") if name.endswith("DeadLetters")}
+    assert set(ends.values()) == letters <= watched
+    scheduled = {
+        target["Fn::GetAtt"][0]
+        for _, schedule in resources(rendered, "AWS::Scheduler::Schedule")
+        if "Fn::GetAtt" in (target := schedule["Target"]["Arn"])
+    }
+    called = {
+        each["FunctionName"]["Ref"] for _, each in resources(rendered, "AWS::Lambda::EventInvokeConfig")
+    }
+    assert scheduled == called  # a schedule calls a function asynchronously
+
+
+def test_whoever_fails_may_send_to_its_dead_letters(rendered: Template) -> None:
+    """SQS moves what it redrives by itself; everyone else needs to be let in."""
+    senders = {
+        role
+        for role, statement in statements(rendered)
+        if "sqs:SendMessage" in as_list(statement["Action"])
+        and {"Fn::GetAtt": ["UnheardDeadLetters", "Arn"]} in as_list(statement["Resource"])
+    }
+    assert senders == {"CompleteRole", "SweepRole", "SchedulerRole"}
+    for _, schedule in resources(rendered, "AWS::Scheduler::Schedule"):
+        assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
+    rules = {name for name, _ in resources(rendered, "AWS::Events::Rule")}
+    let_in = [
+        statement
+        for service, resource, statement in services_let_in(rendered)
+        if (service, resource) == ("events.amazonaws.com", "UnheardDeadLetters")
+    ]
+    (arns,) = (as_list(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) for statement in let_in)
+    assert {arn["Fn::GetAtt"][0] for arn in arns} == rules
+
+
+def test_a_message_outlives_six_timeouts_of_its_function_and_then_is_a_dead_letter(
+    rendered: Template,
+) -> None:
+    queues = dict(resources(rendered, "AWS::SQS::Queue"))
+    functions = dict(resources(rendered, "AWS::Lambda::Function"))
+    fed = 0
+    for _, mapping in resources(rendered, "AWS::Lambda::EventSourceMapping"):
+        queue = queues.get(mapping["EventSourceArn"]["Fn::GetAtt"][0])
+        if queue is None:
+            continue
+        fed += 1
+        timeout = functions[mapping["FunctionName"]["Ref"]]["Timeout"]
+        assert queue["VisibilityTimeout"] >= 6 * timeout
+        assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert fed == 3
+
+
+def test_no_source_of_events_can_start_functions_without_bound(rendered: Template) -> None:
+    """Reserved concurrency would do too, but an account of ten at once, as new ones are, has none to reserve."""
+    bounded = set()
+    for name, mapping in resources(rendered, "AWS::Lambda::EventSourceMapping"):
+        function = mapping["FunctionName"]["Ref"]
+        if "ScalingConfig" in mapping:
+            assert mapping["ScalingConfig"]["MaximumConcurrency"], name
+        else:
+            assert mapping["ParallelizationFactor"] == 1, name
+        bounded.add(function.removesuffix("Function"))
+    ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
+    (settings,) = stage["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    assert 0 < settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"] <= 100
+    called = {name.removesuffix("Function") for name, _ in resources(rendered, "AWS::Lambda::Function")}
+    assert called - bounded == set(BOUNDED_OTHERWISE)
+
+
+def test_every_alarm_tells_somebody(rendered: Template) -> None:
+    for _, alarm in resources(rendered, "AWS::CloudWatch::Alarm"):
+        assert alarm["AlarmActions"] == [{"Ref": "NotificationsTopic"}]
+        assert alarm["AlarmDescription"] and alarm["TreatMissingData"] in ("breaching", "notBreaching")
+
+
+def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
+    """A fixed name lets a second stack fail, or watch the first one's metrics."""
+    for name, resource in rendered["Resources"].items():
+        for key, value in resource.get("Properties", {}).items():
+            if key in (
+                "Name",
+                "BucketName",
+                "FunctionName",
+                "LogGroupName",
+                "RoleName",
+                "StateMachineName",
+                "EndpointName",
+            ):
+                assert not isinstance(value, str), (name, key, value)
+    for name, alarm in resources(rendered, "AWS::CloudWatch::Alarm"):
+        assert any(not isinstance(dimension["Value"], str) for dimension in alarm["Dimensions"]), name
+
+
+def test_no_exception_outlives_its_reason(rendered: Template) -> None:
+    sids = {statement.get("Sid") for _, statement in statements(rendered) if statement["Resource"] == "*"}
+    assert sids == set(WILDCARD_RESOURCES)
+    assert set(TRUSTED_WITHOUT_SOURCE) <= {service for service, _, _ in services_let_in(rendered)}
+    topics = {name for name, topic in resources(rendered, "AWS::SNS::Topic") if "KmsMasterKeyId" not in topic}
+    assert topics == set(TOPICS_IN_PLAIN)
