@@ -72,6 +72,8 @@ def _answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str
     unknown = [digest for digest in sequences if digest not in answers]
     if not unknown:
         return answers
+    logger.info("asking the model", extra={"upload": upload.upload_id, "sequences": len(unknown)})
+    metrics.add_metric("SequencesAsked", MetricUnit.Count, len(unknown))
     component = aws.settings.component(upload.model_version)
     bisection = Bisection(aws.endpoint, component, upload.model_version)
     fresh = dict(zip(unknown, bisection.answers([sequences[digest] for digest in unknown]), strict=True))
