@@ -49,8 +49,8 @@ tags:
 # {version}
 
 Tells in which of {count} places of a eukaryotic cell a protein belongs, and whether it is bound to a
-membrane, from its amino-acid sequence alone. A `transformers` BertModel with {parameters} parameters
-under a {head} head; made {created} by `model/train.py`.
+membrane, from its amino-acid sequence alone. {design}, {parameters} parameters in all;
+made {created} by `model/train.py`.
 
 ## What it is for
 
@@ -108,6 +108,19 @@ def write_card(artifact: Artifact) -> None:
     (artifact.folder / "README.md").write_text(card(artifact), encoding="utf-8")
 
 
+def _design(artifact: Artifact) -> str:
+    """What kind of networks answer, and how many."""
+    network = f"a `transformers` BertModel under a {artifact.head['kind']} head"
+    members = len(artifact.training.get("members", ())) or 1
+    beside = len(artifact.training.get("compositions", ()))
+    if beside:
+        return (
+            f"The mean of {members + beside} networks: {members} of the kind of {network},\n"
+            f"and {beside} that see what the protein is made of (`model/composition.py`)"
+        )
+    return f"A{network[1:]}" if members == 1 else f"The mean of {members} networks, each {network}"
+
+
 def card(artifact: Artifact) -> str:
     """The text of the model card."""
     metrics, data, training = artifact.metrics, artifact.data, artifact.training
@@ -119,7 +132,7 @@ def card(artifact: Artifact) -> str:
         index=_index(artifact),
         count=len(artifact.locations),
         parameters=f"{training['parameters']:,}",
-        head=artifact.head["kind"],
+        design=_design(artifact),
         created=artifact.created,
         certain="read it."
         if below is None
