@@ -47,10 +47,12 @@ def complete(upload_id: str, aws: Services) -> None:
     """Complete an upload, once; a second time only what the first left undone."""
     item = aws.uploads.item(upload_id)
     if item["status"] == "finishing":
-        counts = aws.uploads.counts(upload_id)
-        status, reason = verdict(counts, item.get("reason", ""), item.get("damage", ""))
         shards = aws.uploads.shards(upload_id)
-        results = _write_results(item, shards, counts, status, reason, aws)
+        batches = aws.uploads.results_of(upload_id, shards)
+        counts = sum((each for shard in batches.values() for each in shard.values()), Counts())
+        reasons = (item.get("reason"), *(shard.get("abandoned") for shard in shards.values()))
+        status, reason = verdict(counts, next(filter(None, reasons), ""), item.get("damage", ""))
+        results = _write_results(item, _rows(item, shards, batches, aws), counts, status, reason, aws)
         ending = Ending(status, reason, counts, progress_of(item, shards), results)
         aws.uploads.finish(upload_id, ending)
         metrics.add_metric("UploadsCompleted", MetricUnit.Count, 1)
@@ -77,24 +79,24 @@ def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
 
 
 def _write_results(
-    item: Item, shards: dict[int, Item], counts: Counts, status: str, reason: str, aws: Services
+    item: Item, rows: Iterator[Row], counts: Counts, status: str, reason: str, aws: Services
 ) -> dict[str, str]:
     """Write the exports and the manifest; return where each is. Raises BrokenContract on a wrong count."""
     upload_id = item["pk"]
     keys = {name: result_key(upload_id, f"results.{name}") for name in EXPORTS}
-    rows = _Counted(_rows(item, shards, aws))
+    counted = _Counted(rows)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
             for name, content_type in EXPORTS.items()
         ]
         # Every part is read once: the formats take their copies of the rows in step.
-        texts = [FORMATS[name](copy) for name, copy in zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True)]
+        texts = [FORMATS[name](copy) for name, copy in zip(EXPORTS, tee(counted, len(EXPORTS)), strict=True)]
         for pieces in zip_longest(*texts, fillvalue=b""):
             for writer, piece in zip(writers, pieces, strict=True):
                 writer.write(piece)
-        if rows.count != counts.records:
-            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
+        if counted.count != counts.records:
+            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {counted.count} stored")
     results = {name: f"s3://{aws.storage.bucket}/{key}" for name, key in keys.items()}
     key = result_key(upload_id, "manifest.json")
     manifest = {
@@ -126,16 +128,18 @@ class _Counted:
             yield row
 
 
-def _rows(item: Item, shards: dict[int, Item], aws: Services) -> Iterator[Row]:
+def _rows(
+    item: Item, shards: dict[int, Item], batches: dict[int, dict[int, Counts]], aws: Services
+) -> Iterator[Row]:
     """Every row of the upload in file order, one shard in memory at a time."""
     upload_id = item["pk"]
     first_line = 0
     for number in range(item.get("shards", 0)):
-        batches = sorted(aws.uploads.done_batches(upload_id, number))
-        if len(batches) != shards[number]["batches"]:
-            raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
+        if len(batches[number]) != shards[number]["batches"]:
+            found = f"{len(batches[number])} of {shards[number]['batches']}"
+            raise BrokenContract(f"{upload_id}: shard {number} is finishing with {found} batches")
         rows: list[Row] = []
-        for batch in batches:
+        for batch in sorted(batches[number]):
             rows += load_part(aws.storage.get(part_key(upload_id, number, batch)))
         rows.sort(key=lambda row: int(row["offset"]))
         for row in rows:

@@ -49,10 +49,11 @@ class Record(NamedTuple):
 
 
 class LineCount:
-    """How many lines a reading passed, for whoever numbers lines across ranges."""
+    """How many lines a reading passed, for whoever numbers lines across ranges, and where it stands."""
 
     def __init__(self) -> None:
         self.lines = 0
+        self.offset = 0
 
 
 def is_gzip(head: bytes) -> bool:
@@ -119,6 +120,7 @@ def read_records(
             for piece in pieces:
                 length += len(piece.translate(None, _BLANK))
                 count.lines += _count_lines(piece)
+        count.offset = text.offset
         yield Record(offset, line, header, sequence, length)
 
 

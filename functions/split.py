@@ -83,6 +83,8 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
 
 def split(shard: Shard, upload: Upload, aws: Services) -> None:
     """Send what of a shard is not done, and record how many batches it has."""
+    if aws.uploads.in_work(upload.upload_id, shard.number) is None:
+        return
     done = aws.uploads.done_batches(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0
@@ -96,7 +98,7 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
             _end_here(batch, shard, upload, aws)
         else:
             aws.batches_queue.send(batch_message(batch, shard, upload))
-    aws.uploads.record_split(shard, batches, lines.lines, records, residues)
+    aws.uploads.record_split(shard, batches, lines.lines, records, residues, done)
     logger.info(
         "shard split",
         extra={"upload": upload.upload_id, "shard": shard.number, "batches": batches, "records": records},
@@ -110,21 +112,21 @@ def _judged(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein |
     chunks = aws.storage.read(shard.text, max(shard.start - 1, 0), size)
     records = read_records(chunks, start=shard.start, end=shard.end, lines=lines)
     if shard.damage:
-        return _with_damaged_end(records, shard.damage)
+        return _with_damaged_end(records, shard.damage, lines, size)
     return map(read_protein, records)
 
 
-def _with_damaged_end(records: Iterable[Record], damage: str) -> Iterator[Protein | Rejection]:
-    """Judge the records, but reject the last: the text stops inside it."""
-    previous: Record | None = None
+def _with_damaged_end(
+    records: Iterable[Record], damage: str, lines: LineCount, size: int
+) -> Iterator[Protein | Rejection]:
+    """Judge the records, but reject the one the text stops in, in whichever shard it begins."""
     for record in records:
-        if previous is not None:
-            yield read_protein(previous)
-        previous = record
-    if previous is not None:
-        judged = read_protein(previous)
+        judged = read_protein(record)
+        if lines.offset < size:
+            yield judged
+            continue
         reason = f"incomplete: {damage}"
-        yield Rejection(judged.offset, judged.line, judged.accession, judged.header, previous.length, reason)
+        yield Rejection(judged.offset, judged.line, judged.accession, judged.header, record.length, reason)
 
 
 def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None:

@@ -94,7 +94,7 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
-            "damage = :damage, updated = :now",
+            "damage = :damage, updated = :now REMOVE reason",
             condition="#s = :receiving AND attribute_not_exists(shards)",
             names={"#s": "status", "#t": "text"},
             values={
@@ -128,34 +128,79 @@ class UploadsTable:
         self._update(
             upload_id,
             UPLOAD,
-            "SET model_version = :version, updated = :now REMOVE reason",
-            condition="model_version = :none",
-            values={":version": version, ":none": ""},
+            "SET model_version = :version, updated = :now",
+            condition="model_version = :none AND #s = :receiving",
+            names={"#s": "status"},
+            values={":version": version, ":none": "", ":receiving": "receiving"},
         )
         return self.pinned(upload_id)
 
     def note(self, upload_id: str, reason: str) -> None:
-        """Say why an upload is not getting on, while it waits."""
-        self._update(upload_id, UPLOAD, "SET reason = :reason, updated = :now", values={":reason": reason})
+        """Say why an upload is not getting on, while it waits to be received."""
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET reason = :reason, updated = :now",
+            condition="#s = :receiving AND attribute_not_exists(shards)",
+            names={"#s": "status"},
+            values={":reason": reason, ":receiving": "receiving"},
+        )
 
     # The accounting
 
-    def record_split(self, shard: Shard, batches: int, lines: int, records: int, residues: int) -> None:
-        """Record what a shard was split into; every batch of it has been sent."""
+    def record_split(
+        self, shard: Shard, batches: int, lines: int, records: int, residues: int, done: set[int]
+    ) -> None:
+        """Record what a shard was split into; every batch of it is among the `done` or has been sent."""
         self._update(
             shard.upload_id,
             shard_key(shard.number),
-            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, updated = :now",
+            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, updated = :now"
+            + (" ADD batches_done :done" if done else ""),
+            condition="attribute_not_exists(kept)",
             names={"#l": "lines"},
-            values={":batches": batches, ":lines": lines, ":records": records, ":residues": residues},
+            values={
+                ":batches": batches,
+                ":lines": lines,
+                ":records": records,
+                ":residues": residues,
+                **({":done": done} if done else {}),
+            },
         )
         self.close_shard(shard.upload_id, shard.number)
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
-        """End a shard that cannot be read with what of it was done before, and say why."""
-        self.note(shard.upload_id, reason)
+        """End a shard that cannot be read with what of it was done before, and say why.
+
+        What was done is noted as `kept`: a batch that ends after this belongs to no result. A shard that was
+        read before has its batches on their way, and is abandoned only if it is given up.
+        """
         done = self.done_batches(shard.upload_id, shard.number)
-        self.record_split(shard, batches=len(done), lines=0, records=0, residues=0)
+        self._update(
+            shard.upload_id,
+            shard_key(shard.number),
+            "SET batches = :batches, kept = :kept, abandoned = :reason, #l = if_not_exists(#l, :none), "
+            "updated = :now"
+            + (" ADD batches_done :done" if done else ""),
+            condition="attribute_not_exists(kept)"
+            + ("" if shard.give_up else " AND attribute_not_exists(batches)"),
+            names={"#l": "lines"},
+            values={
+                ":batches": len(done),
+                ":kept": sorted(done),
+                ":reason": reason,
+                ":none": 0,
+                **({":done": done} if done else {}),
+            },
+        )
+        self.close_shard(shard.upload_id, shard.number)
+
+    def in_work(self, upload_id: str, shard: int) -> Upload | None:
+        """The upload, unless nothing that is still done in this shard would count."""
+        item = self.item(upload_id)
+        if item["status"] != "running" or "kept" in self.shard(upload_id, shard):
+            return None
+        return pinned(item)
 
     def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
         answer = self.table.get_item(
@@ -205,39 +250,57 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET #s = :finishing, updated = :now",
-            condition="#s IN (:running, :finishing)",
+            condition="#s = :running",
             names={"#s": "status"},
             values={":finishing": "finishing", ":running": "running"},
+        )
+
+    def call_complete(self, upload_id: str) -> None:
+        """Make another stream record of an upload that `complete` is not through with."""
+        self._update(
+            upload_id, UPLOAD, "SET updated = :now", condition="attribute_exists(#open)", names={"#open": "open"}
         )
 
     # An upload's end
 
     def finish(self, upload_id: str, ending: Ending) -> bool:
-        """Give a finishing upload its final status; False where it already has one."""
+        """Give a finishing upload its final status; False where it already has one.
+
+        It stays open until its end was announced, so that `sweep` looks after it.
+        """
         final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
         del final["counts"]
         assignments = ", ".join(f"#{name} = :{name}" for name in final)
         return self._update(
             upload_id,
             UPLOAD,
-            f"SET {assignments}, updated = :now REMOVE #open",
+            f"SET {assignments}, updated = :now",
             condition="#status = :finishing",
-            names={f"#{name}": name for name in (*final, "open")},
+            names={f"#{name}": name for name in final},
             values={":finishing": "finishing", **{f":{name}": value for name, value in final.items()}},
         )
 
     def set_announced(self, upload_id: str) -> None:
-        self._update(upload_id, UPLOAD, "SET announced = :now")
+        self._update(upload_id, UPLOAD, "SET announced = :now REMOVE #open", names={"#open": "open"})
 
     # Reading
 
-    def counts(self, upload_id: str, shard: int | None = None) -> Counts:
-        """The sum over the markers of an upload, or of one of its shards."""
-        prefix = "batch#" if shard is None else f"batch#{shard:05d}#"
-        total = Counts()
-        for marker in self._markers(upload_id, prefix):
-            total += Counts(*(int(marker[name]) for name in Counts._fields))
-        return total
+    def counts(self, upload_id: str) -> Counts:
+        """The sum over the markers of an upload in work."""
+        return sum((counts for _, _, counts in self._ended_batches(upload_id)), Counts())
+
+    def results_of(self, upload_id: str, shards: dict[int, Item]) -> dict[int, dict[int, Counts]]:
+        """The batches that make up an upload's result, by shard and number, with their counts."""
+        batches: dict[int, dict[int, Counts]] = {shard: {} for shard in shards}
+        for shard, batch, counts in self._ended_batches(upload_id):
+            if batch in shards[shard].get("kept", (batch,)):
+                batches[shard][batch] = counts
+        return batches
+
+    def _ended_batches(self, upload_id: str) -> Iterator[tuple[int, int, Counts]]:
+        for marker in self._markers(upload_id, "batch#"):
+            _, shard, batch = marker["sk"].split("#")
+            yield int(shard), int(batch), Counts(*(int(marker[name]) for name in Counts._fields))
 
     def shards(self, upload_id: str) -> dict[int, Item]:
         """What is recorded of each shard that was begun."""
@@ -258,7 +321,7 @@ class UploadsTable:
         return "Item" in self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD})
 
     def open_uploads(self) -> Iterator[Item]:
-        """Every upload that has not ended, oldest first."""
+        """Every upload whose end was not announced yet, oldest first."""
         for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
             yield from_item(item)
 
