@@ -84,6 +84,7 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
 def split(shard: Shard, upload: Upload, aws: Services) -> None:
     """Send what of a shard is not done, and record how many batches it has."""
     if aws.uploads.in_work(upload.upload_id, shard.number) is None:
+        aws.uploads.close_shard(upload.upload_id, shard.number)  # who closed it may have died on the way
         return
     done = aws.uploads.done_batches(upload.upload_id, shard.number)
     lines = LineCount()

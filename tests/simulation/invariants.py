@@ -12,7 +12,9 @@ from functions.rows import COLUMNS
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE
 from functions.tables import from_item, iso
 from functions.upload import FINAL_STATUSES, part_key, result_key, upload_id
+from functions.uploads import batch_key, shard_key
 from tests.simulation.database import INDEX_SECONDS, Item
+from tests.simulation.messages import Message
 from tests.simulation.model import true_answer
 from tests.simulation.objects import Version
 from tests.simulation.reference import Expected, Reading, read
@@ -36,12 +38,16 @@ class Watch:
         self.finished: dict[str, Item] = {}
         self._batches: dict[tuple[str, int, int], str] = {}
         self._immutable: dict[str, bytes] = {}
+        overdue = world.scenario.settings["overdue_seconds"]
+        self._excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
+        """Whose deadline is later has no excuse for being late."""
         world.s3.listeners.append(self._on_object)
         world.bus.listeners.append(self._on_event)
         world.database.tables["UploadsTable"].listeners.append(self._on_upload)
         world.database.tables["AnswersTable"].listeners.append(self._on_answer)
         world.runtime.listeners.append(self._on_call)
         world.sqs.listeners.append(self._on_message)
+        world.sqs.acknowledged.append(self._on_acknowledged)
 
     def violate(self, what: str) -> None:
         self.world.simulation.tell(f"VIOLATION: {what}")
@@ -115,6 +121,29 @@ class Watch:
             if self._batches.setdefault(key, proteins := json.dumps(batch["proteins"])) != proteins:
                 self.violate(f"batch {key} was cut differently")
 
+    def _on_acknowledged(self, queue: Any, message: Message) -> None:
+        """A message goes only when what it asks for is done, or asked for anew."""
+        if queue.name not in ("BatchesQueue", "ShardsQueue") or self.world.scenario.expiring:
+            return
+        asked = json.loads(message.body)
+        if asked.get("inflate"):
+            return
+        items = self.world.database.tables["UploadsTable"].items[asked["upload"]]
+        shard = items.get(shard_key(asked["shard"]), {})
+        if items["upload"]["status"] != "running" or "kept" in shard:
+            return
+        if queue.name == "ShardsQueue":
+            if "batches" not in shard:
+                self.violate(f"shard {asked['shard']} was acknowledged before it was split")
+        elif asked["batch"] not in shard.get("batches_done", ()) and not self._asked_anew(queue, asked):
+            self.violate(f"batch {asked['batch']} was acknowledged before it was done")
+
+    def _asked_anew(self, queue: Any, asked: Item) -> bool:
+        """Whether another message of this batch is there, among the dead ones at worst."""
+        bodies = [message.body for each in (queue, queue.dead_letters) for message in each.messages]
+        names = ("upload", "shard", "batch")
+        return any(all(json.loads(body)[name] == asked[name] for name in names) for body in bodies)
+
     # At the end
 
     def judge(self, ended: bool) -> list[str]:
@@ -128,6 +157,7 @@ class Watch:
         for (key, version), file in world.files.items():
             self._judge_upload(upload_id("uploads", key, version), file)
         self._judge_calls()
+        self._judge_dead_letters()
         return self.violations
 
     def _unfinished(self) -> list[str]:
@@ -224,7 +254,7 @@ class Watch:
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
             _REFUSED: poison in ("refused", "kills"),
-            TOO_LATE: late,
+            TOO_LATE: late and item["deadline"] < self._excused_until,
             DEAD_BATCH: any(q == "BatchesDeadLetters" and upload in body for q, body in self.world.buried),
             DEAD_SHARD: any(q == "ShardsDeadLetters" and upload in body for q, body in self.world.buried),
         }
@@ -262,10 +292,20 @@ class Watch:
         if indexed != stored:
             self.violate(f"{upload}: the predictions table holds {len(indexed)} rows of {len(stored)}")
 
+    def _judge_dead_letters(self) -> None:
+        """No batch dies of waiting: each delivery of a dead one was disturbed by something else."""
+        disturbed = Counter(i.subject for i in self.world.simulation.invocations if i.subject and i.disturbed)
+        for queue, body in self.world.buried:
+            if queue == "BatchesDeadLetters":
+                batch = json.loads(body)
+                subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
+                if disturbed[subject] < self.world.queues["BatchesQueue"].max_receives:
+                    self.violate(f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries")
+
     def _judge_calls(self) -> None:
         """What a poisonous protein costs, and that a batch which is done asks nothing."""
         for invocation in self.world.simulation.invocations:
-            if not invocation.model_calls:
+            if not invocation.model_calls or invocation.resumes:
                 continue
             outcomes = [outcome for _, outcome in invocation.model_calls]
             asked = {sequence for sequences, _ in invocation.model_calls for sequence in sequences}

@@ -39,6 +39,7 @@ class MessageService:
     def __init__(self, surroundings: Surroundings | None = None, chance: random.Random | None = None) -> None:
         self.queues: dict[str, MessageQueue] = {}
         self.listeners: list[Listener] = []
+        self.acknowledged: list[Callable[[MessageQueue, Message], None]] = []  # told of what is removed
         self._surroundings = surroundings or Calm()
         self._chance = chance or random.Random(0)
         self._receipts = 0
@@ -131,7 +132,11 @@ class MessageService:
 
     def remove(self, queue: MessageQueue, receipt: str) -> None:
         """An older receipt than the last removes nothing, and is no error."""
+        removed = [message for message in queue.messages if message.receipt == receipt]
         queue.messages = [message for message in queue.messages if message.receipt != receipt]
+        for message in removed:
+            for listener in self.acknowledged:
+                listener(queue, message)
 
     def _show(self, queue: MessageQueue, message: Message, moment: float) -> None:
         message.visible = moment

@@ -109,14 +109,16 @@ class ModelRuntime:
         answer = {"model_version": version, "locations": list(LOCATION_NAMES), "predictions": answers}
         chance = self._simulation.random
         if self._simulation.faulty and chance.random() < self._simulation.faults.answers:
-            return _spoilt(answer, chance.choice(_SPOILS))
+            if self._simulation.current:
+                self._simulation.current.disturbed = True
+            return _spoilt(answer, sequences, chance.choice(_SPOILS))
         return json.dumps(answer).encode()
 
 
 _SPOILS = ("too few", "too many", "not a number", "another version", "no JSON", "reordered")
 
 
-def _spoilt(answer: Answer, how: str) -> bytes:
+def _spoilt(answer: Answer, sequences: list[str], how: str) -> bytes:
     answers = answer["predictions"]
     match how:
         case "too few":
@@ -129,8 +131,11 @@ def _spoilt(answer: Answer, how: str) -> bytes:
             answer = answer | {"model_version": "someone-else"}
         case "no JSON":
             return b"<html>502</html>"
-        case "reordered":
-            answers = answers[1:] + answers[:1]
+        case "reordered":  # which shows only where a length does not fit, the wire having nothing else
+            turned = answers[1:] + answers[:1]
+            read = [each.get("residues_read") for each in turned]
+            if any(r not in (None, len(s)) for r, s in zip(read, sequences, strict=True)):
+                answers = turned
     return json.dumps(answer | {"predictions": answers}).encode()
 
 

@@ -40,11 +40,17 @@ class Scenario:
     faults: Faults
     weather: Weather
     promotions: list[tuple[float, str]]  # seconds after the beginning, version
-    restless: bool
-    """Whether a message may expire, and the last of a shard's deliveries be killed again and again."""
     expiring: float = 0.0
+    """How likely it is that a message is gone when it is taken."""
     doomed: set[str] = field(default_factory=set)
     """Functions whose invocations are all killed halfway until the faults end."""
+
+
+    @property
+    def trouble_ends(self) -> float:
+        """From when on nothing goes wrong but what is wrong with the files themselves."""
+        spans = [*self.weather.outages, *self.weather.sick, (0.0, BEGINNING + self.promotions[0][0])]
+        return max(self.faults.until, *(end for _, end in spans))
 
 
 def scenario(seed: int) -> Scenario:
@@ -89,7 +95,6 @@ def scenario(seed: int) -> Scenario:
         ),
         weather=weather,
         promotions=_promotions(chance),
-        restless=chance.random() < 0.3,
         expiring=chance.choice((0.0, 0.0, 0.03)),
         doomed={chance.choice(("receive", "split", "predict", "complete"))} if chance.random() < 0.06 else set(),
     )

@@ -58,6 +58,7 @@ class Invocation:
         self.killed = False
         self.disturbed = False
         self.subject: Any = None  # what it is about, where it matters
+        self.resumes = False  # whether it goes on with a search that another began
         self.model_calls: list[tuple[tuple[str, ...], str]] = []  # what was asked, and what came of it
         self._simulation = simulation
         self._body = body

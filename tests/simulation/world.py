@@ -182,6 +182,7 @@ class World:
             try:
                 for message in messages:
                     if self._dooms(function):
+                        invocation.disturbed = True
                         raise Killed
                     try:
                         record(_delivered(message))
@@ -197,14 +198,16 @@ class World:
             for message in done:
                 if simulation.faulty and simulation.random.random() < simulation.faults.deliveries / 4:
                     simulation.tell("the acknowledgement is lost")
+                    invocation.disturbed = True
                     continue
                 self.sqs.remove(queue, message.receipt)
 
         self.running[function] += 1
         invocation = simulation.invoke(function, queue.visibility_seconds, body)
         if function == "predict":
-            message = json.loads(messages[0].body)
-            invocation.subject = (message["upload"], batch_key(message["shard"], message["batch"]))
+            batch = json.loads(messages[0].body)
+            invocation.subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
+            invocation.resumes = bool(batch.get("progress", {}).get("suspects"))
 
     def _dooms(self, function: str) -> bool:
         return function in self.scenario.doomed and self.simulation.faulty and self.simulation.random.random() < 0.9
