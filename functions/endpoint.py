@@ -145,6 +145,7 @@ class Bisection:
         self._suspects, self._together, self._well_since_suspected = rest, True, False
         if nothing_went_well:
             self._prove_alive()
+            self._together = False  # that was before the proof, so one alone is asked again
         return False
 
     def _find_culprit(self) -> None:

@@ -141,7 +141,10 @@ def move(item: Item, aws: Services) -> bool:
             aws.uploads_queue.send(_event(item))
         return True
     if item["status"] == "running":
-        return sum(_resend(shard, item, late, aws) for shard in _unfinished(item)) > 0
+        unfinished = list(_unfinished(item))
+        if not unfinished:
+            aws.uploads.finish_if_full(upload_identity)  # the last one's message was lost just before this
+        return sum(_resend(shard, item, late, aws) for shard in unfinished) > 0
     if still:
         aws.uploads.call_complete(upload_identity)
     return still

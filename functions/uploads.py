@@ -109,7 +109,7 @@ class UploadsTable:
         )
         if not planned:
             shards = planned_shards(self.item(upload_id))
-        self._finish_if_full(upload_id)
+        self.finish_if_full(upload_id)
         return shards
 
     def refuse(self, upload_id: str, reason: str) -> None:
@@ -236,9 +236,10 @@ class UploadsTable:
         self._update(
             upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
         )
-        self._finish_if_full(upload_id)
+        self.finish_if_full(upload_id)
 
-    def _finish_if_full(self, upload_id: str) -> None:
+    def finish_if_full(self, upload_id: str) -> None:
+        """Hand a running upload over to `complete` once all its shards are counted in."""
         item = self.item(upload_id)
         if item["status"] != "running" or len(item.get("shards_done", ())) < item["shards"]:
             return

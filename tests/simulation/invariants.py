@@ -207,9 +207,10 @@ class Watch:
 
     def _judge_announcements(self, upload: str, item: Item) -> None:
         told = self.announced[upload]
-        disturbed = sum(i.disturbed for i in self.world.simulation.invocations if i.name.startswith("complete"))
+        completions = [i for i in self.world.simulation.invocations if i.name.startswith("complete")]
+        disturbed = sum(completion.disturbed for completion in completions)
         if not 1 <= len(told) <= 1 + disturbed:
-            self.violate(f"{upload}: announced {len(told)} times, {disturbed} completions were disturbed")
+            self.violate(f"{upload}: announced {len(told)} times, completions disturbed {disturbed} times")
         if told and any(told[0][name] != item[name] for name in ("status", "reason", "records", "predicted")):
             self.violate(f"{upload}: announced as something else than it is")
 

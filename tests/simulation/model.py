@@ -110,7 +110,7 @@ class ModelRuntime:
         chance = self._simulation.random
         if self._simulation.faulty and chance.random() < self._simulation.faults.answers:
             if self._simulation.current:
-                self._simulation.current.disturbed = True
+                self._simulation.current.disturbed += 1
             return _spoilt(answer, sequences, chance.choice(_SPOILS))
         return json.dumps(answer).encode()
 
@@ -155,6 +155,8 @@ class EventBus:
         def apply() -> dict[str, Any]:
             simulation = self._simulation
             if simulation.faulty and simulation.random.random() < simulation.faults.undone:
+                if simulation.current:
+                    simulation.current.disturbed += 1
                 return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
             for entry in Entries:
                 detail = json.loads(entry["Detail"])

@@ -41,7 +41,7 @@ def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
     item = self.shard(upload_id, shard)
     if "batches" in item and item.get("counted", 0) >= item["batches"]:
         self._update(upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}})
-        self._finish_if_full(upload_id)
+        self.finish_if_full(upload_id)
 
 
 def _finish_full_or_not(self: UploadsTable, upload_id: str) -> None:
@@ -239,7 +239,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
         (UploadsTable, "settle_batch", _add_one),
         (UploadsTable, "close_shard", _close_by_number),
     ),
-    "an upload is complete with its first shard": ((UploadsTable, "_finish_if_full", _finish_full_or_not),),
+    "an upload is complete with its first shard": ((UploadsTable, "finish_if_full", _finish_full_or_not),),
     "a batch that has its marker needs no tail": ((predict, "predict", _done_is_done),),
     "only who wrote the marker does the tail": ((UploadsTable, "record_batch", _marked_without_tail),),
     "a shard is abandoned while its batches are on their way": (

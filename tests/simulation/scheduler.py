@@ -56,7 +56,7 @@ class Invocation:
         self.freeze_seconds = freeze_seconds
         self.started = simulation.now
         self.killed = False
-        self.disturbed = False
+        self.disturbed = 0  # how often something came between it and a service
         self.subject: Any = None  # what it is about, where it matters
         self.resumes = False  # whether it goes on with a search that another began
         self.model_calls: list[tuple[tuple[str, ...], str]] = []  # what was asked, and what came of it
@@ -170,7 +170,7 @@ class Simulation:
         self.steps += 1
         fault = self._fault(operation)
         if fault:
-            invocation.disturbed = True
+            invocation.disturbed += 1
         if self.trace:
             self.tell(f"{operation} {shown(about)}{fault and f'  ✗ {fault}'}")
         return self._suffer(fault, operation, invocation, apply)
@@ -208,7 +208,7 @@ class Simulation:
         chance = self.random.random()
         if self.faulty:
             if chance < self.faults.frozen:
-                invocation.disturbed = True
+                invocation.disturbed += 1
                 seconds = invocation.freeze_seconds * self.random.uniform(0.3, 2.5)
                 if self.trace:
                     self.tell(f"… freezes for {seconds:.0f} s")

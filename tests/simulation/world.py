@@ -182,7 +182,7 @@ class World:
             try:
                 for message in messages:
                     if self._dooms(function):
-                        invocation.disturbed = True
+                        invocation.disturbed += 1
                         raise Killed
                     try:
                         record(_delivered(message))
@@ -198,7 +198,7 @@ class World:
             for message in done:
                 if simulation.faulty and simulation.random.random() < simulation.faults.deliveries / 4:
                     simulation.tell("the acknowledgement is lost")
-                    invocation.disturbed = True
+                    invocation.disturbed += 1
                     continue
                 self.sqs.remove(queue, message.receipt)
 
