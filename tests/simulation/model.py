@@ -39,6 +39,8 @@ class Weather:
     """Nobody answers."""
     sick: list[tuple[float, float]] = field(default_factory=list)
     """The model fails on everything."""
+    deaf: list[tuple[float, float]] = field(default_factory=list)
+    """EventBridge takes no event."""
     warm_seconds: float = 0.0
     """How long the first instance takes; nothing is there before the first call."""
     killed_seconds: float = 60.0
@@ -146,14 +148,16 @@ def _within(moment: float, spans: list[tuple[float, float]]) -> bool:
 class EventBus:
     """EventBridge in memory: keeps what it was told."""
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+    def __init__(self, simulation: Simulation, weather: Weather) -> None:
+        self._simulation, self._weather = simulation, weather
         self.told: list[dict[str, Any]] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         def apply() -> dict[str, Any]:
             simulation = self._simulation
+            if _within(simulation.now, self._weather.deaf):
+                raise refusal("events.PutEvents", "InternalFailure", status=500)
             if simulation.faulty and simulation.random.random() < simulation.faults.undone:
                 if simulation.current:
                     simulation.current.disturbed += 1

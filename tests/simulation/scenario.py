@@ -49,7 +49,7 @@ class Scenario:
     @property
     def trouble_ends(self) -> float:
         """From when on nothing goes wrong but what is wrong with the files themselves."""
-        spans = [*self.weather.outages, *self.weather.sick, (0.0, BEGINNING + self.promotions[0][0])]
+        spans = [*self.weather.outages, *self.weather.sick, *self.weather.deaf, (0.0, BEGINNING + self.promotions[0][0])]
         return max(self.faults.until, *(end for _, end in spans))
 
 
@@ -62,6 +62,7 @@ def scenario(seed: int) -> Scenario:
         poison={s: chance.choice(("refused", "kills", "told")) for s in pool if chance.random() < 0.06},
         outages=_spans(chance, 0.3, (60, 900, 900, 2 * HOUR)),
         sick=_spans(chance, 0.15, (120, 900)),
+        deaf=_spans(chance, 0.1, (HOUR,)),
         warm_seconds=chance.choice((0, 0, 240)),
         killed_seconds=chance.uniform(5, 120),
     )
@@ -96,7 +97,7 @@ def scenario(seed: int) -> Scenario:
         weather=weather,
         promotions=_promotions(chance),
         expiring=chance.choice((0.0, 0.0, 0.03)),
-        doomed={chance.choice(("receive", "split", "predict", "complete"))} if chance.random() < 0.06 else set(),
+        doomed={chance.choice(("receive", "split", "predict", "complete"))} if chance.random() < 0.12 else set(),
     )
 
 

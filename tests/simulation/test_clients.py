@@ -45,3 +45,8 @@ def test_objects_answer_alike(calls: list[differential.Call], moto: Clients) -> 
 @given(calls=st.lists(differential.message_calls, min_size=1, max_size=25))
 def test_queues_answer_alike(calls: list[differential.Call], moto: Clients) -> None:
     differential.compare_queues(moto, calls)
+
+
+def test_a_delay_over_fifteen_minutes_is_refused_by_both(moto: Clients) -> None:
+    """The embedded cloud takes it."""
+    differential.compare_queues(moto, [("send", {"MessageBody": "late", "DelaySeconds": 901})])

@@ -51,7 +51,7 @@ class World:
         self.s3.buckets = {"uploads": {}, "results": {}}
         self.sqs = MessageService(simulation, simulation.random)
         self.database = Database(simulation)
-        self.bus = EventBus(simulation)
+        self.bus = EventBus(simulation, scenario.weather)
         self.runtime = ModelRuntime(simulation, scenario.weather)
         for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
             self.database.create(name, *deployed.table(name)).page_items = scenario.page_items
