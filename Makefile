@@ -1,5 +1,6 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the whole test suite
+# simulate  the handlers under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # check  lint, types, template
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
 CONSTRAINT := .venv/constraint.txt
 
-.PHONY: run test check bench model clean
+.PHONY: run test simulate check bench model clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -21,6 +22,9 @@ run: .venv/run.stamp
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest
+
+simulate: .venv/test.stamp
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
 
 check: .venv/check.stamp
 	$(BIN)/ruff check .

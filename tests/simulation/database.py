@@ -230,14 +230,17 @@ def _equal_to(condition: Any, name: str) -> str:
     raise NotImplementedError(f"a query without {name}")
 
 
+_KEPT_AS_IT_IS = (str, bool, Decimal, bytes, type(None))
+
+
 def stored(value: Any) -> Any:
     """A value as DynamoDB keeps it: every number a Decimal, every sequence a list."""
-    if isinstance(value, (str, bool, Decimal, bytes)) or value is None:
+    if type(value) in _KEPT_AS_IT_IS:
         return value
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, dict):
-        return {key: stored(inner) for key, inner in value.items()}
+        return {k: v if type(v) in _KEPT_AS_IT_IS else stored(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [stored(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
@@ -247,7 +250,7 @@ def stored(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: copied(inner) for key, inner in value.items()}
+        return {k: v if type(v) in _KEPT_AS_IT_IS else copied(v) for k, v in value.items()}
     if isinstance(value, list):
         return [copied(inner) for inner in value]
     return set(value) if isinstance(value, set) else value

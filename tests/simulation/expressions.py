@@ -25,15 +25,16 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 _SECTIONS = ("SET", "REMOVE", "ADD", "DELETE")
 
 
-def tokens(text: str) -> list[str]:
-    found, position = [], 0
+@cache
+def tokens(text: str) -> tuple[str, ...]:
+    found, position = list[str](), 0
     while position < len(text.rstrip()):
         match = _TOKEN.match(text, position)
         if match is None:
             raise NotImplementedError(f"{text!r} at {position}")
         found.append(match[1])
         position = match.end()
-    return found
+    return tuple(found)
 
 
 def _attribute(token: str, substitutes: Substitutes) -> str:
@@ -49,7 +50,7 @@ def _operand(token: str) -> Callable[[Item, Substitutes], Any]:
 @cache
 def compile_condition(text: str) -> Condition:
     """AND, OR, NOT, parentheses, comparisons, IN, attribute_exists and attribute_not_exists."""
-    rest = tokens(text)[::-1]
+    rest = list(tokens(text)[::-1])
 
     def take(expected: str | None = None) -> str:
         token = rest.pop()

@@ -1,6 +1,6 @@
 """Ways to break the functions, each a mistake that is easily made: the simulation must catch every one.
 
-A mistake is a few replaced functions. `CATCHING` gives the first seed that catches it.
+A mistake is a few replaced functions; `test_simulation.py` says which seed catches it first.
 """
 
 from __future__ import annotations

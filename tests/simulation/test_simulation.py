@@ -15,6 +15,32 @@ from tests.simulation.world import Stage, staged
 SCHEDULES = 250
 
 CAUGHT_BY: dict[str, int] = {
+    "batches are counted by an atomic counter": 5,
+    "an upload is complete with its first shard": 2,
+    "a batch that has its marker needs no tail": 21,
+    "only who wrote the marker does the tail": 364,
+    "a shard is abandoned while its batches are on their way": 36,
+    "a delivery is acknowledged before its work": 5,
+    "the marker comes before the part": 5,
+    "the marker comes before the rows": 5,
+    "a late writer counts its own rows, not those that stand": 21,
+    "a shard that is recorded counts as sent": 9,
+    "an upload is noted as announced before it is": 10,
+    "an upload that ended is closed before it is announced": 12,
+    "a lease that expires stands for the marker": 2,
+    "a part is overwritten by whoever comes late": 21,
+    "the model version is read again, not pinned": 11,
+    "an upload that ended may end again": 38,
+    "why an upload waits may be noted at any time": 18,
+    "what a batch write leaves undone is ignored": 9,
+    "a query ends with its first page": 7,
+    "a wait counts as a failed delivery": 2,
+    "an upload's id leaves the object's version out": 2,
+    "known answers are shared by model versions": 40,
+    "answers come back in another order": 5,
+    "the first failure is a protein's own": 31,
+    "the record a damaged file stops in is taken for whole": 9,
+    "batches depend on the time they are cut at": 5,
 }
 """The first seed that catches each mistake; another change of the functions may move it."""
 

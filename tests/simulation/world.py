@@ -157,7 +157,7 @@ class World:
         """Lambda's poller: one invocation with what the queue has, if another may run."""
         queue, function = self.queues[name], _FUNCTIONS[name]
         described = deployed.function(f"{function.title()}Function")
-        if self.running[function] >= described.concurrency:
+        if not queue.messages or self.running[function] >= described.concurrency:
             return
         messages = self.sqs.take(queue, self.simulation.random.randint(1, described.batch_size))
         if not messages:
