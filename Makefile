@@ -1,6 +1,6 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the whole test suite
-# simulate  the handlers under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
+# simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # check  lint, types, template
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]

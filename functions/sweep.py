@@ -81,7 +81,10 @@ def bury(aws: Services, failures: Failures) -> int:
         with failures.kept(queue.url):
             for message, receipt in queue.drain(DEAD_LETTERS_A_RUN):
                 with failures.kept(str(message.get("upload"))):
-                    end(message, aws)
+                    try:
+                        end(message, aws)
+                    except (KeyError, TypeError):  # nobody knows of what, so nothing can be ended
+                        logger.error("removed a dead letter that says nothing", extra={"queue": queue.url})
                     queue.delete(receipt)
                     buried += 1
     metrics.add_metric("DeadLetters", MetricUnit.Count, buried)

@@ -259,7 +259,11 @@ class UploadsTable:
     def call_complete(self, upload_id: str) -> None:
         """Make another stream record of an upload that `complete` is not through with."""
         self._update(
-            upload_id, UPLOAD, "SET updated = :now", condition="attribute_exists(#open)", names={"#open": "open"}
+            upload_id,
+            UPLOAD,
+            "SET updated = :now",
+            condition="attribute_exists(#open)",
+            names={"#open": "open"},
         )
 
     # An upload's end

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from tests.simulation.schedule import Result, play
-from tests.simulation.world import staged
+from tests.simulation.stage import staged
 
 _CHUNK = 50
 

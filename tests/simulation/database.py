@@ -91,8 +91,8 @@ class Table:
             return tuple(item[name] for name in order)
 
         def apply() -> dict[str, Any]:
-            wanted = [item for item in self._readable(partition, sort, IndexName, ConsistentRead, value)]
-            found = sorted((item for item in wanted if holds(KeyConditionExpression, item)), key=place)
+            readable = self._readable(partition, sort, IndexName, ConsistentRead, value)
+            found = sorted((item for item in readable if holds(KeyConditionExpression, item)), key=place)
             if not ScanIndexForward:
                 found.reverse()
             if ExclusiveStartKey:
@@ -125,9 +125,9 @@ class Table:
     def _seen(self, key: Key) -> Item | None:
         """What a read that need not be consistent finds."""
         changed, before = self._earlier.get(key, (0.0, None))
-        if changed and self._surroundings.clock() - changed < INDEX_SECONDS:
-            if self._surroundings.sees_the_past():
-                return before
+        recently = changed and self._surroundings.clock() - changed < INDEX_SECONDS
+        if recently and self._surroundings.sees_the_past():
+            return before
         return self._current(key)
 
     def _store(self, key: Key, new: Item) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr, Key
@@ -133,7 +134,9 @@ def compare_tables(other: Clients, calls: list[Call]) -> None:
     memory = Database()
     memory.create(name, *deployed.table(TABLE))
     for call in calls:
-        mine, theirs = (_outcome(lambda to=to: _on_table(to, name, call), _seen) for to in (memory, other.database))  # type: ignore[misc]
+        mine, theirs = (
+            _outcome(partial(_on_table, database, name, call), _seen) for database in (memory, other.database)
+        )
         assert mine == theirs, call
 
 
@@ -197,8 +200,8 @@ def compare_objects(other: Clients, calls: list[Call]) -> None:
     versions: list[list[str]] = [[], []]
     for call in calls:
         mine, theirs = (
-            _outcome(lambda to=to, known=known: _on_objects(to, bucket, call, known), lambda said: said)  # type: ignore[misc]
-            for to, known in zip((memory, other.s3), versions, strict=True)
+            _outcome(partial(_on_objects, s3, bucket, call, known), lambda said: said)
+            for s3, known in zip((memory, other.s3), versions, strict=True)
         )
         assert mine == theirs, call
 

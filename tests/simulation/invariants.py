@@ -59,12 +59,11 @@ class Watch:
         if bucket != "results" or version.body is None:
             return
         upload = key.split("/")[1]
-        if key.startswith("parts/"):
-            if self._immutable.setdefault(key, version.body) != version.body:
-                self.violate(f"{key} was overwritten")
-        if key.startswith("results/") and self.announced[upload] and not key.endswith(".json"):
-            if self._immutable.setdefault(f"announced {key}", version.body) != version.body:
-                self.violate(f"{key} changed after it was announced")
+        told = key.startswith("results/") and self.announced[upload] and not key.endswith(".json")
+        if told or key.startswith("parts/"):
+            name = f"announced {key}" if told else key
+            if self._immutable.setdefault(name, version.body) != version.body:
+                self.violate(f"{name} was overwritten")
 
     def _on_event(self, detail: Item) -> None:
         upload = detail["upload"]
@@ -324,4 +323,4 @@ def item_of(world: World, upload: str) -> Item | None:
 def ended_well(world: World, upload: str) -> bool:
     """Whether an upload has its end, and the end was told."""
     item = item_of(world, upload)
-    return item is not None and item["status"] in FINAL_STATUSES and "announced" in item
+    return item is not None and item.get("status") in FINAL_STATUSES and "announced" in item

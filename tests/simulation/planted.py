@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from functions import answers, complete, predict, predictions, receive, results, split, sweep, tables, uploads
+from functions import answers, complete, predict, predictions, receive, split, sweep, tables, uploads
 from functions.endpoint import Bisection
 from functions.errors import EndpointRefused
 from functions.fasta import LineCount

@@ -10,7 +10,8 @@ from functions.upload import upload_id
 from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.scheduler import BEGINNING, Simulation
-from tests.simulation.world import Stage, World
+from tests.simulation.stage import Stage
+from tests.simulation.world import World
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.schedule import play
-from tests.simulation.world import Stage, staged
+from tests.simulation.stage import Stage, staged
 
 SCHEDULES = 250
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions import complete, predict, receive, split, storage, sweep, tables
+from functions import complete, predict, receive, split, sweep
 from functions.answers import AnswersTable
 from functions.endpoint import Endpoint
 from functions.errors import ProtlocError
@@ -35,9 +30,8 @@ from tests.simulation.messages import Message, MessageQueue, MessageService
 from tests.simulation.model import EventBus, ModelRuntime
 from tests.simulation.objects import ObjectStore, Version
 from tests.simulation.scenario import File, Scenario
-from tests.simulation.scheduler import BEGINNING, Killed, Simulation
+from tests.simulation.scheduler import Killed, Simulation
 
-HANDLERS: tuple[ModuleType, ...] = (receive, split, predict, complete, sweep)
 QUEUES = ("Uploads", "Shards", "Batches")
 _sweep = inspect.unwrap(sweep.handler)
 
@@ -305,38 +299,3 @@ _RECORDS: dict[str, Any] = {"receive": receive, "split": split, "predict": predi
 def _delivered(message: Message) -> SQSRecord:
     attributes = {"ApproximateReceiveCount": str(message.receives)}
     return SQSRecord({"body": message.body, "receiptHandle": message.receipt, "attributes": attributes})
-
-
-class Stage:
-    """Where the handlers find the world they are in."""
-
-    def __init__(self) -> None:
-        self.world: World | None = None
-
-    def services(self) -> Services:
-        assert self.world is not None
-        return self.world.services
-
-    def time(self) -> float:
-        return self.world.simulation.now if self.world else BEGINNING
-
-    def sleep(self, seconds: float) -> None:
-        assert self.world is not None
-        self.world.simulation.sleep(seconds)
-
-
-@contextmanager
-def staged() -> Iterator[Stage]:
-    """Put the handlers on a stage: its services, its clock, and no logs."""
-    stage = Stage()
-    with ExitStack() as patches:
-        patches.enter_context(patch.object(tables, "time", stage))
-        for handler in HANDLERS:
-            patches.enter_context(patch.object(handler, "services", stage.services))
-            patches.enter_context(patch.object(handler.metrics, "add_metric", lambda *_: None))
-            level = handler.logger.level
-            handler.logger.setLevel(logging.CRITICAL)
-            patches.callback(handler.logger.setLevel, level)
-        for name in ("WINDOW_BYTES", "WRITE_PART_BYTES"):
-            patches.enter_context(patch.object(storage, name, getattr(storage, name)))
-        yield stage
