@@ -13,7 +13,7 @@ from functions.predict import predict
 from functions.receive import NO_MODEL, receive
 from functions.split import split_or_abandon
 from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, Failures, bury, move
-from functions.upload import Shard
+from functions.upload import Counts, Shard
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
 
@@ -57,6 +57,9 @@ def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: Wor
     delete_file(world, identity)
     for message in late:
         predict(message, world.aws)
+    assert world.model.calls == 0
+    late_counts = Counts(records=5, predicted=5)  # of one that woke up late
+    world.aws.uploads.record_batch(identity, 0, 0, late_counts, first=0)
     world.aws.uploads.record_split(shards[0], batches=9, lines=9, records=9, residues=9)
     for shard in shards[1:]:
         split(world, shard)

@@ -11,8 +11,8 @@ from functions.locations import LOCATION_NAMES
 from functions.rows import COLUMNS
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE
 from functions.tables import from_item, iso
-from functions.upload import FINAL_STATUSES, part_key, result_key, upload_id
-from functions.uploads import batch_key, shard_key
+from functions.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
+from functions.uploads import attempts, batch_key, shard_key
 from tests.simulation.database import INDEX_SECONDS, Item
 from tests.simulation.messages import Message
 from tests.simulation.model import true_answer
@@ -38,6 +38,7 @@ class Watch:
         self.finished: dict[str, Item] = {}
         self._batches: dict[tuple[str, int, int], str] = {}
         self._immutable: dict[str, bytes] = {}
+        self._first_deadline: dict[str, int] = {}
         overdue = world.scenario.settings["overdue_seconds"]
         self._excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
         """Whose deadline is later has no excuse for being late."""
@@ -58,25 +59,26 @@ class Watch:
     def _on_object(self, bucket: str, key: str, version: Version) -> None:
         if bucket != "results" or version.body is None:
             return
-        upload = key.split("/")[1]
-        told = key.startswith("results/") and self.announced[upload] and not key.endswith(".json")
+        place = key[: key.rindex("/") + 1]
+        told = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
         if told or key.startswith("parts/"):
             name = f"announced {key}" if told else key
             if self._immutable.setdefault(name, version.body) != version.body:
                 self.violate(f"{name} was overwritten")
 
     def _on_event(self, detail: Item) -> None:
-        upload = detail["upload"]
+        upload, attempt = detail["upload"], detail["attempts"]
         for name in ("results.tsv", "results.jsonl"):
-            key = result_key(upload, name)
+            key = result_key(upload, name, attempt)
             body = self.world.s3.latest("results", key)
             self._immutable[f"announced {key}"] = body or b""
             rows = -1 if body is None else body.count(b"\n") - (name == "results.tsv")
             if rows != detail["records"]:
                 self.violate(f"{upload} was announced with {rows} rows of {detail['records']} in {name}")
-        if self.announced[upload] and self.announced[upload][0] != detail:
+        told = self.announced[result_key(upload, "", attempt)]
+        if told and told[0] != detail:
             self.violate(f"{upload} was announced twice, and differently")
-        self.announced[upload].append(detail)
+        told.append(detail)
 
     def _on_upload(self, old: Item | None, new: Item) -> None:
         now = self.world.simulation.now
@@ -84,10 +86,15 @@ class Watch:
             if old is not None:
                 self.violate(f"the marker {new['sk']} changed")
             self.marked.setdefault((new["pk"], new["sk"]), now)
+        elif new["sk"] == "upload" and old is None:
+            self._first_deadline[new["pk"]] = int(new["deadline"])
         elif new["sk"] == "upload" and old is not None:
             if old["model_version"] not in ("", new["model_version"]):
                 self.violate(f"{new['pk']} changed its model version")
-            if old["status"] in FINAL_STATUSES:
+            if old["status"] in FINAL_STATUSES and attempts(new) > attempts(old):
+                if attempts(new) != attempts(old) + 1 or not old["failed"] or new["status"] != "running":
+                    self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
+            elif old["status"] in FINAL_STATUSES:
                 changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {"announced", "updated", "open"}
                 if changed:
                     self.violate(f"{new['pk']} changed after its end: {sorted(changed)}")
@@ -131,6 +138,8 @@ class Watch:
         shard = items.get(shard_key(asked["shard"]), {})
         if items["upload"]["status"] != "running" or "kept" in shard:
             return
+        if attempt_of(asked["shard"]) != attempts(items["upload"]):
+            return
         if queue.name == "ShardsQueue":
             if "batches" not in shard:
                 self.violate(f"shard {asked['shard']} was acknowledged before it was split")
@@ -170,7 +179,7 @@ class Watch:
                 self.violate(f"{upload}: never received")
             return
         item = from_item(item)
-        rows = self._rows(upload)
+        rows = self._rows(upload, attempts(item))
         reading = read(file.body)
         if rows is None:
             return
@@ -186,10 +195,10 @@ class Watch:
         shards = self.world.database.tables["UploadsTable"].items[upload].values()
         self._judge_stores(upload, item, rows, cut_short=any("kept" in shard for shard in shards))
 
-    def _rows(self, upload: str) -> list[Row] | None:
+    def _rows(self, upload: str, attempt: int) -> list[Row] | None:
         bodies = {}
         for name in ("results.tsv", "results.jsonl", "manifest.json"):
-            body = self.world.s3.latest("results", result_key(upload, name))
+            body = self.world.s3.latest("results", result_key(upload, name, attempt))
             if body is None:
                 self.violate(f"{upload}: no {name}")
                 return None
@@ -204,7 +213,7 @@ class Watch:
         return rows
 
     def _judge_announcements(self, upload: str, item: Item) -> None:
-        told = self.announced[upload]
+        told = self.announced[result_key(upload, "", attempts(item))]
         completions = [i for i in self.world.simulation.invocations if i.name.startswith("complete")]
         disturbed = sum(completion.disturbed for completion in completions)
         if not 1 <= len(told) <= 1 + disturbed:
@@ -216,7 +225,8 @@ class Watch:
         offsets = [row["offset"] for row in rows]
         expected = reading.records
         unread = file.deleted_after is not None or item["reason"] in (DEAD_SHARD, TOO_LATE)
-        late = self.world.simulation.now >= item["deadline"] and item["finished"] >= iso(item["deadline"])
+        deadline = self._first_deadline[upload]  # a row that was late at first may stay through a retry
+        late = self.world.simulation.now >= deadline and item["finished"] >= iso(deadline)
         if expected is None or item.get("shards", 0) == 0:
             if rows or item["status"] != "failed" or not item["reason"]:
                 self.violate(f"{upload}: {item['status']} with {len(rows)} rows of a file that was not read")
@@ -253,7 +263,7 @@ class Watch:
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
             _REFUSED: poison in ("refused", "kills"),
-            TOO_LATE: late and item["deadline"] < self._excused_until,
+            TOO_LATE: late and self._first_deadline[upload] < self._excused_until,
             DEAD_BATCH: any(q == "BatchesDeadLetters" and upload in body for q, body in self.world.buried),
             DEAD_SHARD: any(q == "ShardsDeadLetters" and upload in body for q, body in self.world.buried),
         }
@@ -265,16 +275,22 @@ class Watch:
         keys = {key for key in self.world.s3.buckets["results"] if key.startswith(f"parts/{upload}/")}
         marked = {part_key(upload, *map(int, sk.split("#")[1:])) for pk, sk in self.marked if pk == upload}
         statuses = {row["offset"]: row["status"] for row in rows}
-        stored: dict[int, str] = {}
+        stored: dict[int, str] = {}  # of a record that was retried the newest
+        seen: set[tuple[int, int]] = set()
+        shards = self.world.database.tables["UploadsTable"].items[upload]
         for key in sorted(marked):
             body = self.world.s3.latest("results", key)
             if body is None:
                 self.violate(f"{key} is marked and not there")
                 continue
+            shard, batch = map(int, key.removesuffix(".jsonl").split("/")[2:])
+            if attempt_of(shard) > 1 and batch not in shards[shard_key(shard)].get("kept", (batch,)):
+                continue
             for line in body.splitlines():
                 row = json.loads(line)
-                if row["offset"] in stored:
+                if (attempt_of(shard), row["offset"]) in seen:
                     self.violate(f"{upload}: two rows at {row['offset']}")
+                seen.add((attempt_of(shard), row["offset"]))
                 stored[row["offset"]] = row["status"]
         if not statuses.items() <= stored.items():
             self.violate(f"{upload}: results differ from the parts")
@@ -292,13 +308,17 @@ class Watch:
             self.violate(f"{upload}: the predictions table holds {len(indexed)} rows of {len(stored)}")
 
     def _judge_dead_letters(self) -> None:
-        """No batch dies of waiting: each delivery of a dead one was disturbed by something else."""
+        """No batch dies of waiting: each delivery of a dead one was disturbed by something else.
+
+        Where a delivery comes twice, one that goes well may acknowledge what its twin has sent back already.
+        """
+        needed = 1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
         disturbed = Counter(i.subject for i in self.world.simulation.invocations if i.subject and i.disturbed)
         for queue, body in self.world.buried:
             if queue == "BatchesDeadLetters":
                 batch = json.loads(body)
                 subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
-                if disturbed[subject] < self.world.queues["BatchesQueue"].max_receives:
+                if disturbed[subject] < needed:
                     self.violate(f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries")
 
     def _judge_calls(self) -> None:

@@ -44,6 +44,8 @@ class Scenario:
     """How likely it is that a message is gone when it is taken."""
     doomed: set[str] = field(default_factory=set)
     """Functions whose invocations are all killed halfway until the faults end."""
+    retries: int = 0
+    """How often a user has what failed of an upload tried again."""
 
 
     @property
@@ -98,6 +100,7 @@ def scenario(seed: int) -> Scenario:
         promotions=_promotions(chance),
         expiring=chance.choice((0.0, 0.0, 0.03)),
         doomed={chance.choice(("receive", "split", "predict", "complete"))} if chance.random() < 0.12 else set(),
+        retries=chance.choice((0, 0, 1, 2)),
     )
 
 

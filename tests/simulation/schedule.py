@@ -57,8 +57,8 @@ def _latest_end(chosen: Scenario) -> float:
     """By when every upload has ended: its deadline, counted from when it was found at the latest, and slack.
 
     Slack is a message that a frozen invocation holds for its queue's visibility timeout, and two rounds of
-    what is overdue.
+    what is overdue. A retry has a deadline of its own.
     """
     settings = chosen.settings
     found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
-    return found + settings["deadline_seconds"] + 2 * settings["overdue_seconds"] + 4 * 3600
+    return found + (1 + chosen.retries) * settings["deadline_seconds"] + 2 * settings["overdue_seconds"] + 4 * 3600

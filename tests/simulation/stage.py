@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from unittest.mock import patch
 
-from functions import complete, predict, receive, split, storage, sweep, tables
+from functions import complete, predict, receive, retry, split, storage, sweep, tables
 from functions.services import Services
 from tests.simulation.scheduler import BEGINNING
 from tests.simulation.world import World
 
-HANDLERS: tuple[ModuleType, ...] = (receive, split, predict, complete, sweep)
+HANDLERS: tuple[ModuleType, ...] = (receive, split, predict, complete, retry, sweep)
 
 
 class Stage:

@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions import complete, predict, receive, split, sweep
+from functions import complete, predict, receive, retry, split, sweep
 from functions.answers import AnswersTable
 from functions.cursors import Cursors
 from functions.endpoint import Endpoint
@@ -62,6 +62,7 @@ class World:
         self.running: Counter[str] = Counter()  # invocations by function, but for the sweeps
         self._streams: dict[str, list[float]] = {}
         self.sqs.listeners.append(self._on_message)
+        self.bus.listeners.append(self._on_end)
         self.s3.listeners.append(self._on_object)
         self.database.tables["UploadsTable"].listeners.append(self._on_item)
 
@@ -137,6 +138,24 @@ class World:
         self.simulation.tell(f"promotes {version}")
         alias = {"pk": "alias", "sk": "active", "version": version}
         self.database.Table("ModelsTable").put_item(Item=alias)
+
+    def _on_end(self, detail: dict[str, Any]) -> None:
+        """A user who is told that records failed has them tried again, some moments later."""
+        if detail["failed"] and detail["attempts"] <= self.scenario.retries:
+            self.running["retry"] += 1
+            begin = partial(self._retry, detail["upload"], str(detail["attempts"] + 1))
+            self.simulation.after(self.simulation.random.uniform(0, 60), begin)
+
+    def _retry(self, upload: str, attempt: str) -> None:
+        def body() -> None:
+            try:
+                retry.retry(upload, attempt, self.services)
+            except Exception as error:
+                self._failed(error)
+            finally:
+                self._leave("retry")
+
+        self.simulation.invoke("retry", 30, body)
 
     # What AWS does
 
