@@ -81,10 +81,10 @@ def _ask_model(
     unknown = {p.digest: p.sequence for p in proteins if p.digest not in answers}
     if not unknown:
         return True
+    logger.info("asking the model", extra={"upload": upload.upload_id, "sequences": len(unknown)})
+    metrics.add_metric("SequencesAsked", MetricUnit.Count, len(unknown))
     component = aws.settings.component(upload.model_version)
-    bisection = Bisection(
-        aws.endpoint, component, upload.model_version, unknown, message.get("progress")
-    )
+    bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, message.get("progress"))
     try:
         answers |= bisection.answers()
     except EndpointUnavailable as error:

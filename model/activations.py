@@ -104,7 +104,7 @@ class Upper(nn.Module):
 
 def still_layers(classifier: ProteinClassifier) -> int | None:
     """How many layers from below always give the same: None where not even the embeddings do."""
-    if len(classifier.others):
+    if len(classifier.others) or len(classifier.compositions):
         return None  # each member of an ensemble would give its own
     below = [classifier.encoder.embeddings, *([] if classifier.stem is None else [classifier.stem])]
     if any(value.requires_grad for part in below for value in part.parameters()):

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedConfig
 
-from model import substitution
+from model import composition, substitution
+from model.composition import CompositionNetwork, CompositionSettings
 from model.tokens import PROTEIN_VOCABULARY
 
 WEIGHTS = "model.safetensors"
@@ -179,7 +180,8 @@ class ProteinClassifier(nn.Module):
 
     The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
     ProtBERT-like encoders have none. `config.ensemble_size` above 1 makes it an ensemble: it and `others` of
-    its kind, trained apart (`ensemble.py`), whose probabilities are averaged.
+    its kind, trained apart (`ensemble.py`), whose probabilities are averaged; `config.compositions` adds
+    networks that see what a protein is made of (`composition.py`) instead of the sequence.
     """
 
     def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
@@ -190,9 +192,13 @@ class ProteinClassifier(nn.Module):
         size: int = config.hidden_size
         self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
         self.head = HEADS[head.kind](size, locations, head)
-        alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1})
+        alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
         others = range(getattr(config, "ensemble_size", 1) - 1)
         self.others = nn.ModuleList(ProteinClassifier(alone, locations, head) for _ in others)
+        self.compositions = nn.ModuleList(
+            CompositionNetwork(locations, CompositionSettings(**settings))
+            for settings in getattr(config, "compositions", ())
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
@@ -200,7 +206,11 @@ class ProteinClassifier(nn.Module):
 
     def answer(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none."""
+        members: list[tuple[Tensor, Tensor, Tensor | None]]
         members = [network.answer_alone(ids, mask) for network in self.members()]
+        if len(self.compositions):
+            numbers = composition.describe_tokens(ids, mask)
+            members += [(*network(numbers), None) for network in self.compositions]
         if len(members) == 1:
             return members[0]
         # Logits again, of the mean of the members' probabilities.

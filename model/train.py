@@ -33,7 +33,7 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model import activations, data
@@ -52,12 +52,12 @@ from model.classifier import (
 )
 from model.distribution import Processes, join
 from model.encoders import fetch
+from model.loss import summed_loss
 from model.options import describe_run, parse, use_cache
 from model.outcome import Answers, keep, predict, remember, report, served_precision, tell
 from model.substitution import Mutator
 from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
-MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
 STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to stop
 
 
@@ -310,19 +310,6 @@ def pace(step: int, total: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
-
-
-def summed_loss(
-    locations: Tensor, bound: Tensor, truth: Tensor, membrane: Tensor, weights: Tensor, smoothing: float
-) -> Tensor:
-    """The loss summed over proteins: location, and membrane where it is known.
-
-    Shapes: locations (batch, locations), bound, truth and membrane (batch), weights (locations).
-    """
-    by_class = nn.functional.cross_entropy(locations, truth, reduction="none", label_smoothing=smoothing)
-    known = (membrane != data.MEMBRANE_UNKNOWN).float()
-    by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, membrane * known, reduction="none")
-    return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
 
 
 if __name__ == "__main__":

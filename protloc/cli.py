@@ -144,8 +144,8 @@ def predict(
 ) -> None:
     """Predict where each protein of FILE belongs (FASTA, plain or gzip; - is stdin).
 
-    FILE may be of any size and in any dialect of FASTA. Every record comes back as one row: predicted, or
-    rejected with the reason. The embedded cloud is started if none is up.
+    FILE may be in any dialect of FASTA and hold up to 5 GiB of text. Every record comes back as one row:
+    predicted, or rejected with the reason. The embedded cloud is started if none is up.
 
     \b
     Examples

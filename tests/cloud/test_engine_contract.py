@@ -46,7 +46,9 @@ def test_only_the_engine_modules_import_the_engine() -> None:
     for path in ROOM.glob("*.py"):
         text = path.read_text()
         assert path.name in ("engine.py",) or "import ministack" not in text, path
-        assert path.name in ("access.py", "engine.py", "repairs.py", "delivery.py") or '"ministack.' not in text, path
+        assert (
+            path.name in ("access.py", "engine.py", "repairs.py", "delivery.py") or '"ministack.' not in text
+        ), path
 
 
 def test_every_private_name_in_use_is_listed() -> None:

@@ -1,9 +1,6 @@
-import os
 from collections.abc import Iterator
 
 import pytest
-
-os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "protloc")  # read when a handler is imported
 
 from tests.functions.world import World, world
 

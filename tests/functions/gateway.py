@@ -1,4 +1,4 @@
-"""API Gateway in front of the query function, as a WSGI application.
+"""API Gateway in front of the functions query and retry, as a WSGI application.
 
 It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
 to the function: a request without a signature, and one to no route.
@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from samtranslator.yaml_helper import yaml_parse
 
 import functions.query
+import functions.retry
 from tests.functions.test_events import Context, golden
 from tests.functions.world import ROOT
 
@@ -24,10 +25,14 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=test"
 
 @cache
 def routes() -> list[tuple[str, str]]:
-    """Method and path of every route that the template gives the query function."""
-    function = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["QueryFunction"]
-    events = function["Properties"]["Events"].values()
-    return [(event["Properties"]["Method"], event["Properties"]["Path"]) for event in events]
+    """Method and path of every route that the template gives a function."""
+    functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    events = [
+        event["Properties"]
+        for name in ("QueryFunction", "RetryFunction")
+        for event in functions[name]["Properties"]["Events"].values()
+    ]
+    return [(event["Method"], event["Path"]) for event in events]
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -43,15 +48,27 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         "resource": resource,
         "path": path,
         "httpMethod": method,
+        "pathParameters": _path_parameters(resource, path),
         "queryStringParameters": {name: values[-1] for name, values in parameters.items()} or None,
         "multiValueQueryStringParameters": parameters or None,
     }
     event["requestContext"] |= {"path": f"/{STAGE}{path}", "resourcePath": resource, "httpMethod": method}
-    answer = json.loads(json.dumps(functions.query.handler(event, Context())))
-    headers = [(name, value) for name, values in answer["multiValueHeaders"].items() for value in values]
+    handler = functions.retry.handler if method == "PUT" else functions.query.handler
+    answer = json.loads(json.dumps(handler(event, Context())))
+    headers = [
+        (name, value) for name, values in answer.get("multiValueHeaders", {}).items() for value in values
+    ]
+    headers += answer.get("headers", {}).items()
     status = HTTPStatus(answer["statusCode"])
     start_response(f"{status.value} {status.phrase}", headers)
     return [answer["body"].encode()]
+
+
+def _path_parameters(resource: str, path: str) -> dict[str, str]:
+    names = [part[1:-1] for part in resource.split("/") if part.startswith("{")]
+    match = re.fullmatch(re.sub(r"\{\w+\}", "([^/]+)", resource), path)
+    assert match
+    return {name: unquote(value) for name, value in zip(names, match.groups(), strict=True)}
 
 
 def _resource(method: str, path: str) -> str | None:

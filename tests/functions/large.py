@@ -38,7 +38,6 @@ from functions.storage import Storage
 from functions.upload import Counts, Source, Upload, plan_shards
 
 SETTINGS = {
-    "POWERTOOLS_METRICS_NAMESPACE": "protloc",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -1,4 +1,4 @@
-"""`docs/api.yaml` is true: the query function, asked in every way the document allows and more, keeps to it."""
+"""`docs/api.yaml` is true: the functions behind the API, asked in every way the document allows and more, keeps to it."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
 import functions.query
+import functions.retry
 from functions.locations import LOCATION_NAMES
 from functions.receive import receive
 from functions.rows import COLUMNS
+from functions.sweep import move
 from tests.functions.gateway import SIGNED, application, routes
 from tests.functions.test_flow import fasta
 from tests.functions.world import ROOT, VERSION, World, world
@@ -27,7 +29,7 @@ UPLOADS: list[str] = []
 CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": [200, 303, 404, 409]},
+            "positive_data_acceptance": {"expected-statuses": [200, 202, 303, 404, 409]},
             "negative_data_rejection": {"expected-statuses": [400, 403, 404, 409]},
             # The only one is the signature, for which the check wants 401: API Gateway answers 403.
             "missing_required_header": {"enabled": False},
@@ -39,8 +41,8 @@ CONFIG = SchemathesisConfig.from_dict(
 def without_cursors(document: dict[str, Any]) -> dict[str, Any]:
     """The document for making up questions: a made-up cursor is refused, real ones are followed in test_query."""
     asked = deepcopy(document)
-    for path in asked["paths"].values():
-        of = path["get"].get("parameters", [])
+    for operation in (operation for path in asked["paths"].values() for operation in path.values()):
+        of = operation.get("parameters", [])
         of[:] = [parameter for parameter in of if not parameter.get("$ref", "").endswith("/cursor")]
     return asked
 
@@ -56,7 +58,7 @@ def known_or_not(known: st.SearchStrategy[str], pattern: str) -> st.SearchStrate
 
 
 schemathesis.openapi.format(
-    "upload", known_or_not(st.integers(0, 3).map(lambda place: UPLOADS[place]), "[a-z2-7]{26}")
+    "upload", known_or_not(st.integers(0, 4).map(lambda place: UPLOADS[place]), "[a-z2-7]{26}")
 )
 schemathesis.openapi.format("accession", st.sampled_from(ACCESSIONS) | st.text(min_size=1, max_size=100))
 schemathesis.openapi.format("model-version", known_or_not(st.just(VERSION), "[a-z0-9][a-z0-9-]{0,39}"))
@@ -85,14 +87,26 @@ def asked() -> Iterator[World]:
             item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
             made.database.Table("ModelsTable").put_item(Item=item)
             patch.setattr(functions.query, "services", lambda: made.aws)
+            patch.setattr(functions.retry, "services", lambda: made.aws)
             hostile = b"".join(b">%b\nMKV\n" % name.encode() for name in ACCESSIONS if "\0" not in name)
             UPLOADS[:] = [
                 made.run(made.upload(fasta(30))),
                 made.run(made.upload(hostile)),
                 made.run(made.upload(b"no fasta")),
                 receive(made.upload(fasta(3), key="in work"), made.aws) or "",
+                failed(made),
             ]
             yield made
+
+
+def failed(made: World) -> str:
+    """An upload that could be retried."""
+    identity = receive(made.upload(b">a\nMKVFAILED\n"), made.aws)
+    assert identity
+    move(made.aws.uploads.item(identity) | {"deadline": 0}, made.aws)
+    made.finish(identity)
+    assert made.aws.uploads.item(identity)["failed"] == 1
+    return identity
 
 
 @schema.parametrize()

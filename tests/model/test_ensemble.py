@@ -53,9 +53,11 @@ def test_trained_members_become_one_artifact_that_is_served_and_learns_on(tmp_pa
     artifact = read_artifact(out)
     assert artifact.version == "both" and len(artifact.training["members"]) == 2
     single = read_artifact(Path(members[0])).training["parameters"]
-    assert artifact.training["parameters"] == 2 * single
     model = model_fn(str(out))
     assert len(model.classifier.members()) == 2
+    beside = sum(value.numel() for value in model.classifier.compositions.parameters())
+    assert len(model.classifier.compositions) == len(ensemble.COMPOSITIONS)
+    assert artifact.training["parameters"] == 2 * single + beside
     answer = predict_fn(Request(["MKVLAAGIVG"], attention=True), model)["predictions"][0]
     assert sum(answer["probabilities"]) == pytest.approx(1)
     assert len(answer["attention"]) == 10
@@ -64,7 +66,9 @@ def test_trained_members_become_one_artifact_that_is_served_and_learns_on(tmp_pa
     train.main([*small, "--start", str(out), "--frozen-layers", "all", "--model-dir", str(again)])
     before, after = (ensemble.load_file(folder / ensemble.WEIGHTS) for folder in (out, again))
     moved = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert moved and all(name.removeprefix("others.0.").startswith("head.") for name in moved)
+    learns = ("head.", "others.0.head.", "compositions.")
+    assert moved and all(name.startswith(learns) for name in moved)
+    assert all(any(name.startswith(part) for name in moved) for part in learns)
 
 
 def test_members_that_learned_from_other_proteins_are_refused(

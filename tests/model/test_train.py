@@ -19,6 +19,7 @@ from model.artifact import read_artifact
 from model.encoders import fetch
 from model.inference import model_fn, predict_fn
 from model.launch import METRICS
+from model.loss import MEMBRANE_WEIGHT, summed_loss
 from tests.model.runs import (
     ROOT,
     SETTINGS,
@@ -198,13 +199,13 @@ def test_the_loss_leaves_unknown_membranes_out_and_weighs_locations() -> None:
     locations, truth = torch.randn(3, 10), torch.tensor([0, 1, 2])
     bound, known = torch.tensor([5.0, 5.0, 5.0]), torch.tensor([-1.0, -1.0, -1.0])
     weights = torch.zeros(10)
-    assert train.summed_loss(locations, bound, truth, known, weights, 0.0).item() == 0
+    assert summed_loss(locations, bound, truth, known, weights, 0.0).item() == 0
     weights[1] = 2.0
     expected = 2 * torch.nn.functional.cross_entropy(locations[1:2], truth[1:2])
-    assert torch.isclose(train.summed_loss(locations, bound, truth, known, weights, 0.0), expected)
+    assert torch.isclose(summed_loss(locations, bound, truth, known, weights, 0.0), expected)
     known[0] = 0.0
-    wrong = train.summed_loss(locations, bound, truth, known, weights, 0.0) - expected
-    assert wrong.item() == pytest.approx(5.0067 * train.MEMBRANE_WEIGHT, rel=1e-3)
+    wrong = summed_loss(locations, bound, truth, known, weights, 0.0) - expected
+    assert wrong.item() == pytest.approx(5.0067 * MEMBRANE_WEIGHT, rel=1e-3)
 
 
 def test_an_encoder_is_named_by_a_folder_that_holds_one(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ TOPICS_IN_PLAIN = {
 }
 BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
+    "Retry": "the API's throttle",
     "Sweep": "its schedules, one call a minute",
     "Smoke": "the state machine, one task at a time",
 }
