@@ -23,9 +23,9 @@ from model.adapters import add_adapters
 from model.classifier import HeadSettings, ProteinClassifier
 from model.data import LOCATIONS
 from model.hardware import has_bf16
+from model.loss import summed_loss
 from model.packed import PackedEncoder
 from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
-from model.loss import summed_loss
 
 ARTICLE = "the article's step: batch 4, padded to 512, fp32, half of the layers frozen"
 TOKENS, BATCH, EPOCHS = 512, 4, 3

@@ -58,8 +58,10 @@ def complete(upload_id: str, aws: Services) -> None:
     """Complete an upload, once; a second time only what the first left undone."""
     item = aws.uploads.item(upload_id)
     if item["status"] == "finishing":
-        counts = aws.uploads.counts(upload_id)
-        shards = aws.uploads.shards(upload_id)
+        # Whoever comes late may find shards of a retry already.
+        begun = aws.uploads.shards(upload_id).items()
+        shards = {number: shard for number, shard in begun if attempt_of(number) <= attempts(item)}
+        counts = aws.uploads.counts(upload_id, shards)
         reason = item.get("reason") or _unread(item, shards)
         status, reason = verdict(counts, reason, item.get("damage", ""))
         results = {}
@@ -173,9 +175,10 @@ def _shard_rows(upload_id: str, number: int, expected: int, aws: Services) -> It
     A part is read when its first row is due, so no more of them are in memory than overlap: those of one
     window of packing, however large the shard.
     """
-    batches = aws.uploads.done_batches(upload_id, number)
-    if len(batches) < expected:
-        raise BrokenContract(f"{upload_id}: shard {number} is finishing with {len(batches)} batches")
+    batches = aws.uploads.result_batches(upload_id, number)
+    if len(batches) != expected:
+        found = f"{len(batches)} of {expected}"
+        raise BrokenContract(f"{upload_id}: shard {number} is finishing with {found} batches")
     waiting: list[tuple[int, int, int, Row]] = []
     due = sorted((marker.get("first", 0), batch) for batch, marker in batches.items())
     parts = aws.storage.get_each(

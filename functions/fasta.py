@@ -50,10 +50,11 @@ class Record(NamedTuple):
 
 
 class LineCount:
-    """How many lines a reading passed, for whoever numbers lines across ranges."""
+    """How many lines a reading passed, for whoever numbers lines across ranges, and where it stands."""
 
     def __init__(self) -> None:
         self.lines = 0
+        self.offset = 0
 
 
 def is_gzip(head: bytes) -> bool:
@@ -119,10 +120,12 @@ def read_records(
         header, sequence = _split(raw)
         if measure is None:
             count.lines += _count_lines(raw.count(b"\n"), raw.count(b"\r"))
-            yield Record(offset, line, header, sequence, len(sequence))
+            record = Record(offset, line, header, sequence, len(sequence))
         else:
             count.lines += measure.lines
-            yield Record(offset, line, header, b"", measure.length)
+            record = Record(offset, line, header, b"", measure.length)
+        count.offset = text.offset
+        yield record
 
 
 def _count_lines(feeds: int, returns: int) -> int:

@@ -49,12 +49,12 @@ def predict(message: dict[str, Any], aws: Services) -> None:
     if aws.uploads.batch_is_done(upload_id, shard, batch):
         aws.uploads.settle_batch(upload_id, shard, batch)
         return
-    upload = aws.uploads.pinned(upload_id)
+    upload = aws.uploads.in_work(upload_id, shard)
+    if upload is None:
+        return
     proteins = [Protein(**protein) for protein in message["proteins"]]
-    try:
-        answers = _answers(proteins, upload, aws)
-    except EndpointUnavailable as error:
-        _wait(message, error, aws)
+    answers = _known_answers(proteins, upload, aws)
+    if not _ask_model(proteins, answers, message, upload, aws):
         return
     rows = [predicted_row(protein, answers[protein.digest], upload.model_version) for protein in proteins]
     counts = record_rows(upload, shard, batch, rows, aws)
@@ -65,30 +65,42 @@ def predict(message: dict[str, Any], aws: Services) -> None:
     )
 
 
-def _answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str, Answer]:
-    """An answer for every distinct sequence, by digest: known ones first, the others in one call."""
-    sequences = {protein.digest: protein.sequence for protein in proteins}
-    answers: dict[str, Answer] = dict(aws.answers.find(sequences, upload.model_version))
-    unknown = [digest for digest in sequences if digest not in answers]
+def _known_answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str, Answer]:
+    """What this model version said before about any of these sequences, by digest."""
+    return dict(aws.answers.find({protein.digest for protein in proteins}, upload.model_version))
+
+
+def _ask_model(
+    proteins: list[Protein],
+    answers: dict[str, Answer],
+    message: dict[str, Any],
+    upload: Upload,
+    aws: Services,
+) -> bool:
+    """Add the answers for all other sequences, each asked about once; False where the batch has to wait."""
+    unknown = {p.digest: p.sequence for p in proteins if p.digest not in answers}
     if not unknown:
-        return answers
+        return True
     logger.info("asking the model", extra={"upload": upload.upload_id, "sequences": len(unknown)})
     metrics.add_metric("SequencesAsked", MetricUnit.Count, len(unknown))
     component = aws.settings.component(upload.model_version)
-    bisection = Bisection(aws.endpoint, component, upload.model_version)
-    fresh = dict(zip(unknown, bisection.answers([sequences[digest] for digest in unknown]), strict=True))
-    aws.answers.remember(
-        {digest: answer for digest, answer in fresh.items() if isinstance(answer, Prediction)},
-        upload.model_version,
-    )
-    return answers | fresh
+    bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, message.get("progress"))
+    try:
+        answers |= bisection.answers()
+    except EndpointUnavailable as error:
+        waits = 0 if bisection.heard else message["waits"] + 1
+        _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
+        return False
+    finally:
+        predictions = {d: answer for d, answer in bisection.found.items() if isinstance(answer, Prediction)}
+        aws.answers.remember(predictions, upload.model_version)
+    return True
 
 
 def _wait(message: dict[str, Any], error: EndpointUnavailable, aws: Services) -> None:
     """Send the batch again for later: a copy, since failed deliveries are counted and waits are not."""
-    waits = message["waits"]
-    delay = min(FIRST_WAIT_SECONDS * 2**waits, LONGEST_WAIT_SECONDS)
-    aws.batches_queue.send(message | {"waits": waits + 1}, delay)
+    delay = min(FIRST_WAIT_SECONDS * 2 ** (max(message["waits"], 1) - 1), LONGEST_WAIT_SECONDS)
+    aws.batches_queue.send(message, delay)
     logger.warning(
         "no model to answer", extra={"upload": message["upload"], "why": str(error), "delay": delay}
     )

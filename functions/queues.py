@@ -52,10 +52,19 @@ class Queue:
                 return
             for message in messages:
                 taken += 1
-                yield json.loads(message["Body"]), message["ReceiptHandle"]
+                yield _load(message["Body"]), message["ReceiptHandle"]
 
     def delete(self, receipt: str) -> None:
         self.client.delete_message(QueueUrl=self.url, ReceiptHandle=receipt)
+
+
+def _load(body: str) -> dict[str, Any]:
+    """A message; an empty one where it is none of ours."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 def _dump(message: dict[str, Any]) -> str:

@@ -107,6 +107,9 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
     Raises InputError where the upload is known to hold too many records: `complete` will fail it as a whole,
     and nothing more of it is worth asking about.
     """
+    if aws.uploads.in_work(upload.upload_id, shard.number) is None:
+        aws.uploads.close_shard(upload.upload_id, shard.number)  # who closed it may have died on the way
+        return
     if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
         found = sum(other.get("records", 0) for other in aws.uploads.shards(shard.upload_id).values())
         require_records(found, aws.settings.max_records)
@@ -143,7 +146,7 @@ def _failed_before(shard: Shard, aws: Services) -> set[int]:
     """The offsets of those records that have not got better than a failed row in any attempt before."""
     failed: set[int] = set()
     for number in earlier_shards(shard.number):
-        for batch, marker in aws.uploads.done_batches(shard.upload_id, number).items():
+        for batch, marker in aws.uploads.result_batches(shard.upload_id, number).items():
             if attempt_of(number) == 1 and not marker["failed"]:
                 continue
             for row in load_part(aws.storage.get(part_key(shard.upload_id, number, batch))):
@@ -159,21 +162,21 @@ def _read(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | R
     chunks = aws.storage.read(shard.text, max(shard.start - 1, 0), size)
     records = read_records(chunks, start=shard.start, end=shard.end, lines=lines)
     if shard.damage:
-        return _with_damaged_end(records, shard.damage)
+        return _with_damaged_end(records, shard.damage, lines, size)
     return map(read_protein, records)
 
 
-def _with_damaged_end(records: Iterable[Record], damage: str) -> Iterator[Protein | Rejection]:
-    """Judge the records, but reject the last: the text stops inside it."""
-    previous: Record | None = None
+def _with_damaged_end(
+    records: Iterable[Record], damage: str, lines: LineCount, size: int
+) -> Iterator[Protein | Rejection]:
+    """Judge the records, but reject the one the text stops in, in whichever shard it begins."""
     for record in records:
-        if previous is not None:
-            yield read_protein(previous)
-        previous = record
-    if previous is not None:
-        judged = read_protein(previous)
+        judged = read_protein(record)
+        if lines.offset < size:
+            yield judged
+            continue
         reason = f"incomplete: {damage}"
-        yield Rejection(judged.offset, judged.line, judged.accession, judged.header, previous.length, reason)
+        yield Rejection(judged.offset, judged.line, judged.accession, judged.header, record.length, reason)
 
 
 def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None:

@@ -6,19 +6,23 @@ an upload is given up. Every hour: files in the bucket whose event was lost are 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.errors import ProtlocError
 from functions.protein import Protein
 from functions.results import record_rows
 from functions.rows import failed_row
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
 from functions.upload import Shard, upload_id
-from functions.uploads import attempts, planned_shards
+from functions.uploads import planned_shards
 
 logger = Logger()
 metrics = Metrics()
@@ -40,10 +44,33 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     aws = services()
     if event.get("task") == "lost-events":
         return {"received": receive_lost(aws)}
-    return {"dead_letters": bury(aws), "moved": sum(move(item, aws) for item in aws.uploads.open_uploads())}
+    failures = Failures()
+    answer = {"dead_letters": bury(aws, failures), "moved": move_all(aws, failures)}
+    failures.tell()
+    return answer
 
 
-def bury(aws: Services) -> int:
+class Failures:
+    """Keeps what went wrong with one upload from standing in the way of the others."""
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+
+    @contextmanager
+    def kept(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError, ProtlocError) as error:
+            logger.exception("not put right", extra={"what": what})
+            self._first = self._first or error
+
+    def tell(self) -> None:
+        """Fail after all, so that the alarm sees it."""
+        if self._first:
+            raise self._first
+
+
+def bury(aws: Services, failures: Failures) -> int:
     """Turn dead letters into ends; return how many."""
     buried = 0
     for queue, end in (
@@ -51,42 +78,58 @@ def bury(aws: Services) -> int:
         (aws.shards_dead_letters, _fail_shard),
         (aws.uploads_dead_letters, _fail_upload),
     ):
-        for message, receipt in queue.drain(DEAD_LETTERS_A_RUN):
-            end(message, aws)
-            queue.delete(receipt)
-            buried += 1
+        with failures.kept(queue.url):
+            for message, receipt in queue.drain(DEAD_LETTERS_A_RUN):
+                with failures.kept(str(message.get("upload"))):
+                    try:
+                        end(message, aws)
+                    except (KeyError, TypeError):  # nobody knows of what, so nothing can be ended
+                        logger.error("removed a dead letter that says nothing", extra={"queue": queue.url})
+                    queue.delete(receipt)
+                    buried += 1
     metrics.add_metric("DeadLetters", MetricUnit.Count, buried)
     return buried
 
 
 def _fail_batch(message: dict[str, Any], aws: Services) -> None:
-    upload = aws.uploads.pinned(message["upload"])
-    if aws.uploads.batch_is_done(upload.upload_id, message["shard"], message["batch"]):
-        aws.uploads.settle_batch(upload.upload_id, message["shard"], message["batch"])
+    upload_id, shard, batch = message["upload"], message["shard"], message["batch"]
+    if aws.uploads.batch_is_done(upload_id, shard, batch):
+        aws.uploads.settle_batch(upload_id, shard, batch)
+        return
+    upload = aws.uploads.in_work(upload_id, shard)
+    if upload is None:
         return
     proteins = [Protein(**protein) for protein in message["proteins"]]
     rows = [failed_row(protein, DEAD_BATCH, upload.model_version) for protein in proteins]
-    record_rows(upload, message["shard"], message["batch"], rows, aws)
+    record_rows(upload, shard, batch, rows, aws)
 
 
 def _fail_shard(message: dict[str, Any], aws: Services) -> None:
-    """End a shard that cannot be split: with what was done, or not at all where nothing was planned."""
+    """Give up a shard that cannot be split: what is not done of it fails, or at last is left out."""
     if message.get("inflate"):
-        aws.uploads.refuse(message["upload"], DEAD_SHARD)
+        aws.uploads.note(message["upload"], DEAD_SHARD)  # `move` has it received again, up to its deadline
         return
-    aws.uploads.abandon_shard(Shard.from_message(message), DEAD_SHARD)
+    shard = Shard.from_message(message)
+    if not shard.give_up:
+        aws.shards_queue.send(replace(shard, give_up=DEAD_SHARD).as_message())
+    elif now_seconds() > aws.uploads.pinned(shard.upload_id).deadline:
+        aws.uploads.abandon_shard(shard, DEAD_SHARD)
 
 
 def _fail_upload(message: dict[str, Any], aws: Services) -> None:
-    detail = message.get("detail", {})
-    version = detail.get("object", {}).get("version-id")
-    identity = upload_id(detail["bucket"]["name"], detail["object"]["key"], version)
-    try:
-        aws.uploads.item(identity)
-    except KeyError:
-        logger.error("an event could not be received", extra={"upload": identity})
-        return
-    aws.uploads.refuse(identity, DEAD_UPLOAD)
+    detail = message["detail"]
+    version = detail["object"].get("version-id")
+    aws.uploads.note(upload_id(detail["bucket"]["name"], detail["object"]["key"], version), DEAD_UPLOAD)
+
+
+def move_all(aws: Services, failures: Failures) -> int:
+    """Get every open upload on that stands still; return how many."""
+    moved = 0
+    with failures.kept("open uploads"):
+        for item in aws.uploads.open_uploads():
+            with failures.kept(item["pk"]):
+                moved += move(item, aws)
+    return moved
 
 
 def move(item: Item, aws: Services) -> bool:
@@ -94,18 +137,20 @@ def move(item: Item, aws: Services) -> bool:
     upload_identity = item["pk"]
     late: bool = now_seconds() > item["deadline"]
     still: bool = now_seconds() - item["updated"] > aws.settings.overdue_seconds
-    if item["status"] == "finishing":
-        if still:
-            # A new stream record: `complete` tries again.
-            aws.uploads.set_finishing(upload_identity, attempts(item))
-        return still
     if item["status"] == "receiving":
         if late:
             aws.uploads.refuse(upload_identity, item.get("reason") or TOO_LATE)
         elif still or not item["model_version"]:
             aws.uploads_queue.send(_event(item))
         return True
-    return sum(_resend(shard, item, late, aws) for shard in _unfinished(item)) > 0
+    if item["status"] == "running":
+        unfinished = list(_unfinished(item))
+        if not unfinished:
+            aws.uploads.finish_if_full(upload_identity)  # the last one's message was lost just before this
+        return sum(_resend(shard, item, late, aws) for shard in unfinished) > 0
+    if still:
+        aws.uploads.call_complete(upload_identity)
+    return still
 
 
 def _unfinished(item: Item) -> Iterator[Shard]:

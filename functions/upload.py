@@ -73,7 +73,7 @@ class Shard:
     start: int
     end: int
     damage: str = ""
-    """Why the text stops where it does, if it should not: its last record is then incomplete."""
+    """Why the text stops where it does, if it should not: the record it stops in is then incomplete."""
     give_up: str = ""
     """Why what is not done yet is to be failed, not tried again."""
 
@@ -119,14 +119,7 @@ def plan_shards(
     length = max(shard_bytes, -(-size // MAX_SHARDS))
     starts = range(0, size, length)
     return [
-        Shard(
-            upload,
-            (attempt - 1) * MAX_SHARDS + number,
-            text,
-            start,
-            min(start + length, size),
-            damage=damage if number == len(starts) - 1 else "",
-        )
+        Shard(upload, (attempt - 1) * MAX_SHARDS + number, text, start, min(start + length, size), damage)
         for number, start in enumerate(starts)
     ]
 

@@ -110,7 +110,7 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
-            "damage = :damage, updated = :now",
+            "damage = :damage, updated = :now REMOVE reason",
             condition="#s = :receiving AND attribute_not_exists(shards)",
             names={"#s": "status", "#t": "text"},
             values={
@@ -125,7 +125,7 @@ class UploadsTable:
         )
         if not planned:
             shards = planned_shards(self.item(upload_id))
-        self._finish_if_full(upload_id)
+        self.finish_if_full(upload_id)
         return shards
 
     def refuse(self, upload_id: str, reason: str) -> None:
@@ -144,9 +144,10 @@ class UploadsTable:
         self._update(
             upload_id,
             UPLOAD,
-            "SET model_version = :version, updated = :now REMOVE reason",
-            condition="model_version = :none",
-            values={":version": version, ":none": ""},
+            "SET model_version = :version, updated = :now",
+            condition="model_version = :none AND #s = :receiving",
+            names={"#s": "status"},
+            values={":version": version, ":none": "", ":receiving": "receiving"},
         )
         return self.pinned(upload_id)
 
@@ -156,7 +157,7 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET reason = :reason, updated = :now",
-            condition="#s = :receiving",
+            condition="#s = :receiving AND attribute_not_exists(shards)",
             names={"#s": "status"},
             values={":reason": reason, ":receiving": "receiving"},
         )
@@ -164,29 +165,43 @@ class UploadsTable:
     # The accounting
 
     def record_split(self, shard: Shard, batches: int, lines: int, records: int, residues: int) -> None:
-        """Record what a shard was split into; every batch of it has been sent."""
+        """Record what a shard was split into, unless it was abandoned; every batch of it is done or sent."""
         self._update(
             shard.upload_id,
             shard_key(shard.number),
             "SET batches = :batches, #l = :lines, records = :records, residues = :residues, updated = :now",
+            condition="attribute_not_exists(kept)",
             names={"#l": "lines"},
             values={":batches": batches, ":lines": lines, ":records": records, ":residues": residues},
         )
         self.close_shard(shard.upload_id, shard.number)
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
-        """End a shard that cannot be read with what of it was done, and say why; unless it has ended."""
+        """End a shard that cannot be read with what of it was done, and say why; unless it has ended.
+
+        What was done is noted as `kept`: a batch that ends after this belongs to no result. A shard that was
+        read before has its batches on their way, and is abandoned only if it is given up.
+        """
         done = self.settle_shard(shard.upload_id, shard.number)
+        missing = "attribute_not_exists(batches_done) OR size(batches_done) < batches"
         self._update(
             shard.upload_id,
             shard_key(shard.number),
-            "SET batches = :batches, unread = :reason, #l = if_not_exists(#l, :none), updated = :now",
-            condition="attribute_not_exists(batches) OR "
-            "(batches > :none AND (attribute_not_exists(batches_done) OR size(batches_done) < batches))",
+            "SET batches = :batches, kept = :kept, unread = :reason, #l = if_not_exists(#l, :none), "
+            "updated = :now",
+            condition="attribute_not_exists(kept) AND (attribute_not_exists(batches)"
+            + (f" OR (batches > :none AND ({missing})))" if shard.give_up else ")"),
             names={"#l": "lines"},
-            values={":batches": len(done), ":reason": reason, ":none": 0},
+            values={":batches": len(done), ":kept": sorted(done), ":reason": reason, ":none": 0},
         )
         self.close_shard(shard.upload_id, shard.number)
+
+    def in_work(self, upload_id: str, shard: int) -> Upload | None:
+        """The upload, unless nothing that is still done in this shard would count."""
+        item = self.item(upload_id)
+        if item["status"] != "running" or attempt_of(shard) != attempts(item):
+            return None
+        return None if "kept" in self.shard(upload_id, shard) else pinned(item)
 
     def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
         answer = self.table.get_item(
@@ -198,6 +213,11 @@ class UploadsTable:
         """The markers of a shard, by the number of their batch: its counts, and `first`, its first offset."""
         markers = self._markers(upload_id, f"batch#{shard:05d}#")
         return {int(marker["sk"].split("#")[2]): from_item(marker) for marker in markers}
+
+    def result_batches(self, upload_id: str, shard: int) -> dict[int, Item]:
+        """Those markers of a shard that has ended that make up its result."""
+        markers = self.done_batches(upload_id, shard)
+        return {batch: markers[batch] for batch in self.shard(upload_id, shard).get("kept", markers)}
 
     def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts, first: int) -> None:
         """Leave the marker of an ended batch, unless it has one, and do what follows from it."""
@@ -233,9 +253,10 @@ class UploadsTable:
         self._update(
             upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
         )
-        self._finish_if_full(upload_id)
+        self.finish_if_full(upload_id)
 
-    def _finish_if_full(self, upload_id: str) -> None:
+    def finish_if_full(self, upload_id: str) -> None:
+        """Hand a running upload over to `complete` once all its shards are counted in."""
         item = self.item(upload_id)
         shards = {shard.number for shard in planned_shards(item)}
         if item["status"] != "running" or not shards.issubset(item.get("shards_done", ())):
@@ -248,24 +269,37 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET #s = :finishing, updated = :now",
-            condition=f"#s IN (:running, :finishing) AND {_SAME_ATTEMPT}",
+            condition=f"#s = :running AND {_SAME_ATTEMPT}",
             names={"#s": "status"},
             values={":finishing": "finishing", ":running": "running", ":attempts": attempt},
+        )
+
+    def call_complete(self, upload_id: str) -> None:
+        """Make another stream record of an upload that `complete` is not through with."""
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET updated = :now",
+            condition="attribute_exists(#open)",
+            names={"#open": "open"},
         )
 
     # An upload's end, and another beginning
 
     def finish(self, upload_id: str, attempt: int, ending: Ending) -> bool:
-        """Give a finishing upload its final status; False where it already has one."""
+        """Give a finishing upload its final status; False where it already has one.
+
+        It stays open until its end was announced, so that `sweep` looks after it.
+        """
         final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
         del final["counts"]
         assignments = ", ".join(f"#{name} = :{name}" for name in final)
         return self._update(
             upload_id,
             UPLOAD,
-            f"SET {assignments}, updated = :now REMOVE #open",
+            f"SET {assignments}, updated = :now",
             condition=f"#status = :finishing AND {_SAME_ATTEMPT}",
-            names={f"#{name}": name for name in (*final, "open")},
+            names={f"#{name}": name for name in final},
             values={
                 ":finishing": "finishing",
                 ":attempts": attempt,
@@ -277,8 +311,9 @@ class UploadsTable:
         self._update(
             upload_id,
             UPLOAD,
-            "SET announced = :now",
+            "SET announced = :now REMOVE #open",
             condition=_SAME_ATTEMPT,
+            names={"#open": "open"},
             values={":attempts": attempt},
         )
 
@@ -304,13 +339,15 @@ class UploadsTable:
 
     # Reading
 
-    def counts(self, upload_id: str) -> Counts:
-        """The sum over the markers of an upload."""
+    def counts(self, upload_id: str, shards: dict[int, Item]) -> Counts:
+        """The sum over those markers of these shards that make up a result, as far as there is one."""
+        kept = {n: set(shard["kept"]) for n, shard in shards.items() if "kept" in shard}
         total = Counts()
         for marker in self._markers(upload_id, "batch#"):
-            counts = Counts(*(int(marker[name]) for name in Counts._fields))
-            again = attempt_of(int(marker["sk"].split("#")[1])) > 1
-            total += counts.replacing_failed() if again else counts
+            shard, batch = map(int, marker["sk"].split("#")[1:])
+            if shard in shards and batch in kept.get(shard, (batch,)):
+                counts = Counts(*(int(marker[name]) for name in Counts._fields))
+                total += counts.replacing_failed() if attempt_of(shard) > 1 else counts
         return total
 
     def shards(self, upload_id: str) -> dict[int, Item]:
@@ -332,7 +369,7 @@ class UploadsTable:
         return "Item" in self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD})
 
     def open_uploads(self) -> Iterator[Item]:
-        """Every upload that has not ended, oldest first."""
+        """Every upload whose end was not announced yet, oldest first."""
         for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
             yield from_item(item)
 

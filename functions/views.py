@@ -16,8 +16,9 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
         counts = Counts(*(item[name] for name in Counts._fields))
         progress = item["progress"]
     else:
-        counts = uploads.counts(item["pk"])
-        progress = progress_of(item, uploads.shards(item["pk"]))
+        shards = uploads.shards(item["pk"])
+        counts = uploads.counts(item["pk"], shards)
+        progress = progress_of(item, shards)
     return {
         "upload": item["pk"],
         **item["source"],

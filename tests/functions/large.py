@@ -141,7 +141,13 @@ class Tables:
         file = self.folder / "shards.jsonl"
         return dict(map(json.loads, file.read_text().splitlines())) if file.exists() else {}
 
-    def counts(self, upload: str) -> Counts:
+    def result_batches(self, upload: str, shard: int) -> dict[int, Any]:
+        return self.done_batches(upload, shard)
+
+    def in_work(self, _upload: str, _shard: int) -> Any:
+        return self.upload
+
+    def counts(self, upload: str, _shards: dict[int, Any]) -> Counts:
         records = sum(shard["records"] for shard in self.shards(upload).values())
         return Counts(records, records)
 

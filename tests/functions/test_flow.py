@@ -10,7 +10,7 @@ from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailabl
 from functions.predict import predict
 from functions.receive import receive
 from functions.split import split_or_abandon
-from functions.sweep import bury, move, receive_lost
+from functions.sweep import Failures, bury, move, receive_lost
 from functions.upload import Shard, part_key
 from tests.functions.world import World, answer_for, unavailable
 
@@ -144,7 +144,7 @@ def test_a_zombie_takes_over_the_rows_that_stand(running_world: World) -> None:
     running_world.split_shards()
     (message,) = running_world.take(running_world.aws.batches_queue)
     running_world.aws.batches_dead_letters.send(message)
-    assert bury(running_world.aws) == 1
+    assert bury(running_world.aws, Failures()) == 1
     running_world.aws.uploads.batch_is_done = lambda *_: False  # type: ignore[method-assign]
     predict(message, running_world.aws)
     running_world.complete(identity)

@@ -14,7 +14,7 @@ from functions.predict import predict
 from functions.receive import receive
 from functions.retry import NothingToRetry, retry
 from functions.split import split_or_abandon
-from functions.sweep import bury, move
+from functions.sweep import Failures, bury, move
 from functions.upload import MAX_ATTEMPTS, MAX_SHARDS, Shard, first_shard
 from functions.uploads import UploadsTable
 from tests.functions.test_events import Context, golden
@@ -131,7 +131,7 @@ def test_a_retry_that_fails_again_says_so_with_its_new_reason(
     running_world.split_shards()
     for message in running_world.take(running_world.aws.batches_queue):
         running_world.aws.batches_dead_letters.send(message)
-    bury(running_world.aws)
+    bury(running_world.aws, Failures())
     running_world.complete(failed_upload)
     assert counts(running_world, failed_upload) == ("partial", 61, 57, 1, 3)
     reasons = [
@@ -213,7 +213,7 @@ def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(runni
         for message in batches:
             _as_if_not_done(world, message)
             world.aws.batches_dead_letters.send(message)
-        bury(world.aws)
+        bury(world.aws, Failures())
         world.aws.uploads.set_finishing(identity, 1)
         world.aws.uploads.set_announced(identity, 1)
         for shard in shards:

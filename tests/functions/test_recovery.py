@@ -1,0 +1,252 @@
+"""What the simulation found once and must not find again: each a way in which an upload lost records or its end."""
+
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from functions.complete import complete
+from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
+from functions.predict import predict
+from functions.receive import NO_MODEL, receive
+from functions.split import split_or_abandon
+from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, Failures, bury, move
+from functions.upload import Counts, Shard
+from tests.functions.test_flow import fasta
+from tests.functions.world import World
+
+
+def started(world: World, body: bytes) -> tuple[str, list[Shard]]:
+    """An upload with its shards planned and their messages taken."""
+    identity = receive(world.upload(body), world.aws)
+    assert identity
+    return identity, [Shard.from_message(message) for message in world.take(world.aws.shards_queue)]
+
+
+def split(world: World, shard: Shard) -> None:
+    split_or_abandon(shard, world.aws.uploads.pinned(shard.upload_id), world.aws)
+
+
+def delete_file(world: World, identity: str) -> None:
+    source = world.aws.uploads.pinned(identity).source
+    world.s3.delete_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
+
+
+def test_a_file_deleted_after_it_was_split_loses_nothing_to_a_repeated_shard(running_world: World) -> None:
+    world = running_world
+    identity, shards = started(world, fasta(10))
+    split(world, shards[0])
+    delete_file(world, identity)
+    split(world, shards[0])
+    for message in world.take(world.aws.batches_queue):
+        predict(message, world.aws)
+    world.complete(identity)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["predicted"], item["reason"]) == ("complete", 10, "")
+
+
+def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: World) -> None:
+    world = running_world
+    identity, shards = started(world, fasta(60))
+    assert len(shards) > 1
+    split(world, shards[0])
+    late = world.take(world.aws.batches_queue)
+    world.aws.uploads.abandon_shard(replace(shards[0], give_up=TOO_LATE), TOO_LATE)
+    delete_file(world, identity)
+    for message in late:
+        predict(message, world.aws)
+    assert world.model.calls == 0
+    late_counts = Counts(records=5, predicted=5)  # of one that woke up late
+    world.aws.uploads.record_batch(identity, 0, 0, late_counts, first=0)
+    world.aws.uploads.record_split(shards[0], batches=9, lines=9, records=9, residues=9)
+    for shard in shards[1:]:
+        split(world, shard)
+    world.complete(identity)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["records"], item["reason"]) == ("failed", 0, TOO_LATE)
+    complete(identity, world.aws)
+    assert world.rows(identity) == []
+
+
+def test_who_died_between_abandoning_a_shard_and_counting_it_is_made_good(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    delete_file(world, identity)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.uploads, "close_shard", lambda *_: None)
+        split(world, shard)
+    assert world.status(identity) == "running"
+    split(world, shard)
+    assert world.status(identity) == "finishing"
+
+
+def test_a_dead_shard_fails_what_is_not_done_and_leaves_no_record_out(running_world: World) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    world.aws.shards_dead_letters.send(shard.as_message())
+    assert bury(world.aws, Failures()) == 1
+    (again,) = world.take(world.aws.shards_queue)
+    assert again["give_up"] == DEAD_SHARD
+    split(world, Shard.from_message(again))
+    world.complete(identity)
+    rows = world.rows(identity)
+    assert len(rows) == 5 and all(DEAD_SHARD in row["reason"] for row in rows)
+
+
+def test_a_shard_that_cannot_even_be_given_up_is_left_out_after_the_deadline(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    world.aws.shards_dead_letters.send(replace(shard, give_up=TOO_LATE).as_message())
+    bury(world.aws, Failures())
+    assert world.status(identity) == "running", "there is time left, and it will be sent again"
+    world.aws.shards_dead_letters.send(replace(shard, give_up=TOO_LATE).as_message())
+    deadline = world.aws.uploads.pinned(identity).deadline
+    monkeypatch.setattr("functions.sweep.now_seconds", lambda: deadline + 1)
+    bury(world.aws, Failures())
+    world.complete(identity)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["reason"]) == ("failed", DEAD_SHARD)
+
+
+def test_an_upload_that_could_not_be_received_is_tried_again_up_to_its_deadline(running_world: World) -> None:
+    world = running_world
+    event = world.upload(fasta(5))
+    identity = receive(event, world.aws)
+    assert identity
+    upload = world.aws.uploads.table
+    upload.update_item(  # as if the first delivery had died right after its first write
+        Key={"pk": identity, "sk": "upload"},
+        UpdateExpression="SET #s = :r REMOVE shards",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":r": "receiving"},
+    )
+    world.take(world.aws.shards_queue)
+    world.aws.uploads_dead_letters.send(event)
+    bury(world.aws, Failures())
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["reason"]) == ("receiving", DEAD_UPLOAD)
+    assert move(item | {"updated": 0}, world.aws)
+    (again,) = world.take(world.aws.uploads_queue)
+    world.run(again)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["predicted"], item["reason"]) == ("complete", 5, "")
+
+
+def test_a_late_note_changes_no_upload_that_goes_on_or_ended(running_world: World) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    world.aws.uploads.note(identity, NO_MODEL)
+    assert "reason" not in world.aws.uploads.item(identity)
+    split(world, shard)
+    for message in world.take(world.aws.batches_queue):
+        predict(message, world.aws)
+    world.complete(identity)
+    world.aws.uploads.note(identity, NO_MODEL)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["reason"]) == ("complete", "")
+
+
+def test_the_record_a_damaged_file_stops_in_is_rejected_though_it_begins_in_an_earlier_shard(
+    running_world: World,
+) -> None:
+    body = fasta(20) + b">long one\n" + b"MKVLAAGGWY" * 700
+    packed = gzip.compress(body, compresslevel=0)
+    identity = running_world.run(running_world.upload(packed[:-100]))
+    rows = running_world.rows(identity)
+    assert rows[-1]["status"] == "rejected" and "incomplete" in rows[-1]["reason"]
+    assert {row["status"] for row in rows[:-1]} == {"predicted"}
+    assert running_world.status(identity) == "partial"
+
+
+def test_a_full_upload_whose_last_message_was_lost_is_finished_by_sweep(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    split(world, shard)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.uploads, "finish_if_full", lambda *_: None)
+        for message in world.take(world.aws.batches_queue):
+            predict(message, world.aws)
+    assert world.status(identity) == "running"
+    move(world.aws.uploads.item(identity), world.aws)
+    assert world.status(identity) == "finishing"
+
+
+def test_a_marker_whose_message_was_lost_is_counted_when_its_shard_is_split_again(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(5))
+    split(world, shard)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.uploads, "settle_batch", lambda *_: None)
+        for message in world.take(world.aws.batches_queue):
+            predict(message, world.aws)
+    split(world, shard)
+    assert world.status(identity) == "finishing"
+
+
+def test_an_upload_nobody_could_be_told_of_stays_open_until_somebody_was(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream gives a record up after so many attempts; then `sweep` makes another."""
+    world = running_world
+    deaf: dict[str, Any] = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.events, "put_events", lambda **_: deaf)
+        with pytest.raises(BrokenContract):
+            world.run(world.upload(fasta(5)))
+    (item,) = world.aws.uploads.open_uploads()
+    assert item["status"] == "complete"
+    assert move(item | {"updated": 0}, world.aws)
+    complete(item["pk"], world.aws)
+    assert list(world.aws.uploads.open_uploads()) == []
+    assert "announced" in world.aws.uploads.item(item["pk"])
+
+
+def test_a_protein_that_takes_the_model_down_is_found_across_waits(running_world: World) -> None:
+    world = running_world
+    identity, (shard,) = started(world, fasta(16))
+    split(world, shard)
+    (message,) = world.take(world.aws.batches_queue)
+    poison = message["proteins"][11]["sequence"]
+    gone = False
+
+    def trouble(sequences: list[str]) -> None:
+        nonlocal gone
+        if gone:
+            gone = False
+            raise EndpointUnavailable("being started again")
+        if poison in sequences:
+            gone = True
+            raise EndpointRefused("the model failed with status 500")
+
+    world.model.trouble = trouble
+    delays = []
+    world.aws.batches_queue.send = lambda m, delay=0: delays.append((m, delay))  # type: ignore[method-assign]
+    while world.status(identity) == "running":
+        predict(message, world.aws)
+        if delays:
+            message, delay = delays.pop()
+            assert delay == 10 and json.dumps(message)
+    world.complete(identity)
+    failed = [row["accession"] for row in world.rows(identity) if row["status"] == "failed"]
+    assert len(failed) == 1 and world.aws.uploads.item(identity)["predicted"] == 15
+
+
+def test_a_dead_letter_that_says_nothing_does_not_stop_the_sweep(running_world: World) -> None:
+    world = running_world
+    queue = world.aws.batches_dead_letters
+    for body in ("no JSON", "[]", "{}", '{"upload":"unknown","shard":0,"batch":0,"proteins":[]}'):
+        world.sqs.send_message(QueueUrl=queue.url, MessageBody=body)
+    failures = Failures()
+    assert bury(world.aws, failures) == 4
+    failures.tell()
+    assert world.take(queue) == []

@@ -1,0 +1,110 @@
+"""What the template says of queues, tables, functions and the stream: the simulation runs under the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.simulation.database import Item, Key
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+
+
+@dataclass(frozen=True)
+class DeployedQueue:
+    visibility_seconds: int
+    retention_seconds: int
+    max_receives: int
+
+
+@dataclass(frozen=True)
+class DeployedFunction:
+    timeout_seconds: int
+    batch_size: int
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class DeployedStream:
+    attempts: int
+    max_age_seconds: int
+    pattern: dict[str, Any]
+
+
+@cache
+def resources() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())["Resources"]
+    return parsed
+
+
+@cache
+def queue(name: str) -> DeployedQueue:
+    properties = resources()[name]["Properties"]
+    return DeployedQueue(
+        properties.get("VisibilityTimeout", 30),
+        properties.get("MessageRetentionPeriod", 4 * 86_400),
+        properties.get("RedrivePolicy", {}).get("maxReceiveCount", 0),
+    )
+
+
+@cache
+def function(name: str) -> DeployedFunction:
+    properties = resources()[name]["Properties"]
+    (source,) = (e for e in properties["Events"].values() if e["Type"] in ("SQS", "DynamoDB"))
+    concurrency = source["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency", 10)
+    return DeployedFunction(
+        properties["Timeout"],
+        source["Properties"]["BatchSize"],
+        concurrency if isinstance(concurrency, int) else 10,
+    )
+
+
+@cache
+def stream() -> DeployedStream:
+    (source,) = resources()["CompleteFunction"]["Properties"]["Events"].values()
+    properties = source["Properties"]
+    (only,) = properties["FilterCriteria"]["Filters"]
+    return DeployedStream(
+        1 + properties["MaximumRetryAttempts"],
+        properties["MaximumRecordAgeInSeconds"],
+        json.loads(only["Pattern"]),
+    )
+
+
+@cache
+def table(name: str) -> tuple[Key, dict[str, Key]]:
+    """A table's keys, and those of its indexes."""
+    properties = resources()[name]["Properties"]
+    indexes = {i["IndexName"]: _keys(i["KeySchema"]) for i in properties.get("GlobalSecondaryIndexes", [])}
+    return _keys(properties["KeySchema"]), indexes
+
+
+def _keys(schema: list[dict[str, str]]) -> Key:
+    first, second = (each["AttributeName"] for each in schema)
+    return first, second
+
+
+def passes(pattern: Any, value: Any) -> bool:
+    """Whether a stream's filter lets a record through: nested patterns, ended by lists of choices."""
+    if isinstance(pattern, dict):
+        return isinstance(value, dict) and all(passes(p, value.get(name)) for name, p in pattern.items())
+    return any(_is_choice(choice, value) for choice in pattern)
+
+
+def _is_choice(choice: Any, value: Any) -> bool:
+    if isinstance(choice, dict):
+        ((rule, wanted),) = choice.items()
+        if rule != "exists":
+            raise NotImplementedError(f"the filter rule {rule}")
+        return (value is not None) == bool(wanted)
+    return bool(choice == value)
+
+
+def as_record(new: Item) -> dict[str, Any]:
+    """A stream record of an item, as far as filters look at it: its texts."""
+    return {"dynamodb": {"NewImage": {k: {"S": v} for k, v in new.items() if isinstance(v, str)}}}

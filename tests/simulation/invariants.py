@@ -1,0 +1,346 @@
+"""What must hold whatever happens: watched while it happens, and held against the reference at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from functions.locations import LOCATION_NAMES
+from functions.rows import COLUMNS
+from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE
+from functions.tables import from_item, iso
+from functions.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
+from functions.uploads import attempts, batch_key, shard_key
+from tests.simulation.database import INDEX_SECONDS, Item
+from tests.simulation.messages import Message
+from tests.simulation.model import true_answer
+from tests.simulation.objects import Version
+from tests.simulation.reference import Expected, Reading, read
+from tests.simulation.scenario import File
+from tests.simulation.world import World
+
+Row = dict[str, Any]
+_ENDS_BY_ITSELF = "the protein is beyond this model"
+_REFUSED = "the model failed with status 500"
+
+
+class Watch:
+    """Sees every write as it is made, and judges the end."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.announced: dict[str, list[Item]] = defaultdict(list)
+        self.known: dict[tuple[str, str], float] = {}  # digest and version: since when
+        self.marked: dict[tuple[str, str], float] = {}
+        self.finished: dict[str, Item] = {}
+        self._batches: dict[tuple[str, int, int], str] = {}
+        self._immutable: dict[str, bytes] = {}
+        self._first_deadline: dict[str, int] = {}
+        overdue = world.scenario.settings["overdue_seconds"]
+        self._excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
+        """Whose deadline is later has no excuse for being late."""
+        world.s3.listeners.append(self._on_object)
+        world.bus.listeners.append(self._on_event)
+        world.database.tables["UploadsTable"].listeners.append(self._on_upload)
+        world.database.tables["AnswersTable"].listeners.append(self._on_answer)
+        world.runtime.listeners.append(self._on_call)
+        world.sqs.listeners.append(self._on_message)
+        world.sqs.acknowledged.append(self._on_acknowledged)
+
+    def violate(self, what: str) -> None:
+        self.world.simulation.tell(f"VIOLATION: {what}")
+        self.violations.append(what)
+
+    # While it happens
+
+    def _on_object(self, bucket: str, key: str, version: Version) -> None:
+        if bucket != "results" or version.body is None:
+            return
+        place = key[: key.rindex("/") + 1]
+        told = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
+        if told or key.startswith("parts/"):
+            name = f"announced {key}" if told else key
+            if self._immutable.setdefault(name, version.body) != version.body:
+                self.violate(f"{name} was overwritten")
+
+    def _on_event(self, detail: Item) -> None:
+        upload, attempt = detail["upload"], detail["attempts"]
+        for name in ("results.tsv", "results.jsonl"):
+            key = result_key(upload, name, attempt)
+            body = self.world.s3.latest("results", key)
+            self._immutable[f"announced {key}"] = body or b""
+            rows = -1 if body is None else body.count(b"\n") - (name == "results.tsv")
+            if rows != detail["records"]:
+                self.violate(f"{upload} was announced with {rows} rows of {detail['records']} in {name}")
+        told = self.announced[result_key(upload, "", attempt)]
+        if told and told[0] != detail:
+            self.violate(f"{upload} was announced twice, and differently")
+        told.append(detail)
+
+    def _on_upload(self, old: Item | None, new: Item) -> None:
+        now = self.world.simulation.now
+        if new["sk"].startswith("batch#"):
+            if old is not None:
+                self.violate(f"the marker {new['sk']} changed")
+            self.marked.setdefault((new["pk"], new["sk"]), now)
+        elif new["sk"] == "upload" and old is None:
+            self._first_deadline[new["pk"]] = int(new["deadline"])
+        elif new["sk"] == "upload" and old is not None:
+            if old["model_version"] not in ("", new["model_version"]):
+                self.violate(f"{new['pk']} changed its model version")
+            if old["status"] in FINAL_STATUSES and attempts(new) > attempts(old):
+                if attempts(new) != attempts(old) + 1 or not old["failed"] or new["status"] != "running":
+                    self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
+            elif old["status"] in FINAL_STATUSES:
+                changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {"announced", "updated", "open"}
+                if changed:
+                    self.violate(f"{new['pk']} changed after its end: {sorted(changed)}")
+
+    def _on_answer(self, _old: Item | None, new: Item) -> None:
+        self.known.setdefault((new["pk"], new["sk"].split("#")[0]), self.world.simulation.now)
+
+    def _on_call(self, sequences: list[str], version: str) -> None:
+        invocation = self.world.simulation.current
+        if invocation is None or not invocation.name.startswith("predict"):
+            return
+        invocation_done = self.marked.get(invocation.subject)
+        if invocation_done is not None and invocation_done < invocation.started:
+            self.violate(f"{invocation.subject} was done, and the model is asked again")
+        for sequence in sequences:
+            digest = hashlib.sha256(sequence.encode()).hexdigest()[:32]
+            since = self.known.get((digest, version))
+            if since is not None and since < invocation.started - INDEX_SECONDS:
+                self.violate(f"{sequence} was asked about again, though its answer was known")
+        if len(set(sequences)) < len(sequences):
+            self.violate("a sequence was asked about twice in one call")
+
+    def _on_message(self, queue: Any, _moment: float) -> None:
+        """The batches of a shard are the same whenever it is split."""
+        if queue.name != "BatchesQueue":
+            return
+        for message in queue.messages[-1:]:
+            batch = json.loads(message.body)
+            key = (batch["upload"], batch["shard"], batch["batch"])
+            if self._batches.setdefault(key, proteins := json.dumps(batch["proteins"])) != proteins:
+                self.violate(f"batch {key} was cut differently")
+
+    def _on_acknowledged(self, queue: Any, message: Message) -> None:
+        """A message goes only when what it asks for is done, or asked for anew."""
+        if queue.name not in ("BatchesQueue", "ShardsQueue") or self.world.scenario.expiring:
+            return
+        asked = json.loads(message.body)
+        if asked.get("inflate"):
+            return
+        items = self.world.database.tables["UploadsTable"].items[asked["upload"]]
+        shard = items.get(shard_key(asked["shard"]), {})
+        if items["upload"]["status"] != "running" or "kept" in shard:
+            return
+        if attempt_of(asked["shard"]) != attempts(items["upload"]):
+            return
+        if queue.name == "ShardsQueue":
+            if "batches" not in shard:
+                self.violate(f"shard {asked['shard']} was acknowledged before it was split")
+        elif asked["batch"] not in shard.get("batches_done", ()) and not self._asked_anew(queue, asked):
+            self.violate(f"batch {asked['batch']} was acknowledged before it was done")
+
+    def _asked_anew(self, queue: Any, asked: Item) -> bool:
+        """Whether another message of this batch is there, among the dead ones at worst."""
+        begins = f'{{"upload":"{asked["upload"]}","shard":{asked["shard"]},"batch":{asked["batch"]},'
+        return any(m.body.startswith(begins) for each in (queue, queue.dead_letters) for m in each.messages)
+
+    # At the end
+
+    def judge(self, ended: bool) -> list[str]:
+        """Everything that does not hold."""
+        world = self.world
+        self.violations += [f"a handler failed unexpectedly: {error}" for error in world.unexpected]
+        if not ended:
+            left = {n: len(q.messages) for n, q in world.queues.items() if q.messages}
+            self.violate(f"nothing ends: {left or self._unfinished()}")
+            return self.violations
+        for (key, version), file in world.files.items():
+            self._judge_upload(upload_id("uploads", key, version), file)
+        self._judge_calls()
+        self._judge_dead_letters()
+        return self.violations
+
+    def _unfinished(self) -> list[str]:
+        world = self.world
+        identities = [upload_id("uploads", *each) for each in world.files]
+        return [i for i in identities if not ended_well(world, i)]
+
+    def _judge_upload(self, upload: str, file: File) -> None:
+        item = item_of(self.world, upload)
+        if item is None:
+            if file.deleted_after is None:
+                self.violate(f"{upload}: never received")
+            return
+        item = from_item(item)
+        rows = self._rows(upload, attempts(item))
+        reading = read(file.body)
+        if rows is None:
+            return
+        counts = Counter(row["status"] for row in rows)
+        found = (len(rows), counts["predicted"], counts["rejected"], counts["failed"])
+        told = tuple(item[name] for name in ("records", "predicted", "rejected", "failed"))
+        if found != told:
+            self.violate(f"{upload}: counts {told} of rows {found}")
+        if any(row["model_version"] not in (None, item["model_version"]) for row in rows):
+            self.violate(f"{upload}: rows of several model versions")
+        self._judge_announcements(upload, item)
+        self._judge_end(upload, item, rows, reading, file)
+        shards = self.world.database.tables["UploadsTable"].items[upload].values()
+        self._judge_stores(upload, item, rows, cut_short=any("kept" in shard for shard in shards))
+
+    def _rows(self, upload: str, attempt: int) -> list[Row] | None:
+        bodies = {}
+        for name in ("results.tsv", "results.jsonl", "manifest.json"):
+            body = self.world.s3.latest("results", result_key(upload, name, attempt))
+            if body is None:
+                self.violate(f"{upload}: no {name}")
+                return None
+            bodies[name] = body
+        rows: list[Row] = [json.loads(line) for line in bodies["results.jsonl"].splitlines()]
+        table = bodies["results.tsv"].decode().splitlines()[1:]
+        offset = COLUMNS.index("offset")
+        if [int(line.split("\t")[offset]) for line in table] != [row["offset"] for row in rows]:
+            self.violate(f"{upload}: results.tsv and results.jsonl differ")
+        if json.loads(bodies["manifest.json"])["records"] != len(rows):
+            self.violate(f"{upload}: the manifest counts otherwise")
+        return rows
+
+    def _judge_announcements(self, upload: str, item: Item) -> None:
+        told = self.announced[result_key(upload, "", attempts(item))]
+        completions = [i for i in self.world.simulation.invocations if i.name.startswith("complete")]
+        disturbed = sum(completion.disturbed for completion in completions)
+        if not 1 <= len(told) <= 1 + disturbed:
+            self.violate(f"{upload}: announced {len(told)} times, completions disturbed {disturbed} times")
+        if told and any(told[0][name] != item[name] for name in ("status", "reason", "records", "predicted")):
+            self.violate(f"{upload}: announced as something else than it is")
+
+    def _judge_end(self, upload: str, item: Item, rows: list[Row], reading: Reading, file: File) -> None:
+        offsets = [row["offset"] for row in rows]
+        expected = reading.records
+        unread = file.deleted_after is not None or item["reason"] in (DEAD_SHARD, TOO_LATE)
+        deadline = self._first_deadline[upload]  # a row that was late at first may stay through a retry
+        late = self.world.simulation.now >= deadline and item["finished"] >= iso(deadline)
+        if expected is None or item.get("shards", 0) == 0:
+            if rows or item["status"] != "failed" or not item["reason"]:
+                self.violate(f"{upload}: {item['status']} with {len(rows)} rows of a file that was not read")
+            if expected is not None and not (file.deleted_after is not None or late):
+                self.violate(f"{upload}: refused though it holds records: {item['reason']}")
+            return
+        if [record.offset for record in expected] != offsets:
+            lost = {record.offset for record in expected} - set(offsets)
+            if len(set(offsets)) != len(offsets) or not lost or offsets != sorted(offsets) or not unread:
+                self.violate(f"{upload}: records at {[r.offset for r in expected]}, rows at {offsets}")
+        by_offset = {record.offset: record for record in expected}
+        for row in rows:
+            self._judge_row(upload, item, row, by_offset[row["offset"]], late)
+        whole = not reading.damaged and not item["reason"] and not item["failed"]
+        if item["status"] == "complete" and not whole:
+            self.violate(f"{upload}: complete, with {item['failed']} failed and reason {item['reason']!r}")
+        if item["status"] != "complete" and whole:
+            self.violate(f"{upload}: {item['status']} without a reason")
+
+    def _judge_row(self, upload: str, item: Item, row: Row, record: Expected, late: bool) -> None:
+        where = f"{upload} at {record.offset}"
+        if record.sequence is None:
+            if row["status"] != "rejected":
+                self.violate(f"{where}: {row['status']} though it can't be read")
+            return
+        if row["status"] == "predicted":
+            answer = true_answer(record.sequence, item["model_version"])
+            given = [row[f"p:{name}"] for name in LOCATION_NAMES]
+            if given != answer["probabilities"] or row["membrane"] != answer["membrane"]:
+                self.violate(f"{where}: another protein's answer, or another model's")
+            return
+        reason = (row["reason"] or "").split(": ", 1)[-1]
+        poison = self.world.scenario.weather.poison.get(record.sequence)
+        allowed = {
+            _ENDS_BY_ITSELF: poison == "told",
+            _REFUSED: poison in ("refused", "kills"),
+            TOO_LATE: late and self._first_deadline[upload] < self._excused_until,
+            DEAD_BATCH: any(q == "BatchesDeadLetters" and upload in body for q, body in self.world.buried),
+            DEAD_SHARD: any(q == "ShardsDeadLetters" and upload in body for q, body in self.world.buried),
+        }
+        if row["status"] != "failed" or not allowed.get(reason, False):
+            self.violate(f"{where}: {row['status']}: {reason}")
+
+    def _judge_stores(self, upload: str, item: Item, rows: list[Row], *, cut_short: bool) -> None:
+        """Parts, markers and the predictions table say the same."""
+        keys = {key for key in self.world.s3.buckets["results"] if key.startswith(f"parts/{upload}/")}
+        marked = {part_key(upload, *map(int, sk.split("#")[1:])) for pk, sk in self.marked if pk == upload}
+        statuses = {row["offset"]: row["status"] for row in rows}
+        stored: dict[int, str] = {}  # of a record that was retried the newest
+        seen: set[tuple[int, int]] = set()
+        shards = self.world.database.tables["UploadsTable"].items[upload]
+        for key in sorted(marked):
+            body = self.world.s3.latest("results", key)
+            if body is None:
+                self.violate(f"{key} is marked and not there")
+                continue
+            shard, batch = map(int, key.removesuffix(".jsonl").split("/")[2:])
+            if attempt_of(shard) > 1 and batch not in shards[shard_key(shard)].get("kept", (batch,)):
+                continue
+            for line in body.splitlines():
+                row = json.loads(line)
+                if (attempt_of(shard), row["offset"]) in seen:
+                    self.violate(f"{upload}: two rows at {row['offset']}")
+                seen.add((attempt_of(shard), row["offset"]))
+                stored[row["offset"]] = row["status"]
+        if not statuses.items() <= stored.items():
+            self.violate(f"{upload}: results differ from the parts")
+        if keys != marked and not cut_short:
+            self.violate(f"{upload}: parts without a marker: {sorted(keys - marked)}")
+        if statuses != stored and not cut_short:
+            self.violate(f"{upload}: {len(stored)} rows in parts, {len(statuses)} in results")
+        table = self.world.database.tables["PredictionsTable"].items
+        if not item["indexed"] or cut_short:
+            return
+        indexed = {
+            int(i["offset"]): i["status"] for pk, p in table.items() if pk[:26] == upload for i in p.values()
+        }
+        if indexed != stored:
+            self.violate(f"{upload}: the predictions table holds {len(indexed)} rows of {len(stored)}")
+
+    def _judge_dead_letters(self) -> None:
+        """No batch dies of waiting: each delivery of a dead one was disturbed by something else.
+
+        Where a delivery comes twice, one that goes well may acknowledge what its twin has sent back already.
+        """
+        needed = 1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
+        disturbed = Counter(i.subject for i in self.world.simulation.invocations if i.subject and i.disturbed)
+        for queue, body in self.world.buried:
+            if queue == "BatchesDeadLetters":
+                batch = json.loads(body)
+                subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
+                if disturbed[subject] < needed:
+                    self.violate(f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries")
+
+    def _judge_calls(self) -> None:
+        """What a poisonous protein costs, and that a batch which is done asks nothing."""
+        for invocation in self.world.simulation.invocations:
+            if not invocation.model_calls or invocation.resumes:
+                continue
+            outcomes = [outcome for _, outcome in invocation.model_calls]
+            asked = {sequence for sequences, _ in invocation.model_calls for sequence in sequences}
+            poison = self.world.scenario.weather.poison
+            poisonous = sum(poison.get(sequence) in ("refused", "kills") for sequence in asked)
+            levels = (len(asked) - 1).bit_length()
+            sick = self.world.scenario.weather.sick
+            if not sick and len(outcomes) > 1 + poisonous * max(3, 2 * levels):
+                self.violate(f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad")
+
+
+def item_of(world: World, upload: str) -> Item | None:
+    return world.database.tables["UploadsTable"].items.get(upload, {}).get("upload")
+
+
+def ended_well(world: World, upload: str) -> bool:
+    """Whether an upload has its end, and the end was told."""
+    item = item_of(world, upload)
+    return item is not None and item.get("status") in FINAL_STATUSES and "announced" in item

@@ -1,0 +1,144 @@
+"""SQS in memory, shaped like boto3's client: visibility, delay, receive counts, expiry and dead letters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.simulation.surroundings import Calm, Surroundings, refusal
+
+Listener = Callable[["MessageQueue", float], None]  # a message is there to take from then on
+
+
+@dataclass
+class Message:
+    body: str
+    visible: float  # from when it can be taken
+    expires: float
+    receives: int = 0
+    receipt: str = ""
+
+
+@dataclass
+class MessageQueue:
+    """One queue; `dead_letters` takes what was received more than `max_receives` times."""
+
+    name: str
+    visibility_seconds: int = 30
+    retention_seconds: int = 4 * 86_400
+    max_receives: int = 0
+    dead_letters: MessageQueue | None = None
+    messages: list[Message] = field(default_factory=list)
+
+
+class MessageService:
+    """All queues; a queue's URL is its name."""
+
+    def __init__(self, surroundings: Surroundings | None = None, chance: random.Random | None = None) -> None:
+        self.queues: dict[str, MessageQueue] = {}
+        self.listeners: list[Listener] = []
+        self.acknowledged: list[Callable[[MessageQueue, Message], None]] = []  # told of what is removed
+        self._surroundings = surroundings or Calm()
+        self._chance = chance or random.Random(0)
+        self._receipts = 0
+
+    def create(self, queue: MessageQueue) -> MessageQueue:
+        self.queues[queue.name] = queue
+        return queue
+
+    # What the functions call
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            if not 0 <= DelaySeconds <= 900:
+                raise refusal("sqs.SendMessage", "InvalidParameterValue", f"{DelaySeconds} seconds of delay")
+            if not MessageBody or len(MessageBody.encode()) > 1_048_576:
+                raise refusal("sqs.SendMessage", "InvalidParameterValue", "the message is too long or empty")
+            self.put(self.queues[QueueUrl], MessageBody, DelaySeconds)
+            return {}
+
+        about = (QueueUrl, DelaySeconds, MessageBody)
+        return self._surroundings.step("sqs.SendMessage", about, apply)
+
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MaxNumberOfMessages: int = 1,  # noqa: N803
+        WaitTimeSeconds: int = 0,  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            taken = self.take(self.queues[QueueUrl], MaxNumberOfMessages)
+            shown = [{"Body": message.body, "ReceiptHandle": message.receipt} for message in taken]
+            return {"Messages": shown} if shown else {}
+
+        return self._surroundings.step("sqs.ReceiveMessage", QueueUrl, apply)
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            self.remove(self.queues[QueueUrl], ReceiptHandle)
+            return {}
+
+        return self._surroundings.step("sqs.DeleteMessage", QueueUrl, apply)
+
+    def change_message_visibility(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        ReceiptHandle: str,  # noqa: N803
+        VisibilityTimeout: int,  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            queue, now = self.queues[QueueUrl], self._surroundings.clock()
+            for message in queue.messages:
+                if message.receipt == ReceiptHandle:
+                    if message.visible <= now:
+                        raise refusal("sqs.ChangeMessageVisibility", "MessageNotInflight")
+                    self._show(queue, message, now + VisibilityTimeout)
+                    return {}
+            raise refusal("sqs.ChangeMessageVisibility", "InvalidParameterValue", "the receipt is not valid")
+
+        about = (QueueUrl, VisibilityTimeout)
+        return self._surroundings.step("sqs.ChangeMessageVisibility", about, apply)
+
+    # What Lambda's poller does, and how it is kept
+
+    def put(self, queue: MessageQueue, body: str, delay_seconds: float = 0) -> None:
+        now = self._surroundings.clock()
+        message = Message(body, now, now + queue.retention_seconds)
+        queue.messages.append(message)
+        self._show(queue, message, now + delay_seconds)
+
+    def take(self, queue: MessageQueue, limit: int) -> list[Message]:
+        """Up to so many messages in any order; the worn out ones go to the dead letters instead."""
+        now = self._surroundings.clock()
+        queue.messages = [message for message in queue.messages if message.expires > now]
+        ready = [message for message in queue.messages if message.visible <= now]
+        self._chance.shuffle(ready)
+        taken = []
+        for message in ready[:limit]:
+            if queue.dead_letters and message.receives >= queue.max_receives:
+                queue.messages.remove(message)
+                self.put(queue.dead_letters, message.body)
+                continue
+            self._receipts += 1
+            message.receives += 1
+            message.receipt = f"{queue.name}-{self._receipts}"
+            self._show(queue, message, now + queue.visibility_seconds)
+            taken.append(replace(message))
+        return taken
+
+    def remove(self, queue: MessageQueue, receipt: str) -> None:
+        """An older receipt than the last removes nothing, and is no error."""
+        removed = [message for message in queue.messages if message.receipt == receipt]
+        queue.messages = [message for message in queue.messages if message.receipt != receipt]
+        for message in removed:
+            for listener in self.acknowledged:
+                listener(queue, message)
+
+    def _show(self, queue: MessageQueue, message: Message, moment: float) -> None:
+        message.visible = moment
+        for listener in self.listeners:
+            listener(queue, moment)

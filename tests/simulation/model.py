@@ -1,0 +1,172 @@
+"""The endpoint in memory, shaped like boto3's runtime client, and a model whose answers show whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from functions.locations import LOCATION_NAMES
+from tests.simulation.scheduler import Simulation
+from tests.simulation.surroundings import refusal
+
+Answer = dict[str, Any]
+
+
+def true_answer(sequence: str, model_version: str) -> Answer:
+    """What a model version says of a sequence: told from any other's, and the same every time."""
+    digest = hashlib.sha256(f"{model_version} {sequence}".encode()).digest()
+    weights = [byte + 1 for byte in digest[:10]]
+    parts = [weight * 9_000 // sum(weights) for weight in weights]
+    parts[digest[12] % 10] += 10_000 - sum(parts)  # one is the most probable, by a tenth at least
+    return {
+        "probabilities": [part / 10_000 for part in parts],
+        "membrane": round(int.from_bytes(digest[10:12], "big") / 65_535, 4),
+        "residues_read": len(sequence),
+        "truncated": False,
+    }
+
+
+@dataclass
+class Weather:
+    """When the endpoint does what; moments are seconds since the epoch."""
+
+    poison: dict[str, str] = field(default_factory=dict)  # sequence: "refused", "kills" or "told"
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    """Nobody answers."""
+    sick: list[tuple[float, float]] = field(default_factory=list)
+    """The model fails on everything."""
+    deaf: list[tuple[float, float]] = field(default_factory=list)
+    """EventBridge takes no event."""
+    warm_seconds: float = 0.0
+    """How long the first instance takes; nothing is there before the first call."""
+    killed_seconds: float = 60.0
+    """How long a killed model takes to come back."""
+
+
+class ModelRuntime:
+    """One endpoint with every model version behind it."""
+
+    def __init__(self, simulation: Simulation, weather: Weather) -> None:
+        self._simulation, self._weather = simulation, weather
+        self.listeners: list[Callable[[list[str], str], None]] = []
+        self._warm = 0.0
+        self._back = 0.0
+
+    def invoke_endpoint(
+        self,
+        *,
+        EndpointName: str,  # noqa: N803
+        InferenceComponentName: str,  # noqa: N803
+        ContentType: str,  # noqa: N803
+        Accept: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+    ) -> dict[str, Any]:
+        sequences: list[str] = json.loads(Body)["sequences"]
+        version = InferenceComponentName.removeprefix("stack-")
+
+        def apply() -> dict[str, Any]:
+            outcome = self._outcome(sequences)
+            invocation = self._simulation.current
+            if invocation is not None:
+                invocation.model_calls.append((tuple(sequences), outcome))
+            for listener in self.listeners:
+                listener(sequences, version)
+            self._simulation.tell(f"  the model: {outcome}")
+            match outcome:
+                case "unavailable":
+                    code = self._simulation.random.choice(("ValidationError", "ModelNotReadyException"))
+                    raise refusal("sagemaker-runtime.InvokeEndpoint", code)
+                case "refused":
+                    raise refusal("sagemaker-runtime.InvokeEndpoint", "ModelError", OriginalStatusCode=500)
+            return {"Body": io.BytesIO(self._body(sequences, version))}
+
+        about = (version, len(sequences), *sequences)
+        return self._simulation.step("sagemaker-runtime.InvokeEndpoint", about, apply)
+
+    def _outcome(self, sequences: list[str]) -> str:
+        now, weather = self._simulation.now, self._weather
+        if not self._warm:
+            self._warm = now + weather.warm_seconds
+        if now < max(self._warm, self._back) or _within(now, weather.outages):
+            return "unavailable"
+        if _within(now, weather.sick):
+            return "refused"
+        kinds = {weather.poison.get(sequence) for sequence in sequences}
+        if "kills" in kinds:
+            self._back = now + weather.killed_seconds
+            return "refused"
+        return "refused" if "refused" in kinds else "answered"
+
+    def _body(self, sequences: list[str], version: str) -> bytes:
+        answers = [
+            {"error": "the protein is beyond this model"}
+            if self._weather.poison.get(sequence) == "told"
+            else true_answer(sequence, version)
+            for sequence in sequences
+        ]
+        answer = {"model_version": version, "locations": list(LOCATION_NAMES), "predictions": answers}
+        chance = self._simulation.random
+        if self._simulation.faulty and chance.random() < self._simulation.faults.answers:
+            if self._simulation.current:
+                self._simulation.current.disturbed += 1
+            return _spoilt(answer, sequences, chance.choice(_SPOILS))
+        return json.dumps(answer).encode()
+
+
+_SPOILS = ("too few", "too many", "not a number", "another version", "no JSON", "reordered")
+
+
+def _spoilt(answer: Answer, sequences: list[str], how: str) -> bytes:
+    answers = answer["predictions"]
+    match how:
+        case "too few":
+            answers = answers[:-1]
+        case "too many":
+            answers = [*answers, answers[-1]]
+        case "not a number":
+            answers = [answers[0] | {"membrane": float("nan")}, *answers[1:]]
+        case "another version":
+            answer = answer | {"model_version": "someone-else"}
+        case "no JSON":
+            return b"<html>502</html>"
+        case "reordered":  # which shows only where a length does not fit, the wire having nothing else
+            turned = answers[1:] + answers[:1]
+            read = [each.get("residues_read") for each in turned]
+            if any(r not in (None, len(s)) for r, s in zip(read, sequences, strict=True)):
+                answers = turned
+    return json.dumps(answer | {"predictions": answers}).encode()
+
+
+def _within(moment: float, spans: list[tuple[float, float]]) -> bool:
+    return any(start <= moment < end for start, end in spans)
+
+
+class EventBus:
+    """EventBridge in memory: keeps what it was told."""
+
+    def __init__(self, simulation: Simulation, weather: Weather) -> None:
+        self._simulation, self._weather = simulation, weather
+        self.told: list[dict[str, Any]] = []
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            simulation = self._simulation
+            if _within(simulation.now, self._weather.deaf):
+                raise refusal("events.PutEvents", "InternalFailure", status=500)
+            if simulation.faulty and simulation.random.random() < simulation.faults.undone:
+                if simulation.current:
+                    simulation.current.disturbed += 1
+                return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+            for entry in Entries:
+                detail = json.loads(entry["Detail"])
+                self.told.append(detail)
+                for listener in self.listeners:
+                    listener(detail)
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+
+        return self._simulation.step("events.PutEvents", "UploadCompleted", apply)

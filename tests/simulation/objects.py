@@ -1,0 +1,197 @@
+"""S3 in memory, shaped like boto3's client: versions, ranges, conditional writes and multipart uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.simulation.surroundings import Calm, Surroundings, refusal
+
+Listener = Callable[[str, str, "Version"], None]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object; a delete marker has no body."""
+
+    version_id: str
+    body: bytes | None
+    modified: float
+
+
+class ObjectStore:
+    """Buckets with versioning."""
+
+    def __init__(self, surroundings: Surroundings | None = None) -> None:
+        self.buckets: dict[str, dict[str, list[Version]]] = {}
+        self.listeners: list[Listener] = []
+        self._surroundings = surroundings or Calm()
+        self._uploads: dict[str, dict[int, bytes]] = {}
+        self._named = 0
+
+    # What the functions call
+
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str = "",  # noqa: N803
+        IfNoneMatch: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            if IfNoneMatch and self.latest(Bucket, Key) is not None:
+                raise refusal("s3.PutObject", "PreconditionFailed", status=412)
+            return {"VersionId": self._add(Bucket, Key, bytes(Body)).version_id, "ETag": _tag(Body)}
+
+        return self._surroundings.step("s3.PutObject", (Bucket, Key, len(Body)), apply)
+
+    def get_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Range: str = "",  # noqa: N803
+        VersionId: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            body = self._find("s3.GetObject", Bucket, Key, VersionId)
+            if Range:
+                first, last = map(int, Range.removeprefix("bytes=").split("-"))
+                if first >= len(body):
+                    raise refusal("s3.GetObject", "InvalidRange", status=416)
+                body = body[first : last + 1]
+            return {"Body": io.BytesIO(body), "ContentLength": len(body)}
+
+        return self._surroundings.step("s3.GetObject", (Bucket, Key, Range), apply)
+
+    def head_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            return {"ContentLength": len(self._find("s3.HeadObject", Bucket, Key, VersionId))}
+
+        return self._surroundings.step("s3.HeadObject", (Bucket, Key), apply)
+
+    def create_multipart_upload(self, *, Bucket: str, Key: str, ContentType: str = "") -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            self._named += 1
+            identity = f"multipart-{self._named}"
+            self._uploads[identity] = {}
+            return {"UploadId": identity}
+
+        return self._surroundings.step("s3.CreateMultipartUpload", (Bucket, Key), apply)
+
+    def upload_part(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        UploadId: str,  # noqa: N803
+        PartNumber: int,  # noqa: N803
+        Body: bytes,  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            self._parts("s3.UploadPart", UploadId)[PartNumber] = bytes(Body)
+            return {"ETag": _tag(Body)}
+
+        return self._surroundings.step("s3.UploadPart", (Bucket, Key, PartNumber), apply)
+
+    def complete_multipart_upload(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        UploadId: str,  # noqa: N803
+        MultipartUpload: dict[str, Any],  # noqa: N803
+    ) -> dict[str, Any]:
+        def apply() -> dict[str, Any]:
+            parts = self._parts("s3.CompleteMultipartUpload", UploadId)
+            body = b""
+            for part in MultipartUpload["Parts"]:
+                piece = parts.get(part["PartNumber"])
+                if piece is None or _tag(piece) != part["ETag"]:
+                    raise refusal("s3.CompleteMultipartUpload", "InvalidPart")
+                body += piece
+            del self._uploads[UploadId]
+            return {"VersionId": self._add(Bucket, Key, body).version_id}
+
+        return self._surroundings.step("s3.CompleteMultipartUpload", (Bucket, Key), apply)
+
+    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> dict[str, Any]:  # noqa: N803
+        def apply() -> dict[str, Any]:
+            self._parts("s3.AbortMultipartUpload", UploadId)
+            del self._uploads[UploadId]
+            return {}
+
+        return self._surroundings.step("s3.AbortMultipartUpload", (Bucket, Key), apply)
+
+    def get_paginator(self, operation: str) -> ObjectStore:
+        assert operation == "list_object_versions"
+        return self
+
+    def paginate(self, *, Bucket: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+        """Two versions a page."""
+        listed = [
+            {
+                "Key": key,
+                "VersionId": version.version_id,
+                "Size": len(version.body),
+                "LastModified": datetime.fromtimestamp(version.modified, UTC),
+            }
+            for key, versions in sorted(self.buckets[Bucket].items())
+            for version in reversed(versions)
+            if version.body is not None
+        ]
+        for first in range(0, max(len(listed), 1), 2):
+            page = {"Versions": listed[first : first + 2]} if listed else {}
+            yield self._surroundings.step("s3.ListObjectVersions", (Bucket, first), lambda page=page: page)  # type: ignore[misc]
+
+    # What users do, and how it is kept
+
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> None:  # noqa: N803
+        """Remove a version for good, or put a delete marker over all of them."""
+        if VersionId:
+            versions = self.buckets[Bucket].get(Key, [])
+            versions[:] = [version for version in versions if version.version_id != VersionId]
+        else:
+            self._add(Bucket, Key, None)
+
+    def latest(self, bucket: str, key: str) -> bytes | None:
+        versions = self.buckets[bucket].get(key)
+        return versions[-1].body if versions else None
+
+    def _add(self, bucket: str, key: str, body: bytes | None) -> Version:
+        self._named += 1
+        version = Version(f"v{self._named}", body, self._surroundings.clock())
+        self.buckets[bucket].setdefault(key, []).append(version)
+        for listener in self.listeners:
+            listener(bucket, key, version)
+        return version
+
+    def _find(self, operation: str, bucket: str, key: str, version_id: str) -> bytes:
+        if not version_id:
+            body = self.latest(bucket, key)
+            if body is None:
+                code = "404" if operation == "s3.HeadObject" else "NoSuchKey"
+                raise refusal(operation, code, status=404)
+            return body
+        for version in self.buckets[bucket].get(key, []):
+            if version.version_id == version_id:
+                if version.body is None:
+                    raise refusal(operation, "MethodNotAllowed", status=405)
+                return version.body
+        code = "404" if operation == "s3.HeadObject" else "NoSuchVersion"
+        raise refusal(operation, code, status=404)
+
+    def _parts(self, operation: str, identity: str) -> dict[int, bytes]:
+        if identity not in self._uploads:
+            raise refusal(operation, "NoSuchUpload", status=404)
+        return self._uploads[identity]
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'

@@ -1,0 +1,303 @@
+"""Ways to break the functions, each a mistake that is easily made: the simulation must catch every one.
+
+A mistake is a few replaced functions; `test_simulation.py` says which seed catches it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from functions import answers, complete, predict, predictions, receive, split, sweep, tables, uploads
+from functions.endpoint import Bisection
+from functions.errors import EndpointRefused
+from functions.fasta import LineCount
+from functions.prediction import Unpredictable
+from functions.protein import read_protein
+from functions.results import count_rows, record_rows
+from functions.rows import dump_part
+from functions.storage import Storage
+from functions.upload import Shard, Upload, part_key
+from functions.uploads import UPLOAD, UploadsTable, attempts, batch_key, shard_key
+
+Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
+
+_predict, _in_work = predict.predict, UploadsTable.in_work
+_record_split, _pack = UploadsTable.record_split, split.pack
+
+
+# Counting
+
+
+def _add_one(self: UploadsTable, upload_id: str, shard: int, batch: int) -> None:
+    self._update(upload_id, shard_key(shard), "ADD counted :one SET updated = :now", values={":one": 1})
+    self.close_shard(upload_id, shard)
+
+
+def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
+    item = self.shard(upload_id, shard)
+    if "batches" in item and item.get("counted", 0) >= item["batches"]:
+        self._update(upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}})
+        self.finish_if_full(upload_id)
+
+
+def _finish_full_or_not(self: UploadsTable, upload_id: str) -> None:
+    if self.item(upload_id)["status"] == "running":
+        self.set_finishing(upload_id)
+
+
+def _done_is_done(message: dict[str, Any], aws: Any) -> None:
+    if not aws.uploads.batch_is_done(message["upload"], message["shard"], message["batch"]):
+        _predict(message, aws)
+
+
+def _marked_without_tail(
+    self: UploadsTable, upload_id: str, shard: int, batch: int, counts: Any, first: int
+) -> None:
+    marker = {"pk": upload_id, "sk": batch_key(shard, batch), "first": first, **counts._asdict()}
+    if tables.put_new(self.table, marker):
+        self.settle_batch(upload_id, shard, batch)
+
+
+def _abandon_what_is_on_its_way(self: UploadsTable, shard: Shard, reason: str) -> None:
+    done = self.done_batches(shard.upload_id, shard.number)
+    _record_split(self, shard, len(done), 0, 0, 0)
+
+
+# The order of writes
+
+
+def _acknowledge_first(record: Any) -> None:
+    aws = predict.services()
+    with aws.batches_queue.delivery(record) as message:
+        aws.batches_queue.delete(record.receipt_handle)
+        predict.predict(message, aws)
+
+
+def _first(rows: Any) -> int:
+    return min(int(row["offset"]) for row in rows)
+
+
+def _mark_before_part(upload: Upload, shard: int, batch: int, rows: Any, aws: Any) -> Any:
+    aws.uploads.record_batch(upload.upload_id, shard, batch, count_rows(rows), _first(rows))
+    return record_rows(upload, shard, batch, rows, aws)
+
+
+def _mark_before_rows(upload: Upload, shard: int, batch: int, rows: Any, aws: Any) -> Any:
+    counts = count_rows(rows)
+    aws.storage.put_once(part_key(upload.upload_id, shard, batch), dump_part(rows))
+    aws.uploads.record_batch(upload.upload_id, shard, batch, counts, _first(rows))
+    if upload.indexed:
+        aws.predictions.put(upload.upload_id, shard, rows)
+    return counts
+
+
+def _own_rows_whatever_stands(upload: Upload, shard: int, batch: int, rows: Any, aws: Any) -> Any:
+    counts = count_rows(rows)
+    aws.storage.put_once(part_key(upload.upload_id, shard, batch), dump_part(rows))
+    if upload.indexed:
+        aws.predictions.put(upload.upload_id, shard, rows)
+    aws.uploads.record_batch(upload.upload_id, shard, batch, counts, _first(rows))
+    return counts
+
+
+def _recorded_is_sent(shard: Shard, upload: Upload, aws: Any) -> None:
+    """Record a shard, then send its batches; a shard that is recorded needs nothing more."""
+    if "batches" in aws.uploads.shard(upload.upload_id, shard.number):
+        return
+    lines = LineCount()
+    batches = list(_pack(split._judged(shard, lines, aws), aws.settings.packing))
+    records = sum(len(batch.proteins) + len(batch.rejections) for batch in batches)
+    aws.uploads.record_split(shard, len(batches), lines.lines, records, 0)
+    for batch in batches:
+        if batch.rejections or shard.give_up:
+            split._end_here(batch, shard, upload, aws)
+        else:
+            aws.batches_queue.send(split.batch_message(batch, shard, upload))
+
+
+def _note_announced_first(item: Any, aws: Any) -> None:
+    aws.uploads.set_announced(item["pk"], attempts(item))
+    _announce(item, aws)
+
+
+_announce = complete._announce
+
+
+def _close_at_once(self: UploadsTable, upload_id: str, attempt: int, ending: Any) -> bool:
+    ended = _finish(self, upload_id, attempt, ending)
+    self._update(upload_id, UPLOAD, "SET updated = :now REMOVE #open", names={"#open": "open"})
+    return ended
+
+
+_finish = UploadsTable.finish
+
+
+# Who may do what
+
+
+def _lease_that_expires(self: UploadsTable, upload_id: str, shard: int, batch: int) -> bool:
+    now = tables.now_seconds()
+    taken = self._update(
+        upload_id,
+        f"lease#{shard:05d}#{batch:05d}",
+        "SET expires = :expires, taken = :now",
+        condition="attribute_not_exists(expires) OR expires < :now",
+        values={":expires": now + 900},
+    )
+    return not taken
+
+
+def _put_over(self: Storage, key: str, body: bytes) -> bytes:
+    self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+    return body
+
+
+def _model_of_the_day(self: UploadsTable, upload_id: str, shard: int) -> Upload | None:
+    upload = _in_work(self, upload_id, shard)
+    return upload and replace(upload, model_version=predict.services().models.active() or "")
+
+
+def _end_again(self: UploadsTable, upload_id: str, _attempt: int, ending: Any) -> bool:
+    final = {**ending._asdict(), **ending.counts._asdict(), "finished": tables.now_iso()}
+    del final["counts"]
+    return self._update(
+        upload_id,
+        UPLOAD,
+        f"SET {', '.join(f'#{name} = :{name}' for name in final)}, updated = :now",
+        names={f"#{name}": name for name in final},
+        values={f":{name}": value for name, value in final.items()},
+    )
+
+
+def _note_always(self: UploadsTable, upload_id: str, reason: str) -> None:
+    self._update(upload_id, UPLOAD, "SET reason = :reason, updated = :now", values={":reason": reason})
+
+
+# What a service leaves
+
+
+def _put_once_each(resource: Any, table_name: str, items: Any) -> None:
+    for group in tables._grouped(items, 25):
+        resource.batch_write_item(RequestItems={table_name: [{"PutRequest": {"Item": item}} for item in group]})
+
+
+def _first_page(table: Any, **query: Any) -> Iterator[Any]:
+    yield from table.query(**query)["Items"]
+
+
+def _wait_by_failing(_message: Any, error: Exception, _aws: Any) -> None:
+    raise error
+
+
+# Whose answer it is
+
+
+def _without_version(bucket: str, key: str, version_id: str | None) -> str:
+    return _upload_id(bucket, key, None)
+
+
+_upload_id = receive.upload_id
+
+
+def _any_version(_model_version: str) -> str:
+    return "answer"
+
+
+_ask = Bisection._ask
+
+
+def _in_another_order(self: Bisection, names: list[str]) -> bool:
+    well = _ask(self, names)
+    if well and len(names) > 1:
+        self.found |= {names[0]: self.found[names[1]], names[1]: self.found[names[0]]}
+    return well
+
+
+def _guilty_at_once(self: Bisection) -> dict[str, Any]:
+    """Each alone where they fail together, and the first failure is the verdict."""
+    names = list(self._sequences)
+    for group in (names, *([name] for name in names)):
+        asked = [self._sequences[name] for name in group]
+        try:
+            found = self._endpoint.invoke(asked, component=self._component, model_version=self._model_version)
+        except EndpointRefused as error:
+            self.found |= {name: Unpredictable(str(error)) for name in group}
+        else:
+            self.found |= zip(group, found, strict=True)
+            if group is names:
+                break
+    return self.found
+
+
+def _damage_of_the_last_shard(records: Any, damage: str, lines: LineCount, size: int) -> Iterator[Any]:
+    return map(read_protein, records)
+
+
+def _cut_by_the_clock(records: Any, settings: Any) -> Any:
+    return _pack(records, replace(settings, batch_proteins=1 + tables.now_seconds() % 4))
+
+
+PLANTED: dict[str, tuple[Replaced, ...]] = {
+    "batches are counted by an atomic counter": (
+        (UploadsTable, "settle_batch", _add_one),
+        (UploadsTable, "close_shard", _close_by_number),
+    ),
+    "an upload is complete with its first shard": ((UploadsTable, "finish_if_full", _finish_full_or_not),),
+    "a batch that has its marker needs no tail": ((predict, "predict", _done_is_done),),
+    "only who wrote the marker does the tail": ((UploadsTable, "record_batch", _marked_without_tail),),
+    "a shard is abandoned while its batches are on their way": (
+        (UploadsTable, "abandon_shard", _abandon_what_is_on_its_way),
+    ),
+    "a delivery is acknowledged before its work": ((predict, "_record", _acknowledge_first),),
+    "the marker comes before the part": (
+        (predict, "record_rows", _mark_before_part),
+        (split, "record_rows", _mark_before_part),
+    ),
+    "the marker comes before the rows": (
+        (predict, "record_rows", _mark_before_rows),
+        (split, "record_rows", _mark_before_rows),
+    ),
+    "a late writer counts its own rows, not those that stand": (
+        (predict, "record_rows", _own_rows_whatever_stands),
+        (sweep, "record_rows", _own_rows_whatever_stands),
+        (split, "record_rows", _own_rows_whatever_stands),
+    ),
+    "a shard that is recorded counts as sent": ((split, "split", _recorded_is_sent),),
+    "an upload is noted as announced before it is": ((complete, "_announce", _note_announced_first),),
+    "an upload that ended is closed before it is announced": ((UploadsTable, "finish", _close_at_once),),
+    "a lease that expires stands for the marker": ((UploadsTable, "batch_is_done", _lease_that_expires),),
+    "a part is overwritten by whoever comes late": ((Storage, "put_once", _put_over),),
+    "the model version is read again, not pinned": ((UploadsTable, "in_work", _model_of_the_day),),
+    "an upload that ended may end again": ((UploadsTable, "finish", _end_again),),
+    "why an upload waits may be noted at any time": ((UploadsTable, "note", _note_always),),
+    "what a batch write leaves undone is ignored": (
+        (predictions, "put_all", _put_once_each),
+        (answers, "put_all", _put_once_each),
+    ),
+    "a query ends with its first page": ((uploads, "query_all", _first_page),),
+    "a wait counts as a failed delivery": ((predict, "_wait", _wait_by_failing),),
+    "an upload's id leaves the object's version out": (
+        (receive, "upload_id", _without_version),
+        (sweep, "upload_id", _without_version),
+    ),
+    "known answers are shared by model versions": ((answers, "_sort_key", _any_version),),
+    "answers come back in another order": ((Bisection, "_ask", _in_another_order),),
+    "the first failure is a protein's own": ((Bisection, "answers", _guilty_at_once),),
+    "the record a damaged file stops in is taken for whole": (
+        (split, "_with_damaged_end", _damage_of_the_last_shard),
+    ),
+    "batches depend on the time they are cut at": ((split, "pack", _cut_by_the_clock),),
+}
+
+
+@contextmanager
+def planted(mistake: str) -> Iterator[None]:
+    """The functions with one mistake in them."""
+    with ExitStack() as patches:
+        for owner, name, replacement in PLANTED[mistake]:
+            patches.enter_context(patch.object(owner, name, replacement))
+        yield

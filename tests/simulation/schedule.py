@@ -1,0 +1,64 @@
+"""One seed from its first event to the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from functions import storage
+from functions.upload import upload_id
+from tests.simulation.invariants import Watch, ended_well, item_of
+from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.scheduler import BEGINNING, Simulation
+from tests.simulation.stage import Stage
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a schedule."""
+
+    seed: int
+    steps: int
+    seconds: float  # of virtual time
+    violations: list[str]
+
+
+def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) -> Result:
+    """Play one schedule on a stage; the same seed gives the same one, call by call."""
+    chosen = scenario(seed)
+    simulation = Simulation(seed, trace)
+    world = World(simulation, chosen)
+    watch = Watch(world)
+    storage.WINDOW_BYTES, storage.WRITE_PART_BYTES = chosen.window_bytes, chosen.part_bytes
+    stage.world = world
+    try:
+        world.begin()
+        ended = simulation.run(_latest_end(chosen), lambda: _ended(world))
+    finally:
+        simulation.close()
+        stage.world = None
+    return Result(seed, simulation.steps, simulation.now - BEGINNING, watch.judge(ended))
+
+
+def _ended(world: World) -> bool:
+    """Whether every upload has its end, nothing is left in any queue and no invocation is still to wake."""
+    if world.running or len(world.files) < len(world.scenario.files) or not world.idle:
+        return False
+    for (key, version), file in world.files.items():
+        upload = upload_id("uploads", key, version)
+        never_seen = file.deleted_after is not None and item_of(world, upload) is None
+        if not never_seen and not ended_well(world, upload):
+            return False
+    return True
+
+
+def _latest_end(chosen: Scenario) -> float:
+    """By when every upload has ended: its deadline, counted from when it was found at the latest, and slack.
+
+    Slack is a message that a frozen invocation holds for its queue's visibility timeout, and two rounds of
+    what is overdue. A retry has a deadline of its own.
+    """
+    settings = chosen.settings
+    found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
+    return found + (1 + chosen.retries) * settings["deadline_seconds"] + 2 * settings["overdue_seconds"] + 4 * 3600

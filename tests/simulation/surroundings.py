@@ -1,0 +1,53 @@
+"""What an in-memory service knows of the world it stands in: the time, and whether a call is disturbed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from botocore.exceptions import ClientError
+
+T = TypeVar("T")
+
+
+class Surroundings(Protocol):
+    """A simulation, or nothing at all."""
+
+    def step(self, operation: str, about: Any, apply: Callable[[], T]) -> T:
+        """Do what a call asks for, unless something comes between; others may go on before."""
+
+    def clock(self) -> float:
+        """Seconds since the epoch."""
+
+    def left_undone(self, count: int) -> int:
+        """How many of so many items the service leaves for another call."""
+
+    def sees_the_past(self) -> bool:
+        """Whether a read that need not be consistent misses the latest change."""
+
+
+class Calm:
+    """Surroundings in which every call does at once what it says."""
+
+    def step(self, operation: str, about: Any, apply: Callable[[], T]) -> T:
+        return apply()
+
+    def clock(self) -> float:
+        return time.time()
+
+    def left_undone(self, count: int) -> int:
+        return 0
+
+    def sees_the_past(self) -> bool:
+        return False
+
+
+def refusal(operation: str, code: str, message: str = "", status: int = 400, **fields: Any) -> ClientError:
+    """The error boto3 raises where a service refuses; `operation` as in `dynamodb.PutItem`."""
+    answer: Any = {
+        "Error": {"Code": code, "Message": message or code},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **fields,
+    }
+    return ClientError(answer, operation.split(".")[-1])

@@ -1,0 +1,94 @@
+"""Schedules of the real handlers, and that the simulation is what it claims to be."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.planted import PLANTED, planted
+from tests.simulation.schedule import play
+from tests.simulation.stage import Stage, staged
+
+SCHEDULES = 250
+
+CAUGHT_BY: dict[str, int] = {
+    "batches are counted by an atomic counter": 5,
+    "an upload is complete with its first shard": 2,
+    "a batch that has its marker needs no tail": 5,
+    "only who wrote the marker does the tail": 49,
+    "a shard is abandoned while its batches are on their way": 21,
+    "a delivery is acknowledged before its work": 5,
+    "the marker comes before the part": 7,
+    "the marker comes before the rows": 9,
+    "a late writer counts its own rows, not those that stand": 21,
+    "a shard that is recorded counts as sent": 9,
+    "an upload is noted as announced before it is": 11,
+    "an upload that ended is closed before it is announced": 11,
+    "a lease that expires stands for the marker": 2,
+    "a part is overwritten by whoever comes late": 21,
+    "the model version is read again, not pinned": 11,
+    "an upload that ended may end again": 55,
+    "why an upload waits may be noted at any time": 11,
+    "what a batch write leaves undone is ignored": 9,
+    "a query ends with its first page": 7,
+    "a wait counts as a failed delivery": 2,
+    "an upload's id leaves the object's version out": 2,
+    "known answers are shared by model versions": 40,
+    "answers come back in another order": 5,
+    "the first failure is a protein's own": 31,
+    "the record a damaged file stops in is taken for whole": 9,
+    "batches depend on the time they are cut at": 5,
+}
+"""The first seed that catches each mistake; another change of the functions may move it."""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with staged() as made:
+        yield made
+
+
+def test_everything_holds_in_every_schedule(stage: Stage) -> None:
+    failed = {seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations}
+    assert not failed, f"replay with: make simulate SEED={min(failed)}"
+
+
+def test_schedules_are_rough(stage: Stage) -> None:
+    """A simulation in which nothing goes wrong proves nothing."""
+    told: list[str] = []
+    for seed in range(60):
+        play(seed, stage, told.append)
+    text = "\n".join(told)
+    for event in (
+        "✗ died before", "✗ died after", "✗ error", "✗ answer lost", "✗ done twice", "freezes", "the model: refused",
+        "the model: unavailable", "BrokenContract", "is lost", "event lost", "expired", "promotes m-2",
+    ):  # fmt: skip
+        assert event in text, event
+
+
+def test_a_seed_replays_call_by_call_in_any_process(stage: Stage) -> None:
+    here: list[str] = []
+    play(3, stage, here.append)
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "3"]
+    there = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert there.splitlines()[: len(here)] == here
+
+
+def test_many_seeds_end_with_one_object_that_counts_them() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "tests.simulation", "--schedules", "20"]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    answer = json.loads(output.splitlines()[-1])
+    assert list(answer) == ["schedules", "violations", "seconds", "failing_seeds"]
+    assert (answer["schedules"], answer["violations"], answer["failing_seeds"]) == (20, 0, [])
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_every_planted_mistake_is_caught(mistake: str, stage: Stage) -> None:
+    seeds = sorted(range(1_000), key=lambda seed: seed != CAUGHT_BY.get(mistake))
+    with planted(mistake):
+        assert any(play(seed, stage).violations for seed in seeds)
