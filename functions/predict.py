@@ -28,7 +28,8 @@ metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.SQS)
 
 FIRST_WAIT_SECONDS = 10
-LONGEST_WAIT_SECONDS = 300
+LONGEST_WAIT_SECONDS = 60
+"""How long work may lie idle once a model answers again."""
 
 
 @logger.inject_lambda_context
