@@ -220,8 +220,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         shards_queue=again,  # type: ignore[arg-type]
         batches_queue=sent,  # type: ignore[arg-type]
     )
-    if options.what == "complete":
-        aws = replace(aws, settings=replace(aws.settings, parts_ahead=8, max_records=10**9))
+    # Five gigabytes of proteins of ordinary length are more records than an upload may hold.
+    aws = replace(aws, settings=replace(aws.settings, parts_ahead=8, max_records=10**9))
     sent.answered = answering(upload, aws) if options.what == "parts" else None
     began, processor_began = time.monotonic(), time.process_time()
     if options.what == "complete":
