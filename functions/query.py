@@ -46,6 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @app.get("/uploads")
 def list_uploads() -> Response[str]:
+    _know_only("cursor", "size")
     aws = services()
     items, following = aws.uploads.listed(_size(), _cursor())
     # The index carries no counts of uploads in work; each page reads them.
@@ -54,11 +55,13 @@ def list_uploads() -> Response[str]:
 
 @app.get("/uploads/<upload>")
 def get_upload(upload: str) -> Response[str]:
+    _know_only()
     return _json(upload_view(_upload(upload), services().uploads))
 
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
+    _know_only("cursor", "location", "size")
     aws = services()
     item = _upload(upload)
     if not item["indexed"]:
@@ -84,6 +87,7 @@ def list_predictions(upload: str) -> Response[str]:
 
 @app.get("/uploads/<upload>/results")
 def get_results(upload: str) -> Response[str]:
+    _know_only("format")
     item = _upload(upload)
     name = app.current_event.get_query_string_value("format", default_value="tsv")
     results = item.get("results", {})
@@ -98,6 +102,7 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/<accession>")
 def list_by_accession(accession: str) -> Response[str]:
+    _know_only("cursor", "size")
     name = unquote(accession)
     if len(name) > MAX_ACCESSION_CHARACTERS:
         expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
@@ -108,6 +113,7 @@ def list_by_accession(accession: str) -> Response[str]:
 
 @app.get("/models")
 def list_models() -> Response[str]:
+    _know_only()
     aws = services()
     active = aws.models.active()
     return _json({"models": [model_view(item, active) for item in aws.models.all()], "active": active})
@@ -115,6 +121,7 @@ def list_models() -> Response[str]:
 
 @app.get("/models/<version>")
 def get_model(version: str) -> Response[str]:
+    _know_only()
     aws = services()
     item = aws.models.get(version) if len(version) <= MAX_NAME_CHARACTERS else None
     if item is None:
@@ -142,6 +149,13 @@ def _upload(upload: str) -> Item:
         return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
+
+
+def _know_only(*known: str) -> None:
+    """Refuse other parameters: a filter with a typing mistake would silently filter nothing."""
+    for name in app.current_event.query_string_parameters or {}:
+        if name not in known:
+            raise InputError(repr(name)[:40], expected=", ".join(known) or "none", where="parameters")
 
 
 def _size() -> int:

@@ -102,6 +102,8 @@ def test_an_upload_in_work_shows_how_far_it_is(world: World) -> None:
         ("/uploads", {"size": "0"}, 400, "size: expected a number from 1 to 500, found '0'"),
         ("/uploads", {"size": "٣"}, 400, "size: expected a number from 1 to 500, found '٣'"),
         ("/uploads", {"size": "9" * 5000}, 400, "size: expected a number from 1 to 500"),
+        ("/uploads", {"locaton": "Nucleus"}, 400, "parameters: expected cursor, size, found 'locaton'"),
+        ("/models", {"size": "1"}, 400, "parameters: expected none, found 'size'"),
         ("/uploads", {"cursor": "nonsense"}, 400, "cursor: expected a cursor from a Link header"),
         ("/uploads", {"cursor": "e30="}, 400, "cursor: expected a cursor from a Link header"),
     ],
