@@ -170,6 +170,22 @@ class Everything:
             database.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
         return [item["sk"]["S"] for item in found]
 
+    def reopen(self, upload: str) -> None:
+        """As if the upload had not ended yet: what comes late for one that has is left alone."""
+        database, table = self.client("dynamodb"), self.outputs["UploadsTable"]
+        database.update_item(
+            TableName=table,
+            Key={"pk": {"S": upload}, "sk": {"S": "shard#00000"}},
+            UpdateExpression="REMOVE batches_done, batches, kept",
+        )
+        database.update_item(
+            TableName=table,
+            Key={"pk": {"S": upload}, "sk": {"S": "upload"}},
+            UpdateExpression="SET #status = :running, #open = :yes REMOVE announced, shards_done",
+            ExpressionAttributeNames={"#status": "status", "#open": "open"},
+            ExpressionAttributeValues={":running": {"S": "running"}, ":yes": {"S": "yes"}},
+        )
+
     def send(self, queue: str, message: dict[str, Any]) -> None:
         self.client("sqs").send_message(QueueUrl=self.outputs[queue], MessageBody=json.dumps(message))
 
@@ -180,12 +196,15 @@ class Everything:
 
     def lose_markers(self, upload: str) -> None:
         lost = self.forget_batches(upload)
+        self.reopen(upload)
         self.send("ShardsQueue", self.shard(upload).as_message())
         until(lambda: all(self.item(upload, sort_key) for sort_key in lost))
+        self.cloud.client.wait(upload, lambda _: None, 90)
 
     def bury(self, upload: str, text: str) -> None:
         """Dead letters of each kind, the batch's with a part that was already written."""
         lost = self.forget_batches(upload)
+        self.reopen(upload)
         shard, batch = (int(number) for number in lost[0].split("#")[1:])
         [judged] = [read_protein(record) for record in read_records([b">a\nMKV\n"], start=0, end=7)]
         assert isinstance(judged, Protein)
