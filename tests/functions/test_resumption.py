@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -84,10 +85,10 @@ def outlives_every_death(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quiet() -> None:
-    import logging
-
+def _quiet() -> Iterator[None]:
     logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("when", MOMENTS)
