@@ -47,10 +47,7 @@ def _record(record: SQSRecord) -> None:
 def predict(message: dict[str, Any], aws: Services) -> None:
     """End a batch, or send it again for later where no model is there to answer."""
     upload_id, shard, batch = message["upload"], message["shard"], message["batch"]
-    if aws.uploads.batch_is_done(upload_id, shard, batch):
-        aws.uploads.settle_batch(upload_id, shard, batch)
-        return
-    upload = aws.uploads.in_work(upload_id, shard)
+    upload = aws.uploads.open_batch(upload_id, shard, batch)
     if upload is None:
         return
     proteins = [Protein(**protein) for protein in message["proteins"]]

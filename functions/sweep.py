@@ -93,10 +93,7 @@ def bury(aws: Services, failures: Failures) -> int:
 
 def _fail_batch(message: dict[str, Any], aws: Services) -> None:
     upload_id, shard, batch = message["upload"], message["shard"], message["batch"]
-    if aws.uploads.batch_is_done(upload_id, shard, batch):
-        aws.uploads.settle_batch(upload_id, shard, batch)
-        return
-    upload = aws.uploads.in_work(upload_id, shard)
+    upload = aws.uploads.open_batch(upload_id, shard, batch)
     if upload is None:
         return
     proteins = [Protein(**protein) for protein in message["proteins"]]

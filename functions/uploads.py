@@ -209,6 +209,16 @@ class UploadsTable:
         )
         return "Item" in answer
 
+    def open_batch(self, upload_id: str, shard: int, batch: int) -> Upload | None:
+        """The upload of a batch that is still to be ended; None where the batch has ended or would not count.
+
+        What follows from the end of one that has is done again.
+        """
+        if self.batch_is_done(upload_id, shard, batch):
+            self.settle_batch(upload_id, shard, batch)
+            return None
+        return self.in_work(upload_id, shard)
+
     def done_batches(self, upload_id: str, shard: int) -> dict[int, Item]:
         """The markers of a shard, by the number of their batch: its counts, and `first`, its first offset."""
         markers = self._markers(upload_id, f"batch#{shard:05d}#")
