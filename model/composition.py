@@ -174,18 +174,14 @@ PLAIN = SIZE - len(PAIRS) * _NONE**2
 
 
 def number_table(rows: Sequence[Ids]) -> Tensor:
-    """The numbers (proteins, SIZE) of tokenized proteins."""
+    """The numbers (proteins, SIZE) of tokenized proteins, without the two tokens around the residues."""
     return torch.from_numpy(np.stack([describe(_LETTERS[row[1:-1]].tobytes()) for row in rows]))
 
 
 def describe_tokens(ids: Tensor, mask: Tensor) -> Tensor:
     """The numbers (batch, SIZE), on the device of ids and mask (batch, tokens)."""
-    letters, lengths = _LETTERS[ids.cpu().numpy()], mask.sum(dim=1).tolist()
-    # Without the two tokens around the residues.
-    rows = [
-        describe(row[1 : int(length) - 1].tobytes()) for row, length in zip(letters, lengths, strict=True)
-    ]
-    return torch.from_numpy(np.stack(rows)).to(ids.device)
+    rows = zip(ids.cpu().numpy(), mask.sum(dim=1).tolist(), strict=True)
+    return number_table([row[: int(length)] for row, length in rows]).to(ids.device)
 
 
 @dataclass(frozen=True)
