@@ -28,8 +28,8 @@ metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.SQS)
 
 FIRST_WAIT_SECONDS = 10
-LONGEST_WAIT_SECONDS = 60
-"""How long work may lie idle once a model answers again."""
+LONGEST_WAIT_SECONDS = 300
+"""Shorter waits make more messages of a batch: each delivery that repeats sends one more copy."""
 
 
 @logger.inject_lambda_context
