@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from model import data, train
+from model.activations import still_part
 from model.artifact import ArtifactError, pack, read_artifact, write_description
-from model.classifier import POOLING, HeadSettings, ProteinClassifier
+from model.classifier import POOLING, HeadSettings, ProteinClassifier, small_config
 from model.inference import Request, model_fn, predict_fn
 from model.loss import summed_distance
 from model.options import parse
@@ -180,8 +181,7 @@ def test_labels_of_two_locations_leave_the_others_alone(
     for share in ("0", "0.5"):
         out = tmp_path / share
         settings = ("--training", narrow, "--validation", chosen, "--start", teacher, *fast)
-        settings += ("--distillation", share)
-        train.main(plain(channels, out, *settings))
+        train.main(plain(channels, out, *settings, "--distillation", share))
         answers = predict_fn(
             [row.split("\n", 1)[1].replace("\n", "") for row in labelled], model_fn(str(out))
         )
@@ -219,9 +219,6 @@ def test_the_distance_to_a_teacher_is_zero_where_both_answer_alike() -> None:
 
 
 def test_pooling_holds_all_but_the_last_layers_still() -> None:
-    from model.activations import still_part
-    from model.classifier import small_config
-
     for layers in (0, 1):
         network = ProteinClassifier(small_config(32, layers, 64), 10, HeadSettings(**HEAD.describe()))
         network.freeze("all")
@@ -240,6 +237,7 @@ def test_wrong_starts_are_named(
     arguments = plain(channels, tmp_path / "out")
     for more, said in (
         (["--start", "champion"], "expected SM_CHANNEL_CHAMPION"),
+        (["--model-version", "a_b"], "expected a --model-version of at most 40 letters"),
         (["--distillation", "0.5"], "expected --start with --distillation"),
         (["--frozen-layers", "most"], "expected --frozen-layers with a number, all or pooling, found most"),
     ):
