@@ -9,7 +9,7 @@ pass that computes activations is told beside a step's figure, and is part of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def network(layers: int, head: str) -> ProteinClassifier:
 def stepping(
     reads: nn.Module,
     classifier: ProteinClassifier,
-    batches: list[tuple[torch.Tensor, torch.Tensor]],
+    batches: Sequence[tuple[torch.Tensor, ...]],
     bf16: bool,
 ) -> Callable[[], None]:
     """One optimizer step over `batches`: forward, backward and AdamW on what moves."""
@@ -55,10 +55,10 @@ def stepping(
 
     def step() -> None:
         classifier.train()
-        for inputs, mask in batches:
-            truth = torch.arange(len(inputs)) % len(LOCATIONS)
+        for inputs in batches:
+            truth = torch.arange(len(inputs[0])) % len(LOCATIONS)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-                locations, bound = reads(inputs, mask)
+                locations, bound = reads(*inputs)
             summed_loss(locations, bound, truth, truth.float() % 2, weights, 0.05).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(moving, 1.0)
         optimizer.step()
