@@ -115,8 +115,10 @@ def list_by_accession(accession: str) -> Response[str]:
 def list_models() -> Response[str]:
     _know_only()
     aws = services()
-    active = aws.models.active()
-    return _json({"models": [model_view(item, active) for item in aws.models.all()], "active": active})
+    alias = aws.models.alias()
+    shown = [model_view(item, alias.version) for item in aws.models.all()]
+    named = {"active": alias.version or None, "previous": alias.previous or None, "revision": alias.revision}
+    return _json({"models": shown, **named})
 
 
 @app.get("/models/<version>")

@@ -48,8 +48,11 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
 
 
 def parameters() -> dict[str, str]:
-    """The template's parameters on this machine: no more batches at once than it has processors."""
-    return {"PredictConcurrency": str(min(max(os.cpu_count() or 2, 2), 10))}
+    """The template's parameters on this machine: no more batches at once than it has processors, no GPU."""
+    return {
+        "PredictConcurrency": str(min(max(os.cpu_count() or 2, 2), 10)),
+        "TrainingLauncher": "cpu",
+    }
 
 
 def running(home: Path) -> Client | None:

@@ -142,6 +142,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.eventbridge": {
         "_dispatch_event": ("event", "view"),
         "_dispatch_to_sqs": ("spec", "payload", "sqs_parameters"),
+        "_invoke_target": ("target", "event", "rule", "view"),
     },
     "ministack.services.dynamodb": {
         "_tables": None,

@@ -38,6 +38,7 @@ def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
     sdk_answers_keep_inner_capitals()
     definitions_may_be_yaml()
     mappings_take_numbers_from_parameters()
+    schedules_say_when()
     loopback_is_secure_transport()
     state_machines_act_as_their_role(changed, access)
     training_jobs_can_be_waited_for()
@@ -77,6 +78,21 @@ def object_events_name_the_version() -> None:
 
     storage._fire_s3_event = fire_with_version
     bus._dispatch_event = dispatch_with_version
+
+
+def schedules_say_when() -> None:
+    """A schedule's input may name the time it was set for, as EventBridge Scheduler's own attribute."""
+    bus = module("ministack.services.eventbridge")
+    invoke = bus._invoke_target
+
+    def invoke_at(target: dict[str, Any], event: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+        if event.get("Source") == "aws.scheduler" and "<aws.scheduler." in target.get("Input", ""):
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event["Time"]))
+            text = target["Input"].replace("<aws.scheduler.scheduled-time>", moment)
+            target = {**target, "Input": text}
+        return invoke(target, event, *arguments, **named)
+
+    bus._invoke_target = invoke_at
 
 
 def versions_can_be_read_in_ranges() -> None:

@@ -95,7 +95,11 @@ class Watch:
                 if attempts(new) != attempts(old) + 1 or not old["failed"] or new["status"] != "running":
                     self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
             elif old["status"] in FINAL_STATUSES:
-                changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {"announced", "updated", "open"}
+                changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {
+                    "announced",
+                    "updated",
+                    "open",
+                }
                 if changed:
                     self.violate(f"{new['pk']} changed after its end: {sorted(changed)}")
 
@@ -312,14 +316,18 @@ class Watch:
 
         Where a delivery comes twice, one that goes well may acknowledge what its twin has sent back already.
         """
-        needed = 1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
+        needed = (
+            1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
+        )
         disturbed = Counter(i.subject for i in self.world.simulation.invocations if i.subject and i.disturbed)
         for queue, body in self.world.buried:
             if queue == "BatchesDeadLetters":
                 batch = json.loads(body)
                 subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
                 if disturbed[subject] < needed:
-                    self.violate(f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries")
+                    self.violate(
+                        f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries"
+                    )
 
     def _judge_calls(self) -> None:
         """What a poisonous protein costs, and that a batch which is done asks nothing."""
@@ -333,7 +341,9 @@ class Watch:
             levels = (len(asked) - 1).bit_length()
             sick = self.world.scenario.weather.sick
             if not sick and len(outcomes) > 1 + poisonous * max(3, 2 * levels):
-                self.violate(f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad")
+                self.violate(
+                    f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad"
+                )
 
 
 def item_of(world: World, upload: str) -> Item | None:

@@ -40,7 +40,9 @@ def _add_one(self: UploadsTable, upload_id: str, shard: int, batch: int) -> None
 def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
     item = self.shard(upload_id, shard)
     if "batches" in item and item.get("counted", 0) >= item["batches"]:
-        self._update(upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}})
+        self._update(
+            upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
+        )
         self.finish_if_full(upload_id)
 
 
@@ -182,7 +184,9 @@ def _note_always(self: UploadsTable, upload_id: str, reason: str) -> None:
 
 def _put_once_each(resource: Any, table_name: str, items: Any) -> None:
     for group in tables._grouped(items, 25):
-        resource.batch_write_item(RequestItems={table_name: [{"PutRequest": {"Item": item}} for item in group]})
+        resource.batch_write_item(
+            RequestItems={table_name: [{"PutRequest": {"Item": item}} for item in group]}
+        )
 
 
 def _first_page(table: Any, **query: Any) -> Iterator[Any]:

@@ -47,11 +47,15 @@ class Scenario:
     retries: int = 0
     """How often a user has what failed of an upload tried again."""
 
-
     @property
     def trouble_ends(self) -> float:
         """From when on nothing goes wrong but what is wrong with the files themselves."""
-        spans = [*self.weather.outages, *self.weather.sick, *self.weather.deaf, (0.0, BEGINNING + self.promotions[0][0])]
+        spans = [
+            *self.weather.outages,
+            *self.weather.sick,
+            *self.weather.deaf,
+            (0.0, BEGINNING + self.promotions[0][0]),
+        ]
         return max(self.faults.until, *(end for _, end in spans))
 
 
@@ -99,7 +103,9 @@ def scenario(seed: int) -> Scenario:
         weather=weather,
         promotions=_promotions(chance),
         expiring=chance.choice((0.0, 0.0, 0.03)),
-        doomed={chance.choice(("receive", "split", "predict", "complete"))} if chance.random() < 0.12 else set(),
+        doomed={chance.choice(("receive", "split", "predict", "complete"))}
+        if chance.random() < 0.12
+        else set(),
         retries=chance.choice((0, 0, 1, 2)),
     )
 

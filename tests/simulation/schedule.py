@@ -61,4 +61,9 @@ def _latest_end(chosen: Scenario) -> float:
     """
     settings = chosen.settings
     found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
-    return found + (1 + chosen.retries) * settings["deadline_seconds"] + 2 * settings["overdue_seconds"] + 4 * 3600
+    return (
+        found
+        + (1 + chosen.retries) * settings["deadline_seconds"]
+        + 2 * settings["overdue_seconds"]
+        + 4 * 3600
+    )

@@ -51,7 +51,9 @@ class Faults:
 class Invocation:
     """One run of a function, suspended between its calls."""
 
-    def __init__(self, simulation: Simulation, name: str, freeze_seconds: float, body: Callable[[], None]) -> None:
+    def __init__(
+        self, simulation: Simulation, name: str, freeze_seconds: float, body: Callable[[], None]
+    ) -> None:
         self.name = name
         self.freeze_seconds = freeze_seconds
         self.started = simulation.now

@@ -52,7 +52,9 @@ def stage() -> Iterator[Stage]:
 
 
 def test_everything_holds_in_every_schedule(stage: Stage) -> None:
-    failed = {seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations}
+    failed = {
+        seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations
+    }
     assert not failed, f"replay with: make simulate SEED={min(failed)}"
 
 

@@ -225,7 +225,11 @@ class World:
             invocation.resumes = bool(batch.get("progress", {}).get("suspects"))
 
     def _dooms(self, function: str) -> bool:
-        return function in self.scenario.doomed and self.simulation.faulty and self.simulation.random.random() < 0.9
+        return (
+            function in self.scenario.doomed
+            and self.simulation.faulty
+            and self.simulation.random.random() < 0.9
+        )
 
     def _on_object(self, bucket: str, key: str, version: Version) -> None:
         if self.simulation.current is not None:
