@@ -92,7 +92,8 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
         if execution := running_execution(client, known["version"]):
             follow(client, execution, known["version"], tell)
             return
-        _mark_failed(client, known["version"])
+    # An execution that died with the cloud left its version without an end, and the lock taken.
+    client.client("lambda").invoke(FunctionName=client.outputs["RetireFunction"])
     add(client, str(model), tell)
 
 
@@ -102,20 +103,6 @@ def _is_news(client: Client, model: Path) -> bool:
         return False
     known = {view["version"] for view in client.models()["models"]}
     return read_artifact(model).version not in known
-
-
-def _mark_failed(client: Client, version: str) -> None:
-    """A version whose execution died with the cloud can be added again once it counts as failed."""
-    client.client("dynamodb").update_item(
-        TableName=client.outputs["ModelsTable"],
-        Key={"pk": {"S": "version"}, "sk": {"S": version}},
-        UpdateExpression="SET #state = :failed, reason = :reason",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={
-            ":failed": {"S": "failed"},
-            ":reason": {"S": "the cloud was stopped meanwhile"},
-        },
-    )
 
 
 @contextlib.contextmanager
