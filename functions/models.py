@@ -6,10 +6,10 @@
     lock        retraining  the execution that may change anything, its fence, until when, the last slot
     retraining  latest      the snapshot that was judged last, and how
 
-States of a version: `training` → `hosting` → `in_service`; or `rejected` by the judge, or `failed`. A
-version in service that is not the active one stands by for a rollback, until `retire` takes it down:
-`retiring`, `retired`. The state machine writes all of it but activations by hand (`activate`) and what
-`retire` does.
+States of a version: `training` → `hosting` → `in_service`; or `rejected` by the judge, or `failed`, with
+`leftover` until it is sure that nothing of it is left. A version in service that is not the active one
+stands by for a rollback, until `retire` takes it down: `retiring`, `retired`. The state machine writes all
+of it but activations by hand (`activate`) and what `retire` does.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,18 +94,22 @@ class ModelsTable:
             "ConditionExpression": "revision = :revision",
             "ExpressionAttributeValues": {":revision": found.revision},
         }
-        update = _in_service(version) | {"UpdateExpression": "SET #state = :retiring"}
-        update["ExpressionAttributeValues"] |= {":retiring": "retiring"}
-        return self._transact({"ConditionCheck": alias}, {"Update": update})
+        return self._transact(
+            {"ConditionCheck": alias}, {"Update": _retiring(version, "in_service", "retired")}
+        )
 
-    def end(self, version: str, before: str, state: str, reason: str) -> bool:
-        """Move a version from one state to its last; say whether it was in the first."""
+    def begin_removing(self, version: str, state: str) -> bool:
+        """Begin to take away what is left of a version; say whether it still was in that state."""
+        return self._update(**_retiring(version, state, "failed"))
+
+    def end_retiring(self, version: str, reason: str) -> bool:
+        """Nothing is left of a version; say whether it was being taken down."""
         return self._update(
             Key=_key(version),
-            UpdateExpression="SET #state = :state, reason = :reason",
-            ConditionExpression="#state = :before",
+            UpdateExpression="SET #state = ends_as, reason = :reason REMOVE ends_as, leftover",
+            ConditionExpression="#state = :retiring",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":state": state, ":reason": reason, ":before": before},
+            ExpressionAttributeValues={":reason": reason, ":retiring": "retiring"},
         )
 
     def holder(self) -> str | None:
@@ -153,9 +157,19 @@ def _key(version: str) -> Item:
 
 
 def _in_service(version: str) -> Item:
+    return _in_state(version, "in_service")
+
+
+def _in_state(version: str, state: str) -> Item:
     return {
         "Key": _key(version),
-        "ConditionExpression": "#state = :in_service",
+        "ConditionExpression": "#state = :before",
         "ExpressionAttributeNames": {"#state": "state"},
-        "ExpressionAttributeValues": {":in_service": "in_service"},
+        "ExpressionAttributeValues": {":before": state},
     }
+
+
+def _retiring(version: str, before: str, after: str) -> Item:
+    update = _in_state(version, before) | {"UpdateExpression": "SET #state = :retiring, ends_as = :after"}
+    update["ExpressionAttributeValues"] |= {":retiring": "retiring", ":after": after}
+    return update

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,7 +94,9 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
             follow(client, execution, known["version"], tell)
             return
     # An execution that died with the cloud left its version without an end, and the lock taken.
-    client.client("lambda").invoke(FunctionName=client.outputs["RetireFunction"])
+    client.client("lambda").invoke(
+        FunctionName=client.outputs["RetireFunction"], Payload=json.dumps({"settle_seconds": 0})
+    )
     add(client, str(model), tell)
 
 

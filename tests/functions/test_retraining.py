@@ -14,7 +14,7 @@ from functions.hosting import Hosting
 from functions.models import ALIAS, LATEST, LOCK
 from functions.plan import NO_DATA, plan
 from functions.receive import receive
-from functions.retire import DRAINED, STOPPED, end_stopped, retire_drained
+from functions.retire import DRAINED, STOPPED, retire
 from functions.retry import NothingToRetry, retry
 from functions.smoke import GOLDEN, smoke
 from functions.tables import now_seconds
@@ -266,6 +266,20 @@ class Removed:
         raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "DeleteModel")
 
 
+class Machine:
+    """Executions and how they stand."""
+
+    def __init__(self, **statuses: str) -> None:
+        self.statuses = statuses
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:  # noqa: N803
+        if executionArn not in self.statuses:
+            raise ClientError(
+                {"Error": {"Code": "ExecutionDoesNotExist", "Message": ""}}, "DescribeExecution"
+            )
+        return {"status": self.statuses[executionArn]}
+
+
 @pytest.fixture
 def removed() -> Iterator[Removed]:
     yield Removed()
@@ -283,9 +297,9 @@ def test_only_drained_versions_are_taken_down(two_versions: World, removed: Remo
     alias(world, "pinned")
     receive(world.upload(fasta(3)), world.aws)  # in work, with the version it began with
     alias(world, "two", previous="one", changed=now_seconds() - 60)
-    assert retire_drained(world.aws, hosting(removed)) == 0  # whoever read the alias before may be slow
+    assert retire(world.aws, hosting(removed), Machine()) == 0  # whoever read the alias before may be slow
     alias(world, "two", previous="one", changed=now_seconds() - 4000)
-    assert retire_drained(world.aws, hosting(removed)) == 1
+    assert retire(world.aws, hosting(removed), Machine()) == 1
     assert removed.components == ["stack-zero"]
     assert {name: state(world, name) for name in ("zero", "one", "two", "pinned", "failed")} == {
         "zero": "retired",
@@ -303,12 +317,12 @@ def test_a_version_half_taken_down_is_taken_down_the_next_time(two_versions: Wor
     alias(world, "two", previous="one", changed=now_seconds() - 4000)
     removed.failing = "ThrottlingException"
     with pytest.raises(ClientError):
-        retire_drained(world.aws, hosting(removed))
+        retire(world.aws, hosting(removed), Machine())
     assert state(world, "zero") == "retiring"
     with pytest.raises(NotNow, match="retiring"):
         activate("zero", None, world.aws)
     removed.failing = ""
-    assert retire_drained(world.aws, hosting(removed)) == 1
+    assert retire(world.aws, hosting(removed), Machine()) == 1
     assert state(world, "zero") == "retired"
 
 
@@ -321,20 +335,6 @@ def test_a_version_is_not_taken_down_while_the_alias_changes(two_versions: World
     assert state(world, "zero") == "in_service"
 
 
-class Machine:
-    """Executions and how they stand."""
-
-    def __init__(self, **statuses: str) -> None:
-        self.statuses = statuses
-
-    def describe_execution(self, executionArn: str) -> dict[str, str]:  # noqa: N803
-        if executionArn not in self.statuses:
-            raise ClientError(
-                {"Error": {"Code": "ExecutionDoesNotExist", "Message": ""}}, "DescribeExecution"
-            )
-        return {"status": self.statuses[executionArn]}
-
-
 def test_what_a_stopped_retraining_left_is_ended_and_its_lock_freed(
     two_versions: World, removed: Removed
 ) -> None:
@@ -342,19 +342,21 @@ def test_what_a_stopped_retraining_left_is_ended_and_its_lock_freed(
     version(world, "stopped", "hosting", execution="stopped")
     version(world, "forgotten", "training", execution="forgotten")
     version(world, "running", "training", execution="running")
+    version(world, "failed", "failed", execution="failed", leftover=True, reason="no memory")
     table(world).put_item(Item=LOCK | {"holder": "stopped", "fence": 3, "expires": now_seconds() + 999})
-    machine = Machine(stopped="ABORTED", running="RUNNING")
-    assert end_stopped(world.aws, hosting(removed), machine) == 2
-    assert removed.components == ["stack-forgotten", "stack-stopped"]
+    machine = Machine(stopped="ABORTED", running="RUNNING", failed="FAILED")
+    assert retire(world.aws, hosting(removed), machine) == 3
+    assert sorted(removed.components) == ["stack-failed", "stack-forgotten", "stack-stopped"]
     assert [state(world, name) for name in ("stopped", "forgotten", "running")] == [
         "failed",
         "failed",
         "training",
     ]
     assert world.aws.models.get("stopped")["reason"] == STOPPED  # type: ignore[index]
+    assert world.aws.models.get("failed")["reason"] == "no memory"  # type: ignore[index]
     assert world.aws.models.holder() is None
     table(world).put_item(Item=LOCK | {"holder": "running", "fence": 4, "expires": now_seconds() + 999})
-    assert end_stopped(world.aws, hosting(removed), machine) == 0
+    assert retire(world.aws, hosting(removed), machine) == 0
     assert world.aws.models.holder() == "running"
 
 

@@ -6,8 +6,10 @@ and Catch. Nothing sleeps; a Wait is handed out like a task.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Generator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import jsonata
 import yaml
 
 ROOT = Path(__file__).parents[2]
+_READ = re.compile(r"\$(\w+)")
 DEFINITION = ROOT / "statemachine" / "retrain.asl.yaml"
 
 
@@ -46,10 +49,10 @@ class Machine:
 
     def __init__(self, substitutions: Mapping[str, Any], seconds: Callable[[], float]) -> None:
         text = re.sub(r"\$\{(\w+)\}", lambda found: str(substitutions[found[1]]), DEFINITION.read_text())
-        self.definition: dict[str, Any] = yaml.safe_load(text)
+        self.definition = _parsed(text)
         self.states: dict[str, Any] = self.definition["States"]
         self._seconds = seconds
-        self._expressions: dict[str, jsonata.Jsonata] = {}
+        self._known: dict[tuple[str, str], Any] = {}
 
     def run(self, execution: str, given: Any, started: str) -> Generator[Asked, Any, Ended]:
         """One execution, from its input to its end. Throw `TaskError` into it where a task fails."""
@@ -97,17 +100,23 @@ class Machine:
             return [self.evaluate(each, variables, states) for each in value]
         if not (isinstance(value, str) and value.startswith("{%")):
             return value
-        found = self._compiled(value).evaluate(None, {**variables, "states": states})
+        found = self._evaluated(value, variables, states)
         if found is None:
             raise TaskError("States.QueryEvaluationError", f"an expression came to nothing: {value}")
         return found
 
-    def _compiled(self, text: str) -> jsonata.Jsonata:
-        if text not in self._expressions:
-            expression = jsonata.Jsonata.jsonata(text.removeprefix("{%").removesuffix("%}").strip())
-            expression.register_lambda("millis", lambda: int(self._seconds() * 1000))
-            self._expressions[text] = expression
-        return self._expressions[text]
+    def _evaluated(self, text: str, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
+        """Remembered by what the expression reads: the same tasks come again and again."""
+        known = {name: variables[name] for name in _READ.findall(text) if name in variables}
+        if "$states" in text:
+            known["states"] = states
+        place = (text, repr(known))
+        if "$millis" in text or place not in self._known:
+            expression = _compiled(text)
+            if "$millis" in text:
+                expression.register_lambda("millis", lambda: int(self._seconds() * 1000))
+            self._known[place] = expression.evaluate(None, known)
+        return copy.deepcopy(self._known[place])
 
     def _task(
         self, name: str, state: dict[str, Any], variables: Mapping[str, Any], states: Mapping[str, Any]
@@ -131,13 +140,24 @@ class Machine:
         for choice in state["Choices"]:
             if self.evaluate(choice["Condition"], variables, states) is True:
                 return dict(choice)
-        return {}
+        return {"Assign": state.get("Assign", {})}
 
     def _assign(self, of: Mapping[str, Any], variables: dict[str, Any], states: Mapping[str, Any]) -> None:
         """All at once: an expression sees the values before."""
         variables |= {
             name: self.evaluate(value, variables, states) for name, value in of.get("Assign", {}).items()
         }
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    definition: dict[str, Any] = yaml.safe_load(text)
+    return definition
+
+
+@cache
+def _compiled(text: str) -> jsonata.Jsonata:
+    return jsonata.Jsonata.jsonata(text.removeprefix("{%").removesuffix("%}").strip())
 
 
 def _matching(handlers: Any, error: str) -> dict[str, Any] | None:

@@ -87,6 +87,7 @@ WAYS = {
     "scheduled": ({"slot": "2026-11-24T12:00:00Z"}, ""),
     "artifact": ({"artifact": f"s3://{BUCKET}/models/two/model.tar.gz", "version": "two"}, ""),
     "failing": ({}, "WakeUpAlarm"),
+    "losing an answer": ({}, "Promote"),
 }
 
 
