@@ -389,7 +389,7 @@ def _error_prefix(states: Any, resource: str) -> str:
 
 
 def training_jobs_can_be_waited_for() -> None:
-    """The optimised SageMaker integrations, with `.sync` for training jobs: one nobody waits for is stopped."""
+    """The optimised SageMaker integrations, with `.sync` for training jobs: one nobody waits for is ended."""
     states = module("ministack.services.stepfunctions")
     # Errors the SDK does not model have the service's base name.
     states._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {
