@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import training
 from protloc.cloud.components import Component, EndedAnswering, NotRunning, unpack
 from protloc.cloud.engine import ACCOUNT, Response
 from protloc.cloud.records import Records, ServiceError, arn, invalid
+from protloc.cloud.storage import Storage
 
 MAX_BODY_BYTES = 6 * 1024 * 1024
 START_SECONDS = 600.0
@@ -29,7 +29,7 @@ class Hosting:
         records: Records,
         folder: Path,
         logs: Path,
-        storage: Callable[[str], training.Storage],
+        storage: Callable[[str], Storage],
         may_grow: Callable[[str], bool],
     ) -> None:
         self._records, self._folder, self._logs = records, folder, logs

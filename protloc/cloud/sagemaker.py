@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import shapes, training
+from protloc.cloud import shapes
 from protloc.cloud.engine import Response
 from protloc.cloud.hosting import Hosting
 from protloc.cloud.jobs import Jobs
 from protloc.cloud.packages import Packages, package_arn
 from protloc.cloud.records import TABLES, Records, ServiceError, arn, invalid, snake_case
+from protloc.cloud.storage import Storage
 
 KINDS = {
     "TrainingJobName": "training-job",
@@ -43,7 +44,7 @@ class SageMaker:
     def __init__(
         self,
         home: Path,
-        storage: Callable[[str], training.Storage],
+        storage: Callable[[str], Storage],
         environment: Callable[[str], dict[str, str]],
         may_grow: Callable[[str], bool] = lambda resource: False,
         changed: Callable[[], None] = lambda: None,
@@ -99,8 +100,9 @@ class SageMaker:
         self._jobs.interrupted()
 
     def resume(self) -> None:
-        """Once the cloud answers requests: bring back the components."""
+        """Once the cloud answers requests: bring back the components, and the jobs that may go on."""
         self._hosting.resume()
+        self._jobs.resume()
 
     def stop(self) -> None:
         """End every process of the service."""
