@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model import paired, plots
 from model.report import PAGE, figure, locations, mistakes, table
 from model.splits import SPLITS
-from model.tables import LABELS, shown
+from model.tables import LABELS, difference, shown
 
 if TYPE_CHECKING:
     from model.challenge import Contestant
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Found = Mapping[str, Any]
 EXAMPLES = 10  # problems of each kind that the page shows
 PROBLEMS = {
-    "malformed": "could not be read",
-    "unknown_locations": "name a location that is none of the ten",
-    "conflicts": "contradict each other",
-    "duplicates": "stand there more than once (one of each is used)",
-    "leaks": "are related to proteins of the holdout",
+    "malformed": "Not readable, left out",
+    "unknown_locations": "A location that is none of the ten, left out",
+    "conflicts": "In contradiction to another record",
+    "duplicates": "The same protein again, counted once",
+    "leaks": "Related to a protein of the holdout, so not learned from",
 }
 LESS_IS_BETTER = ("ece", "membrane_ece", "log_loss")
 
@@ -64,11 +64,11 @@ def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Fo
     if champion is None:
         yield f"{said}; its macro-F1 is {shown(judged['macro_f1'])}."
         return
-    difference = evaluation["against"]["q10"]
+    of_q10 = evaluation["against"]["q10"]
     yield (
         f"{said}, {champion.artifact.version} {_percent(champion.judged['q10'])}: "
-        f"{_points(difference['difference'])} points, and between {_points(difference['interval'][0])} and "
-        f"{_points(difference['interval'][1])} with 95 % confidence."
+        f"{_points(of_q10['difference'])} points, between {_points(of_q10['interval'][0])} and "
+        f"{_points(of_q10['interval'][1])} with 95 % confidence."
     )
     better, worse = (
         [
@@ -78,9 +78,9 @@ def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Fo
         ]
         for sign in (1, -1)
     )
-    for names, what in ((better, "more"), (worse, "less")):
+    for names, what in ((better, "more"), (worse, "fewer")):
         if names:
-            yield f"Surely finds {what} of: {', '.join(names)}."
+            yield f"It clearly finds {what} proteins of: {', '.join(names)}."
 
 
 def _percent(share: float | None) -> str:
@@ -102,7 +102,6 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
     yield "<h2>Champion against challenger</h2>"
     rows = []
     for name, label in LABELS.items():
-        difference = evaluation["against"][name]
         if name in LESS_IS_BETTER:
             label += ", less is better"
         rows.append(
@@ -110,7 +109,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
                 label,
                 shown(champion.judged[name], champion.judged["intervals"][name]),
                 shown(judged[name], judged["intervals"][name]),
-                shown(difference["difference"], difference["interval"]),
+                difference(evaluation["against"][name]),
             ]
         )
     columns = ["figure", champion.artifact.version, challenger.artifact.version, "difference (95 %)"]
@@ -156,5 +155,5 @@ def _name(uri: str) -> str:
 def _problems(total: int, what: str, first: Sequence[Found]) -> str:
     rows = [[each["where"], each["problem"]] for each in first[:EXAMPLES]]
     shown_of = f", the first {len(rows)}" if total > len(rows) else ""
-    summary = html.escape(f"{total:,} records {what}{shown_of}")
+    summary = html.escape(f"{what}: {total:,}{shown_of}")
     return f'<details class="problems"><summary>{summary}</summary>{table(["where", "what"], rows)}</details>'

@@ -40,9 +40,9 @@ def differences(against: Found, locations: Mapping[str, Found]) -> Figure:
         _forest(lower, recalls, few)
         lower.set_xlabel("difference in percentage points, with its 95 % interval")
         for mark, colour, label in (
-            ("^", GREEN, "surely better"),
-            ("v", ORANGE, "surely worse"),
-            ("o", BLUE, "neither is sure"),
+            ("^", GREEN, "better (95 %)"),
+            ("v", ORANGE, "worse (95 %)"),
+            ("o", BLUE, "too close to tell"),
         ):
             lower.plot([], [], mark, color=colour, label=label)
         figure.legend(loc="outside lower center", ncols=3)
@@ -68,6 +68,6 @@ def _forest(axes: Axes, rows: Sequence[tuple[str, Found]], few: Sequence[bool]) 
     widest = max(0.01, *(abs(end) for end in axes.get_xlim()))
     axes.set_xlim(-widest, widest)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:+.3g}" if share else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:+.3g}".replace("-", "−") if share else "0"))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

@@ -16,7 +16,7 @@ from typing import Any
 from model import plots
 from model.artifact import Artifact
 from model.plots import Figure
-from model.tables import CAPTIONS, COLUMNS, LABELS, shown
+from model.tables import CAPTIONS, COLUMNS, LABELS, difference, shown
 
 # What UniProt's accessions look like (https://www.uniprot.org/help/accession_numbers), an isoform's number after.
 ACCESSION = re.compile(
@@ -34,7 +34,7 @@ th {{ text-align: left; font-weight: 600 }}
 th + th, td + td {{ text-align: right; font-variant-numeric: tabular-nums }}
 figure {{ margin: 1.5rem 0 }} figure img {{ max-width: 100% }}
 details {{ margin: .8rem 0 }} summary {{ cursor: pointer }}
-.problems td + td {{ text-align: left }}
+td + td {{ white-space: nowrap }} .problems th, .problems td {{ text-align: left; white-space: normal }}
 figcaption, .note {{ color: #56616b; font-size: .9rem }}
 </style>
 <h1>{title}</h1>
@@ -94,7 +94,7 @@ def _against(against: Mapping[str, Any]) -> str:
             label,
             shown(against[name]["champion"]),
             shown(against[name]["challenger"]),
-            shown(against[name]["difference"], against[name]["interval"]),
+            difference(against[name]),
         ]
         for name, label in LABELS.items()
     ]

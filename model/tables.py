@@ -114,6 +114,15 @@ def shown(value: Any, interval: Sequence[float | None] | None = None) -> str:
     return f"{text} ({interval[0]:.3f}–{interval[1]:.3f})" if interval and interval[0] is not None else text
 
 
+def difference(found: Mapping[str, Any]) -> str:
+    """What `bootstrap.compare` says of a figure: the change with its sign, and its interval."""
+    if found["difference"] is None:
+        return "–"
+    low, high = found["interval"]
+    between = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
+    return f"{found['difference']:+.4f}{between}".replace("-", "−")
+
+
 def percent(share: float | None) -> str:
     """A share of 1 in percent."""
     return "none" if share is None else f"{share:.1%}".replace("%", " %")
