@@ -103,7 +103,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
     rows = []
     for name, label in LABELS.items():
         if name in LESS_IS_BETTER:
-            label += ", less is better"
+            label += " ↓"
         rows.append(
             [
                 label,
@@ -112,7 +112,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
                 difference(evaluation["against"][name]),
             ]
         )
-    columns = ["figure", champion.artifact.version, challenger.artifact.version, "difference (95 %)"]
+    columns = ["figure (↓ less is better)", champion.artifact.version, challenger.artifact.version, "difference (95 %)"]
     yield table(columns, rows)
     yield figure("differences", paired.differences(evaluation["against"], judged["locations"]))
 

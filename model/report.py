@@ -34,7 +34,7 @@ th {{ text-align: left; font-weight: 600 }}
 th + th, td + td {{ text-align: right; font-variant-numeric: tabular-nums }}
 figure {{ margin: 1.5rem 0 }} figure img {{ max-width: 100% }}
 details {{ margin: .8rem 0 }} summary {{ cursor: pointer }}
-td + td {{ white-space: nowrap }} .problems th, .problems td {{ text-align: left; white-space: normal }}
+td {{ overflow-wrap: anywhere }} td + td {{ white-space: nowrap }} .problems th, .problems td {{ text-align: left; white-space: normal }}
 figcaption, .note {{ color: #56616b; font-size: .9rem }}
 </style>
 <h1>{title}</h1>
