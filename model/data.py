@@ -118,7 +118,7 @@ def read_labelled(path: Path) -> list[LabelledProtein]:
 
 
 def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
-    """Every record of a labelled file: the number of its first line, and its protein or what is wrong with it.
+    """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
 
     `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
     stands before a FASTA file's first record is one entry, and a table without its columns is one.
@@ -235,8 +235,8 @@ def split(
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
-    `validation` is a labelled file of its own, a text file of accessions (one a line), or a folder with
-    either. Without it whole families of related proteins are held out (`homology`).
+    `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of
+    accessions (one a line), or a folder with either. Without it whole families of related proteins are held out (`homology`).
     """
     usable = [protein for protein in proteins if not protein.test]
     if validation is None:
@@ -252,8 +252,9 @@ def split(
             raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
         if lists[0].suffix in LABELLED_SUFFIXES:
             chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
-            accessions = {protein.accession for protein in chosen}
-            return [protein for protein in usable if protein.accession not in accessions], chosen
+            # By sequence: files of several people may use the same accessions for different proteins.
+            sequences = {protein.sequence for protein in chosen}
+            return [protein for protein in usable if protein.sequence not in sequences], chosen
         held_out = set(lists[0].read_text(encoding="utf-8").split())
     training = [protein for protein in usable if protein.accession not in held_out]
     chosen = [protein for protein in usable if protein.accession in held_out]

@@ -43,17 +43,19 @@ def words(sequence: str) -> Words:
 
 
 def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each sequence's index with the indices of those related to it; a pair may come from either side or both."""
+    """Each sequence's index with the indices of its relatives; a pair may come from either side or both."""
+    if not sequences:
+        return
     first: dict[str, int] = {}
     for index, sequence in enumerate(sequences):
         if first.setdefault(sequence, index) != index:
             yield index, np.array([first[sequence]])
     spoken = [words(sequence) for sequence in sequences]
     sizes = np.array([len(each) for each in spoken])
-    everything = np.concatenate(spoken) if spoken else np.zeros(0, dtype=np.int64)
+    everything = np.concatenate(spoken)
     speakers = np.repeat(np.arange(len(sequences)), sizes)[np.argsort(everything, kind="stable")]
     starts = np.searchsorted(np.sort(everything), np.arange((len(CLASSES) + 1) ** WORD + 1))
-    mean = max(1.0, float(sizes.mean())) if spoken else 1.0
+    mean = max(1.0, float(sizes.mean()))
     for index, own in enumerate(spoken):
         told = [speakers[starts[word] : starts[word + 1]] for word in own]
         if not told:
@@ -148,7 +150,8 @@ def draw(
         else:
             rest.append(family)
     for location in sorted(counts):
-        if wanted[location] > 0 and left[location] == counts[location]:  # nothing of it is held out yet: its smallest family is
+        # Nothing of it is drawn yet: its smallest family is.
+        if wanted[location] > 0 and left[location] == counts[location]:
             able = [
                 family
                 for family in rest
