@@ -15,7 +15,9 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any
 
 FORMAT = 1
 DESCRIPTION = "artifact.json"
+ARCHIVE = "model.tar.gz"  # as SageMaker names what a training job leaves
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
 # What serving needs of this package; training and evaluation stay out of the container.
@@ -202,3 +205,14 @@ def unpack(tar_path: Path, folder: Path) -> Artifact:
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ArtifactError(f"expected a model.tar.gz at {tar_path}, found: {error}") from error
     return read_artifact(folder)
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Path]:
+    """The folder of an unpacked artifact: `place` itself, or what its model.tar.gz holds, for a while."""
+    packed = place / ARCHIVE
+    if not packed.is_file():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="artifact-") as folder:
+        yield unpack(packed, Path(folder)).folder

@@ -29,7 +29,7 @@ from model import bootstrap, evaluate, storage
 from model.artifact import Artifact, ArtifactError, read_artifact, unpack
 from model.data import LabelError, LabelledProtein, digest
 from model.evaluate import EvaluationError
-from model.failure import told
+from model.failure import failures_told
 from model.figures import Answered
 from model.snapshot import read_split
 from model.splits import HOLDOUT
@@ -148,7 +148,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ask both models, write what was found, and print the figures."""
     with (
-        told(EvaluationError, ArtifactError, LabelError, storage.StorageError),
+        failures_told(),
         tempfile.TemporaryDirectory() as temporary,
     ):
         options = parse(arguments)

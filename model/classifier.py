@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from model.composition import CompositionNetwork, CompositionSettings
 from model.tokens import PROTEIN_VOCABULARY
 
 WEIGHTS = "model.safetensors"
+POOLING: Final = "pooling"  # all that a network does up to its head's last layers
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,11 @@ class ConvolutionAttentionHead(nn.Module):
         features = settings.channels * len(settings.kernel_sizes)
         self.score = nn.Conv1d(features, settings.attentions, 1)
         self.starts, self.ends = segments(settings.n_terminal), segments(settings.c_terminal)
-        pooled = (settings.attentions + 2 + 2 * len(self.starts + self.ends)) * features
+        self.pooled_size = (settings.attentions + 2 + 2 * len(self.starts + self.ends)) * features
         self.answer = nn.Sequential(
-            nn.LayerNorm(pooled),
+            nn.LayerNorm(self.pooled_size),
             nn.Dropout(settings.dropout),
-            nn.Linear(pooled, settings.hidden),
+            nn.Linear(self.pooled_size, settings.hidden),
             nn.GELU(),
             nn.Dropout(settings.dropout),
             nn.Linear(settings.hidden, locations + 1),
@@ -111,6 +112,11 @@ class ConvolutionAttentionHead(nn.Module):
 
     def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, and each attention's shares (batch, attentions, tokens), which sum to 1."""
+        pooled, shares = self.pool(hidden, mask)
+        return self.answer(pooled), shares
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What `answer` decides from (batch, pooled size), and the attentions' shares, as of `look`."""
         motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
         values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
@@ -127,7 +133,7 @@ class ConvolutionAttentionHead(nn.Module):
             tail = tail * (places >= 0)[..., None].to(values.dtype)
             for start, end in self.ends:
                 pooled += pool(tail[:, start:end], lengths - start)
-        return self.answer(torch.cat(pooled, dim=1)), shares
+        return torch.cat(pooled, dim=1), shares
 
 
 def pool(values: Tensor, present: Tensor) -> list[Tensor]:
@@ -146,6 +152,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
         super().__init__()
+        self.pooled_size = size
         self.answer = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(size, locations + 1))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -154,7 +161,12 @@ class LinearHead(nn.Module):
 
     def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
         """As `forward`; this head attends to nothing."""
-        return self.answer(hidden[:, 0]), None
+        pooled, shares = self.pool(hidden, mask)
+        return self.answer(pooled), shares
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """What `answer` decides from (batch, hidden)."""
+        return hidden[:, 0], None
 
 
 HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
@@ -206,21 +218,28 @@ class ProteinClassifier(nn.Module):
 
     def answer(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none."""
-        members: list[tuple[Tensor, Tensor, Tensor | None]]
         members = [network.answer_alone(ids, mask) for network in self.members()]
-        if len(self.compositions):
-            numbers = composition.describe_tokens(ids, mask)
-            members += [(*network(numbers), None) for network in self.compositions]
-        if len(members) == 1:
-            return members[0]
-        # Logits again, of the mean of the members' probabilities.
-        locations = torch.stack([member[0] for member in members]).log_softmax(dim=2)
-        bound = torch.stack([member[1] for member in members]).sigmoid()
+        numbers = composition.describe_tokens(ids, mask) if len(self.compositions) else None
+        locations, bound = self.unite([member[:2] for member in members], numbers)
         shares = [member[2] for member in members if member[2] is not None]
+        return locations, bound, torch.cat(shares, dim=1) if shares else None
+
+    def unite(
+        self, answers: Sequence[tuple[Tensor, Tensor]], numbers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The ensemble's logits, as of `forward`, from each member's and the proteins' numbers.
+
+        Numbers are (batch, composition.SIZE); needed only where there are compositions.
+        """
+        answers = [*answers, *(network(numbers) for network in self.compositions)]
+        if len(answers) == 1:
+            return answers[0]
+        # Logits again, of the mean of the members' probabilities.
+        locations = torch.stack([each[0] for each in answers]).log_softmax(dim=2)
+        bound = torch.stack([each[1] for each in answers]).sigmoid()
         return (
-            locations.logsumexp(dim=0) - math.log(len(members)),
+            locations.logsumexp(dim=0) - math.log(len(answers)),
             torch.logit(bound.mean(dim=0), eps=1e-6),
-            torch.cat(shares, dim=1) if shares else None,
         )
 
     def members(self) -> list[ProteinClassifier]:
@@ -242,16 +261,23 @@ class ProteinClassifier(nn.Module):
         return {"inputs_embeds": words + convolve(self.stem, words)}
 
     def freeze(self, layers: int | str) -> None:
-        """Hold the embeddings and the first `layers` encoder layers still, or with "all" the encoder."""
+        """Hold the embeddings and the first `layers` encoder layers still.
+
+        "all" holds the encoder, "pooling" also what the head does before its last layers.
+        """
         total = len(self.encoder.encoder.layer)
-        if layers != "all" and not (isinstance(layers, int) and 0 <= layers <= total):
-            raise ValueError(f"expected 'all' or 0 to {total} frozen layers, found {layers!r}")
+        whole = layers in ("all", POOLING)
+        if not whole and not (isinstance(layers, int) and 0 <= layers <= total):
+            raise ValueError(f"expected 'all', 'pooling' or 0 to {total} frozen layers, found {layers!r}")
         if layers:
             # Embeddings too: left trainable they would send the backward pass through every frozen layer.
             stem = [] if self.stem is None else [self.stem]
-            still = self.encoder.encoder.layer[: None if layers == "all" else int(layers)]
+            still = self.encoder.encoder.layer[: None if whole else int(layers)]
             for part in (self.encoder.embeddings, *stem, *still):
                 part.requires_grad_(False)
+        if layers == POOLING:
+            self.head.requires_grad_(False)
+            self.head.answer.requires_grad_(True)
         for other in self.members()[1:]:
             other.freeze(layers)
 

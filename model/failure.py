@@ -1,44 +1,46 @@
-"""How a training job says why it failed: the first 1,024 characters of its file `output/failure` become the
-job's FailureReason. SageMaker's toolkit writes its own account there only where there is none.
+"""Why a job failed, told where SageMaker looks for it.
+
+The first 1,024 characters of the file `failure` in a job's output folder become the `FailureReason` of
+DescribeTrainingJob; the training toolkit leaves a file alone that is already there.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-CHARACTERS = 1024
-
-
-def failure_file() -> Path | None:
-    """Where a job of SageMaker tells its failure; None outside of one."""
-    if "SM_OUTPUT_DIR" in os.environ:
-        return Path(os.environ["SM_OUTPUT_DIR"]) / "failure"
-    if "SM_OUTPUT_DATA_DIR" in os.environ:
-        return Path(os.environ["SM_OUTPUT_DATA_DIR"]).parent / "failure"
-    return None
+OUTPUT = Path("/opt/ml/output")
+LENGTH = 1024  # characters of a FailureReason
 
 
 @contextmanager
-def told(*expected: type[Exception]) -> Iterator[None]:
-    """Write an error of these kinds into the job's failure file, and end the program with its message.
+def failures_told() -> Iterator[None]:
+    """Any error within ends the program with status 1 and its message as the job's reason.
 
-    Any other error is told by its kind too, and goes on with its traceback: it is a fault of the program.
+    A ValueError or an OSError says what was expected and found, in data or settings; of any other error,
+    which is a mistake in the program, the log gets the traceback too.
     """
     try:
         yield
-    except expected as error:
-        _write(str(error))
-        raise SystemExit(f"error: {error}") from error
+    except (ValueError, OSError) as error:
+        _tell(str(error))
+        sys.exit(str(error))
     except Exception as error:
-        _write(f"{type(error).__name__}: {error}")
-        raise
+        _tell(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+        sys.exit(1)
 
 
-def _write(message: str) -> None:
-    place = failure_file()
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(message[:CHARACTERS], encoding="utf-8")
+def _tell(reason: str) -> None:
+    """Write the reason, of several processes only the first one's: the others fail because of it."""
+    named = os.environ.get("SM_OUTPUT_DIR")
+    folder = Path(named) if named else OUTPUT
+    if named or folder.is_dir():
+        with suppress(OSError):  # the reason is on its way to the log as well
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "failure").open("x", encoding="utf-8") as file:
+                file.write(reason[:LENGTH])

@@ -1,4 +1,7 @@
-"""What learning makes small: how wrong the named locations are, and the membrane where it is known."""
+"""What learning makes small: how wrong the named locations are, and the membrane where it is known.
+
+Of a run that goes on from a model that knows something already also how far it leaves that model's answers.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +23,20 @@ def summed_loss(
     known = (membrane != MEMBRANE_UNKNOWN).float()
     by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, membrane * known, reduction="none")
     return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
+
+
+def summed_distance(
+    locations: Tensor, bound: Tensor, taught_locations: Tensor, taught_bound: Tensor
+) -> Tensor:
+    """How far answers are from those of a teacher, summed over proteins; all are logits, as of `summed_loss`.
+
+    The Kullback-Leibler divergence from the teacher's probabilities: 0 where both answer alike. Hinton,
+    Vinyals & Dean (2015), arXiv:1503.02531; against forgetting: Li & Hoiem (2016), arXiv:1606.09282.
+    """
+    by_class = nn.functional.kl_div(
+        locations.log_softmax(dim=1), taught_locations.log_softmax(dim=1), log_target=True, reduction="sum"
+    )
+    taught = taught_bound.sigmoid()
+    entropy = nn.functional.binary_cross_entropy_with_logits(taught_bound, taught, reduction="sum")
+    by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, taught, reduction="sum")
+    return by_class + MEMBRANE_WEIGHT * (by_membrane - entropy)

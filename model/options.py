@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -10,17 +11,24 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from model.activations import Still
+from model.classifier import POOLING, WEIGHTS
 from model.data import LabelledProtein, digest
 
 # Where SageMaker keeps what must outlive an interrupted instance; there only if the job asks for it.
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
 # Learning rates of AdamW: of what begins at random, and of a pretrained encoder, which must not forget.
 NEW_RATE, PRETRAINED_RATE = 8e-4, 5e-5
+CHAMPION = "champion"  # as `--start`: the artifact of the channel of this name
+# What is set unless it is named: to learn from nothing, and to go on from an artifact without forgetting.
+FROM_NOTHING = {"frozen_layers": "0", "epochs": 36, "training_residues": 1000, "distillation": 0.0}
+FROM_ARTIFACT = {"frozen_layers": POOLING, "epochs": 8, "training_residues": 2046, "distillation": 0.5}
+FROM_ARTIFACT |= {"learning_rate": 3e-4}
 MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of residues
-# How a run is carried out, not what comes of it: data is known by its digest.
+# How a run is carried out, not what comes of it: data and start are known by their digests.
 CARRYING_OUT = (
     *("training", "validation", "model_dir", "output_data_dir", "model_version"),
-    *("activations_dir", "checkpoint_dir", "checkpoint_minutes"),
+    *("activations_dir", "checkpoint_dir", "checkpoint_minutes", "start"),
 )
 
 
@@ -35,9 +43,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--output-data-dir", type=Path, default=environment.get("SM_OUTPUT_DATA_DIR"), help="metrics.json")
     add("--model-version", default=f"small-{datetime.now(UTC):%Y-%m-%d}")
     add("--encoder", help="folder or S3 prefix of a pretrained BERT; none: the small one, from nothing")
-    add("--start", type=Path, help="unpacked artifact whose weights to begin with, instead of an encoder's")
+    add("--start", help=f"folder of an artifact to begin with, or '{CHAMPION}': the channel of that name's")
     add("--head", choices=("convolution-attention", "linear"), default="convolution-attention")
-    add("--frozen-layers", default="0", help="encoder layers held still from below, or 'all'")
+    add("--frozen-layers", help="encoder layers held still from below; 'all'; 'pooling': half the head too")
     add("--lora-rank", type=int, default=0, help="train adapters beside the attention that is not frozen")
     add("--activations", choices=("auto", "cached", "computed"), default="auto", help="of frozen layers")
     add("--activations-dir", type=Path, default=tempfile.gettempdir(), help="2 x hidden bytes a token")
@@ -45,8 +53,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--hidden", type=int, default=128, help="of the small encoder")
     add("--layers", type=int, default=0, help="of the small encoder")
     add("--max-residues", type=int, default=2046, help="read of a protein; beyond it, both ends")
-    add("--training-residues", type=int, default=1000, help="read of a protein in training, for speed")
-    add("--epochs", type=int, default=36)
+    add("--training-residues", type=int, help="read of a protein in training, for speed")
+    add("--epochs", type=int)
     add("--patience", type=int, default=0, help="epochs without a better macro-F1 that end the run; 0: none")
     add("--batch-size", type=int, default=32, help="proteins an optimizer step, over all processes")
     add("--token-budget", type=int, default=8192, help="padded tokens a forward pass")
@@ -59,6 +67,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--warmup", type=float, default=0.05, help="share of the optimizer steps")
     add("--class-balance", type=float, default=0.5, help="0: as they come, 1: all locations alike")
     add("--label-smoothing", type=float, default=0.05)
+    add("--distillation", type=float, help="share of the loss that holds on to the answers of --start")
     add("--mutation-rate", type=float, help=f"residues redrawn by BLOSUM62, new every epoch: {MUTATION_RATE}")
     add("--dropout", type=float, default=None, help="of the head")
     add("--average", type=float, default=0.998, help="decay of the weights' running average")
@@ -71,8 +80,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args([_dashed(word) for word in given])
     if options.training is None:
         parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
-    if options.frozen_layers != "all":
+    if options.start == CHAMPION:
+        options.start = environment.get("SM_CHANNEL_CHAMPION")
+        if options.start is None:
+            parser.error(f"expected SM_CHANNEL_CHAMPION with --start {CHAMPION}, found none")
+    options.start = None if options.start is None else Path(options.start)
+    for name, value in (FROM_NOTHING if options.start is None else FROM_ARTIFACT).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.distillation and options.start is None:
+        parser.error("expected --start with --distillation, found none to hold on to")
+    if options.frozen_layers.isdecimal():
         options.frozen_layers = int(options.frozen_layers)
+    elif options.frozen_layers not in ("all", POOLING):
+        parser.error(f"expected --frozen-layers with a number, all or pooling, found {options.frozen_layers}")
     if options.learning_rate is None:
         moves = options.encoder is not None and options.frozen_layers != "all" and not options.lora_rank
         options.learning_rate = PRETRAINED_RATE if moves else NEW_RATE
@@ -81,10 +102,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def use_cache(options: argparse.Namespace, still: int | None) -> bool:
+def use_cache(options: argparse.Namespace, still: Still | None) -> bool:
     """Whether the frozen part's activations are kept; settles the mutation rate with it.
 
-    `still` is the number of layers that do not move, or None where not even the embeddings are frozen.
+    `still` is what `activations.still_part` says.
     """
     if options.activations == "cached" and still is None:
         raise ValueError("expected --frozen-layers with --activations cached, found nothing frozen")
@@ -100,6 +121,8 @@ def describe_run(
 ) -> dict[str, str]:
     """What a run's outcome depends on, so that a checkpoint is taken up by its own run only."""
     said = {name: str(value) for name, value in vars(options).items() if name not in CARRYING_OUT}
+    if options.start is not None:
+        said["start"] = hashlib.sha256((options.start / WEIGHTS).read_bytes()).hexdigest()
     return said | {"training data": digest(training), "validation data": digest(validation)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from model import calibration, data, evaluate, homology
+from model import calibration, data, evaluate, homology, record
 from model.activations import Activations, Tokens
 from model.artifact import (
     Artifact,
@@ -23,7 +23,6 @@ from model.artifact import (
     write_serving_code,
     write_tokenizer,
 )
-from model.card import write_card
 from model.classifier import ProteinClassifier
 from model.distribution import Processes
 from model.figures import Answered
@@ -51,17 +50,17 @@ def predict(
     order = np.argsort(proteins.sizes, kind="stable").tolist()
     packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
     for pack in packs[processes.rank :: processes.world]:
-        inputs, mask = proteins.batch(pack)
+        inputs = [each.to(processes.device) for each in proteins.batch(pack)]
         with processes.autocast(precision):
-            locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
+            locations, bound = network(*inputs)
         logits[pack] = torch.cat([locations, bound[:, None]], dim=1).cpu().numpy()
     logits = processes.sum(logits)
     return logits[:, :-1].astype(np.float64), logits[:, -1].astype(np.float64)
 
 
-def served_precision(options: argparse.Namespace) -> str:
+def served_precision(classifier: ProteinClassifier, precision: str) -> str:
     """The small model answers in fp32, a pretrained encoder in the precision it is trained in."""
-    return "fp32" if options.encoder is None else str(options.precision)
+    return precision if classifier.stem is None else "fp32"
 
 
 def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
@@ -133,10 +132,10 @@ def keep(
         # A path tells of a machine, not of a model.
         if value is not None and not isinstance(value, Path) and name != "checkpoint_minutes"
     }
+    earlier = []
     if options.start is not None:
-        before = read_artifact(options.start)
-        recipe = {name: value for name, value in before.training.items() if name != "history"}
-        settings["start"] = {"version": before.version, "training": recipe}
+        earlier = [read_artifact(options.start)]
+        settings |= descent(earlier[0])
     metrics = write(
         options.model_dir,
         classifier,
@@ -154,8 +153,34 @@ def keep(
             "validation_table": data.describe(validation),
         },
         training=settings | {"best_epoch": epoch, "history": curves(history)},
+        earlier=earlier,
     )
     _write(options.output_data_dir, "metrics.json", metrics)
+
+
+def usual_shares(artifact: Artifact) -> list[float]:
+    """How frequent each location is for a model, as a share (locations,): as in what it first learned from.
+
+    What it learned later did not change that (`data.location_shift`). All alike where it does not say.
+    """
+    kept = artifact.training.get("usual_shares")
+    if kept is None:
+        table = artifact.data.get("training_table", {}).get("locations", {})
+        counts = [table[name]["proteins"] if name in table else 1 for name in data.LOCATIONS]
+        kept = [round(count / sum(counts), 6) for count in counts]
+    return list(kept)
+
+
+def descent(start: Artifact) -> dict[str, Any]:
+    """What an artifact keeps of the one it began with: its recipe, and of those before it their names."""
+    said = dict(start.training)
+    before: Mapping[str, Any] = said.pop("start", {})
+    earlier = [before["version"], *before.get("earlier", [])] if before else []
+    # An ensemble's own networks, and how each first learned, are the new one's as well.
+    kept = {name: said.pop(name) for name in ("members", "compositions") if name in said}
+    said.pop("history", None)
+    learned_from = {"version": start.version, "sha256": start.data.get("sha256"), "training": said}
+    return kept | {"start": learned_from | ({"earlier": earlier} if earlier else {})}
 
 
 def write(
@@ -169,8 +194,12 @@ def write(
     validation: Sequence[data.LabelledProtein],
     learned_from: Mapping[str, Any],
     training: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write an artifact, calibrated on its `answers` to the validation proteins; returns its figures."""
+    earlier: Sequence[Artifact] = (),
+) -> Mapping[str, Any]:
+    """Write an artifact, calibrated on its `answers` to the validation proteins; returns its figures.
+
+    Looks at test proteins that were taken at `earlier` ones, with which it began, are its own as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     classifier.save(folder)
     write_tokenizer(folder, tokenizer.vocabulary, max_residues + SPECIAL_TOKENS)
@@ -187,10 +216,10 @@ def write(
         data=learned_from,
         training={**training, "parameters": sum(value.numel() for value in classifier.parameters())},
     )
-    write_description(artifact)
-    write_card(artifact)
+    artifact = record.with_looks_of(artifact, earlier)
+    record.write(artifact)
     write_serving_code(folder)
-    return metrics
+    return artifact.metrics
 
 
 def _write(folder: Path | None, name: str, said: Any) -> None:

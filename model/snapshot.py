@@ -26,7 +26,7 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
 
 from model import storage
 from model.data import LOCATIONS, LabelError, LabelledProtein, UnknownLocation, digest, entries, table
-from model.failure import told
+from model.failure import failures_told
 from model.splits import (
     CONFLICTS,
     DUPLICATES,
@@ -246,7 +246,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the snapshot, and print how many proteins each split has."""
-    with told(SnapshotError, LabelError, storage.StorageError):
+    with failures_told():
         options = parse(arguments)
         sources = Sources.read(storage.read(options.sources))
         contents = [

@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -39,10 +39,11 @@ from torch.nn.parallel import DistributedDataParallel
 from model import activations, data
 from model.activations import Activations, Tokens, Upper
 from model.adapters import add_adapters, merged
-from model.artifact import read_artifact
+from model.artifact import opened, read_artifact
 from model.averages import Average
 from model.checkpoint import Checkpoints, collect, restore
 from model.classifier import (
+    POOLING,
     SMALL_HEAD,
     HeadSettings,
     ProteinClassifier,
@@ -52,9 +53,19 @@ from model.classifier import (
 )
 from model.distribution import Processes, join
 from model.encoders import fetch
-from model.loss import summed_loss
+from model.failure import failures_told
+from model.loss import summed_distance, summed_loss
 from model.options import describe_run, parse, use_cache
-from model.outcome import Answers, keep, predict, remember, report, served_precision, tell
+from model.outcome import (
+    Answers,
+    keep,
+    predict,
+    remember,
+    report,
+    served_precision,
+    tell,
+    usual_shares,
+)
 from model.substitution import Mutator
 from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
@@ -79,15 +90,16 @@ class Progress:
 def main(arguments: Sequence[str] | None = None) -> None:
     """One training run."""
     options = parse(arguments)
-    with join() as processes:
+    with join() as processes, ExitStack() as stack:
+        if options.start is not None:
+            options.start = stack.enter_context(opened(options.start))
         torch.manual_seed(options.seed)
         training, validation = data.split(data.read_channel(options.training), options.validation)
         classifier, tokenizer = build(options)
         classifier.to(processes.device).freeze(options.frozen_layers)
         if options.lora_rank:
-            frozen = len(classifier.encoder.encoder.layer)
-            frozen = frozen if options.frozen_layers == "all" else options.frozen_layers
-            add_adapters(classifier, options.lora_rank, frozen)
+            layers, frozen = len(classifier.encoder.encoder.layer), options.frozen_layers
+            add_adapters(classifier, options.lora_rank, frozen if isinstance(frozen, int) else layers)
         if options.gradient_checkpointing:
             classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
         longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
@@ -97,14 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build(options: argparse.Namespace) -> tuple[ProteinClassifier, ResidueTokenizer]:
     """The network to train and its tokenizer."""
+    kept = {} if options.dropout is None else {"dropout": options.dropout}
     if options.start is not None:
         start = read_artifact(options.start)
         if start.locations != data.LOCATIONS:
             raise ValueError(f"expected the locations {data.LOCATIONS}, found {start.locations}")
-        settings = HeadSettings(**start.head)
+        settings = HeadSettings(**dict(start.head) | kept)
+        options.max_residues = min(options.max_residues, start.max_residues)
+        options.usual_shares = usual_shares(start)
         classifier = ProteinClassifier.load(options.start, len(start.locations), settings)
         return classifier, ResidueTokenizer.read(options.start)
-    kept = {} if options.dropout is None else {"dropout": options.dropout}
     if options.encoder is None:
         settings = HeadSettings(**(SMALL_HEAD.describe() | {"kind": options.head} | kept))
         config = small_config(options.hidden, options.layers, options.max_residues)
@@ -125,7 +139,7 @@ def feed(
     """The network that learns, and what it reads of the training and of the validation proteins."""
     max_tokens = options.max_residues + SPECIAL_TOKENS
     read = min(options.training_residues, options.max_residues)
-    still = activations.still_layers(classifier)
+    still = activations.still_part(classifier)
     cache = use_cache(options, still)
     mutator = Mutator(tokenizer.vocabulary, options.mutation_rate) if options.mutation_rate else None
     learned = Tokens(
@@ -139,14 +153,15 @@ def feed(
     if not cache or still is None:
         return classifier, learned, chosen_on
     if processes.first:
-        print(f"Activations after {still} layers are computed once; so no residue is redrawn.", flush=True)
+        after = "the head's pooling" if still == POOLING else f"{still} layers"
+        print(f"Activations after {after} are computed once; so no residue is redrawn.", flush=True)
     stored = activations.compute(
         classifier,
         still,
         (learned, chosen_on),
         processes,
         folder=options.activations_dir,
-        precision=options.precision,
+        precision=served_precision(classifier, options.precision),
         token_budget=options.token_budget,
     )
     return Upper(classifier, still), stored[0], stored[1]
@@ -165,6 +180,19 @@ def fit(
     truth = processes.tensor(np.array([protein.location for protein in training]))
     membrane = processes.tensor(np.array([protein.membrane for protein in training], dtype=np.float32))
     weights = processes.tensor(data.class_weights(training, options.class_balance))
+    shift, taught = torch.zeros(len(data.LOCATIONS), device=processes.device), None
+    if options.start is not None:
+        shift = processes.tensor(data.location_shift(training, options.usual_shares))
+        if options.distillation:
+            found_before = predict(
+                processes,
+                classifier,
+                bare,
+                learned,
+                options.token_budget,
+                served_precision(classifier, options.precision),
+            )
+            taught = [processes.tensor(each.astype(np.float32)) for each in found_before]
     plans = [
         data.plan_epoch(
             learned.sizes - SPECIAL_TOKENS,
@@ -217,18 +245,24 @@ def fit(
                 for position, pack in enumerate(step.packs):
                     # A process without a share still takes part in the averaging, with a loss of zero.
                     chosen = pack or [0]
-                    inputs, mask = learned.batch(chosen, (options.seed, epoch))
+                    inputs = [
+                        each.to(processes.device) for each in learned.batch(chosen, (options.seed, epoch))
+                    ]
                     last = position == len(step.packs) - 1
                     with processes.averaging(network, last), processes.autocast(options.precision):
-                        locations, bound = network(inputs.to(processes.device), mask.to(processes.device))
+                        locations, bound = network(*inputs)
                         loss = summed_loss(
-                            locations,
+                            locations + shift,
                             bound,
                             truth[chosen],
                             membrane[chosen],
                             weights,
                             options.label_smoothing,
-                        ) * (1.0 if pack else 0.0)
+                        )
+                        if taught is not None:
+                            distance = summed_distance(locations, bound, taught[0][chosen], taught[1][chosen])
+                            loss = torch.lerp(loss, distance, options.distillation)
+                        loss = loss * (1.0 if pack else 0.0)
                         # The sum over the step's proteins by their number, wherever they are;
                         # DistributedDataParallel divides by the processes as well, which is undone here.
                         (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
@@ -256,7 +290,12 @@ def fit(
                         save()
             with average.worn():
                 answers = predict(
-                    processes, classifier, bare, chosen_on, options.token_budget, served_precision(options)
+                    processes,
+                    classifier,
+                    bare,
+                    chosen_on,
+                    options.token_budget,
+                    served_precision(classifier, options.precision),
                 )
             metrics = report(answers, validation)
             if metrics["macro_f1"] > progress.best_f1:
@@ -313,4 +352,5 @@ def pace(step: int, total: int, warmup: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with failures_told():
+        main()

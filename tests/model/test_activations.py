@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from model import activations, train
-from model.activations import DiskSpaceError, Upper, still_layers
+from model.activations import DiskSpaceError, Upper, still_part
 from model.artifact import read_artifact
 from model.classifier import HeadSettings, load_pretrained
 from model.data import LOCATIONS
@@ -67,9 +67,9 @@ def test_a_run_that_reads_activations_learns_what_one_that_computes_them_does(
 def test_frozen_layers_drop_nothing_out_and_the_same_network_stands_above_them(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "encoder", dropout=0.5)
     classifier = load_pretrained(folder, len(LOCATIONS), HeadSettings(dropout=0.0))
-    assert still_layers(classifier) is None
+    assert still_part(classifier) is None
     classifier.freeze(2)
-    assert still_layers(classifier) == 2
+    assert still_part(classifier) == 2
     ids, mask = torch.randint(5, 25, (3, 12)), torch.ones(3, 12, dtype=torch.int64)
     mask[1, 7:] = 0
     activations.begin_training(classifier)

@@ -111,7 +111,7 @@ def test_freezing_layers_freezes_the_embeddings_below_them(layers: int | str, ex
 
 @pytest.mark.parametrize("layers", [-1, 3, "some"])
 def test_freezing_what_is_not_there_is_an_error(layers: int | str) -> None:
-    with pytest.raises(ValueError, match="'all' or 0 to 2 frozen layers"):
+    with pytest.raises(ValueError, match="'all', 'pooling' or 0 to 2 frozen layers"):
         small().freeze(layers)
 
 

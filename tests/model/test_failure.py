@@ -1,4 +1,4 @@
-"""What ends a training job is told where SageMaker looks for it."""
+"""A job that fails says why where SageMaker looks for it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,52 @@ from pathlib import Path
 
 import pytest
 
-from model.failure import failure_file, told
+from model import failure
+from model.data import LabelError
+from model.failure import failures_told
 
 
-def test_the_failure_is_beside_the_output_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SM_OUTPUT_DIR", raising=False)
-    monkeypatch.delenv("SM_OUTPUT_DATA_DIR", raising=False)
-    assert failure_file() is None
-    monkeypatch.setenv("SM_OUTPUT_DATA_DIR", "/opt/ml/output/data")
-    assert failure_file() == Path("/opt/ml/output/failure")
-    monkeypatch.setenv("SM_OUTPUT_DIR", "/opt/ml/out")
-    assert failure_file() == Path("/opt/ml/out/failure")
+def fail(error: BaseException) -> SystemExit:
+    with pytest.raises(SystemExit) as ended, failures_told():
+        raise error
+    return ended.value
 
 
-def test_an_expected_error_ends_the_program_with_its_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_wrong_data_is_the_reason_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
-    with pytest.raises(SystemExit, match="error: expected more"), told(ValueError):
-        raise ValueError("expected more" + "." * 2000)
-    assert (tmp_path / "output" / "failure").read_text().startswith("expected more.")
-    assert len((tmp_path / "output" / "failure").read_text()) == 1024
+    reason = "labels.tsv line 3: expected membrane M, S, U or nothing, found 'Q'"
+    assert fail(LabelError(reason)).code == reason, "which Python prints, and ends with status 1"
+    assert (tmp_path / "output" / "failure").read_text() == reason
+    assert "Traceback" not in capsys.readouterr().err
 
 
-def test_any_other_error_is_told_by_its_kind_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_mistake_in_the_program_is_told_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
-    with pytest.raises(KeyError), told(ValueError):
-        raise KeyError("name")
-    assert (tmp_path / "failure").read_text() == "KeyError: 'name'"
+    assert fail(KeyError("x" * 2000)).code == 1
+    told = (tmp_path / "failure").read_text()
+    assert told.startswith("KeyError: 'xxx") and len(told) == 1024
+    assert "Traceback" in capsys.readouterr().err
+    fail(ValueError("of another process"))
+    assert (tmp_path / "failure").read_text() == told, "the first reason stays"
 
 
-def test_what_ends_well_leaves_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_a_container_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SM_OUTPUT_DIR", raising=False)
+    monkeypatch.setattr(failure, "OUTPUT", tmp_path / "none")
+    fail(ValueError("expected more"))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(failure, "OUTPUT", tmp_path)
+    fail(ValueError("expected more"))
+    assert (tmp_path / "failure").read_text() == "expected more"
+
+
+def test_what_is_no_failure_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
-    with told(ValueError):
+    assert fail(SystemExit(143)).code == 143  # stopped, to go on later
+    with failures_told():
         pass
     assert not list(tmp_path.iterdir())
