@@ -94,7 +94,7 @@ def snapshot_name(files: list[LabelledFile]) -> str:
 def hyperparameters(given: dict[str, Any], aws: Services, champion: bool) -> dict[str, str]:
     """The stack's hyperparameters with those given put over them, each as JSON in a string.
 
-    Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
+    None takes one away. Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
     """
     values: dict[str, Any] = {**json.loads(aws.settings.training_hyperparameters or "{}"), **given}
     for name in values:
@@ -102,7 +102,7 @@ def hyperparameters(given: dict[str, Any], aws: Services, champion: bool) -> dic
             raise InputError(repr(name)[:60], expected="a setting of model/train.py", where="hyperparameters")
     if not champion and values.get("start") == "champion":
         del values["start"]
-    return {name: json.dumps(value) for name, value in values.items()}
+    return {name: json.dumps(value) for name, value in values.items() if value is not None}
 
 
 def _write(snapshot: str, files: list[LabelledFile], parent: str | None, aws: Services) -> None:

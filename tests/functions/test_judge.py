@@ -134,7 +134,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "other training proteins": (put("challenger", "training_sha256", "other"), "holdout"),
     "a worse model": (put("against", "q10", difference(0.72, 0.71)), "not worse"),
     "one that may be much worse": (put("against", "q10", difference(0.7, 0.71, 0.05)), "not worse"),
-    "one worse at membranes": (put("against", "membrane_q2", difference(0.88, 0.84)), "not worse"),
+    "one surely worse at membranes": (put("against", "membrane_q2", difference(0.88, 0.84)), "not worse"),
+    "one much worse at them": (put("against", "membrane_q2", difference(0.88, 0.77, 0.2)), "not worse"),
     "a location lost": (recall(4, 0.30, 0.0, 0.4), "no collapse"),
     "a location surely much worse": (recall(4, 0.60, 0.40, 0.1), "no collapse"),
     "a location very much worse": (recall(4, 0.80, 0.45, 0.4), "no collapse"),
@@ -162,6 +163,13 @@ def test_a_location_of_few_proteins_or_slightly_worse_is_no_collapse() -> None:
     recall(4, 0.8, 0.0, 0.1)(found)
     found["champion"]["locations"][LOCATION_NAMES[4]]["proteins"] = 9
     assert verdict(found)["promote"]
+
+
+def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
+    for value in (difference(0.88, 0.84, 0.2), {"difference": None, "interval": [None, None]}):
+        found = deepcopy(evaluation())
+        put("against", "membrane_q2", value)(found)
+        assert verdict(found)["promote"]
 
 
 def test_chance_and_the_champion_excuse_a_calibration_error() -> None:

@@ -112,6 +112,7 @@ def test_hyperparameters_are_the_stacks_with_those_of_the_input_over_them(empty_
     alias(world, "one")
     planned = plan({"hyperparameters": {"epochs": 3, "precision": "fp32"}}, world.aws)
     assert planned["hyperparameters"] == {"start": '"champion"', "epochs": "3", "precision": '"fp32"'}
+    assert plan({"hyperparameters": {"start": None}}, world.aws)["hyperparameters"] == {"epochs": "9"}
     for name in ("sagemaker_program", "model-version"):
         with pytest.raises(InputError, match=name):
             plan({"hyperparameters": {name: "x"}}, world.aws)
