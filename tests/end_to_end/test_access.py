@@ -25,8 +25,8 @@ from protloc.cloud.access import VARIABLE
 from protloc.cloud.lifecycle import STACK
 from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload
+from tests.end_to_end.retraining import execute
 from tests.end_to_end.test_flow import messy_fasta
-from tests.end_to_end.retraining import QUICK, execute
 from tests.functions.test_events import golden
 from tests.model.tiny import write_labelled
 
