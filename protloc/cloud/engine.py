@@ -289,6 +289,8 @@ class Engine:
         self.changed: Callable[[], None] = lambda: None
         self.report: Callable[[], dict[str, float]] = dict
         self.serving = threading.Event()
+        self.delivering = threading.Event()
+        """From when on functions are given what lies in queues and streams."""
         self._pool = pool
         self._loop: asyncio.AbstractEventLoop | None = None
         self._services: dict[str, Service] = {}
@@ -428,7 +430,8 @@ class Engine:
 
     def _run_function(self, func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         """In place of the engine's own workers: run a Python function in a process of `workers`."""
-        self.serving.wait()
+        delivered = isinstance(event, dict) and "Records" in event
+        (self.delivering if delivered else self.serving).wait()
         config = func.get("config") or func
         name, version = config["FunctionName"], config.get("Version", "$LATEST")
         function = Function(

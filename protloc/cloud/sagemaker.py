@@ -104,6 +104,10 @@ class SageMaker:
         self._hosting.resume()
         self._jobs.resume()
 
+    def await_return(self, seconds: float) -> None:
+        """Return when every component that was in service is again, or after so long."""
+        self._hosting.await_return(seconds)
+
     def stop(self) -> None:
         """End every process of the service."""
         self._jobs.stop()

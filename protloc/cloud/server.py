@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its 
 FUNCTIONS_AT_ONCE = 16
 HOME_CHECK_SECONDS = 5.0
 EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
+MODELS_RETURN_SECONDS = 60.0
 
 log = logging.getLogger("protloc.cloud")
 
@@ -138,6 +139,9 @@ def run(home: Path, port: int) -> None:
         parts.engine.serving.set()
         parts.saver.start()
         log.info("serving on port %d", port)
+        # A delivery that found no model yet would be put off, longer each time the cloud dies.
+        parts.sagemaker.await_return(MODELS_RETURN_SECONDS)
+        parts.engine.delivering.set()
 
     threading.Thread(target=begin, daemon=True, name="begin").start()
     try:

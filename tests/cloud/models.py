@@ -13,6 +13,7 @@ def model_fn(model_dir):
         weights = json.load(file)
     if weights.get("broken"):
         raise RuntimeError("no such weights")
+    time.sleep(weights.get("loading_seconds", 0))
     return weights
 
 def input_fn(body, content_type):

@@ -45,9 +45,9 @@ def _ended(world: World) -> bool:
     """Whether every upload has its end, nothing is left in any queue and no invocation is still to wake."""
     if world.running or len(world.files) < len(world.scenario.files) or not world.idle:
         return False
-    for (key, version), file in world.files.items():
+    for key, version in world.files:
         upload = upload_id("uploads", key, version)
-        never_seen = file.deleted_after is not None and item_of(world, upload) is None
+        never_seen = item_of(world, upload) is None and not world.s3.holds("uploads", key, version)
         if not never_seen and not ended_well(world, upload):
             return False
     return True
