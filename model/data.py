@@ -118,7 +118,7 @@ def read_labelled(path: Path) -> list[LabelledProtein]:
 
 
 def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
-    """Every record of a labelled file: the number of its first line, and its protein or what is wrong with it.
+    """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
 
     `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
     stands before a FASTA file's first record is one entry, and a table without its columns is one.
@@ -235,8 +235,8 @@ def split(
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
-    `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of accessions (one a line), or a folder with
-    either. Without it whole families of related proteins are held out (`homology`).
+    `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of
+    accessions (one a line), or a folder with either. Without it whole families of related proteins are held out (`homology`).
     """
     usable = [protein for protein in proteins if not protein.test]
     if validation is None:

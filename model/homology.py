@@ -43,7 +43,7 @@ def words(sequence: str) -> Words:
 
 
 def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each sequence's index with the indices of those related to it; a pair may come from either side or both."""
+    """Each sequence's index with the indices of its relatives; a pair may come from either side or both."""
     if not sequences:
         return
     first: dict[str, int] = {}

@@ -199,7 +199,7 @@ def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
     elif not splits[VALIDATION]:
         problem = "expected two families or more of a location to learn from, found none to choose on"
     elif not splits[HOLDOUT]:
-        problem = "expected proteins to judge on, found none to hold out: every family is learned from already"
+        problem = "expected proteins to judge on, found none to hold out: all are learned from"
     else:
         return
     costs = [

@@ -1,4 +1,4 @@
-"""Which labelled proteins are learned from, chosen on and held out: the rules of a snapshot, as a pure function.
+"""Which labelled proteins are learned from, chosen on and held out: a snapshot's rules, as a pure function.
 
 A protein is its sequence. Labels of people win over base data, what contradicts itself is left out, the
 holdout is sticky, and nothing that is learned from has a relative (`homology`) in it. Every record ends in

@@ -73,6 +73,20 @@ def read(place: str, *, version: str | None = None, etag: str | None = None) -> 
     return content
 
 
+def fetch(place: str, path: Path) -> Path:
+    """An object as a file: `path`, into which it is copied from S3, or where it lies already."""
+    if not in_s3(place):
+        return Path(place)
+    from botocore.exceptions import ClientError
+
+    try:
+        _client().download_file(*_parts(place), str(path))
+    except ClientError as error:
+        said = error.response["Error"]
+        raise StorageError(f"expected the object {place}, found {said['Code']}: {said['Message']}") from error
+    return path
+
+
 def write(place: str, content: bytes, content_type: str) -> None:
     """Store an object, over any that is there."""
     if not in_s3(place):
