@@ -73,7 +73,9 @@ def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein
             of[protein.location].append(protein)
     largest = sorted(of, key=lambda location: (-len(of[location]), location))
     longest = max(map(len, of.values()), default=0)
-    turns = [of[location][turn] for turn in range(longest) for location in largest if turn < len(of[location])]
+    turns = [
+        of[location][turn] for turn in range(longest) for location in largest if turn < len(of[location])
+    ]
     return turns[:GOLDEN]
 
 
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tempfile.TemporaryDirectory() as temporary,
     ):
         options = parse(arguments)
-        from model import comparison  # needs matplotlib: found missing before the work, not after it
+        from model import comparison  # here only, as torch: what is found missing is told as a failure
         from model.inference import model_fn
 
         manifest = _manifest(options.snapshot)

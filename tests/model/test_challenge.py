@@ -47,13 +47,19 @@ def arguments(place: Path, output: str, *, champion: bool = True) -> list[str]:
 @pytest.fixture(scope="module")
 def evaluation(place: Path) -> dict[str, Any]:
     challenge.main(arguments(place, "both"))
-    found: dict[str, Any] = json.loads((place / "both" / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    found: dict[str, Any] = json.loads(
+        (place / "both" / "evaluation.json").read_text(), parse_constant=pytest.fail
+    )
     return found
 
 
 def test_it_names_models_holdout_and_what_was_learned_from(evaluation: dict[str, Any], place: Path) -> None:
     held = snapshot.read_split(str(place / A), "holdout")
-    assert evaluation["holdout"] == {"sha256": digest(held), "proteins": 40, "looked_at_by": ["tiny-2", "tiny-1"]}
+    assert evaluation["holdout"] == {
+        "sha256": digest(held),
+        "proteins": 40,
+        "looked_at_by": ["tiny-2", "tiny-1"],
+    }
     assert evaluation["snapshot"] == A and evaluation["schema"] == 1
     for side, version in (("challenger", "tiny-2"), ("champion", "tiny-1")):
         assert evaluation[side]["version"] == version and evaluation[side]["training_sha256"] == "0" * 64
@@ -74,7 +80,9 @@ def test_figures_are_those_of_the_answers_that_are_served(evaluation: dict[str, 
     assert len(evaluation["against"]["recall"]) == 10
 
 
-def test_golden_answers_are_the_challengers_and_spread_over_locations(evaluation: dict[str, Any], place: Path) -> None:
+def test_golden_answers_are_the_challengers_and_spread_over_locations(
+    evaluation: dict[str, Any], place: Path
+) -> None:
     held = {each.sequence: each for each in snapshot.read_split(str(place / A), "holdout")}
     golden = evaluation["golden"]
     assert len({held[each["sequence"]].location for each in golden}) == len(golden) == 8
@@ -93,15 +101,31 @@ def test_neither_artifact_is_changed(evaluation: dict[str, Any], place: Path) ->
 def test_without_a_champion_there_is_nothing_to_compare_with(place: Path) -> None:
     challenge.main(arguments(place, "alone", champion=False))
     found = json.loads((place / "alone" / "evaluation.json").read_text())
-    assert found["champion"] is None and found["against"] is None and found["holdout"]["looked_at_by"] == ["tiny-2"]
+    assert (
+        found["champion"] is None
+        and found["against"] is None
+        and found["holdout"]["looked_at_by"] == ["tiny-2"]
+    )
     assert "the first version" in (place / "alone" / "report.html").read_text()
 
 
 def test_golden_proteins_are_short_and_of_the_largest_locations_first() -> None:
     lengths, places = [1001, 50, 60, 1000, 70, 80], [3, 3, 3, 3, 7, 8]
-    proteins = [LabelledProtein(f"P{n}", sequence, places[n], 0.0, False) for n, sequence in enumerate(random_sequences(lengths))]
+    proteins = [
+        LabelledProtein(f"P{n}", sequence, places[n], 0.0, False)
+        for n, sequence in enumerate(random_sequences(lengths))
+    ]
     assert [each.accession for each in challenge.golden_proteins(proteins)] == ["P1", "P4", "P5", "P2", "P3"]
-    assert [each.accession for each in challenge.golden_proteins(proteins * 2)] == ["P1", "P4", "P5", "P2", "P4", "P5", "P3", "P1"]
+    assert [each.accession for each in challenge.golden_proteins(proteins * 2)] == [
+        "P1",
+        "P4",
+        "P5",
+        "P2",
+        "P4",
+        "P5",
+        "P3",
+        "P1",
+    ]
     assert challenge.golden_proteins(proteins[:1]) == []
 
 

@@ -31,17 +31,29 @@ def contestant(folder: Path, version: str, *, sharpness: float) -> Contestant:
 
 @pytest.fixture(scope="module")
 def pair(tiny_artifact: Path) -> tuple[Contestant, Contestant]:
-    return contestant(tiny_artifact, "new-1", sharpness=3.0), contestant(tiny_artifact, "old-1", sharpness=0.1)
+    return contestant(tiny_artifact, "new-1", sharpness=3.0), contestant(
+        tiny_artifact, "old-1", sharpness=0.1
+    )
 
 
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, Any]:
     split = {"proteins": 1234, "sha256": "0" * 64, "locations": dict.fromkeys(LOCATIONS, 123)}
     problems = {
-        kind: {"total": 3, "left_out": 3, "first": [{"where": f"labels/{name} line 3", "problem": name} for name in NAMES[:3]]}
+        kind: {
+            "total": 3,
+            "left_out": 3,
+            "first": [{"where": f"labels/{name} line 3", "problem": name} for name in NAMES[:3]],
+        }
         for kind in comparison.PROBLEMS
     }
-    source = {"uri": "s3://uploads/labels/<b>.fasta", "kind": "labels", "proteins": 5, "duplicates": 6, "left_out": 7}
+    source = {
+        "uri": "s3://uploads/labels/<b>.fasta",
+        "kind": "labels",
+        "proteins": 5,
+        "duplicates": 6,
+        "left_out": 7,
+    }
     return {
         "snapshot": "a" * 16,
         "sources": [source],
@@ -68,21 +80,45 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(page: str) -> None:
     assert base64.b64decode(sources[0].partition(",")[2]).startswith(b"<?xml")
     assert "<script" not in page and "<link" not in page and "@import" not in page and "url(" not in page
     targets = re.findall(r'href="([^"]*)"', page)
-    assert targets and all(re.fullmatch(r"https://www\.uniprot\.org/uniprotkb/P\d{5}/entry", each) for each in targets)
+    assert targets and all(
+        re.fullmatch(r"https://www\.uniprot\.org/uniprotkb/P\d{5}/entry", each) for each in targets
+    )
 
 
 def test_nothing_of_a_users_file_becomes_a_tag(page: str) -> None:
     parsed = Page(page)
-    assert parsed.tags <= {"html", "meta", "title", "style", "h1", "h2", "p", "table", "tr", "th", "td", "a", "figure", "figcaption", "img", "details", "summary"}
+    assert parsed.tags <= {
+        "html",
+        "meta",
+        "title",
+        "style",
+        "h1",
+        "h2",
+        "p",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "a",
+        "figure",
+        "figcaption",
+        "img",
+        "details",
+        "summary",
+    }
     assert "labels/<b>.fasta" in parsed.cells
     assert parsed.cells.count(NAMES[0]) >= 4, "as a problem of each kind"
 
 
-def test_both_models_stand_beside_each_other_with_their_difference(page: str, against: dict[str, Any]) -> None:
+def test_both_models_stand_beside_each_other_with_their_difference(
+    page: str, against: dict[str, Any]
+) -> None:
     cells = Page(page).cells
     row = cells[cells.index("Macro-F1") :][:4]
     found = against["macro_f1"]
-    assert row[1].startswith(f"{found['champion']:.4f} (") and row[2].startswith(f"{found['challenger']:.4f} (")
+    assert row[1].startswith(f"{found['champion']:.4f} (") and row[2].startswith(
+        f"{found['challenger']:.4f} ("
+    )
     assert row[3].startswith(f"{found['difference']:+.4f} (") and " to " in row[3]
     assert "Log loss ↓" in cells and "new-1 against old-1" in page
 
@@ -95,17 +131,31 @@ def test_the_data_are_counted(page: str) -> None:
     assert "In contradiction to another record: 3" in page and "Related to a protein" not in page
 
 
-def test_a_first_version_is_shown_alone(pair: tuple[Contestant, Contestant], manifest: dict[str, Any]) -> None:
+def test_a_first_version_is_shown_alone(
+    pair: tuple[Contestant, Contestant], manifest: dict[str, Any]
+) -> None:
     first = manifest | {"changes": manifest["changes"] | {"since": None}}
     evaluation = {"snapshot": "a" * 16, "holdout": {"proteins": 120}, "against": None}
     text = comparison.page(pair[0], None, evaluation, first)
-    assert "new-1, the first version" in text and "champion" not in text.lower() and "The first snapshot" in text
+    assert (
+        "new-1, the first version" in text and "champion" not in text.lower() and "The first snapshot" in text
+    )
     assert len(re.findall(r'src="', text)) == 5
 
 
-def test_the_picture_has_a_row_a_figure_and_a_location_and_passes_over_what_cannot_be_told(against: dict[str, Any], pair: tuple[Contestant, Contestant]) -> None:
+def test_the_picture_has_a_row_a_figure_and_a_location_and_passes_over_what_cannot_be_told(
+    against: dict[str, Any], pair: tuple[Contestant, Contestant]
+) -> None:
     nothing = {"champion": None, "challenger": 0.5, "difference": None, "interval": (None, None)}
-    recall = [nothing, {"champion": 0.5, "challenger": 0.6, "difference": 0.1, "interval": (None, None)}, *against["recall"][2:]]
-    upper, lower = paired.differences(against | {"membrane_q2": nothing, "recall": recall}, pair[0].judged["locations"]).axes
+    recall = [
+        nothing,
+        {"champion": 0.5, "challenger": 0.6, "difference": 0.1, "interval": (None, None)},
+        *against["recall"][2:],
+    ]
+    upper, lower = paired.differences(
+        against | {"membrane_q2": nothing, "recall": recall}, pair[0].judged["locations"]
+    ).axes
     assert [len(axes.get_yticks()) for axes in (upper, lower)] == [4, 10]
-    assert [text.get_text().strip() for axes in (upper, lower) for text in axes.texts] == ["not measurable"] * 2
+    assert [text.get_text().strip() for axes in (upper, lower) for text in axes.texts] == [
+        "not measurable"
+    ] * 2

@@ -253,13 +253,19 @@ def test_reading_on_past_what_is_wrong_costs_no_other_record() -> None:
     assert [each.accession if isinstance(each, LabelledProtein) else type(each).__name__ for _, each in found] == [
         "LabelError", "P0", "UnknownLocation", "LabelError", "LabelError", "P4", "LabelError",
     ]  # fmt: skip
-    assert str(found[2][1]).startswith("labels/x.fasta line 5: unknown location 'Nukleus'; expected one of Cell.m")
+    assert str(found[2][1]).startswith(
+        "labels/x.fasta line 5: unknown location 'Nukleus'; expected one of Cell.m"
+    )
 
 
 def test_a_table_is_read_past_its_wrong_lines_and_not_without_its_columns() -> None:
     rows = f"{TABLE}S\tMKV\tP1\t\tNucleus\t\nS\tMKV\tP2\n\nS\tMAA\tP3\t\tPlastid\ttest\n".encode()
     found = list(entries(io.BytesIO(rows), "x.TSV"))
-    assert [(number, isinstance(each, LabelError)) for number, each in found] == [(2, False), (3, True), (5, False)]
+    assert [(number, isinstance(each, LabelError)) for number, each in found] == [
+        (2, False),
+        (3, True),
+        (5, False),
+    ]
     (missing,) = entries(io.BytesIO(b"a\tb\nS\tMKV\n"), "x.tsv")
     assert missing[0] == 1 and "expected columns" in str(missing[1])
     (other,) = entries(io.BytesIO(b"S\tMKV\n"), "x.csv")
@@ -279,13 +285,20 @@ def test_no_bytes_stop_the_reading(content: bytes, suffix: str) -> None:
     assert numbers == sorted(set(numbers))
 
 
-SAFE = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1).filter(lambda text: "\ufffd" not in text)
+SAFE = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1).filter(
+    lambda text: "\ufffd" not in text
+)
 
 
 @given(
     st.lists(
         st.builds(
-            LabelledProtein, SAFE, st.text("ACDEFGHIKLMNPQRSTVWYXBZUO", min_size=1), st.integers(0, 9), st.sampled_from((-1.0, 0.0, 1.0)), st.just(False)
+            LabelledProtein,
+            SAFE,
+            st.text("ACDEFGHIKLMNPQRSTVWYXBZUO", min_size=1),
+            st.integers(0, 9),
+            st.sampled_from((-1.0, 0.0, 1.0)),
+            st.just(False),
         )
     )
 )

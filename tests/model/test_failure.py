@@ -19,7 +19,9 @@ def test_the_failure_is_beside_the_output_data(monkeypatch: pytest.MonkeyPatch) 
     assert failure_file() == Path("/opt/ml/out/failure")
 
 
-def test_an_expected_error_ends_the_program_with_its_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_expected_error_ends_the_program_with_its_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
     with pytest.raises(SystemExit, match="error: expected more"), told(ValueError):
         raise ValueError("expected more" + "." * 2000)
@@ -27,7 +29,9 @@ def test_an_expected_error_ends_the_program_with_its_message(monkeypatch: pytest
     assert len((tmp_path / "output" / "failure").read_text()) == 1024
 
 
-def test_any_other_error_is_told_by_its_kind_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_any_other_error_is_told_by_its_kind_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
     with pytest.raises(KeyError), told(ValueError):
         raise KeyError("name")

@@ -54,7 +54,13 @@ def test_accessions_are_escaped(page: str) -> None:
     [("P12345", "P12345"), ("A0A023GPI8", "A0A023GPI8"), ("Q9H400-2", "Q9H400"), ("P1234", ""), ("p12345", ""), ("P12345\n", ""), ("MY00001", ""), ("P12345/../x", ""), ("O12345<b>", "")],
 )  # fmt: skip
 def test_only_accessions_of_uniprot_are_links(accession: str, linked: str) -> None:
-    found = {"accession": accession, "location": "Nucleus", "named": "Plastid", "confidence": 0.9, "length": 9}
+    found = {
+        "accession": accession,
+        "location": "Nucleus",
+        "named": "Plastid",
+        "confidence": 0.9,
+        "length": 9,
+    }
     targets = re.findall(r'href="([^"]*)"', report.mistakes([found]))
     assert targets == ([f"https://www.uniprot.org/uniprotkb/{linked}/entry"] if linked else [])
 

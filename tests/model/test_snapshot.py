@@ -6,15 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from model import snapshot, storage
+from model import snapshot
 from model.data import digest, read_channel, split
 from model.snapshot import Source, Sources, main
 from tests.model.test_homology import DEEPLOC, labelled
@@ -24,7 +22,9 @@ ROOT = Path(snapshot.__file__).parents[1]
 A, B = "a" * 16, "b" * 16
 
 
-def write_sources(folder: Path, name: str, files: Sequence[tuple[str, str]], parent: str | None = None) -> Path:
+def write_sources(
+    folder: Path, name: str, files: Sequence[tuple[str, str]], parent: str | None = None
+) -> Path:
     """A `sources.json` of local files, each with its kind."""
     place = folder / f"{name}.json"
     listed = [{"uri": uri, "version_id": "null", "etag": "", "size": 0, "kind": kind} for uri, kind in files]
@@ -48,13 +48,19 @@ def run(sources: Path, name: str = A) -> dict[str, Any]:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     write_families(tmp_path / "base" / "a.fasta", rows=slice(0, 300))
-    write_families(tmp_path / "labels" / "b.fasta", rows=slice(290, 330), extra=">X Nukleus-S\nMKV\n>Y Nucleus\nMKV\n")
+    write_families(
+        tmp_path / "labels" / "b.fasta", rows=slice(290, 330), extra=">X Nukleus-S\nMKV\n>Y Nucleus\nMKV\n"
+    )
     return tmp_path
 
 
@@ -64,7 +70,10 @@ def both(place: Path, name: str = A, parent: str | None = None) -> Path:
 
 def test_the_manifest_counts_every_record_once_and_names_what_was_wrong(place: Path) -> None:
     manifest = run(both(place))
-    counts = {each["uri"]: [each[name] for name in ("proteins", "duplicates", "left_out")] for each in manifest["sources"]}
+    counts = {
+        each["uri"]: [each[name] for name in ("proteins", "duplicates", "left_out")]
+        for each in manifest["sources"]
+    }
     assert counts == {"base/a.fasta": [300, 0, 0], "labels/b.fasta": [30, 10, 2]}
     assert sum(each["proteins"] for each in manifest["splits"].values()) == 330
     problems = manifest["problems"]
@@ -72,7 +81,9 @@ def test_the_manifest_counts_every_record_once_and_names_what_was_wrong(place: P
         "malformed": 1, "unknown_locations": 1, "conflicts": 0, "duplicates": 10, "leaks": 0,
     }  # fmt: skip
     assert problems["malformed"]["first"][0]["where"] == "labels/b.fasta line 83"
-    assert problems["unknown_locations"]["first"][0]["problem"].startswith("unknown location 'Nukleus'; expected")
+    assert problems["unknown_locations"]["first"][0]["problem"].startswith(
+        "unknown location 'Nukleus'; expected"
+    )
     assert manifest["changes"] == {"since": None, "added": 330, "removed": 0, "relabelled": 0}
     for each in manifest["splits"].values():
         assert each["proteins"] == sum(each["locations"].values()) > 0
@@ -94,7 +105,12 @@ def test_the_same_sources_give_the_same_bytes_and_a_second_run_accepts_them(plac
     backwards = write_sources(place, A, [("base/a.fasta", "base"), ("labels/b.fasta", "labels")])
     main(["--sources", str(backwards), "--output", str(place / "other")])
     assert bytes_of(place / "other") == first
-    assert sorted(first) == ["holdout/proteins.tsv", "manifest.json", "training/proteins.tsv", "validation/proteins.tsv"]
+    assert sorted(first) == [
+        "holdout/proteins.tsv",
+        "manifest.json",
+        "training/proteins.tsv",
+        "validation/proteins.tsv",
+    ]
 
 
 def test_another_snapshot_is_never_written_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +124,9 @@ def test_another_snapshot_is_never_written_over(place: Path, capsys: pytest.Capt
 
 def test_the_holdout_of_the_parent_stays_and_changes_are_counted(place: Path) -> None:
     first = run(write_sources(place, A, [("base/a.fasta", "base")]))
-    write_families(place / "labels" / "b.fasta", rows=slice(300, 330), extra=">new Nucleus-M\n" + "MKWY" * 20 + "\n")
+    write_families(
+        place / "labels" / "b.fasta", rows=slice(300, 330), extra=">new Nucleus-M\n" + "MKWY" * 20 + "\n"
+    )
     proteins = (place / "base" / "a.fasta").read_text().split(">")[1:]
     moved = "Golgi.apparatus" if "Nucleus" in proteins[0] else "Nucleus"
     proteins[0] = proteins[0].replace(proteins[0].split()[1], f"{moved}-S")
@@ -116,7 +134,9 @@ def test_the_holdout_of_the_parent_stays_and_changes_are_counted(place: Path) ->
     second = run(both(place, B, A), B)
     assert second["changes"] == {"since": A, "added": 31, "removed": 2, "relabelled": 1}
     old, new = ({p.sequence for p in snapshot.read_split(str(place / name), "holdout")} for name in (A, B))
-    learned = {p.sequence for name in ("training", "validation") for p in snapshot.read_split(str(place / B), name)}
+    learned = {
+        p.sequence for name in ("training", "validation") for p in snapshot.read_split(str(place / B), name)
+    }
     assert len(old) == first["splits"]["holdout"]["proteins"] and not old & learned and new & old
 
 
@@ -147,7 +167,9 @@ def test_too_little_is_said_in_the_failure_file_and_writes_nothing(
     assert not (tmp_path / A).exists()
 
 
-@pytest.mark.parametrize("said", ["[]", "{", '{"schema": 2}', '{"schema": 1, "snapshot": "a", "parent": null, "sources": [{}]}'])
+@pytest.mark.parametrize(
+    "said", ["[]", "{", '{"schema": 2}', '{"schema": 1, "snapshot": "a", "parent": null, "sources": [{}]}']
+)
 def test_what_is_no_list_of_sources_is_an_error(tmp_path: Path, said: str) -> None:
     (tmp_path / "sources.json").write_text(said)
     with pytest.raises(SystemExit, match="expected"):
@@ -160,19 +182,6 @@ def test_a_file_of_another_kind_is_told_and_costs_nothing_else(place: Path) -> N
     assert manifest["problems"]["malformed"]["total"] == 1 and manifest["sources"][1]["left_out"] == 1
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="models")
-        client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
-        monkeypatch.setattr(storage, "_client", lambda: client)
-        yield client
-
-
 def test_in_s3_the_pinned_versions_are_read_and_the_same_bytes_written(bucket: Any, place: Path) -> None:
     run(both(place))
     listed = []
@@ -180,30 +189,43 @@ def test_in_s3_the_pinned_versions_are_read_and_the_same_bytes_written(bucket: A
         content = (place / uri).read_bytes()
         answer = bucket.put_object(Bucket="models", Key=uri, Body=content)
         bucket.put_object(Bucket="models", Key=uri, Body=b"written later")
-        listed.append({"uri": uri, "version_id": answer["VersionId"], "etag": answer["ETag"], "size": len(content), "kind": kind})
-    said = {"schema": 1, "snapshot": A, "parent": None, "sources": [each | {"uri": f"s3://models/{each['uri']}"} for each in listed]}
+        listed.append(
+            {
+                "uri": uri,
+                "version_id": answer["VersionId"],
+                "etag": answer["ETag"],
+                "size": len(content),
+                "kind": kind,
+            }
+        )
+    said = {
+        "schema": 1,
+        "snapshot": A,
+        "parent": None,
+        "sources": [each | {"uri": f"s3://models/{each['uri']}"} for each in listed],
+    }
     bucket.put_object(Bucket="models", Key=f"snapshots/{A}/sources.json", Body=json.dumps(said).encode())
-    arguments = ["--sources", f"s3://models/snapshots/{A}/sources.json", "--output", f"s3://models/snapshots/{A}"]
+    arguments = [
+        "--sources",
+        f"s3://models/snapshots/{A}/sources.json",
+        "--output",
+        f"s3://models/snapshots/{A}",
+    ]
     main(arguments)
     main(arguments)
     for name in ("training", "validation", "holdout"):
         key = f"snapshots/{A}/{name}/proteins.tsv"
-        assert bucket.get_object(Bucket="models", Key=key)["Body"].read() == (place / A / name / "proteins.tsv").read_bytes()
-    keys = [each["Key"] for each in bucket.list_object_versions(Bucket="models", Prefix="snapshots")["Versions"]]
+        assert (
+            bucket.get_object(Bucket="models", Key=key)["Body"].read()
+            == (place / A / name / "proteins.tsv").read_bytes()
+        )
+    keys = [
+        each["Key"] for each in bucket.list_object_versions(Bucket="models", Prefix="snapshots")["Versions"]
+    ]
     assert len(keys) == len(set(keys)) == 5, "nothing was written twice"
     bucket.put_object(Bucket="models", Key=f"snapshots/{A}/manifest.json", Body=b"{}")
     with pytest.raises(SystemExit, match="found something else"):
         main(arguments)
-
-
-def test_an_unversioned_object_that_changed_since_is_an_error(bucket: Any) -> None:
-    etag = bucket.put_object(Bucket="models", Key="x", Body=b"as listed")["ETag"]
-    assert storage.read("s3://models/x", version="null", etag=etag.strip('"')) == b"as listed"
-    bucket.put_object(Bucket="models", Key="x", Body=b"otherwise")
-    with pytest.raises(storage.StorageError, match="changed since"):
-        storage.read("s3://models/x", version="null", etag=etag)
-    with pytest.raises(storage.StorageError, match="expected the object s3://models/y, found NoSuchKey"):
-        storage.read("s3://models/y")
 
 
 def test_it_runs_as_a_file_and_needs_no_torch(place: Path) -> None:
@@ -221,11 +243,15 @@ def test_it_runs_as_a_file_and_needs_no_torch(place: Path) -> None:
 def test_deeploc_and_labels_are_divided_in_well_under_two_minutes(tmp_path: Path) -> None:
     content = DEEPLOC.read_bytes()
     labels = write_labelled(tmp_path / "b.fasta", 300).read_bytes()
-    files = [Source(name, "null", "", 0, kind) for name, kind in (("deeploc.fasta", "base"), ("b.fasta", "labels"))]
+    files = [
+        Source(name, "null", "", 0, kind) for name, kind in (("deeploc.fasta", "base"), ("b.fasta", "labels"))
+    ]
     started = time.process_time()
     splits, manifest = snapshot.snapshot(Sources(A, None, files), [content, labels], None)
     assert time.process_time() - started < 100
-    accounts = [[each[name] for name in ("proteins", "duplicates", "left_out")] for each in manifest["sources"]]
+    accounts = [
+        [each[name] for name in ("proteins", "duplicates", "left_out")] for each in manifest["sources"]
+    ]
     assert [sum(each) for each in accounts] == [13620, 300]
     marked = {protein.sequence for protein in read_channel(DEEPLOC) if protein.test}
     assert marked <= {protein.sequence for protein in splits["holdout"]}

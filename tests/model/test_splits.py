@@ -15,13 +15,25 @@ from model.splits import HOLDOUT, SPLITS, TRAINING, VALIDATION, Division, File, 
 from tests.model.test_homology import labelled, relatives
 from tests.model.tiny import random_sequences
 
-BASE, LABELS, MORE = File("data/base/a.fasta", True), File("labels/b.fasta", False), File("labels/c.tsv", False)
+BASE, LABELS, MORE = (
+    File("data/base/a.fasta", True),
+    File("labels/b.fasta", False),
+    File("labels/c.tsv", False),
+)
 FILES = (BASE, LABELS, MORE)
 CYTOPLASM, NUCLEUS, PLASTID = (LOCATIONS.index(name) for name in ("Cytoplasm", "Nucleus", "Plastid"))
 SEQUENCES = random_sequences([120] * 12, 1)
 
 
-def record(file: int, line: int, sequence: str, location: int = NUCLEUS, membrane: float = -1.0, *, test: bool = False) -> Record:
+def record(
+    file: int,
+    line: int,
+    sequence: str,
+    location: int = NUCLEUS,
+    membrane: float = -1.0,
+    *,
+    test: bool = False,
+) -> Record:
     return Record(file, line, LabelledProtein(f"P{file}{line}", sequence, location, membrane, test))
 
 
@@ -42,13 +54,17 @@ def where(division: Division) -> dict[str, str]:
 
 
 def told(division: Division, kind: str) -> list[tuple[int, int, str, bool]]:
-    return [(each.file, each.line, each.problem, each.left_out) for each in division.faults if each.kind == kind]
+    return [
+        (each.file, each.line, each.problem, each.left_out) for each in division.faults if each.kind == kind
+    ]
 
 
 def test_the_same_label_twice_is_one_protein_of_known_membrane() -> None:
     both = [record(0, 1, SEQUENCES[0], membrane=-1.0), record(1, 7, SEQUENCES[0], membrane=1.0)]
     division = divide(FILES, both, {})
-    assert [protein for name in SPLITS for protein in division.splits[name]] == [LabelledProtein("P01", SEQUENCES[0], NUCLEUS, 1.0, False)]
+    assert [protein for name in SPLITS for protein in division.splits[name]] == [
+        LabelledProtein("P01", SEQUENCES[0], NUCLEUS, 1.0, False)
+    ]
     assert told(division, "duplicates") == [(1, 7, "the same protein as data/base/a.fasta line 1", False)]
 
 
@@ -64,8 +80,12 @@ def test_membrane_bound_against_soluble_is_unknown_and_told() -> None:
 def test_labels_win_over_base_data() -> None:
     both = [record(0, 1, SEQUENCES[0], CYTOPLASM), record(1, 7, SEQUENCES[0], NUCLEUS)]
     division = divide(FILES, both, {})
-    assert [(protein.accession, protein.location) for name in SPLITS for protein in division.splits[name]] == [("P17", NUCLEUS)]
-    assert told(division, "conflicts") == [(0, 1, "Cytoplasm, but Nucleus in labels/b.fasta line 7, which wins", True)]
+    assert [
+        (protein.accession, protein.location) for name in SPLITS for protein in division.splits[name]
+    ] == [("P17", NUCLEUS)]
+    assert told(division, "conflicts") == [
+        (0, 1, "Cytoplasm, but Nucleus in labels/b.fasta line 7, which wins", True)
+    ]
 
 
 @pytest.mark.parametrize("files", [(0, 0), (1, 2), (1, 1)])
@@ -81,7 +101,10 @@ def test_what_contradicts_itself_is_left_out_altogether(files: tuple[int, int]) 
 
 
 def test_contradicting_labels_take_the_base_record_with_them() -> None:
-    records = [record(file, 1, SEQUENCES[0], location) for file, location in ((0, NUCLEUS), (1, NUCLEUS), (2, PLASTID))]
+    records = [
+        record(file, 1, SEQUENCES[0], location)
+        for file, location in ((0, NUCLEUS), (1, NUCLEUS), (2, PLASTID))
+    ]
     division = divide(FILES, records, {})
     assert not where(division) and len(told(division, "conflicts")) == 3
 
@@ -124,7 +147,9 @@ def test_a_relative_of_a_test_protein_in_another_file_is_left_out_and_told() -> 
     split = where(division)
     assert split[kin[0]] != HOLDOUT, "the file that marks knows its own"
     assert kin[1] not in split
-    assert told(division, "leaks") == [(1, 9, "related to a protein of the holdout, data/base/a.fasta line 3", True)]
+    assert told(division, "leaks") == [
+        (1, 9, "related to a protein of the holdout, data/base/a.fasta line 3", True)
+    ]
 
 
 def test_the_same_sequence_is_held_out_though_another_file_would_learn_from_it() -> None:
@@ -137,7 +162,9 @@ def test_what_was_learned_from_is_never_held_out_not_even_when_marked() -> None:
     division = divide(FILES, records, {SEQUENCES[0]: TRAINING})
     assert where(division)[SEQUENCES[0]] in (TRAINING, VALIDATION)
     assert where(division)[SEQUENCES[1]] == HOLDOUT
-    assert told(division, "conflicts") == [(0, 3, "marked test, but learned from before: it is still learned from", False)]
+    assert told(division, "conflicts") == [
+        (0, 3, "marked test, but learned from before: it is still learned from", False)
+    ]
 
 
 def test_a_new_relative_of_what_was_learned_from_is_learned_from() -> None:
@@ -177,14 +204,21 @@ FAMILIES = [[founder, *relatives(founder, 2, 0.2, n)] for n, founder in enumerat
 POOL = [sequence for family in FAMILIES for sequence in family]
 ROWS = st.lists(
     st.tuples(
-        st.integers(0, 2), st.sampled_from(POOL), st.sampled_from((CYTOPLASM, NUCLEUS)), st.sampled_from((-1.0, 0.0, 1.0)), st.integers(0, 5)
+        st.integers(0, 2),
+        st.sampled_from(POOL),
+        st.sampled_from((CYTOPLASM, NUCLEUS)),
+        st.sampled_from((-1.0, 0.0, 1.0)),
+        st.integers(0, 5),
     ),
     max_size=60,
 )
 
 
 def from_rows(rows: Sequence[tuple[int, str, int, float, int]]) -> list[Record]:
-    made = [record(file, line, sequence, location, membrane, test=mark == 0 and file != 1) for line, (file, sequence, location, membrane, mark) in enumerate(rows)]
+    made = [
+        record(file, line, sequence, location, membrane, test=mark == 0 and file != 1)
+        for line, (file, sequence, location, membrane, mark) in enumerate(rows)
+    ]
     return sorted(made, key=lambda each: (each.file, each.line))
 
 
@@ -197,7 +231,9 @@ def test_every_record_ends_in_one_place_and_growing_labels_never_moves_the_holdo
     for records in (from_rows(rows), from_rows([*rows, *more])):
         division = divide(FILES, records, before)
         ends = [(each.file, each.line) for each in division.standing]
-        ends += [(each.file, each.line) for each in division.faults if each.left_out or each.kind == "duplicates"]
+        ends += [
+            (each.file, each.line) for each in division.faults if each.left_out or each.kind == "duplicates"
+        ]
         assert sorted(ends) == sorted((each.file, each.line) for each in records)
         after = where(division)
         assert len(after) == len(division.standing)
