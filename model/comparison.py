@@ -40,8 +40,8 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
         else f"The model answered the {evaluation['holdout']['proteins']:,} proteins of the holdout"
     )
     note += (
-        f" of snapshot {evaluation['snapshot']}, from which {version} did not learn. Intervals are the middle "
-        "95 % of 1,000 resamples of the proteins (bootstrap)."
+        f" of snapshot {evaluation['snapshot']}, from which {version} did not learn. Intervals are the "
+        "middle 95 % of 1,000 resamples of the proteins (bootstrap)."
     )
     parts = [f"<p>{html.escape(sentence)}</p>" for sentence in _summary(challenger, champion, evaluation)]
     parts += list(_figures(challenger, champion, evaluation))

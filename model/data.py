@@ -236,7 +236,8 @@ def split(
     """Training and validation proteins; those marked `test` are in neither.
 
     `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of
-    accessions (one a line), or a folder with either. Without it whole families of related proteins are held out (`homology`).
+    accessions (one a line), or a folder with either. Without it whole families of related proteins are held
+    out (`homology`).
     """
     usable = [protein for protein in proteins if not protein.test]
     if validation is None:

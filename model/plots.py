@@ -1,7 +1,8 @@
 """Pictures of figures: what `evaluate.judge` found and how training went, drawn from their JSON alone.
 
-matplotlib is needed for pictures alone, here and in `paired.py`. Colours are those of Okabe and Ito, told apart
-by every kind of colour vision, and no meaning rests on colour alone. The same figures give the same bytes.
+matplotlib is needed for pictures alone, here and in `paired.py`. Colours are those of Okabe and Ito, told
+apart by every kind of colour vision, and no meaning rests on colour alone. The same figures give the same
+bytes.
 """
 
 from __future__ import annotations

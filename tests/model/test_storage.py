@@ -31,7 +31,7 @@ def test_what_is_written_once_is_never_written_over(place: str) -> None:
 
 
 def test_what_is_missing_is_named(place: str) -> None:
-    with pytest.raises(storage.StorageError, match="expected .*a/b, found "):
+    with pytest.raises(storage.StorageError, match=r"expected .*a/b, found "):
         storage.read(place)
 
 
