@@ -18,7 +18,7 @@ from model.artifact import Artifact
 from model.plots import Figure
 from model.tables import CAPTIONS, COLUMNS, LABELS, difference, shown
 
-# What UniProt's accessions look like (https://www.uniprot.org/help/accession_numbers), and an isoform's number.
+# An accession of UniProt (https://www.uniprot.org/help/accession_numbers), and an isoform's number.
 ACCESSION = re.compile(
     r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:-[0-9]{1,3})?"
 )

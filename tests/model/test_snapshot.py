@@ -140,6 +140,16 @@ def test_the_holdout_of_the_parent_stays_and_changes_are_counted(place: Path) ->
     assert len(old) == first["splits"]["holdout"]["proteins"] and not old & learned and new & old
 
 
+def test_of_each_kind_of_problem_the_first_hundred_are_told(place: Path) -> None:
+    (place / "labels" / "b.fasta").write_text("".join(f">Y{n} Nucleus\nMKV\n" for n in range(150)))
+    found = run(both(place))["problems"]["malformed"]
+    assert (found["total"], found["left_out"], len(found["first"])) == (150, 150, 100)
+    assert [each["where"] for each in found["first"][:2]] == [
+        "labels/b.fasta line 1",
+        "labels/b.fasta line 3",
+    ]
+
+
 def test_a_missing_parent_is_an_error(place: Path) -> None:
     with pytest.raises(SystemExit, match="expected a file"):
         run(both(place, B, A), B)
