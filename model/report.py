@@ -36,6 +36,7 @@ figure {{ margin: 1.5rem 0 }} figure img {{ max-width: 100% }}
 details {{ margin: .8rem 0 }} summary {{ cursor: pointer }}
 td {{ overflow-wrap: anywhere }} td + td {{ white-space: nowrap }}
 .problems th, .problems td {{ text-align: left; white-space: normal }}
+.problems td:first-child {{ min-width: 14rem }}
 figcaption, .note {{ color: #56616b; font-size: .9rem }}
 </style>
 <h1>{title}</h1>

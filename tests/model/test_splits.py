@@ -178,11 +178,12 @@ def test_a_new_relative_of_what_was_learned_from_is_learned_from() -> None:
 def test_a_relative_of_what_a_marking_file_has_learned_from_is_never_drawn() -> None:
     base = many(test=60)
     kin = kin_of(where(divide(FILES, base, {})), TRAINING)
-    others = random_sequences([200] * 20, 5)
-    labels = [record(1, 10 + n, sequence) for n, sequence in enumerate([*kin, *others])]
-    split = where(divide(FILES, [*base, *labels], {}))
-    assert {split[sequence] for sequence in kin} <= {TRAINING, VALIDATION}
-    assert HOLDOUT in {split[sequence] for sequence in others}
+    labels = [record(1, 10 + n, sequence) for n, sequence in enumerate(kin)]
+    division = divide(FILES, [*base, *labels], {})
+    assert {where(division)[sequence] for sequence in kin} <= {TRAINING, VALIDATION}
+    assert len(division.splits[HOLDOUT]) == 60
+    others = [record(1, 500 + n, sequence) for n, sequence in enumerate(random_sequences([200] * 20, 5))]
+    assert len(divide(FILES, [*base, *labels, *others], {}).splits[HOLDOUT]) > 60
 
 
 def test_a_mark_in_any_file_holds_a_protein_out() -> None:
