@@ -1,12 +1,12 @@
-"""The Evaluate job of a retraining: challenger and champion answer the same proteins, which neither learned from.
+"""The Evaluate job of a retraining: challenger and champion answer the same proteins, held out from both.
 
     python -m model.challenge --challenger s3://MODELS/…/model.tar.gz --challenger-version V \
         --champion s3://MODELS/…/model.tar.gz --champion-version C \
         --snapshot s3://MODELS/snapshots/ID --output s3://MODELS/evaluations/V
 
-Both are asked through the very code that serves them. Writes `evaluation.json`, which the state machine judges
-by, and `report.html` for people. It decides nothing, and no artifact is changed: that the holdout was looked
-at stands in `evaluation.json`.
+Both are asked through the very code that serves them. Writes `evaluation.json`, by which the state machine
+judges, and `report.html` for people. It decides nothing, and no artifact is changed: that the holdout was
+looked at stands in `evaluation.json`.
 """
 
 from __future__ import annotations
@@ -66,14 +66,16 @@ def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
 
 
 def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein]:
-    """The first of each location in turn, the largest locations first, `GOLDEN` in all where there are so many."""
+    """The first of each location in turn, the largest locations first: `GOLDEN`, or all there are."""
     of = defaultdict[int, list[LabelledProtein]](list)
     for protein in proteins:
         if len(protein.sequence) <= GOLDEN_RESIDUES:
             of[protein.location].append(protein)
     largest = sorted(of, key=lambda location: (-len(of[location]), location))
     longest = max(map(len, of.values()), default=0)
-    turns = [of[location][turn] for turn in range(longest) for location in largest if turn < len(of[location])]
+    turns = [
+        of[location][turn] for turn in range(longest) for location in largest if turn < len(of[location])
+    ]
     return turns[:GOLDEN]
 
 
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tempfile.TemporaryDirectory() as temporary,
     ):
         options = parse(arguments)
-        from model import comparison  # needs matplotlib: found missing before the work, not after it
+        from model import comparison  # here only, as torch: what is found missing is told as a failure
         from model.inference import model_fn
 
         manifest = _manifest(options.snapshot)

@@ -30,9 +30,7 @@ PROBLEMS = {
 LESS_IS_BETTER = ("ece", "membrane_ece", "log_loss")
 
 
-def page(
-    challenger: Contestant, champion: Contestant | None, evaluation: Found, manifest: Found
-) -> str:
+def page(challenger: Contestant, champion: Contestant | None, evaluation: Found, manifest: Found) -> str:
     """The HTML of a report; `evaluation` and `manifest` are as their JSON files have them."""
     version = challenger.artifact.version
     title = f"{version} against {champion.artifact.version}" if champion else f"{version}, the first version"
@@ -42,8 +40,8 @@ def page(
         else f"The model answered the {evaluation['holdout']['proteins']:,} proteins of the holdout"
     )
     note += (
-        f" of snapshot {evaluation['snapshot']}, from which {version} did not learn. Intervals are the middle "
-        "95 % of 1,000 resamples of the proteins (bootstrap)."
+        f" of snapshot {evaluation['snapshot']}, from which {version} did not learn. Intervals are the "
+        "middle 95 % of 1,000 resamples of the proteins (bootstrap)."
     )
     parts = [f"<p>{html.escape(sentence)}</p>" for sentence in _summary(challenger, champion, evaluation)]
     parts += list(_figures(challenger, champion, evaluation))
@@ -112,7 +110,12 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
                 difference(evaluation["against"][name]),
             ]
         )
-    columns = ["figure (↓ less is better)", champion.artifact.version, challenger.artifact.version, "difference (95 %)"]
+    columns = [
+        "figure (↓ less is better)",
+        champion.artifact.version,
+        challenger.artifact.version,
+        "difference (95 %)",
+    ]
     yield table(columns, rows)
     yield figure("differences", paired.differences(evaluation["against"], judged["locations"]))
 
@@ -137,7 +140,11 @@ def _data(manifest: Found) -> Iterator[str]:
         ["proteins", *SPLITS], [*rows, ["all", *(shown(splits[split]["proteins"]) for split in SPLITS)]]
     )
     files = [
-        [_name(each["uri"]), each["kind"], *(shown(each[name]) for name in ("proteins", "duplicates", "left_out"))]
+        [
+            _name(each["uri"]),
+            each["kind"],
+            *(shown(each[name]) for name in ("proteins", "duplicates", "left_out")),
+        ]
         for each in manifest["sources"]
     ]
     yield "<h2>Files</h2>"

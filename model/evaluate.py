@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if looking:
         _expect_writable(folders)
     if options.report is not None:
-        from model import report  # needs matplotlib: found missing before the work, not after it
+        from model import report  # here only: the figures themselves need no matplotlib
     if options.earlier:
         earlier = [read_artifact(folder) for folder in options.earlier]
         artifacts[0] = record.with_looks_of(artifacts[0], earlier)

@@ -18,7 +18,7 @@ from model.artifact import Artifact
 from model.plots import Figure
 from model.tables import CAPTIONS, COLUMNS, LABELS, difference, shown
 
-# What UniProt's accessions look like (https://www.uniprot.org/help/accession_numbers), an isoform's number after.
+# An accession of UniProt (https://www.uniprot.org/help/accession_numbers), and an isoform's number.
 ACCESSION = re.compile(
     r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:-[0-9]{1,3})?"
 )
@@ -34,7 +34,9 @@ th {{ text-align: left; font-weight: 600 }}
 th + th, td + td {{ text-align: right; font-variant-numeric: tabular-nums }}
 figure {{ margin: 1.5rem 0 }} figure img {{ max-width: 100% }}
 details {{ margin: .8rem 0 }} summary {{ cursor: pointer }}
-td {{ overflow-wrap: anywhere }} td + td {{ white-space: nowrap }} .problems th, .problems td {{ text-align: left; white-space: normal }}
+td {{ overflow-wrap: anywhere }} td + td {{ white-space: nowrap }}
+.problems th, .problems td {{ text-align: left; white-space: normal }}
+.problems td:first-child {{ min-width: 14rem }}
 figcaption, .note {{ color: #56616b; font-size: .9rem }}
 </style>
 <h1>{title}</h1>

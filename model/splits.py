@@ -199,12 +199,8 @@ def _newly_held(
     marking: Set[int],
 ) -> set[int]:
     """Whole new families, so that a seventh of each location's proteins without marks is held out."""
-    known = {
-        families[index] for index, fate in enumerate(fates) if fate is Fate.LEARNED or index in leaks
-    }
-    free = [
-        index for index, fate in enumerate(fates) if fate is Fate.FREE and families[index] not in known
-    ]
+    known = {families[index] for index, fate in enumerate(fates) if fate is Fate.LEARNED or index in leaks}
+    free = [index for index, fate in enumerate(fates) if fate is Fate.FREE and families[index] not in known]
     plain = [index for index, each in enumerate(settled) if not each.files & marking and index not in leaks]
     counts = Counter(settled[index].protein.location for index in plain)
     already = Counter(settled[index].protein.location for index in plain if fates[index] is Fate.HELD)

@@ -19,10 +19,10 @@ LABELS = {
 }
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "mcc": "MCC", "proteins": "proteins"}
 
-# Of each picture that `plots.py` draws, by its name.
+# Of each picture that `plots.py` and `paired.py` draw, by its name.
 CAPTIONS = {
-    "differences": "Both models answered the same proteins, so what is hard for both cancels out. Right of the "
-    "line the new model is better; pale: fewer than ten proteins.",
+    "differences": "Both models answered the same proteins, so what is hard for both cancels out. Right of "
+    "the line the new model is better; pale: fewer than ten proteins.",
     "training": "How training went.",
     "locations": "Each location: the share of its proteins found (recall), and of answers naming it that are "
     "right (precision). In brackets the number of proteins.",

@@ -6,15 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from model import snapshot, storage
+from model import snapshot
 from model.data import digest, read_channel, split
 from model.snapshot import Source, Sources, main
 from tests.model.test_homology import DEEPLOC, labelled
@@ -142,6 +140,16 @@ def test_the_holdout_of_the_parent_stays_and_changes_are_counted(place: Path) ->
     assert len(old) == first["splits"]["holdout"]["proteins"] and not old & learned and new & old
 
 
+def test_of_each_kind_of_problem_the_first_hundred_are_told(place: Path) -> None:
+    (place / "labels" / "b.fasta").write_text("".join(f">Y{n} Nucleus\nMKV\n" for n in range(150)))
+    found = run(both(place))["problems"]["malformed"]
+    assert (found["total"], found["left_out"], len(found["first"])) == (150, 150, 100)
+    assert [each["where"] for each in found["first"][:2]] == [
+        "labels/b.fasta line 1",
+        "labels/b.fasta line 3",
+    ]
+
+
 def test_a_missing_parent_is_an_error(place: Path) -> None:
     with pytest.raises(SystemExit, match="expected a file"):
         run(both(place, B, A), B)
@@ -182,19 +190,6 @@ def test_a_file_of_another_kind_is_told_and_costs_nothing_else(place: Path) -> N
     (place / "labels" / "b.fasta").rename(place / "labels" / "b.docx")
     manifest = run(write_sources(place, A, [("labels/b.docx", "labels"), ("base/a.fasta", "base")]))
     assert manifest["problems"]["malformed"]["total"] == 1 and manifest["sources"][1]["left_out"] == 1
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="models")
-        client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
-        monkeypatch.setattr(storage, "_client", lambda: client)
-        yield client
 
 
 def test_in_s3_the_pinned_versions_are_read_and_the_same_bytes_written(bucket: Any, place: Path) -> None:
@@ -241,16 +236,6 @@ def test_in_s3_the_pinned_versions_are_read_and_the_same_bytes_written(bucket: A
     bucket.put_object(Bucket="models", Key=f"snapshots/{A}/manifest.json", Body=b"{}")
     with pytest.raises(SystemExit, match="found something else"):
         main(arguments)
-
-
-def test_an_unversioned_object_that_changed_since_is_an_error(bucket: Any) -> None:
-    etag = bucket.put_object(Bucket="models", Key="x", Body=b"as listed")["ETag"]
-    assert storage.read("s3://models/x", version="null", etag=etag.strip('"')) == b"as listed"
-    bucket.put_object(Bucket="models", Key="x", Body=b"otherwise")
-    with pytest.raises(storage.StorageError, match="changed since"):
-        storage.read("s3://models/x", version="null", etag=etag)
-    with pytest.raises(storage.StorageError, match="expected the object s3://models/y, found NoSuchKey"):
-        storage.read("s3://models/y")
 
 
 def test_it_runs_as_a_file_and_needs_no_torch(place: Path) -> None:

@@ -112,6 +112,7 @@ def test_contradicting_labels_take_the_base_record_with_them() -> None:
 def test_a_file_that_marks_its_test_proteins_is_taken_at_its_word() -> None:
     records = many(test=60)
     split = where(divide(FILES, records, {}))
+    assert not [each for name in SPLITS for each in divide(FILES, records, {}).splits[name] if each.test]
     assert {sequence for sequence, name in split.items() if name == HOLDOUT} == {
         each.protein.sequence for each in records if each.protein.test
     }
@@ -172,6 +173,33 @@ def test_a_new_relative_of_what_was_learned_from_is_learned_from() -> None:
     grown = [*many(), *(record(1, 10 + n, kin) for n, kin in enumerate(kin_of(first, TRAINING)))]
     after = where(divide(FILES, grown, first))
     assert not {kin for kin in kin_of(first, TRAINING) if after[kin] == HOLDOUT}
+
+
+def test_a_relative_of_what_a_marking_file_has_learned_from_is_never_drawn() -> None:
+    base = many(test=60)
+    kin = kin_of(where(divide(FILES, base, {})), TRAINING)
+    labels = [record(1, 10 + n, sequence) for n, sequence in enumerate(kin)]
+    division = divide(FILES, [*base, *labels], {})
+    assert {where(division)[sequence] for sequence in kin} <= {TRAINING, VALIDATION}
+    assert len(division.splits[HOLDOUT]) == 60
+    others = [record(1, 500 + n, sequence) for n, sequence in enumerate(random_sequences([200] * 20, 5))]
+    assert len(divide(FILES, [*base, *labels, *others], {}).splits[HOLDOUT]) > 60
+
+
+def test_a_mark_in_any_file_holds_a_protein_out() -> None:
+    records = [record(0, 3, SEQUENCES[0]), record(1, 5, SEQUENCES[0], test=True)]
+    assert where(divide(FILES, [*records, *many(2)], {}))[SEQUENCES[0]] == HOLDOUT
+
+
+def test_a_file_that_marks_is_heard_about_its_proteins_wherever_else_they_stand() -> None:
+    kin = relatives(SEQUENCES[0], 1, 0.2, 1)[0]
+    records = [record(0, 3, kin), record(1, 5, SEQUENCES[0], test=True), record(1, 6, kin)]
+    assert where(divide(FILES, [*records, *many(2)], {}))[kin] in (TRAINING, VALIDATION)
+
+
+def test_the_only_protein_of_a_location_is_learned_from() -> None:
+    records = [record(0, n, sequence, PLASTID if n == 0 else NUCLEUS) for n, sequence in enumerate(SEQUENCES)]
+    assert where(divide(FILES, records, {}))[SEQUENCES[0]] == TRAINING
 
 
 def test_a_new_relative_of_the_holdout_is_left_out() -> None:
