@@ -1,11 +1,13 @@
-"""A training job on SageMaker: the exact CreateTrainingJob request, and the call.
+"""A job on SageMaker: the exact CreateTrainingJob request, and the call.
 
     python -m model.launch --name protbert-1 --launcher smddp --role ARN --bucket BUCKET \
         --training s3://BUCKET/data/training --hyperparameter epochs=3 --dry-run
 
 Image, launcher and instance are one setting, since SMDDP is in no image from PyTorch 2.6 on and on p4d
-instances only. The request is what SageMaker's own SDK sent when it still launched SMDDP (v2, captured);
-it is proven against the API's model and the training toolkit, but has not run in an AWS account.
+instances only. Programs beside `train.py` (a snapshot of the labels, a judgement) are jobs of the same kind
+in the same image, of one process and without channels. The request is what SageMaker's own SDK sent when it
+still launched SMDDP (v2, captured); it is proven against the API's model and the training toolkit, but has
+not run in an AWS account.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 PROGRAM = "model/train.py"
+PROGRAMS = (PROGRAM, "model/snapshot.py", "model/challenge.py")
 CHECKPOINTS = "/opt/ml/checkpoints"
 # What the log is searched for; the first three are the article's, to the letter.
 METRICS = (
@@ -57,7 +60,7 @@ LAUNCHERS = {
 
 @dataclass(frozen=True)
 class Job:
-    """What a training job is to be."""
+    """What a job is to be; `training` is needed by `train.py` alone."""
 
     name: str
     launcher: str
@@ -65,8 +68,10 @@ class Job:
     region: str
     source: str  # s3:// address of `source_archive`
     output: str  # s3:// prefix, under which the job's own folder comes to lie
-    training: str
+    training: str | None = None
     validation: str | None = None
+    champion: str | None = None  # s3:// address of the model.tar.gz that `--start champion` begins with
+    program: str = PROGRAM
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     instance: str | None = None
     instances: int = 1
@@ -77,26 +82,34 @@ class Job:
 
 
 def request(job: Job) -> dict[str, Any]:
-    """The CreateTrainingJob request; raises ValueError where launcher and instances do not fit."""
+    """The CreateTrainingJob request; raises ValueError where program, launcher and instances do not fit."""
+    if job.program not in PROGRAMS:
+        raise ValueError(f"expected one of {', '.join(PROGRAMS)}, found {job.program}")
+    trains = job.program == PROGRAM
+    if trains and job.training is None:
+        raise ValueError(f"expected training data for {PROGRAM}, found none")
     launcher = LAUNCHERS[job.launcher]
     instance = job.instance or launcher.instance
     if launcher.instances and instance not in launcher.instances:
         raise ValueError(f"expected {' or '.join(launcher.instances)} for {job.launcher}, found {instance}")
-    if job.instances > 1 and not launcher.several:
-        raise ValueError(f"expected one instance for {job.launcher}, found {job.instances}")
+    if job.instances > 1 and not (launcher.several and trains):
+        alone = job.launcher if trains else job.program
+        raise ValueError(f"expected one instance for {alone}, found {job.instances}")
     suffix = "amazonaws.com.cn" if job.region.startswith("cn-") else "amazonaws.com"
     seconds = round(job.hours * 3600)
-    channels = {"training": job.training} | ({"validation": job.validation} if job.validation else {})
+    named = {"training": job.training, "validation": job.validation, "champion": job.champion}
+    channels = [_channel(name, uri) for name, uri in named.items() if uri is not None]
     output = job.output.rstrip("/")
+    kept = f"{output}/{job.name}/checkpoints"
     return {
         "TrainingJobName": job.name,
         "RoleArn": job.role,
         "AlgorithmSpecification": {
             "TrainingImage": f"{job.image_account}.dkr.ecr.{job.region}.{suffix}/{launcher.image}",
             "TrainingInputMode": "File",
-            "MetricDefinitions": [dict(metric) for metric in METRICS],
-        },
-        "InputDataConfig": [_channel(name, uri) for name, uri in channels.items()],
+        }
+        | ({"MetricDefinitions": [dict(metric) for metric in METRICS]} if trains else {}),
+        **({"InputDataConfig": channels} if channels else {}),
         "OutputDataConfig": {"S3OutputPath": output},
         "ResourceConfig": {
             "InstanceCount": job.instances,
@@ -107,7 +120,7 @@ def request(job: Job) -> dict[str, Any]:
         # A spot job may wait for an instance as long again as it may run.
         | ({"MaxWaitTimeInSeconds": 2 * seconds} if job.spot else {}),
         "EnableManagedSpotTraining": job.spot,
-        "CheckpointConfig": {"S3Uri": f"{output}/{job.name}/checkpoints", "LocalPath": CHECKPOINTS},
+        **({"CheckpointConfig": {"S3Uri": kept, "LocalPath": CHECKPOINTS}} if trains else {}),
         "HyperParameters": hyperparameters(job, instance),
     }
 
@@ -116,18 +129,19 @@ def hyperparameters(job: Job, instance: str) -> dict[str, str]:
     """The program's settings and the training toolkit's, JSON in strings as SageMaker's SDK sends them."""
     said: dict[str, Any] = dict(job.hyperparameters) | {
         "sagemaker_submit_directory": job.source,
-        "sagemaker_program": PROGRAM,
+        "sagemaker_program": job.program,
         "sagemaker_container_log_level": 20,
         "sagemaker_job_name": job.name,
         "sagemaker_region": job.region,
     }
-    if job.launcher == "smddp":
+    trains = job.program == PROGRAM  # the others are one process
+    if trains and job.launcher == "smddp":
         said |= {
             "sagemaker_distributed_dataparallel_enabled": True,
             "sagemaker_instance_type": instance,
             "sagemaker_distributed_dataparallel_custom_mpi_options": "",
         }
-    elif job.launcher == "torchrun":
+    elif trains and job.launcher == "torchrun":
         said["sagemaker_torch_distributed_enabled"] = True
     return {name: json.dumps(value) for name, value in said.items()}
 
@@ -174,8 +188,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--role", required=True, help="ARN of the role that the job takes on")
     add("--region", default="us-east-1")
     add("--bucket", required=True, help="holds the program, and under training/ what comes of it")
-    add("--training", required=True, help="s3:// prefix of labelled proteins")
+    add("--program", choices=PROGRAMS, default=PROGRAM)
+    add("--training", help=f"s3:// prefix of labelled proteins, for {PROGRAM}")
     add("--validation", help="s3:// prefix of a list or of labelled proteins; none: held out by homology")
+    add("--champion", help="s3:// address of the model.tar.gz that 'start=champion' begins with")
     add("--hyperparameter", type=_setting, action="append", default=[], metavar="NAME=VALUE")
     add("--instance", help="another than the launcher's own")
     add("--instances", type=int, default=1)
@@ -198,6 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output=f"s3://{options.bucket}/training",
         training=options.training,
         validation=options.validation,
+        champion=options.champion,
+        program=options.program,
         hyperparameters=dict(options.hyperparameter),
         instance=options.instance,
         instances=options.instances,

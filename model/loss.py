@@ -5,6 +5,10 @@ Of a run that goes on from a model that knows something already also how far it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
 
 from model.data import MEMBRANE_UNKNOWN
@@ -40,3 +44,32 @@ def summed_distance(
     entropy = nn.functional.binary_cross_entropy_with_logits(taught_bound, taught, reduction="sum")
     by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, taught, reduction="sum")
     return by_class + MEMBRANE_WEIGHT * (by_membrane - entropy)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a run is to learn of its proteins, and what of the model that it began with it is to keep."""
+
+    truth: Tensor  # (proteins): their locations
+    membrane: Tensor  # (proteins)
+    weights: Tensor  # (locations)
+    smoothing: float
+    shift: Tensor  # (locations): what `data.location_shift` explains of the labels
+    taught: tuple[Tensor, Tensor] | None  # the first model's logits (proteins, locations) and (proteins)
+    distillation: float  # share of the loss that is the distance from these
+
+    def summed_loss(self, locations: Tensor, bound: Tensor, chosen: Sequence[int]) -> Tensor:
+        """The loss of logits (batch, locations) and (batch) for the `chosen` proteins, summed over these."""
+        rows = list(chosen)
+        loss = summed_loss(
+            locations + self.shift,
+            bound,
+            self.truth[rows],
+            self.membrane[rows],
+            self.weights,
+            self.smoothing,
+        )
+        if self.taught is None:
+            return loss
+        distance = summed_distance(locations, bound, self.taught[0][rows], self.taught[1][rows])
+        return torch.lerp(loss, distance, self.distillation)

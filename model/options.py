@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from model.activations import Still
+from model.artifact import VERSION_PATTERN
 from model.classifier import POOLING, WEIGHTS
 from model.data import LabelledProtein, digest
 
@@ -80,6 +81,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args([_dashed(word) for word in given])
     if options.training is None:
         parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
+    if not VERSION_PATTERN.fullmatch(options.model_version):
+        parser.error(
+            f"expected a --model-version of at most 40 letters a-z, digits and '-', "
+            f"found {options.model_version!r}"
+        )
     if options.start == CHAMPION:
         options.start = environment.get("SM_CHANNEL_CHAMPION")
         if options.start is None:

@@ -54,7 +54,7 @@ from model.classifier import (
 from model.distribution import Processes, join
 from model.encoders import fetch
 from model.failure import failures_told
-from model.loss import summed_distance, summed_loss
+from model.loss import Goal
 from model.options import describe_run, parse, use_cache
 from model.outcome import (
     Answers,
@@ -167,6 +167,36 @@ def feed(
     return Upper(classifier, still), stored[0], stored[1]
 
 
+def aim(
+    options: argparse.Namespace,
+    processes: Processes,
+    classifier: ProteinClassifier,
+    network: nn.Module,
+    learned: Tokens | Activations,
+    training: Sequence[data.LabelledProtein],
+) -> Goal:
+    """What is to be learned; begun with an artifact, without forgetting what it answers now."""
+    shift, taught = np.zeros(len(data.LOCATIONS), dtype=np.float32), None
+    if options.start is not None:
+        shift = data.location_shift(training, options.usual_shares)
+    if options.distillation:
+        precision = served_precision(classifier, options.precision)
+        before = predict(processes, classifier, network, learned, options.token_budget, precision)
+        taught = (
+            processes.tensor(before[0].astype(np.float32)),
+            processes.tensor(before[1].astype(np.float32)),
+        )
+    return Goal(
+        truth=processes.tensor(np.array([protein.location for protein in training])),
+        membrane=processes.tensor(np.array([protein.membrane for protein in training], dtype=np.float32)),
+        weights=processes.tensor(data.class_weights(training, options.class_balance)),
+        smoothing=options.label_smoothing,
+        shift=processes.tensor(shift),
+        taught=taught,
+        distillation=options.distillation,
+    )
+
+
 def fit(
     options: argparse.Namespace,
     processes: Processes,
@@ -177,22 +207,7 @@ def fit(
 ) -> None:
     """Train, and keep the averaged weights of the epoch with the best validation Q10 + macro-F1."""
     bare, learned, chosen_on = feed(options, processes, classifier, tokenizer, training, validation)
-    truth = processes.tensor(np.array([protein.location for protein in training]))
-    membrane = processes.tensor(np.array([protein.membrane for protein in training], dtype=np.float32))
-    weights = processes.tensor(data.class_weights(training, options.class_balance))
-    shift, taught = torch.zeros(len(data.LOCATIONS), device=processes.device), None
-    if options.start is not None:
-        shift = processes.tensor(data.location_shift(training, options.usual_shares))
-        if options.distillation:
-            found_before = predict(
-                processes,
-                classifier,
-                bare,
-                learned,
-                options.token_budget,
-                served_precision(classifier, options.precision),
-            )
-            taught = [processes.tensor(each.astype(np.float32)) for each in found_before]
+    goal = aim(options, processes, classifier, bare, learned, training)
     plans = [
         data.plan_epoch(
             learned.sizes - SPECIAL_TOKENS,
@@ -251,18 +266,7 @@ def fit(
                     last = position == len(step.packs) - 1
                     with processes.averaging(network, last), processes.autocast(options.precision):
                         locations, bound = network(*inputs)
-                        loss = summed_loss(
-                            locations + shift,
-                            bound,
-                            truth[chosen],
-                            membrane[chosen],
-                            weights,
-                            options.label_smoothing,
-                        )
-                        if taught is not None:
-                            distance = summed_distance(locations, bound, taught[0][chosen], taught[1][chosen])
-                            loss = torch.lerp(loss, distance, options.distillation)
-                        loss = loss * (1.0 if pack else 0.0)
+                        loss = goal.summed_loss(locations, bound, chosen) * (1.0 if pack else 0.0)
                         # The sum over the step's proteins by their number, wherever they are;
                         # DistributedDataParallel divides by the processes as well, which is undone here.
                         (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]

@@ -75,6 +75,42 @@ def test_a_request_is_valid_by_the_apis_own_model(launcher: str, spot: bool) -> 
     assert [channel["ChannelName"] for channel in body["InputDataConfig"]] == ["training", "validation"]
 
 
+def test_the_champion_is_a_channel_of_its_own() -> None:
+    body = request(replace(JOB, champion="s3://bucket/training/protloc-a/output/model.tar.gz"))
+    assert valid(body)
+    assert [channel["ChannelName"] for channel in body["InputDataConfig"]] == ["training", "champion"]
+    place = body["InputDataConfig"][1]["DataSource"]["S3DataSource"]
+    assert place["S3Uri"].endswith("/output/model.tar.gz") and place["S3DataType"] == "S3Prefix"
+
+
+@pytest.mark.parametrize("launcher", launch.LAUNCHERS)
+@pytest.mark.parametrize("program", launch.PROGRAMS[1:])
+def test_other_programs_are_jobs_of_one_process_without_channels(launcher: str, program: str) -> None:
+    asked = {"output": "s3://bucket/snapshots/0123456789abcdef"}
+    job = replace(JOB, launcher=launcher, program=program, training=None, hyperparameters=asked)
+    body = request(job)
+    assert valid(body)
+    assert not {"InputDataConfig", "CheckpointConfig"} & body.keys()
+    assert "MetricDefinitions" not in body["AlgorithmSpecification"]
+    assert body["HyperParameters"] == {
+        "output": '"s3://bucket/snapshots/0123456789abcdef"',
+        "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"',
+        "sagemaker_program": f'"{program}"',
+        "sagemaker_container_log_level": "20",
+        "sagemaker_job_name": '"job-1"',
+        "sagemaker_region": '"us-east-1"',
+    }
+    with pytest.raises(ValueError, match=f"expected one instance for {program}, found 2"):
+        request(replace(job, launcher="torchrun", instances=2))
+
+
+def test_a_job_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected training data for model/train\.py, found none"):
+        request(replace(JOB, training=None))
+    with pytest.raises(ValueError, match=r"expected one of model/train\.py, .* found model/other\.py"):
+        request(replace(JOB, program="model/other.py"))
+
+
 def test_image_launcher_and_instance_are_one_setting() -> None:
     smddp = request(JOB)
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker"
@@ -105,7 +141,14 @@ def test_a_dry_run_prints_the_request_and_calls_nobody(
     launch.main(
         [
             *("--name", "job-1", "--launcher", "smddp", "--role", JOB.role, "--bucket", "bucket"),
-            *("--training", JOB.training, "--hyperparameter", "epochs=3", "--hyperparameter", "batch-size=4"),
+            *(
+                "--training",
+                JOB.training or "",
+                "--hyperparameter",
+                "epochs=3",
+                "--hyperparameter",
+                "batch-size=4",
+            ),
             "--dry-run",
         ]
     )

@@ -17,13 +17,15 @@ from pathlib import Path
 import pytest
 
 from model import launch
-from model.artifact import read_artifact
+from model.artifact import pack, read_artifact
 from tests.model.runs import write_channels
 from tests.model.test_distribution import write_fake_smddp
 from tests.model.test_launch import JOB
+from tests.model.tiny import build_tiny_ensemble
 
 pytestmark = pytest.mark.toolkit
-SETTINGS = {"hidden": 32, "batch_size": 8, "token-budget": 400, "max-residues": 64, "epochs": 2}
+SMALL = {"batch_size": 8, "token-budget": 400, "max-residues": 64}
+SETTINGS = {"hidden": 32, "epochs": 2} | SMALL
 MPIRUN = """#!{python}
 import os, subprocess, sys
 words, environment, count = sys.argv[1:], dict(os.environ), 2
@@ -52,18 +54,56 @@ sagemaker_training.smdataparallel._start_sshd_daemon = lambda: None
 """
 
 
+@pytest.mark.parametrize(
+    ("launcher", "start"), [*((name, None) for name in launch.LAUNCHERS), ("smddp", "champion")]
+)
+def test_the_toolkit_runs_what_the_launcher_asks_for(
+    launcher: str, start: str | None, tmp_path: Path
+) -> None:
+    base = write_channels(tmp_path / "ml")
+    job = replace(JOB, launcher=launcher, hyperparameters=SETTINGS)
+    if start is not None:
+        job = replace(
+            job, champion="s3://bucket/model.tar.gz", hyperparameters={"start": start, "epochs": 2} | SMALL
+        )
+        (base / "input" / "data" / "champion").mkdir()
+        champion = build_tiny_ensemble(tmp_path / "champion")
+        pack(champion, base / "input" / "data" / "champion" / "model.tar.gz")
+    run = run_job(base, job, tmp_path)
+    printed = run.stdout + run.stderr
+    assert run.returncode == 0, printed[-4000:]
+    artifact = read_artifact(base / "model")
+    assert artifact.training["batch_size"] == 8 and artifact.metrics["proteins"] == 20
+    assert artifact.training.get("start", {}).get("version") == (start and "tiny-ensemble")
+    assert printed.count("Validation Accuracy: ") == 2, "one process of all tells the figures"
+    assert ("smddp registered" in printed) is (launcher == "smddp")
+    assert ("torchrun --nnodes 1" in printed) is (launcher == "torchrun")
+    assert not (base / "output" / "failure").exists()
+
+
 @pytest.mark.parametrize("launcher", launch.LAUNCHERS)
-def test_the_toolkit_runs_what_the_launcher_asks_for(launcher: str, tmp_path: Path) -> None:
+def test_the_reason_of_a_failure_is_the_programs_own(launcher: str, tmp_path: Path) -> None:
+    base = write_channels(tmp_path / "ml")
+    labelled = next((base / "input" / "data" / "training").iterdir())
+    labelled.write_text(">P1 Somewhere-M\nMKV\n")
+    run = run_job(base, replace(JOB, launcher=launcher, hyperparameters=SETTINGS), tmp_path)
+    assert run.returncode != 0
+    reason = (base / "output" / "failure").read_text()
+    assert reason.startswith("deeploc.fasta line 1: unknown location 'Somewhere'; expected one of")
+    assert "Traceback" not in reason
+
+
+def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the toolkit makes of a job's request, with `base` as its container's /opt/ml."""
     if "PROTLOC_TRAINING_TOOLKIT" not in os.environ:
         pytest.skip("needs an environment with sagemaker-pytorch-training at PROTLOC_TRAINING_TOOLKIT")
     programs = Path(os.environ["PROTLOC_TRAINING_TOOLKIT"]).resolve() / "bin"
-    base = write_channels(tmp_path / "ml")
-    for folder in ("model", "output/data", "input/config", "code"):
-        (base / folder).mkdir(parents=True)
-    source = tmp_path / "sourcedir.tar.gz"
+    for name in ("model", "output/data", "input/config", "code"):
+        (base / name).mkdir(parents=True)
+    source = folder / "sourcedir.tar.gz"
     source.write_bytes(launch.source_archive())
-    job = replace(JOB, launcher=launcher, source=str(source), hyperparameters=SETTINGS)
-    sent = launch.request(job)["HyperParameters"]
+    body = launch.request(replace(job, source=str(source)))
+    sent = body["HyperParameters"]
     channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
     configuration = {
         "hyperparameters": sent,
@@ -74,24 +114,26 @@ def test_the_toolkit_runs_what_the_launcher_asks_for(launcher: str, tmp_path: Pa
                 {"instance_group_name": "homogeneousCluster", "instance_type": "x", "hosts": ["localhost"]}
             ],
         },
-        "inputdataconfig": {"training": channel, "validation": channel},
+        "inputdataconfig": dict.fromkeys(
+            ["validation", *(each["ChannelName"] for each in body["InputDataConfig"])], channel
+        ),
     }
     for name, content in configuration.items():
         (base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
-    fakes = write_fake_smddp(tmp_path / "fakes")
+    fakes = write_fake_smddp(folder / "fakes")
     (fakes / "mpi4py").mkdir()
     (fakes / "mpi4py" / "__init__.py").write_text("")
     (fakes / "mpi4py" / "__main__.py").write_text(MPI4PY)
     (fakes / "without_ssh.py").write_text(WITHOUT_SSH)
     (fakes / "mpirun").write_text(MPIRUN.format(python=sys.executable))
     (fakes / "mpirun").chmod(0o755)
-    run = subprocess.run(
+    return subprocess.run(
         [str(programs / "train")],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             "PATH": f"{fakes}:{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(fakes),
-            "HOME": str(tmp_path),
+            "HOME": str(folder),
             "OMP_NUM_THREADS": "1",
             "SAGEMAKER_BASE_DIR": str(base),
             "SAGEMAKER_TRAINING_MODULE": "without_ssh:main",
@@ -102,11 +144,3 @@ def test_the_toolkit_runs_what_the_launcher_asks_for(launcher: str, tmp_path: Pa
         timeout=240,
         check=False,
     )
-    printed = run.stdout + run.stderr
-    assert run.returncode == 0, printed[-4000:]
-    artifact = read_artifact(base / "model")
-    assert artifact.training["batch_size"] == 8 and artifact.metrics["proteins"] == 20
-    assert printed.count("Validation Accuracy: ") == 2, "one process of all tells the figures"
-    assert ("smddp registered" in printed) is (launcher == "smddp")
-    assert ("torchrun --nnodes 1" in printed) is (launcher == "torchrun")
-    assert not (base / "output" / "failure").exists()

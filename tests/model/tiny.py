@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import BertConfig
 from model.artifact import Artifact, write_description, write_tokenizer
 from model.card import write_card
 from model.classifier import HeadSettings, ProteinClassifier, build_small, small_config
+from model.composition import CompositionSettings
 from model.data import LOCATIONS
 from model.tokens import PROTEIN_VOCABULARY
 
@@ -42,6 +44,19 @@ def build_tiny_bert_artifact(
         ensemble_size=members,
     )
     return write(folder, ProteinClassifier(config, len(LOCATIONS), HEAD), "tiny-bert", max_residues, 256)
+
+
+def build_tiny_ensemble(
+    folder: Path, version: str = "tiny-ensemble", *, max_residues: int = 510, dropout: float = 0.5
+) -> Path:
+    """Write an artifact built like the shipped one: two small networks, and two compositions (of `dropout`)."""
+    torch.manual_seed(0)
+    plain = CompositionSettings(hidden=8, dropout=(dropout, dropout))
+    compositions = [plain, replace(plain, pairs=True)]
+    many = {"ensemble_size": 2, "compositions": [settings.describe() for settings in compositions]}
+    config = small_config(hidden=32, layers=1, max_residues=max_residues)
+    classifier = build_small(BertConfig.from_dict(config.to_dict() | many), len(LOCATIONS), HEAD)
+    return write(folder, classifier, version, max_residues, 256)
 
 
 def write(
