@@ -120,7 +120,7 @@ def show_upload(view: View) -> None:
 
 
 def show_models(answer: View) -> None:
-    table = _table("", "version", "state", "created", "trained on>", "Q10>", "macro F1>", "remark")
+    table = _table("", "version", "state", "created", "trained on>", "Q10>", "macro F1>")
     for view in answer["models"]:
         metrics = view["metrics"]
         _add(
@@ -131,7 +131,6 @@ def show_models(answer: View) -> None:
             str(view["created"] or "")[:16].replace("T", " "),
             f"{view['proteins']:,}" if view["proteins"] is not None else "",
             *(_figure(metrics.get(name)) for name in ("q10", "macro_f1")),
-            safe(view["reason"] or "", 120),
         )
     out = console()
     if not table.row_count:
@@ -139,6 +138,9 @@ def show_models(answer: View) -> None:
         return
     out.print(table)
     out.print("* answers new uploads. Figures are those it was judged by, or else those its artifact states.")
+    for view in answer["models"]:
+        if view["reason"]:
+            out.print(Text(f"\n{safe(view['version'])}: {safe(view['reason'])}"))
 
 
 def show_comparison(found: View) -> None:

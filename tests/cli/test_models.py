@@ -142,10 +142,11 @@ def test_versions_are_listed_with_date_data_figures_state_and_reason(cloud: Embe
         snapshot="abc",
         metrics='{"q10": 0.65, "macro_f1": 0.5}',
     )
-    line = next(line for line in cloud.protloc("models").stdout.splitlines() if "model-9" in line)
+    shown = cloud.protloc("models").stdout
+    line = next(line for line in shown.splitlines() if "model-9" in line)
     for word in ("rejected", "2026-11-24 03:00", "4,321", "0.650", "0.500"):
         assert word in line
-    assert "\x1b" not in line
+    assert "model-9: Q10 70.0% → 65.0%\\x1b[2J" in shown
     views = {view["version"]: view for view in cloud.answer("models")["models"]}
     assert views["model-9"]["proteins"] == 4321
     assert views["tiny-1"]["proteins"] is None
