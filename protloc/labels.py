@@ -21,20 +21,20 @@ View = dict[str, Any]
 
 
 class WrongLabels(UsageProblem):
-    """A file has records that cannot be learned from; `faults` says where and what, one by one."""
+    """A file has records that cannot be learned from; `faults` are `file:line: problem`, one a record."""
 
-    def __init__(self, message: str, faults: list[LabelError]) -> None:
+    def __init__(self, message: str, faults: list[str]) -> None:
         super().__init__(message)
         self.faults = faults
 
 
 def read(path: Path) -> list[LabelledProtein]:
     """The proteins of a labelled file. Raises WrongLabels unless every record of it can be used."""
-    proteins, faults = [], []
+    proteins, faults = list[LabelledProtein](), list[str]()
     with path.open("rb") as file:
-        for _, found in entries(file, path.name):
+        for line, found in entries(file, path.name):
             if isinstance(found, LabelError):
-                faults.append(found)
+                faults.append(f"{path}:{line}: {found.problem}")
             else:
                 proteins.append(found)
     if faults:

@@ -64,7 +64,7 @@ def add_labels(
         added = add(client_of(stack, of_group[1], start=True), file, "base" if base else "labels")
     except WrongLabels as wrong:
         for fault in wrong.faults:
-            note(safe(f"{fault.where}: {fault.problem}"))
+            note(safe(fault))
         raise
     if as_json:
         print_json(added)

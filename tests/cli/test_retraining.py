@@ -54,10 +54,7 @@ def test_a_file_with_wrong_records_is_refused_with_every_one_of_them(
     result = embedded.protloc("labels", "add", path)
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        *(f"wrong.fasta line {number}" for number in (3, 5, 7)),
-        "protloc",
-    ]
+    assert [line.split(": ")[0] for line in lines] == [*(f"{path}:{line}" for line in (3, 5, 7)), "protloc"]
     assert "3 records of wrong.fasta cannot be used, so nothing was added" in lines[-1]
     assert "\x1b" not in result.stderr
     assert "wrong.fasta" not in {each["name"] for each in embedded.answer("labels")["labels"]}
