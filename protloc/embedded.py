@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model.artifact import read_artifact
+from protloc import executions
 from protloc.client import Client
 from protloc.cloud import deploy, lifecycle
 from protloc.errors import Unreachable, UploadProblem
-from protloc.versions import add, follow, running_execution
+from protloc.versions import add, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"
@@ -90,7 +91,7 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
     for known in client.models()["models"]:
         if known["state"] != "hosting":
             continue
-        if execution := running_execution(client, known["version"]):
+        if execution := executions.running(client, known["version"]):
             follow(client, execution, known["version"], tell)
             return
     # An execution that died with the cloud left its version without an end, and the lock taken.
