@@ -9,7 +9,7 @@ pass that computes activations is told beside a step's figure, and is part of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def network(layers: int, head: str) -> ProteinClassifier:
 def stepping(
     reads: nn.Module,
     classifier: ProteinClassifier,
-    batches: list[tuple[torch.Tensor, torch.Tensor]],
+    batches: Sequence[tuple[torch.Tensor, ...]],
     bf16: bool,
 ) -> Callable[[], None]:
     """One optimizer step over `batches`: forward, backward and AdamW on what moves."""

@@ -92,9 +92,9 @@ def snapshot_name(files: list[LabelledFile]) -> str:
 
 
 def hyperparameters(given: dict[str, Any], aws: Services, champion: bool) -> dict[str, str]:
-    """The stack's hyperparameters with those given put over them, each as JSON in a string.
+    """The stack's hyperparameters with those given put over them, each as JSON in a string; None takes away.
 
-    None takes one away. Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
+    Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
     """
     values: dict[str, Any] = {**json.loads(aws.settings.training_hyperparameters or "{}"), **given}
     for name in values:

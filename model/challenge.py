@@ -26,8 +26,8 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model import bootstrap, evaluate, storage
-from model.artifact import Artifact, ArtifactError, read_artifact, unpack
-from model.data import LabelError, LabelledProtein, digest
+from model.artifact import Artifact, read_artifact, unpack
+from model.data import LabelledProtein, digest
 from model.evaluate import EvaluationError
 from model.failure import failures_told
 from model.figures import Answered

@@ -46,6 +46,7 @@ LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
 COLUMNS = ("accession", "sequence", "location", "membrane")
 UNREADABLE = "\ufffd"  # where a file is not UTF-8
 REPEATED = 40  # characters of a file that an error shows
+PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
 
 
 class LabelError(ValueError):
@@ -306,6 +307,22 @@ def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArra
     total = sum(raw[location] * count for location, count in counts.items())
     weights: NDArray[np.float32] = (raw * len(proteins) / total).astype(np.float32)
     return weights
+
+
+def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
+    """How much likelier each location is among `proteins` than by its `usual` share, as a logit (locations,).
+
+    Added to the logits while they are learned, it explains what these proteins' selection made of the
+    locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
+    learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
+    al., ICLR 2021, arXiv:2007.07314.
+    """
+    counts = np.bincount([protein.location for protein in proteins], minlength=len(LOCATIONS))
+    expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
+    expected /= expected.sum()
+    found = counts + PRIOR_PROTEINS * expected
+    shift: NDArray[np.float32] = np.log(found / found.sum() / expected).astype(np.float32)
+    return shift
 
 
 @dataclass(frozen=True)
