@@ -1,12 +1,15 @@
-"""What hosts a model version, and taking it away: whatever of it is there, however often it is asked."""
+"""What trains and hosts a model version, and taking it away: whatever is there, however often it is asked."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+MISSING = ("Could not find", "Requested resource not found", "in status")  # a job that is over has a status
+JOBS = ("snapshot", "train", "evaluate")
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
 
 
@@ -38,15 +41,18 @@ class Hosting:
         _unless_missing(lambda: self.sagemaker.delete_inference_component(InferenceComponentName=component))
         _unless_missing(lambda: self.sagemaker.delete_model(ModelName=component))
 
+    def stop_jobs(self, job: str) -> None:
+        """Stop those training jobs of a retraining that still run: nobody waits for them."""
+        for kind in JOBS:
+            _unless_missing(partial(self.sagemaker.stop_training_job, TrainingJobName=f"{job}-{kind}"))
+
 
 def _unless_missing(call: Callable[[], object]) -> None:
-    """Do it; what is not there is a ValidationException to SageMaker, and an error of its own to scaling."""
+    """Do it, unless it is done: SageMaker and scaling each have their own way to say so."""
     try:
         call()
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        if code == "ObjectNotFoundException" or (
-            code == "ValidationException" and "Could not find" in message
-        ):
-            return
-        raise
+        said = code == "ValidationException" and any(words in message for words in MISSING)
+        if not said and code not in ("ObjectNotFoundException", "ResourceNotFound"):
+            raise

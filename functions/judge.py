@@ -91,8 +91,10 @@ def judge(
     try:
         checks += _identity(evaluation, manifest, version, champion, snapshot)
         challenger = _part(evaluation, "challenger")
-        figures = {name: _number(challenger, name) for name in FIGURES}
-        checks += _alone(challenger, _part(evaluation, "holdout"), floors)
+        figures = {name: _number(challenger, name) for name in FIGURES if challenger.get(name) is not None}
+        checks += _alone(
+            challenger, _part(evaluation, "holdout"), floors
+        )  # of which no figure may be missing
         if champion:
             checks += _against(_part(evaluation, "against"), _part(evaluation, "champion"), challenger)
         checks.append(_calibration(challenger, evaluation.get("champion") if champion else None))

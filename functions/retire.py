@@ -55,6 +55,8 @@ def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float 
             reason = STOPPED if item["state"] in UNFINISHED else item["reason"]
         else:
             continue
+        if item.get("job"):
+            hosting.stop_jobs(item["job"])
         hosting.remove(aws.settings.component(version))
         retired += aws.models.end_retiring(version, reason)
         logger.info("model version taken down", extra={"version": version, "reason": reason})

@@ -34,6 +34,8 @@ def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
     `access` of what the task asked of IAM.
     """
     queue_batches_need_the_single_action()
+    alarms_are_deleted_by_name()
+    scaling_calls_name_their_service()
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
     versions_live_on_disk()
@@ -60,6 +62,43 @@ def queue_batches_need_the_single_action() -> None:
         return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
 
     actions.extract_iam_action = single
+
+
+def alarms_are_deleted_by_name() -> None:
+    """IAM is asked about the alarm that `cloudwatch:DeleteAlarms` names; of several, about the first."""
+    actions = module("ministack.core.iam_actions")
+    extract = actions.extract_resource_arn
+
+    def named(
+        service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
+    ) -> str:
+        found = str(extract(service, method, path, headers, body, *rest, **more))
+        if service != "monitoring" or found != "*" or b"AlarmNames" not in body:
+            return found
+        try:
+            return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
+        except (ValueError, KeyError, IndexError):
+            return found
+
+    actions.extract_resource_arn = named
+
+
+def scaling_calls_name_their_service() -> None:
+    """IAM is told the service whose resource a call to Application Auto Scaling is about."""
+    actions = module("ministack.core.iam_actions")
+    context = actions.request_tag_context
+
+    def with_service(service: str, iam_action: str, body: bytes, query_params: Any) -> dict[str, Any]:
+        found: dict[str, Any] = context(service, iam_action, body, query_params)
+        if service != "application-autoscaling":
+            return found
+        try:
+            named = json.loads(body)["ServiceNamespace"]
+        except (ValueError, KeyError):
+            return found
+        return {**found, "application-autoscaling:service-namespace": named}
+
+    actions.request_tag_context = with_service
 
 
 def object_events_name_the_version() -> None:

@@ -169,6 +169,7 @@ def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
     for value in (difference(0.88, 0.84, 0.2), {"difference": None, "interval": [None, None]}):
         found = deepcopy(evaluation())
         put("against", "membrane_q2", value)(found)
+        put("challenger", "membrane_q2", value["difference"] and 0.88)(found)
         assert verdict(found)["promote"]
 
 

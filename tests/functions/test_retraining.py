@@ -249,6 +249,7 @@ class Removed:
 
     def __init__(self) -> None:
         self.components: list[str] = []
+        self.jobs: list[str] = []
         self.failing = ""
 
     def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
@@ -261,6 +262,14 @@ class Removed:
         if self.failing:
             raise ClientError({"Error": {"Code": self.failing, "Message": "no"}}, "DeleteInferenceComponent")
         self.components.append(InferenceComponentName)
+
+    def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
+        if TrainingJobName.endswith("-snapshot"):
+            message = "The request was rejected because the training job is in status Completed."
+            raise ClientError(
+                {"Error": {"Code": "ValidationException", "Message": message}}, "StopTrainingJob"
+            )
+        self.jobs.append(TrainingJobName)
 
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
         message = f'Could not find model "{ModelName}".'
@@ -340,13 +349,14 @@ def test_what_a_stopped_retraining_left_is_ended_and_its_lock_freed(
     two_versions: World, removed: Removed
 ) -> None:
     world = two_versions
-    version(world, "stopped", "hosting", execution="stopped")
+    version(world, "stopped", "hosting", execution="stopped", job="stack-7")
     version(world, "forgotten", "training", execution="forgotten")
     version(world, "running", "training", execution="running")
     version(world, "failed", "failed", execution="failed", leftover=True, reason="no memory")
     table(world).put_item(Item=LOCK | {"holder": "stopped", "fence": 3, "expires": now_seconds() + 999})
     machine = Machine(stopped="ABORTED", running="RUNNING", failed="FAILED")
     assert retire(world.aws, hosting(removed), machine) == 3
+    assert removed.jobs == ["stack-7-train", "stack-7-evaluate"]
     assert sorted(removed.components) == ["stack-failed", "stack-forgotten", "stack-stopped"]
     assert [state(world, name) for name in ("stopped", "forgotten", "running")] == [
         "failed",

@@ -214,6 +214,10 @@ class Control:
         if self._cloud.components.pop(InferenceComponentName, None) is None:
             raise refusal("sagemaker.DeleteInferenceComponent", "ValidationException", "Could not find it.")
 
+    def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
+        if TrainingJobName not in self._cloud.jobs:
+            raise refusal("sagemaker.StopTrainingJob", "ValidationException", "Requested resource not found.")
+
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
         if ModelName not in self._cloud.hosted:
             raise refusal("sagemaker.DeleteModel", "ValidationException", "Could not find it.")
