@@ -55,10 +55,10 @@ def stepping(
 
     def step() -> None:
         classifier.train()
-        for inputs, mask in batches:
-            truth = torch.arange(len(inputs)) % len(LOCATIONS)
+        for inputs in batches:
+            truth = torch.arange(len(inputs[0])) % len(LOCATIONS)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-                locations, bound = reads(inputs, mask)
+                locations, bound = reads(*inputs)
             summed_loss(locations, bound, truth, truth.float() % 2, weights, 0.05).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(moving, 1.0)
         optimizer.step()
