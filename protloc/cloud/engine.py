@@ -51,7 +51,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "SERVICE_TO_IAM_NAMESPACE": None,
         "_BOTOCORE_SERVICE_MAP": None,
         "extract_iam_action": ("service", "method", "path", "headers", "body", "query_params"),
-        "request_tag_context": ("service", "iam_action", "body", "query_params"),
+        "request_tag_context": ("service", "iam_action", "body", "params"),
         "extract_resource_arn": (
             "service",
             "method",

@@ -53,6 +53,8 @@ UNSEEN = {
     "WriteResults s3:AbortMultipartUpload": INTERRUPTED,
     "WriteArtifacts s3:AbortMultipartUpload": INTERRUPTED,
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
+    "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
+    "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
     f"AskModel inference-component/{STACK}-*": "AWS asks for the component too, the engine for the endpoint alone",
 }
 
