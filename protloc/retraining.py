@@ -29,13 +29,13 @@ class Started(NamedTuple):
     execution: str
 
 
-def settings(words: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` words as settings of the training program.
+def settings(words: tuple[str, ...]) -> dict[str, str | None]:
+    """`NAME=VALUE` words as settings of the training program; `null` takes one of the stack's away.
 
-    >>> settings(("epochs=3", "frozen_layers=all"))
-    {'epochs': '3', 'frozen-layers': 'all'}
+    >>> settings(("epochs=3", "frozen_layers=all", "start=null"))
+    {'epochs': '3', 'frozen-layers': 'all', 'start': None}
     """
-    found = {}
+    found: dict[str, str | None] = {}
     for word in words:
         name, equals, value = word.partition("=")
         name = name.removeprefix("--").replace("_", "-")
@@ -44,11 +44,11 @@ def settings(words: tuple[str, ...]) -> dict[str, str]:
         if name.startswith("sagemaker") or name in OURS:
             instead = "; name the version with --version" if name == "model-version" else ""
             raise UsageProblem(f"{name} is not for --set: the retraining sets it{instead}")
-        found[name] = value
+        found[name] = None if value == "null" else value
     return found
 
 
-def start(client: Client, version: str | None, set_: Mapping[str, str], *, again: bool) -> Started:
+def start(client: Client, version: str | None, set_: Mapping[str, str | None], *, again: bool) -> Started:
     """Start a retraining; without a version it gets one that says when it began."""
     if version is None:
         version = f"model-{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
