@@ -1,12 +1,18 @@
 """Retraining, all of it for real: labels in the bucket become a judged model in service, and can be taken back."""
 
+import io
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import SAMPLE, Embedded
 from tests.end_to_end.retraining import QUICK, execute, left, lock, model, put_labels
+from tests.end_to_end.test_flow import messy_fasta
+from tests.model.tiny import build_tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,38 @@ def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command
     assert described["CustomerMetadataProperties"]["version"] == "new-1"
     answer = cloud.answer("predict", SAMPLE)
     assert {row["model_version"] for row in cloud.rows(answer["upload"])} == {"new-1", None}
+
+
+def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
+    cloud: Embedded, tmp_path: Path
+) -> None:
+    """Files come in all the time, while one version is promoted, rolled back and promoted again."""
+    sent: list[str] = []
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.is_set():
+            body = messy_fasta(len(sent), 150).encode()
+            sent.append(cloud.client.send(io.BytesIO(body), f"{len(sent)}.fasta", lambda _: None).upload_id)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    folder = build_tiny_artifact(tmp_path / "third-1", "third-1", seed=3)
+    assert cloud.protloc("models", "add", folder).exit_code == 0
+    for active in ("new-1", "third-1", "new-1"):
+        time.sleep(1)
+        assert cloud.protloc("models", "rollback").exit_code == 0
+        assert cloud.client.models()["active"] == active
+    over.set()
+    sender.join()
+    seen = set()
+    for upload in sent:
+        view = cloud.client.wait(upload, lambda _: None, 120)
+        assert view["status"] == "complete", view
+        versions = {row["model_version"] for row in cloud.rows(upload) if row["status"] == "predicted"}
+        assert versions == {view["model_version"]}
+        seen |= versions
+    assert len(sent) > 3 and seen == {"new-1", "third-1"}
 
 
 def test_the_same_labels_are_nothing_new(cloud: Embedded) -> None:

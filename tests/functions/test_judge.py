@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from functions.judge import Floors, judge
 from functions.locations import LOCATION_NAMES
 
+EVENTS = Path(__file__).parents[2] / "events"
 FLOORS = Floors(0.5, 0.3)
 ASKED = {"version": "new", "champion": "old", "snapshot": "snap"}
 Change = Callable[[dict[str, Any]], Any]
@@ -82,6 +84,18 @@ def test_a_better_model_is_promoted_and_the_reason_has_its_figures() -> None:
         *("complete", "holdout", "enough", "floor", "not worse", "no collapse", "calibration")
     }
     assert json.loads(json.dumps(found)) == found
+
+
+def test_what_the_jobs_write_is_judged() -> None:
+    """The samples are made by the real jobs (`tests/wire/test_retraining.py`), of a model that is better."""
+    found, manifest = (
+        json.loads((EVENTS / f"{name}.json").read_text()) for name in ("evaluation", "manifest")
+    )
+    asked = {
+        side: found[who]["version"] for side, who in (("version", "challenger"), ("champion", "champion"))
+    }
+    result = judge(found, manifest, FLOORS, snapshot=manifest["snapshot"], **asked)
+    assert result["promote"], result["reason"]
 
 
 def test_the_first_model_needs_no_champion_to_beat() -> None:
