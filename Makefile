@@ -1,5 +1,6 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the whole test suite
+# simulate-retraining  double starts and crashes of the state machine: SEED=17 or N=5000
 # simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # check  lint, types, security, template, secrets
 # bench  what is claimed of speed, measured: one JSON object a line
@@ -18,7 +19,7 @@ LOCKED := --no-deps --require-hashes --requirement
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-package torch
 
-.PHONY: run test simulate check bench model lock sbom clean
+.PHONY: run test simulate simulate-retraining check bench model lock sbom clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -29,6 +30,9 @@ test: .venv/develop.stamp
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
+
+simulate-retraining: .venv/develop.stamp
+	@$(BIN)/python -m tests.retraining $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
 
 check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .

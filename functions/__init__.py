@@ -1,5 +1,7 @@
 """The Lambda functions: one handler a file, named by what it does.
 
-The flow is receive → split → predict → complete; query answers questions about it, sweep puts right what
-went wrong on the way, and smoke tries a new model version before it is put into service.
+The flow is receive → split → predict → complete; query answers questions about it, retry begins a finished
+upload once more, and sweep puts right what went wrong on the way. Of retraining are plan, judge and smoke,
+which the state machine asks; activate, which makes another version the active one; and retire, which takes
+down what nobody asks.
 """

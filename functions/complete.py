@@ -58,9 +58,7 @@ def complete(upload_id: str, aws: Services) -> None:
     """Complete an upload, once; a second time only what the first left undone."""
     item = aws.uploads.item(upload_id)
     if item["status"] == "finishing":
-        # Whoever comes late may find shards of a retry already.
-        begun = aws.uploads.shards(upload_id).items()
-        shards = {number: shard for number, shard in begun if attempt_of(number) <= attempts(item)}
+        shards = aws.uploads.begun_shards(item)
         counts = aws.uploads.counts(upload_id, shards)
         reason = item.get("reason") or _unread(item, shards)
         status, reason = verdict(counts, reason, item.get("damage", ""))

@@ -5,6 +5,7 @@ The request and the answer are pinned in `events/endpoint-request.json` and `eve
 
 import json
 import math
+from binascii import crc32
 from typing import Any, NamedTuple
 
 from functions.errors import BrokenContract
@@ -61,12 +62,12 @@ def read_answer(body: bytes, *, sequences: list[str], model_version: str) -> lis
         raise BrokenContract(f"expected {len(sequences)} predictions, found {_size(predictions)}")
     order = [names.index(name) for name in LOCATION_NAMES]
     return [
-        _read_one(prediction, order, len(sequence))
+        _read_one(prediction, order, sequence)
         for prediction, sequence in zip(predictions, sequences, strict=True)
     ]
 
 
-def _read_one(given: Any, order: list[int], length: int) -> Answer:
+def _read_one(given: Any, order: list[int], sequence: str) -> Answer:
     if isinstance(given, dict) and isinstance(given.get("error"), str):
         return Unpredictable(given["error"][:200])
     try:
@@ -80,9 +81,20 @@ def _read_one(given: Any, order: list[int], length: int) -> Answer:
         raise BrokenContract(f"expected probabilities between 0 and 1, found {values}")
     if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(given["probabilities"]) != len(order):
         raise BrokenContract(f"expected {len(order)} probabilities of sum 1, found sum {sum(probabilities)}")
+    length = len(sequence)
     if not 0 < residues_read <= length or truncated != (residues_read < length):
         raise BrokenContract(f"{residues_read} residues read of {length}, truncated: {truncated}")
+    read = _read_of(sequence, residues_read)
+    if given.get("checksum", read) != read:  # artifacts made before there were checksums give none
+        raise BrokenContract(f"expected the answer for residues of checksum {read}, found another's")
     return Prediction(tuple(round(p, 4) for p in probabilities), round(membrane, 4), residues_read, truncated)
+
+
+def _read_of(sequence: str, residues: int) -> str:
+    """The checksum of what a model read of a sequence: both ends, the first with the odd residue, or all."""
+    tail = residues // 2
+    ends = sequence[: residues - tail] + sequence[len(sequence) - tail :]
+    return f"{crc32(ends.encode('ascii')):08x}"
 
 
 def _size(value: Any) -> str:

@@ -21,6 +21,7 @@ from functions.locations import LOCATION_NAMES
 from functions.protein import MAX_ACCESSION_CHARACTERS
 from functions.services import services
 from functions.tables import Item
+from functions.upload import FINAL_STATUSES
 from functions.views import model_view, upload_view
 
 logger = Logger()
@@ -92,6 +93,8 @@ def get_results(upload: str) -> Response[str]:
     name = app.current_event.get_query_string_value("format", default_value="tsv")
     results = item.get("results", {})
     if not results:
+        if item["status"] in FINAL_STATUSES:
+            return _problem(HTTPStatus.CONFLICT, f"The upload ended without results: {item['reason']}")
         return _problem(HTTPStatus.CONFLICT, "The upload has no results yet; it is still in work.")
     if name not in results:
         raise InputError(repr(name)[:80], expected=f"one of {', '.join(sorted(results))}", where="format")
@@ -115,8 +118,10 @@ def list_by_accession(accession: str) -> Response[str]:
 def list_models() -> Response[str]:
     _know_only()
     aws = services()
-    active = aws.models.active()
-    return _json({"models": [model_view(item, active) for item in aws.models.all()], "active": active})
+    alias = aws.models.alias()
+    shown = [model_view(item, alias.version) for item in aws.models.all()]
+    named = {"active": alias.version or None, "previous": alias.previous or None, "revision": alias.revision}
+    return _json({"models": shown, **named})
 
 
 @app.get("/models/<version>")

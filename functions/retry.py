@@ -5,7 +5,6 @@ twice begins one. Out: the upload is running again, and a message a shard; every
 way. Answered and rejected records stay as they are, and so does the model version.
 """
 
-import json
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +13,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.errors import InputError, ProtlocError
+from functions.models import GONE
+from functions.problems import answer, problem
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
 from functions.upload import FINAL_STATUSES, MAX_ATTEMPTS, Source
@@ -34,14 +35,14 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
         item = retry(given["upload"], given["attempt"], services())
     except KeyError:
-        return _problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
+        return problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
     except InputError as error:
-        return _problem(HTTPStatus.BAD_REQUEST, str(error))
+        return problem(HTTPStatus.BAD_REQUEST, str(error))
     except NothingToRetry as error:
-        return _problem(HTTPStatus.CONFLICT, str(error))
+        return problem(HTTPStatus.CONFLICT, str(error))
     body = {"upload": item["pk"], "status": item["status"], "attempts": attempts(item)}
     place = event["requestContext"]["path"].rsplit("/", 2)[0]
-    return _answer(HTTPStatus.ACCEPTED, body, {"Content-Type": "application/json", "Location": place})
+    return answer(HTTPStatus.ACCEPTED, body, {"Location": place})
 
 
 def retry(upload_id: str, attempt: str, aws: Services) -> Item:
@@ -50,7 +51,7 @@ def retry(upload_id: str, attempt: str, aws: Services) -> Item:
     Raises KeyError where there is no such upload, InputError where `attempt` cannot be one, NothingToRetry
     where it is not the next one of an upload that ended with failed records.
     """
-    _require_next(aws.uploads.item(upload_id), attempt)
+    _require_next(aws.uploads.item(upload_id), attempt, aws)
     if aws.uploads.retry(upload_id, int(attempt), now_seconds() + aws.settings.deadline_seconds):
         logger.info("upload retried", extra={"upload": upload_id, "attempt": attempt})
         metrics.add_metric("UploadsRetried", MetricUnit.Count, 1)
@@ -60,7 +61,7 @@ def retry(upload_id: str, attempt: str, aws: Services) -> Item:
     return item
 
 
-def _require_next(item: Item, attempt: str) -> None:
+def _require_next(item: Item, attempt: str, aws: Services) -> None:
     begun = attempts(item)
     if not attempt.isascii() or not attempt.isdigit() or not 2 <= int(attempt[:9]) <= MAX_ATTEMPTS:
         raise InputError(repr(attempt)[:40], expected=f"a number from 2 to {MAX_ATTEMPTS}", where="attempt")
@@ -72,6 +73,11 @@ def _require_next(item: Item, attempt: str) -> None:
         raise NothingToRetry(f"expected {begun + 1} as the next attempt, found {int(attempt)}")
     if not item["failed"]:
         raise NothingToRetry("no record of the upload failed; there is nothing to retry")
+    version = aws.models.get(item["model_version"])
+    if version and version["state"] in GONE:
+        raise NothingToRetry(
+            f"model version {item['model_version']} is no longer there to ask; send the file again"
+        )
 
 
 def _send_shards(item: Item, aws: Services) -> None:
@@ -80,12 +86,3 @@ def _send_shards(item: Item, aws: Services) -> None:
         return
     for shard in planned_shards(item):
         aws.shards_queue.send(shard.as_message())
-
-
-def _problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return _answer(status, body, {"Content-Type": "application/problem+json"})
-
-
-def _answer(status: HTTPStatus, body: Item, headers: dict[str, str]) -> dict[str, Any]:
-    return {"statusCode": status.value, "headers": headers, "body": json.dumps(body)}

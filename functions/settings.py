@@ -29,6 +29,9 @@ class Settings:
     shards_dead_letters: str
     batches_dead_letters: str
     cursor_secret: str  # its ARN
+    models_bucket: str = ""
+    retrain_state_machine: str = ""  # its ARN
+    training_hyperparameters: str = ""  # a JSON object
     packing: PackingSettings = field(default_factory=PackingSettings)
     shard_bytes: int = 4 * MIB
     indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only
@@ -36,6 +39,10 @@ class Settings:
     parts_ahead: int = 1  # result parts that `complete` asks for at once
     deadline_seconds: int = 24 * 3600
     overdue_seconds: int = 1800
+    floor_q10: float = 0.5
+    floor_macro_f1: float = 0.3
+    smoke_seconds: float = 30
+    retire_seconds: int = 3600  # after a change, before the version that it drained is taken down
     answer_days: int = 90
     prediction_days: int = 365
 
@@ -52,7 +59,7 @@ def settings() -> Settings:
         given = os.environ.get(setting.name.upper(), "")
         if setting.type is str:
             values[setting.name] = given
-        elif setting.type is int and given:
-            values[setting.name] = int(given)
+        elif setting.type in (int, float) and given:
+            values[setting.name] = setting.type(given)
     residues = int(os.environ.get("BATCH_RESIDUES", PackingSettings.batch_residues))
     return Settings(**values, packing=PackingSettings(batch_residues=residues))

@@ -2,7 +2,8 @@
 
 In: a schedule. Every minute: dead letters become failed rows with their reason; uploads that waited for a
 model version are received again; shards without progress are sent again; past its deadline, what is left of
-an upload is given up. Every hour: files in the bucket whose event was lost are received.
+an upload is given up, and one whose results cannot be written ends without them. Every hour: files in the
+bucket whose event was lost are received.
 """
 
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from functions.results import record_rows
 from functions.rows import failed_row
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
-from functions.upload import Shard, upload_id
-from functions.uploads import planned_shards
+from functions.upload import Ending, Shard, upload_id
+from functions.uploads import attempts, planned_shards
+from functions.views import progress_of
 
 logger = Logger()
 metrics = Metrics()
@@ -36,6 +38,7 @@ DEAD_BATCH = "the batch failed again and again; the functions' log tells why"
 DEAD_SHARD = "this part of the file could not be read, again and again; the functions' log tells why"
 DEAD_UPLOAD = "the file could not be received, again and again; the functions' log tells why"
 TOO_LATE = "not predicted before the upload's deadline"
+UNWRITTEN = "the results could not be written before the upload's deadline; the functions' log tells why"
 
 
 @logger.inject_lambda_context
@@ -145,9 +148,24 @@ def move(item: Item, aws: Services) -> bool:
         if not unfinished:
             aws.uploads.finish_if_full(upload_identity)  # the last one's message was lost just before this
         return sum(_resend(shard, item, late, aws) for shard in unfinished) > 0
-    if still:
+    if still and late and item["status"] == "finishing":
+        _end_unwritten(item, aws)
+    elif still:
         aws.uploads.call_complete(upload_identity)
     return still
+
+
+def _end_unwritten(item: Item, aws: Services) -> None:
+    """End an upload that `complete` has failed on until now, without results; this calls it to announce it.
+
+    Every row stays in its part, and every answer is known when the file is sent again.
+    """
+    shards = aws.uploads.begun_shards(item)
+    counts = aws.uploads.counts(item["pk"], shards)
+    ending = Ending("failed", item.get("reason") or UNWRITTEN, counts, progress_of(item, shards), {})
+    if aws.uploads.finish(item["pk"], attempts(item), ending):
+        logger.error("results not written", extra={"upload": item["pk"], **counts._asdict()})
+        metrics.add_metric("UploadsFailed", MetricUnit.Count, 1)
 
 
 def _unfinished(item: Item) -> Iterator[Shard]:

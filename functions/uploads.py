@@ -369,6 +369,11 @@ class UploadsTable:
         )
         return {int(item["sk"].split("#")[1]): from_item(item) for item in items}
 
+    def begun_shards(self, item: Item) -> dict[int, Item]:
+        """The shards of the attempts that `item` knows of: who comes late may find those of a later one."""
+        begun = self.shards(item["pk"])
+        return {number: shard for number, shard in begun.items() if attempt_of(number) <= attempts(item)}
+
     def shard(self, upload_id: str, shard: int) -> Item:
         """What is recorded of one shard; empty where it was not begun."""
         answer = self.table.get_item(Key={"pk": upload_id, "sk": shard_key(shard)}, ConsistentRead=True)

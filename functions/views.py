@@ -53,13 +53,17 @@ def progress_of(item: Item, shards: dict[int, Item]) -> dict[str, int]:
 
 
 def model_view(item: Item, active: str | None) -> View:
-    """A model version as the API shows it."""
+    """A model version as the API shows it. One in service that is not the active one stands by."""
+    standby = item["state"] == "in_service" and item["sk"] != active
     return {
         "version": item["sk"],
-        "state": item.get("state", "registered"),
+        "state": "standby" if standby else item["state"],
         "active": item["sk"] == active,
         "created": item.get("created"),
-        "artifact": item.get("artifact"),
+        "artifact": item.get("artifact") or None,
         "metrics": json.loads(item.get("metrics", "{}")),
         "reason": item.get("reason") or None,
+        "snapshot": item.get("snapshot") or None,
+        "evaluation": item.get("evaluation") or None,
+        "report": item.get("report") or None,
     }

@@ -10,11 +10,13 @@ it is there. Labels are matched by name. Needs numpy only.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +44,24 @@ MEMBRANE_LETTERS = {"M": 1.0, "S": 0.0, "U": MEMBRANE_UNKNOWN}
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
 LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
 COLUMNS = ("accession", "sequence", "location", "membrane")
+UNREADABLE = "\ufffd"  # where a file is not UTF-8
+REPEATED = 40  # characters of a file that an error shows
 PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
 
 
 class LabelError(ValueError):
-    """A labelled file says something that cannot be learned from; names the file and line."""
+    """A labelled file says something that cannot be learned from.
+
+    `where` names the file and line, where there is one; `problem` repeats at most `REPEATED` characters.
+    """
+
+    def __init__(self, problem: str, where: str = "") -> None:
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.where, self.problem = where, problem
+
+
+class UnknownLocation(LabelError):
+    """A record names a place that is none of `LOCATIONS`."""
 
 
 @dataclass(frozen=True)
@@ -64,82 +79,144 @@ def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
     """Accession, location name, membrane value and test mark of a header (without its `>`)."""
     words = header.split()
     if len(words) not in (2, 3) or (len(words) == 3 and words[2] != "test"):
-        raise LabelError(f"{where}: expected '>ACCESSION Location-M [test]', found {len(words)} words")
+        raise LabelError(f"expected '>ACCESSION Location-M [test]', found {len(words)} words", where)
     location, hyphen, letter = words[1].rpartition("-")
     if not hyphen or letter not in MEMBRANE_LETTERS:
-        raise LabelError(f"{where}: expected a label ending in -M, -S or -U, found {words[1]!r}")
-    return words[0], _known(location, where), MEMBRANE_LETTERS[letter], len(words) == 3
+        raise LabelError(f"expected a label ending in -M, -S or -U, found {_repeated(words[1])}", where)
+    return _accession(words[0], where), _known(location, where), MEMBRANE_LETTERS[letter], len(words) == 3
 
 
 def _known(location: str, where: str) -> str:
     location = ALSO_KNOWN_AS.get(location, location)
     if location not in LOCATIONS:
-        raise LabelError(f"{where}: unknown location {location!r}; expected one of {', '.join(LOCATIONS)}")
+        problem = f"unknown location {_repeated(location)}; expected one of {', '.join(LOCATIONS)}"
+        raise UnknownLocation(problem, where)
     return location
 
 
+def _accession(text: str, where: str) -> str:
+    if not text or text.split() != [text]:
+        raise LabelError("expected an accession without spaces", where)
+    if not text.isprintable() or UNREADABLE in text:
+        raise LabelError("expected an accession of printable characters in UTF-8", where)
+    return text
+
+
+def _repeated(text: str) -> str:
+    """As much of what stands in a file as an error shows: a sequence may stand in the wrong column."""
+    return repr(text if len(text) <= REPEATED else f"{text[:REPEATED]}…")
+
+
 def read_labelled(path: Path) -> list[LabelledProtein]:
-    """The labelled proteins of a FASTA file or table, in file order."""
-    return list(_table(path) if path.suffix == ".tsv" else _fasta(path))
+    """The labelled proteins of a FASTA file or table, in file order; raises LabelError at the first fault."""
+    proteins = list[LabelledProtein]()
+    with path.open("rb") as file:
+        for _, found in entries(file, path.name):
+            if isinstance(found, LabelError):
+                raise found
+            proteins.append(found)
+    return proteins
 
 
-def _fasta(path: Path) -> Iterator[LabelledProtein]:
-    for number, header, text in _records(path):
-        where = f"{path.name} line {number}"
-        accession, location, membrane, test = parse_header(header, where)
-        yield LabelledProtein(accession, _residues(text, where), LOCATIONS.index(location), membrane, test)
+def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
+    """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
+
+    `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
+    stands before a FASTA file's first record is one entry, and a table without its columns is one.
+    """
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+    suffix = Path(name).suffix.lower()
+    if suffix not in LABELLED_SUFFIXES:
+        yield 1, LabelError(f"expected a file ending in {', '.join(LABELLED_SUFFIXES)}", name)
+        return
+    for number, read in _rows(lines) if suffix == ".tsv" else _records(lines):
+        try:
+            yield number, read(f"{name} line {number}")
+        except LabelError as error:
+            yield number, error
+    lines.detach()  # the file is its owner's to close
 
 
-def _table(path: Path) -> Iterator[LabelledProtein]:
-    with path.open(encoding="utf-8-sig") as file:
-        names = file.readline().rstrip("\r\n").split("\t")
-        missing = [name for name in COLUMNS if name not in names]
-        if missing:
-            raise LabelError(f"{path.name} line 1: expected columns {', '.join(COLUMNS)}; no {missing[0]}")
-        for number, line in enumerate(file, start=2):
-            if not line.strip():
-                continue
-            where, cells = f"{path.name} line {number}", line.rstrip("\r\n").split("\t")
-            if len(cells) != len(names):
-                raise LabelError(f"{where}: expected {len(names)} columns, found {len(cells)}")
-            row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
-            letter = row["membrane"] or "U"
-            if letter not in MEMBRANE_LETTERS:
-                raise LabelError(f"{where}: expected membrane M, S, U or nothing, found {letter!r}")
-            if not row["accession"] or row["accession"].split() != [row["accession"]]:
-                raise LabelError(f"{where}: expected an accession without spaces")
-            yield LabelledProtein(
-                row["accession"],
-                _residues(row["sequence"], where),
-                LOCATIONS.index(_known(row["location"], where)),
-                MEMBRANE_LETTERS[letter],
-                row.get("split") == "test",
-            )
+Reading = Callable[[str], LabelledProtein]  # of where a record stands; raises LabelError
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
+    """The number of each FASTA record's header line, and how to read it."""
+    number, header, parts = 0, "", list[str]()
+    before = False
+    for current, line in enumerate(lines, start=1):
+        if line.startswith(">"):
+            if number:
+                yield number, partial(_of_record, header, "".join(parts))
+            number, header, parts = current, line[1:], []
+        elif number:
+            parts.append("".join(line.split()))
+        elif line.strip() and not before:
+            before = True
+            yield current, _of_nothing
+    if number:
+        yield number, partial(_of_record, header, "".join(parts))
+
+
+def _of_nothing(where: str) -> LabelledProtein:
+    raise LabelError("expected '>' to begin the first record", where)
+
+
+def _of_record(header: str, text: str, where: str) -> LabelledProtein:
+    accession, location, membrane, test = parse_header(header, where)
+    return LabelledProtein(accession, _residues(text, where), LOCATIONS.index(location), membrane, test)
+
+
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
+    """The number of each line of a table that holds something, and how to read it."""
+    numbered = enumerate(lines, start=1)
+    _, first = next(numbered, (1, ""))
+    names = first.rstrip("\r\n").split("\t")
+    if any(name not in names for name in COLUMNS):
+        yield 1, partial(_of_other_columns, names)
+        return
+    for number, line in numbered:
+        if line.strip():
+            yield number, partial(_of_row, names, line.rstrip("\r\n").split("\t"))
+
+
+def _of_other_columns(names: Sequence[str], where: str) -> LabelledProtein:
+    missing = next(name for name in COLUMNS if name not in names)
+    raise LabelError(f"expected columns {', '.join(COLUMNS)}; no {missing}", where)
+
+
+def _of_row(names: Sequence[str], cells: Sequence[str], where: str) -> LabelledProtein:
+    if len(cells) != len(names):
+        raise LabelError(f"expected {len(names)} columns, found {len(cells)}", where)
+    row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
+    letter = row["membrane"] or "U"
+    if letter not in MEMBRANE_LETTERS:
+        raise LabelError(f"expected membrane M, S, U or nothing, found {_repeated(letter)}", where)
+    return LabelledProtein(
+        _accession(row["accession"], where),
+        _residues(row["sequence"], where),
+        LOCATIONS.index(_known(row["location"], where)),
+        MEMBRANE_LETTERS[letter],
+        row.get("split") == "test",
+    )
 
 
 def _residues(text: str, where: str) -> str:
     """Upper case, without a terminal `*`."""
     sequence = text.upper().removesuffix("*")
     if not sequence.isascii() or not sequence.isalpha():
-        raise LabelError(f"{where}: expected residues A-Z, found {'others' if sequence else 'none'}")
+        raise LabelError(f"expected residues A-Z, found {'others' if sequence else 'none'}", where)
     return sequence
 
 
-def _records(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Header line number, header and what stands below it, of each record."""
-    number, header, lines = 0, "", list[str]()
-    with path.open(encoding="utf-8") as file:
-        for current, line in enumerate(file, start=1):
-            if line.startswith(">"):
-                if number:
-                    yield number, header, "".join(lines)
-                number, header, lines = current, line[1:].strip(), []
-            elif number:
-                lines.append("".join(line.split()))
-            elif line.strip():
-                raise LabelError(f"{path.name} line {current}: expected '>' to begin the first record")
-    if number:
-        yield number, header, "".join(lines)
+def table(proteins: Iterable[LabelledProtein]) -> bytes:
+    """The proteins as a table that reads back as the same, but for the mark `test`."""
+    letters = {value: letter for letter, value in MEMBRANE_LETTERS.items()}
+    lines = ["\t".join(COLUMNS)] + [
+        "\t".join((each.accession, each.sequence, LOCATIONS[each.location], letters[each.membrane]))
+        for each in proteins
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def read_channel(path: Path) -> list[LabelledProtein]:
@@ -159,8 +236,9 @@ def split(
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
-    `validation` is a labelled file of its own, a text file of accessions (one a line), or a folder with
-    either. Without it whole families of related proteins are held out (`homology`).
+    `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of
+    accessions (one a line), or a folder with either. Without it whole families of related proteins are held
+    out (`homology`).
     """
     usable = [protein for protein in proteins if not protein.test]
     if validation is None:
@@ -176,8 +254,9 @@ def split(
             raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
         if lists[0].suffix in LABELLED_SUFFIXES:
             chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
-            accessions = {protein.accession for protein in chosen}
-            return [protein for protein in usable if protein.accession not in accessions], chosen
+            # By sequence: files of several people may use the same accessions for different proteins.
+            sequences = {protein.sequence for protein in chosen}
+            return [protein for protein in usable if protein.sequence not in sequences], chosen
         held_out = set(lists[0].read_text(encoding="utf-8").split())
     training = [protein for protein in usable if protein.accession not in held_out]
     chosen = [protein for protein in usable if protein.accession in held_out]

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from model import bootstrap, calibration, figures, record
 from model.artifact import Artifact, read_artifact, write_description
 from model.data import LOCATIONS, LabelledProtein, read_channel, split
 from model.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
+
+if TYPE_CHECKING:
+    from model.inference import Model
 
 NEUTRAL = {"location_temperature": 1.0, "membrane_temperature": 1.0}
 # Too long for a description that is also stored and shown per model version, or said there anyway.
@@ -119,9 +122,15 @@ def kept(judged: Mapping[str, Any]) -> dict[str, Any]:
 
 def answers(folder: Path, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
     """Probabilities (proteins, locations) and membrane probabilities (proteins), as they are served."""
-    from model.inference import model_fn, predict_fn  # here only: the figures themselves need no torch
+    from model.inference import model_fn  # here only: the figures themselves need no torch
 
-    model = model_fn(str(folder))
+    return answers_of(model_fn(str(folder)), proteins)
+
+
+def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
+    """The same of a model that is loaded already."""
+    from model.inference import predict_fn
+
     if model.artifact.locations != LOCATIONS:
         raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     given: list[Any] = []
@@ -137,10 +146,13 @@ def answers(folder: Path, proteins: Sequence[LabelledProtein]) -> tuple[Floats, 
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     """All figures of an artifact over labelled proteins."""
-    return _judged(read_artifact(folder), Answered.of(*answers(folder, proteins), proteins), proteins)
+    return judge_artifact(read_artifact(folder), Answered.of(*answers(folder, proteins), proteins), proteins)
 
 
-def _judged(artifact: Artifact, answered: Answered, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+def judge_artifact(
+    artifact: Artifact, answered: Answered, proteins: Sequence[LabelledProtein]
+) -> dict[str, Any]:
+    """Everything about an artifact's answers to `proteins`."""
     return judge(
         answered,
         artifact.locations,
@@ -207,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if looking:
         _expect_writable(folders)
     if options.report is not None:
-        from model import report  # needs matplotlib: found missing before the work, not after it
+        from model import report  # here only: the figures themselves need no matplotlib
     if options.earlier:
         earlier = [read_artifact(folder) for folder in options.earlier]
         artifacts[0] = record.with_looks_of(artifacts[0], earlier)
@@ -216,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_description(artifacts[0])
     answered = [Answered.of(*answers(folder, proteins), proteins) for folder in folders]
     found = [
-        {"version": artifact.version, "split": options.split, **_judged(artifact, each, proteins)}
+        {"version": artifact.version, "split": options.split, **judge_artifact(artifact, each, proteins)}
         for artifact, each in zip(artifacts, answered, strict=True)
     ]
     if looking:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,23 +42,14 @@ def words(sequence: str) -> Words:
     return np.unique(numbers)
 
 
-def families(sequences: Sequence[str]) -> NDArray[np.int64]:
-    """A number for every sequence's family: that of its first member."""
-    parent = list(range(len(sequences)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    def join(one: int, other: int) -> None:
-        one, other = root(one), root(other)
-        parent[max(one, other)] = min(one, other)
-
+def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each sequence's index with the indices of its relatives; a pair may come from either side or both."""
+    if not sequences:
+        return
     first: dict[str, int] = {}
     for index, sequence in enumerate(sequences):
-        join(index, first.setdefault(sequence, index))
+        if first.setdefault(sequence, index) != index:
+            yield index, np.array([first[sequence]])
     spoken = [words(sequence) for sequence in sequences]
     sizes = np.array([len(each) for each in spoken])
     everything = np.concatenate(spoken)
@@ -73,12 +64,39 @@ def families(sequences: Sequence[str]) -> NDArray[np.int64]:
         # How many of these words another protein of its length would share by chance.
         chance = sum(map(len, told)) / max(len(sequences), LEAST) * sizes / mean
         beyond = shared - chance
-        related = (beyond >= EXCESS * np.sqrt(chance + 1)) & (
+        enough = (beyond >= EXCESS * np.sqrt(chance + 1)) & (
             beyond >= SHARE * np.minimum(sizes[index], sizes)
         )
-        for other in np.flatnonzero(related):
-            join(index, int(other))
-    return np.array([root(index) for index in range(len(sequences))])
+        yield index, np.flatnonzero(enough)
+
+
+class Families:
+    """Indices in groups that grow together; a group's number is that of its first member."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def __getitem__(self, index: int) -> int:
+        """The number of an index's group."""
+        parent = self._parent
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    def join(self, one: int, other: int) -> None:
+        """Make one group of two."""
+        one, other = self[one], self[other]
+        self._parent[max(one, other)] = min(one, other)
+
+
+def families(sequences: Sequence[str]) -> NDArray[np.int64]:
+    """A number for every sequence's family: that of its first member."""
+    joined = Families(len(sequences))
+    for index, others in related(sequences):
+        for other in others:
+            joined.join(index, int(other))
+    return np.array([joined[index] for index in range(len(sequences))], dtype=np.int64)
 
 
 def hold_out(
@@ -88,16 +106,30 @@ def hold_out(
 
     The same for any order of the proteins. A location of two families or more is on both sides.
     """
-    members = defaultdict[int, list[int]](list)
-    for index, family in enumerate(families(sequences)):
-        members[int(family)].append(index)
+    wanted = {location: max(1, round(count * share)) for location, count in Counter(locations).items()}
+    return draw(families(sequences), locations, accessions, wanted)
 
-    def draw(family: list[int]) -> bytes:
+
+def draw(
+    family: Sequence[int] | NDArray[np.int64],
+    locations: Sequence[int],
+    accessions: Sequence[str],
+    wanted: Mapping[int, int],
+) -> list[int]:
+    """Indices of whole families that hold near `wanted` proteins of each location, by their number.
+
+    What is drawn depends on the families' first accessions alone. Of a location of which any are wanted, one
+    family at least is drawn where another is left.
+    """
+    members = defaultdict[int, list[int]](list)
+    for index, number in enumerate(family):
+        members[int(number)].append(index)
+
+    def place(family: list[int]) -> bytes:
         return hashlib.sha256(min(accessions[index] for index in family).encode()).digest()
 
-    drawn = sorted(members.values(), key=draw)
-    counts = Counter(locations)
-    wanted = {location: max(1, round(count * share)) for location, count in counts.items()}
+    drawn = sorted(members.values(), key=place)
+    counts, wanted = Counter(locations), Counter(wanted)
     held, left = list[int](), Counter(counts)
 
     def take(family: list[int]) -> None:
@@ -106,7 +138,7 @@ def hold_out(
             wanted[locations[index]] -= 1
             left[locations[index]] -= 1
 
-    large = max(2, len(sequences) // 50)  # a family that would be most of what is chosen on
+    large = max(2, len(locations) // 50)  # a family that would be most of what is chosen on
     rest = list[list[int]]()
     for family in drawn:
         useful = sum(
@@ -118,7 +150,8 @@ def hold_out(
         else:
             rest.append(family)
     for location in sorted(counts):
-        if left[location] == counts[location]:  # nothing of it is held out yet: its smallest family is
+        # Nothing of it is drawn yet: its smallest family is.
+        if wanted[location] > 0 and left[location] == counts[location]:
             able = [
                 family
                 for family in rest

@@ -3,7 +3,9 @@
 `model_fn` reads everything from the artifact's folder, nothing is fetched. A request either is malformed
 as a whole (RequestError) or is answered sequence by sequence in its own order: one that cannot be read
 gets an `error` and costs the others nothing. An answer does not depend on what else is in the request.
-Sequences are never logged and never repeated in an answer or an error. Safe to call from many threads.
+Sequences are never logged and never repeated in an answer or an error: a prediction carries the CRC-32 of
+the residues it was made from, eight hexadecimal digits, so that its reader can tell another protein's. Safe
+to call from many threads.
 
     {"sequences": ["MKV…", …], "attention": true}
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from binascii import crc32
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +205,8 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
     lengths = [len(read.get(index, "")) for index in range(len(sequences))]
     by_length = sorted(readable, key=lengths.__getitem__)
     for members in pack_by_length(lengths, by_length, model.token_budget):
-        probabilities, membrane, looked = _answer(model, [read[index] for index in members])
+        asked = [read[index] for index in members]
+        probabilities, membrane, looked = _answer(model, asked)
         for row, index in enumerate(members):
             if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
                 predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
@@ -212,6 +216,7 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
                 "membrane": float(membrane[row]),
                 "residues_read": lengths[index],
                 "truncated": len(sequences[index]) > lengths[index],
+                "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
             }
             if wanted[index]:
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]

@@ -1,8 +1,8 @@
 """Pictures of figures: what `evaluate.judge` found and how training went, drawn from their JSON alone.
 
-matplotlib is needed here and nowhere else (`pip install 'protloc[report]'`). Colours are those of Okabe and
-Ito, told apart by every kind of colour vision, and no meaning rests on colour alone. The same figures give
-the same bytes.
+matplotlib is needed for pictures alone, here and in `paired.py`. Colours are those of Okabe and Ito, told
+apart by every kind of colour vision, and no meaning rests on colour alone. The same figures give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
-
-try:
-    import matplotlib as mpl
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-except ImportError as error:  # pragma: no cover - every development environment has it
-    raise ImportError("drawing needs matplotlib: pip install 'protloc[report]'") from error
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 BLUE, ORANGE, GREEN, INK, MUTED, GRID = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680", "#e3e7eb"
 STYLE: Any = {  # Any: matplotlib types the keys one by one

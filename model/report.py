@@ -8,17 +8,20 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from model import plots
 from model.artifact import Artifact
 from model.plots import Figure
-from model.tables import CAPTIONS, COLUMNS, LABELS, shown
+from model.tables import CAPTIONS, COLUMNS, LABELS, difference, shown
 
-UNIPROT = "https://www.uniprot.org/uniprotkb?query="
+# An accession of UniProt (https://www.uniprot.org/help/accession_numbers), and an isoform's number.
+ACCESSION = re.compile(
+    r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:-[0-9]{1,3})?"
+)
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width">
@@ -30,6 +33,10 @@ table {{ border-collapse: collapse }} th, td {{ padding: .25rem .8rem; border-bo
 th {{ text-align: left; font-weight: 600 }}
 th + th, td + td {{ text-align: right; font-variant-numeric: tabular-nums }}
 figure {{ margin: 1.5rem 0 }} figure img {{ max-width: 100% }}
+details {{ margin: .8rem 0 }} summary {{ cursor: pointer }}
+td {{ overflow-wrap: anywhere }} td + td {{ white-space: nowrap }}
+.problems th, .problems td {{ text-align: left; white-space: normal }}
+.problems td:first-child {{ min-width: 14rem }}
 figcaption, .note {{ color: #56616b; font-size: .9rem }}
 </style>
 <h1>{title}</h1>
@@ -53,17 +60,17 @@ def page(judged: Mapping[str, Any], artifact: Artifact, pictures: Mapping[str, F
     """The HTML of a report."""
     between = judged["intervals"]
     parts = [
-        _table(
+        table(
             ["figure", "value (95 % interval)"],
             [[label, shown(judged[name], between[name])] for name, label in LABELS.items()],
         )
     ]
     if "against" in judged:
         parts += ["<h2>Against the champion</h2>", _against(judged["against"])]
-    parts += [_picture(name, picture) for name, picture in pictures.items()]
-    parts += ["<h2>By location</h2>", _table(["location", *COLUMNS.values()], _locations(judged))]
+    parts += [figure(name, picture) for name, picture in pictures.items()]
+    parts += ["<h2>By location</h2>", locations(judged)]
     if judged.get("mistakes"):
-        parts += ["<h2>The most confident mistakes</h2>", _mistakes(judged["mistakes"])]
+        parts += ["<h2>The most confident mistakes</h2>", mistakes(judged["mistakes"])]
     return PAGE.format(
         title=html.escape(f"{artifact.version} on {judged['proteins']:,} proteins ({judged['split']})"),
         note=html.escape(
@@ -74,11 +81,13 @@ def page(judged: Mapping[str, Any], artifact: Artifact, pictures: Mapping[str, F
     )
 
 
-def _locations(judged: Mapping[str, Any]) -> list[list[str]]:
-    return [
+def locations(judged: Mapping[str, Any]) -> str:
+    """The table of figures by location."""
+    rows = [
         [name, *(shown(found[key], found.get(f"{key}_interval")) for key in COLUMNS)]
         for name, found in judged["locations"].items()
     ]
+    return table(["location", *COLUMNS.values()], rows)
 
 
 def _against(against: Mapping[str, Any]) -> str:
@@ -87,14 +96,15 @@ def _against(against: Mapping[str, Any]) -> str:
             label,
             shown(against[name]["champion"]),
             shown(against[name]["challenger"]),
-            shown(against[name]["difference"], against[name]["interval"]),
+            difference(against[name]),
         ]
         for name, label in LABELS.items()
     ]
-    return _table(["figure", f"champion {against['version']}", "this model", "difference (95 %)"], rows)
+    return table(["figure", f"champion {against['version']}", "this model", "difference (95 %)"], rows)
 
 
-def _mistakes(mistakes: Sequence[Mapping[str, Any]]) -> str:
+def mistakes(worst: Sequence[Mapping[str, Any]]) -> str:
+    """The table of wrong answers, those of UniProt's proteins with a link to their entries."""
     rows = [
         [
             found["accession"],
@@ -103,23 +113,26 @@ def _mistakes(mistakes: Sequence[Mapping[str, Any]]) -> str:
             shown(found["confidence"]),
             shown(found["length"]),
         ]
-        for found in mistakes
+        for found in worst
     ]
-    return _table(["accession", "true", "named", "confidence", "residues"], rows, link=True)
+    return table(["accession", "true", "named", "confidence", "residues"], rows, link=True)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], link: bool = False) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], link: bool = False) -> str:
+    """A table of text, escaped; with `link` accessions in its first column lead to UniProt."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     lines = []
     for row in rows:
         cells = [html.escape(value) for value in row]
-        if link:
-            cells[0] = f'<a href="{UNIPROT}{quote(row[0], safe="")}">{cells[0]}</a>'
+        accession = ACCESSION.fullmatch(row[0]) if link else None
+        if accession:
+            cells[0] = f'<a href="https://www.uniprot.org/uniprotkb/{accession[1]}/entry">{cells[0]}</a>'
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table><tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
 
 
-def _picture(name: str, picture: Figure) -> str:
+def figure(name: str, picture: Figure) -> str:
+    """A picture with its caption, inside the page."""
     content = io.BytesIO()
     with plots.styled():
         picture.savefig(content, format="svg", metadata={"Date": None})

@@ -19,8 +19,10 @@ LABELS = {
 }
 COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "mcc": "MCC", "proteins": "proteins"}
 
-# Of each picture that `plots.py` draws, by its name.
+# Of each picture that `plots.py` and `paired.py` draw, by its name.
 CAPTIONS = {
+    "differences": "Both models answered the same proteins, so what is hard for both cancels out. Right of "
+    "the line the new model is better; pale: fewer than ten proteins.",
     "training": "How training went.",
     "locations": "Each location: the share of its proteins found (recall), and of answers naming it that are "
     "right (precision). In brackets the number of proteins.",
@@ -110,6 +112,15 @@ def shown(value: Any, interval: Sequence[float | None] | None = None) -> str:
         return "–"
     text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
     return f"{text} ({interval[0]:.3f}–{interval[1]:.3f})" if interval and interval[0] is not None else text
+
+
+def difference(found: Mapping[str, Any]) -> str:
+    """What `bootstrap.compare` says of a figure: the change with its sign, and its interval."""
+    if found["difference"] is None:
+        return "–"
+    low, high = found["interval"]
+    between = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
+    return f"{found['difference']:+.4f}{between}".replace("-", "−")
 
 
 def percent(share: float | None) -> str:

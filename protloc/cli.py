@@ -8,19 +8,20 @@ Everything heavy is imported where it is used, so that `--help` comes at once.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
 import click
 
-from protloc.errors import Unreachable, UsageProblem
+from protloc.commands import client_of, note, print_json, stack_words
+from protloc.errors import UsageProblem
 from protloc.failures import Protloc
+from protloc.models_cli import models
 from protloc.options import (
     format_of,
     home_option,
@@ -29,9 +30,7 @@ from protloc.options import (
     stack_option,
     timeout_option,
 )
-
-if TYPE_CHECKING:
-    from protloc.client import Client
+from protloc.retraining_cli import labels, retrain
 
 
 @click.group(
@@ -80,7 +79,7 @@ def up(home: Path, port: int | None) -> None:
     """
     from protloc.embedded import active_model, ready
 
-    client = ready(home.resolve(), _note, port)
+    client = ready(home.resolve(), note, port)
     click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
     click.echo(f"API:  {client.api_url}")
     click.echo("Next: protloc predict FILE    Stop: protloc down")
@@ -110,7 +109,7 @@ def status(home: Path, as_json: bool) -> None:
 
     found = lifecycle.status(home.resolve())
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for name, value in found.items():
         if value is not None:
@@ -169,7 +168,7 @@ def predict(
     if wait:
         require_writable(output, file)
     with _opened(file) as stream:
-        client = _client(stack, home, start=True)
+        client = client_of(stack, home, start=True)
         size = os.fstat(stream.fileno()).st_size if file.is_file() else None
         with make_progress() as progress:
             sent = client.send(stream, name, lambda done: progress.sending(done, size))
@@ -178,14 +177,14 @@ def predict(
                 following.wait(progress, timeout)
     if not wait:
         if as_json:
-            _print_json(following.answer(None))
+            print_json(following.answer(None))
         else:
             click.echo(sent.upload_id)
-            _note(f"sent; look with `protloc show{following.words}`")
+            note(f"sent; look with `protloc show{following.words}`")
         return
     answer, problem = following.conclude(format_name, output)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif wants_table(table, output):
         show_outcome(following, answer, stack)
     elif output != STDOUT:
@@ -203,9 +202,9 @@ def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
     """List the uploads, newest first."""
     from protloc.display import show_uploads
 
-    found = list(islice(_client(stack, home).uploads(), limit))
+    found = list(islice(client_of(stack, home).uploads(), limit))
     if as_json:
-        _print_json({"uploads": found})
+        print_json({"uploads": found})
     else:
         show_uploads(found)
 
@@ -224,13 +223,13 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
     from protloc.display import show_upload
     from protloc.progress import stage
 
-    view = _client(stack, home).upload(upload)
+    view = client_of(stack, home).upload(upload)
     if as_json:
-        _print_json(view)
+        print_json(view)
         return
     show_upload(view)
     if view["finished"]:
-        click.echo(f"\nResults as a file: protloc results {upload}{_stack_words(stack)}")
+        click.echo(f"\nResults as a file: protloc results {upload}{stack_words(stack)}")
     else:
         now = stage(view)
         click.echo(f"\nNow {now.phase}" + (f": {now.detail}" if now.detail else ""))
@@ -272,7 +271,7 @@ def results(
     began = time.monotonic()
     format_name = format_name or format_of(output)
     _require_one_on_stdout(as_json, output)
-    client = _client(stack, home)
+    client = client_of(stack, home)
     following = Following(client, upload, stack, began)
     if output:
         require_writable(output)
@@ -286,7 +285,7 @@ def results(
         require_writable(output)
     answer, problem = following.conclude(format_name, output)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif answer["output"] and output != STDOUT:
         click.echo(sentence(answer))
     if problem is not None:
@@ -330,8 +329,8 @@ def retry(
     _require_one_on_stdout(as_json, output)
     if output:
         require_writable(output)
-    view = _client(stack, home).retry(upload)
-    _note(f"attempt {view['attempts']} at what failed has begun")
+    view = client_of(stack, home).retry(upload)
+    note(f"attempt {view['attempts']} at what failed has begun")
     if wait:
         context.invoke(
             results,
@@ -345,79 +344,18 @@ def retry(
             home=home,
         )
     elif as_json:
-        _print_json(view)
+        print_json(view)
     else:
         click.echo(upload)
 
 
-# ── Model versions ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Model versions and retraining ───────────────────────────────────────────────────────────────────────────
 
-
-@main.group(invoke_without_command=True)
-@json_option
-@stack_option
-@home_option
-@click.pass_context
-def models(context: click.Context, as_json: bool, stack: str | None, home: Path) -> None:
-    """List the model versions, and add one.
-
-    \b
-    Examples
-      protloc models
-      protloc models add model/default
-      protloc models --stack protloc add s3://my-bucket/model.tar.gz
-    """
-    context.obj = (stack, home)
-    if context.invoked_subcommand is not None:
-        return
-    from protloc.display import show_models
-
-    found = _client(stack, home).models()
-    if as_json:
-        _print_json(found)
-    else:
-        show_models(found)
-
-
-@models.command("add")
-@click.argument("artifact")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is in service.")
-@stack_option
-@click.pass_obj
-def add_model(of_group: tuple[str | None, Path], artifact: str, wait: bool, stack: str | None) -> None:
-    """Put a trained model into service: ARTIFACT is a folder, a model.tar.gz, or the s3:// address of one.
-
-    The state machine hosts it beside the active version, tries it on known proteins, and makes it the active
-    one. Uploads in work stay with the version they began with. What fails leaves the active version as it is.
-    """
-    from protloc.versions import add
-
-    stack = stack or of_group[0]
-    version = add(_client(stack, of_group[1]), artifact, _note, wait=wait)
-    if wait:
-        click.echo(f"{version} is in service and answers new uploads.")
-    else:
-        click.echo(f"{version} is on its way into service; look with `protloc models{_stack_words(stack)}`.")
+for command in (models, labels, retrain):
+    main.add_command(command)
 
 
 # ── What the commands share ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _client(stack: str | None, home: Path, *, start: bool = False) -> Client:
-    """The client of the stack a command works on; `start` brings the embedded cloud up if need be."""
-    if stack:
-        from protloc.client import connect
-
-        return connect(stack)
-    from protloc.embedded import active_model, ready, running
-
-    home = home.resolve()
-    client = running(home)
-    if client is not None and (not start or active_model(client)):
-        return client
-    if not start:
-        raise Unreachable(f"the embedded cloud of {home} is not up; start it with `protloc up`")
-    return ready(home, _note)
 
 
 @contextlib.contextmanager
@@ -438,18 +376,6 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
 def _require_one_on_stdout(as_json: bool, output: Path | None) -> None:
     if as_json and output == Path("-"):
         raise UsageProblem("--json and --output - both want stdout; choose one")
-
-
-def _stack_words(stack: str | None) -> str:
-    return f" --stack {stack}" if stack else ""
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value))
-
-
-def _note(text: str) -> None:
-    click.echo(text, err=True)
 
 
 if __name__ == "__main__":

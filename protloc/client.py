@@ -116,8 +116,23 @@ class Client:
         yield from self._pages(path, "predictions", **({"location": location} if location else {}))
 
     def models(self) -> View:
-        """`models`, newest first, and which of them is `active`."""
+        """`models`, newest first; which of them is `active`, which was so before (`previous`), and the
+        `revision` that grows with each change.
+        """
         status, answer, _ = self._get("/models")
+        return _checked(status, answer)
+
+    def activate(self, version: str, revision: int) -> View:
+        """Make a hosted version the active one, if the alias still has this revision; the alias then.
+
+        Raises UsageProblem where the version is not hosted, or something else was activated meanwhile.
+        """
+        asked = {"version": version, "revision": revision}
+        status, answer, _ = self._ask("PUT", "/models/active", asked)
+        if status == HTTPStatus.CONFLICT:
+            now = self.models()
+            if (now["active"], now["revision"]) == (version, revision + 1):
+                return now  # asked twice: the first answer was lost
         return _checked(status, answer)
 
     def wait(
@@ -176,15 +191,19 @@ class Client:
     def _get(self, path: str) -> tuple[int, View, str | None]:
         return self._ask("GET", path)
 
-    def _ask(self, method: str, path: str) -> tuple[int, View, str | None]:
+    def _ask(self, method: str, path: str, body: View | None = None) -> tuple[int, View, str | None]:
         """Ask the API, signed; return status, JSON answer and the path of the next page.
 
-        What is asked may be asked again: every method in use is idempotent.
+        What is asked may be asked again: a second time, it either changes nothing or is a conflict.
         """
         for attempt in range(RETRIES):
             if attempt:
                 time.sleep(0.2 * 2**attempt)
-            request = AWSRequest(method, self.api_url + path, headers={"Accept": "application/json"})
+            headers = {"Accept": "application/json"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            data = None if body is None else json.dumps(body)
+            request = AWSRequest(method, self.api_url + path, headers=headers, data=data)
             credentials = self._session.get_credentials()
             if credentials is None:
                 raise Unreachable("no AWS credentials found; set up a profile or AWS_ACCESS_KEY_ID")

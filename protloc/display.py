@@ -1,4 +1,4 @@
-"""What a person reads on stdout: tables of answers, uploads and model versions.
+"""What a person reads on stdout: tables of answers, uploads, model versions and labelled files.
 
 Text that came from a file is shown through `safe`, and never read as markup.
 """
@@ -23,6 +23,14 @@ TABLE_ROWS = 60
 PIPED_WIDTH = 110
 UNBROKEN = ("upload", "version")  # names to copy into the next command
 STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red"}
+STATE_STYLES = {"in_service": "green", "rejected": "yellow", "failed": "red", "retired": "dim"}
+FIGURE_NAMES = {
+    "q10": "Q10",
+    "macro_f1": "macro F1",
+    "mcc": "MCC",
+    "membrane_q2": "membrane Q2",
+    "ece": "calibration error (less is better)",
+}
 
 View = dict[str, Any]
 
@@ -112,24 +120,67 @@ def show_upload(view: View) -> None:
 
 
 def show_models(answer: View) -> None:
-    table = _table("", "version", "state", "Q10>", "macro F1>", "created", "remark")
+    table = _table("", "version", "state", "created", "trained on>", "Q10>", "macro F1>")
     for view in answer["models"]:
         metrics = view["metrics"]
         _add(
             table,
             "*" if view["active"] else "",
             safe(view["version"]),
-            view["state"],
+            Text(view["state"], STATE_STYLES.get(view["state"], "")),
+            str(view["created"] or "")[:16].replace("T", " "),
+            f"{view['proteins']:,}" if view["proteins"] is not None else "",
             *(_figure(metrics.get(name)) for name in ("q10", "macro_f1")),
-            str(view["created"] or "")[:19].replace("T", " "),
-            safe(view["reason"] or "", 60),
         )
     out = console()
     if not table.row_count:
         out.print("There is no model version yet; `protloc models add ARTIFACT` puts one into service.")
         return
     out.print(table)
-    out.print("* answers new uploads; Q10 and macro F1 as the artifact states them.")
+    out.print("* answers new uploads. Figures are those it was judged by, or else those its artifact states.")
+    for view in answer["models"]:
+        if view["reason"]:
+            out.print(Text(f"\n{safe(view['version'])}: {safe(view['reason'])}"))
+
+
+def show_comparison(found: View) -> None:
+    """The figures of two versions, and how far the second differs from the first."""
+    first, second = (safe(version) for version in found["versions"])
+    out = console()
+    columns = (f"{first}>", f"{second}>", *(("difference>", "95 % interval>") if found["paired"] else ()))
+    table = _table("figure", *columns)
+    for name, each in found["figures"].items():
+        _add(table, FIGURE_NAMES[name], *_compared(each, found["paired"], less_is_better=name == "ece"))
+    out.print(table)
+    recall = _table("recall of", *columns)
+    for name, each in found["recall"].items():
+        _add(recall, BY_NAME[name].display, *_compared(each, found["paired"]))
+    out.print(recall)
+    if found["proteins"] is not None:
+        out.print(f"Both answered the same {found['proteins']:,} proteins of a holdout.")
+    if found["note"]:
+        out.print(safe(found["note"]))
+
+
+def _compared(each: View, paired: bool, less_is_better: bool = False) -> list[str | Text]:
+    cells: list[str | Text] = [_figure(value) for value in each["values"]]
+    if not paired:
+        return cells
+    low, high = each["interval"]
+    if each["difference"] is None or low is None:
+        return [*cells, "", ""]
+    better, worse = (high < 0, low > 0) if less_is_better else (low > 0, high < 0)
+    style = "green" if better else "red" if worse else ""
+    return [*cells, f"{each['difference']:+.3f}", Text(f"{low:+.3f} to {high:+.3f}", style)]
+
+
+def show_labels(files: Iterable[View]) -> None:
+    table = _table("file", "kind", "bytes>", "added")
+    for each in files:
+        modified = each["modified"][:16].replace("T", " ")
+        _add(table, safe(each["name"], 60), each["kind"], f"{each['bytes']:,}", modified)
+    nothing = "No labelled proteins yet; `protloc labels add FILE` adds some."
+    console().print(table if table.row_count else nothing)
 
 
 def _figure(value: Any) -> str:

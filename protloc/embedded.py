@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model.artifact import read_artifact
+from protloc import executions
 from protloc.client import Client
 from protloc.cloud import deploy, lifecycle
 from protloc.errors import Unreachable, UploadProblem
-from protloc.versions import add, follow, running_execution
+from protloc.versions import add, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"
@@ -48,8 +50,11 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
 
 
 def parameters() -> dict[str, str]:
-    """The template's parameters on this machine: no more batches at once than it has processors."""
-    return {"PredictConcurrency": str(min(max(os.cpu_count() or 2, 2), 10))}
+    """The template's parameters on this machine: no more batches at once than it has processors, no GPU."""
+    return {
+        "PredictConcurrency": str(min(max(os.cpu_count() or 2, 2), 10)),
+        "TrainingLauncher": "cpu",
+    }
 
 
 def running(home: Path) -> Client | None:
@@ -86,10 +91,13 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
     for known in client.models()["models"]:
         if known["state"] != "hosting":
             continue
-        if execution := running_execution(client, known["version"]):
+        if execution := executions.running(client, known["version"]):
             follow(client, execution, known["version"], tell)
             return
-        _mark_failed(client, known["version"])
+    # An execution that died with the cloud left its version without an end, and the lock taken.
+    client.client("lambda").invoke(
+        FunctionName=client.outputs["RetireFunction"], Payload=json.dumps({"settle_seconds": 0})
+    )
     add(client, str(model), tell)
 
 
@@ -99,20 +107,6 @@ def _is_news(client: Client, model: Path) -> bool:
         return False
     known = {view["version"] for view in client.models()["models"]}
     return read_artifact(model).version not in known
-
-
-def _mark_failed(client: Client, version: str) -> None:
-    """A version whose execution died with the cloud can be added again once it counts as failed."""
-    client.client("dynamodb").update_item(
-        TableName=client.outputs["ModelsTable"],
-        Key={"pk": {"S": "version"}, "sk": {"S": version}},
-        UpdateExpression="SET #state = :failed, reason = :reason",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={
-            ":failed": {"S": "failed"},
-            ":reason": {"S": "the cloud was stopped meanwhile"},
-        },
-    )
 
 
 @contextlib.contextmanager

@@ -8,30 +8,20 @@ makes it the active one; what fails leaves the active version as it is.
 from __future__ import annotations
 
 import json
-import secrets
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from model.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
+from protloc import executions
 from protloc.client import TRANSFER, Client, split_uri
 from protloc.cloud.deploy import upload_training_source
 from protloc.errors import UploadProblem, UsageProblem
 
-POLL_SECONDS = 0.5
 START_SECONDS = 3600.0
-STEPS = {  # the states a person would want to hear of
-    "Register": "registering",
-    "Host": "creating the model",
-    "AddComponent": "starting its server",
-    "Smoke": "trying it on known proteins",
-    "Promote": "making it the active version",
-    "RemoveComponent": "it failed; taking it away again",
-}
 
 Tell = Callable[[str], None]
 
@@ -41,7 +31,7 @@ def add(client: Client, artifact: str, tell: Tell, *, wait: bool = True) -> str:
     with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
         packed, description = _packed(client, artifact, Path(folder))
         version = description.version
-        _refuse_known(client, version)
+        refuse_known(client, version, 'give the artifact another "version" in its artifact.json')
         bucket, key = client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"
         if artifact == f"s3://{bucket}/{key}":
             tell(f"{version}: already in the models bucket")
@@ -49,59 +39,40 @@ def add(client: Client, artifact: str, tell: Tell, *, wait: bool = True) -> str:
             tell(f"{version}: uploading {packed.stat().st_size / 1e6:.1f} MB")
             client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
     upload_training_source(client.client("s3"), bucket)  # so that the next version can be trained from here
-    request = {"artifact": f"s3://{bucket}/{key}", "version": version, "metrics": dict(description.metrics)}
-    execution = client.client("stepfunctions").start_execution(
-        stateMachineArn=client.outputs["RetrainStateMachine"],
-        name=f"{version}-{secrets.token_hex(4)}",
-        input=json.dumps(request),
-    )["executionArn"]
-    if wait:
-        follow(client, execution, version, tell)
+    request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics)}
+    put_into_service(client, version, request, tell, wait=wait)
     return version
 
 
+def put_into_service(
+    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool = True
+) -> None:
+    """Have the state machine host an artifact of S3 that is `request["artifact"]`, try it and promote it."""
+    execution = executions.start(client, version, request)
+    if wait:
+        follow(client, execution, version, tell)
+
+
 def follow(client: Client, execution: str, version: str, tell: Tell) -> None:
-    """Wait for an execution of the state machine, telling its steps. Raises UploadProblem if it fails."""
-    states = client.client("stepfunctions")
-    deadline = time.monotonic() + START_SECONDS
-    told: list[str] = []
-    while time.monotonic() < deadline:
-        found = states.describe_execution(executionArn=execution)
-        for step in _steps(states, execution)[len(told) :]:
-            told.append(step)
-            tell(f"{version}: {STEPS[step]}")
-        if found["status"] == "SUCCEEDED":
-            return
-        if found["status"] != "RUNNING":
-            cause = str(found.get("cause") or found.get("error") or found["status"])
-            raise UploadProblem(f"{version} did not get into service: {' '.join(cause.split())}")
-        time.sleep(POLL_SECONDS)
-    raise UploadProblem(f"{version} is not in service after {START_SECONDS:g} s; look at {execution}")
+    """Wait for a version to get into service, telling the steps. Raises UploadProblem if it does not."""
+    try:
+        found = executions.follow(client, execution, lambda step: tell(f"{version}: {step}"), START_SECONDS)
+    except TimeoutError:
+        raise UploadProblem(
+            f"{version} is not in service after {START_SECONDS:g} s; look at {execution}"
+        ) from None
+    if found["status"] != executions.SUCCEEDED:
+        raise UploadProblem(f"{version} did not get into service: {executions.reason(found)}")
+    ended = json.loads(found["output"])
+    if ended["outcome"] != "Promoted":
+        raise UploadProblem(f"{version} did not get into service: {ended['reason']}")
 
 
-def running_execution(client: Client, version: str) -> str | None:
-    """The execution that is putting a version into service just now."""
-    found = client.client("stepfunctions").list_executions(
-        stateMachineArn=client.outputs["RetrainStateMachine"], statusFilter="RUNNING"
-    )["executions"]
-    return next((e["executionArn"] for e in found if e["name"].rpartition("-")[0] == version), None)
-
-
-def _steps(states: Any, execution: str) -> list[str]:
-    """The steps worth telling that an execution has entered, in order, each once."""
-    events = states.get_execution_history(executionArn=execution, maxResults=1000)["events"]
-    entered = (event.get("stateEnteredEventDetails", {}).get("name") for event in events)
-    return list(dict.fromkeys(name for name in entered if name in STEPS))
-
-
-def _refuse_known(client: Client, version: str) -> None:
+def refuse_known(client: Client, version: str, instead: str) -> None:
     """A version never changes, so one of the same name cannot be added, unless the first attempt failed."""
     for known in client.models()["models"]:
         if known["version"] == version and known["state"] != "failed":
-            raise UsageProblem(
-                f"there is a model version {version} already ({known['state']}); give the artifact another "
-                f'"version" in its artifact.json'
-            )
+            raise UsageProblem(f"there is a model version {version} already ({known['state']}); {instead}")
 
 
 def _packed(client: Client, artifact: str, folder: Path) -> tuple[Path, Artifact]:

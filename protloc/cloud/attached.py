@@ -18,8 +18,12 @@ def main() -> int:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     process = subprocess.Popen(command, start_new_session=True)
 
+    asked: list[int] = []
+
     def end(signal_number: int, frame: FrameType | None) -> None:
-        os.killpg(process.pid, signal_number)
+        """Asked once, ask the command; asked again, make it."""
+        os.killpg(process.pid, signal.SIGKILL if asked else signal_number)
+        asked.append(signal_number)
 
     signal.signal(signal.SIGTERM, end)
     while process.poll() is None:

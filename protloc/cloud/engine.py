@@ -51,6 +51,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "SERVICE_TO_IAM_NAMESPACE": None,
         "_BOTOCORE_SERVICE_MAP": None,
         "extract_iam_action": ("service", "method", "path", "headers", "body", "query_params"),
+        "request_tag_context": ("service", "iam_action", "body", "params"),
         "extract_resource_arn": (
             "service",
             "method",
@@ -142,6 +143,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.eventbridge": {
         "_dispatch_event": ("event", "view"),
         "_dispatch_to_sqs": ("spec", "payload", "sqs_parameters"),
+        "_invoke_target": ("target", "event", "rule", "view"),
     },
     "ministack.services.dynamodb": {
         "_tables": None,
@@ -175,6 +177,14 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_execute_task": ("state_def", "raw_input", "execution", "ctx"),
         "_invoke_resource": ("resource", "input_data"),
         "_invoke_with_callback": ("resource", "input_data", "token", "state_def"),
+        "_invoke_resource_with_timeout": ("resource", "input_data", "timeout"),
+        "_run_execution": ("exec_arn",),
+        "_fail_execution": ("execution", "error", "cause"),
+        "_add_event": ("execution", "event_type", "details"),
+        "_emit_execution_status_event": ("execution",),
+        "_executions": None,
+        "now_iso": (),
+        "_apply_state_assign": ("state_def", "raw_input", "ctx", "result", "error_output"),
         "_apply_input_path": ("state_def", "data", "ctx"),
         "_apply_jsonata_output": ("state_def", "raw_input", "ctx", "result", "error_output", "default"),
         "_state_query_language": ("state_def", "ctx"),
@@ -280,6 +290,8 @@ class Engine:
         self.changed: Callable[[], None] = lambda: None
         self.report: Callable[[], dict[str, float]] = dict
         self.serving = threading.Event()
+        self.delivering = threading.Event()
+        """From when on functions are given what lies in queues and streams."""
         self._pool = pool
         self._loop: asyncio.AbstractEventLoop | None = None
         self._services: dict[str, Service] = {}
@@ -419,7 +431,8 @@ class Engine:
 
     def _run_function(self, func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         """In place of the engine's own workers: run a Python function in a process of `workers`."""
-        self.serving.wait()
+        delivered = isinstance(event, dict) and "Records" in event
+        (self.delivering if delivered else self.serving).wait()
         config = func.get("config") or func
         name, version = config["FunctionName"], config.get("Version", "$LATEST")
         function = Function(

@@ -6,19 +6,22 @@ of its own (`components`). Its model is read from S3 once, as the role that host
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import training
 from protloc.cloud.components import Component, EndedAnswering, NotRunning, unpack
 from protloc.cloud.engine import ACCOUNT, Response
 from protloc.cloud.records import Records, ServiceError, arn, invalid
+from protloc.cloud.storage import Storage
 
 MAX_BODY_BYTES = 6 * 1024 * 1024
 START_SECONDS = 600.0
+
+log = logging.getLogger("protloc.cloud")
 
 
 class Hosting:
@@ -29,7 +32,7 @@ class Hosting:
         records: Records,
         folder: Path,
         logs: Path,
-        storage: Callable[[str], training.Storage],
+        storage: Callable[[str], Storage],
         may_grow: Callable[[str], bool],
     ) -> None:
         self._records, self._folder, self._logs = records, folder, logs
@@ -43,6 +46,22 @@ class Hosting:
                 del self._records.tables["components"][name]
             elif component["InferenceComponentStatus"] != "Failed":
                 self._records.spawn(self._host, component)
+
+    def await_return(self, seconds: float) -> None:
+        """Return when every component that was in service is again, or after so long."""
+        deadline = time.monotonic() + seconds
+        while any(map(self._is_missing, list(self._records.tables["components"].values()))):
+            if time.monotonic() > deadline:
+                log.warning("no model is back after %.0f s; going on without", seconds)
+                return
+            time.sleep(0.05)
+
+    def _is_missing(self, component: Mapping[str, Any]) -> bool:
+        """Whether a component that should be in service has no copy that runs."""
+        running = self._components.get(component["InferenceComponentName"])
+        wanted = component["RuntimeConfig"]["DesiredCopyCount"]
+        serving = component["InferenceComponentStatus"] == "InService"
+        return serving and wanted > 0 and not (running and running.running)
 
     def stop(self) -> None:
         for component in list(self._components.values()):

@@ -31,6 +31,7 @@ SAGEMAKER_KINDS = {
     "ModelName": "model",
     "EndpointConfigName": "endpoint-config",
     "EndpointName": "endpoint",
+    "ModelPackageGroupName": "model-package-group",
 }
 TRANSACTION_ACTIONS = {
     "Put": "PutItem",
@@ -116,12 +117,21 @@ def _table(arn: Any, name: str) -> str:
     return str(arn(name if name.startswith("arn:") else f"table/{name}"))
 
 
+def _name(name_or_arn: Any) -> str:
+    return str(name_or_arn).rsplit("/", 1)[-1]
+
+
 def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any, synchronous: bool) -> list[Permission]:
     """SageMaker names the resource it works on first; a role handed over needs iam:PassRole to SageMaker."""
     resources = [
-        arn(f"{kind}/{arguments[name]}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments
+        arn(f"{kind}/{_name(arguments[name])}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments
     ]
     wanted = resources[:1] if resources else ["*"]
+    if action == "CreateModelPackage" and "ModelPackageGroupName" in arguments:
+        # In a group, both count: the group, and the package, which has no number yet.
+        wanted.append(arn(f"model-package/{_name(arguments['ModelPackageGroupName'])}/*"))
+    elif package := arguments.get("ModelPackageArn") or arguments.get("ModelPackageName"):
+        wanted = [arn(str(package) if str(package).startswith("arn:") else f"model-package/{package}")]
     permissions = [Permission(f"sagemaker:{action}", resource) for resource in wanted]
     if action == "CreateInferenceComponent" and "EndpointName" in arguments:
         permissions.append(

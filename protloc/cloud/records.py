@@ -9,7 +9,10 @@ from typing import Any
 
 from protloc.cloud.engine import ACCOUNT, REGION
 
-TABLES = ("training_jobs", "models", "endpoint_configs", "endpoints", "components", "tags")
+TABLES = (
+    *("training_jobs", "models", "endpoint_configs", "endpoints", "components", "tags"),
+    *("package_groups", "packages"),
+)
 
 
 class ServiceError(Exception):

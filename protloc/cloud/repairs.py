@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextvars
 import json
 import os
+import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +25,8 @@ _object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("ob
 _asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "asked_range", default=None
 )
-_machine_role: contextvars.ContextVar[str | None] = contextvars.ContextVar("machine_role", default=None)
+_execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("execution", default=None)
+_task_ends: contextvars.ContextVar[float] = contextvars.ContextVar("task_ends", default=float("inf"))
 
 
 def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
@@ -31,6 +34,8 @@ def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
     `access` of what the task asked of IAM.
     """
     queue_batches_need_the_single_action()
+    alarms_are_deleted_by_name()
+    scaling_calls_name_their_service()
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
     versions_live_on_disk()
@@ -38,9 +43,13 @@ def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
     sdk_answers_keep_inner_capitals()
     definitions_may_be_yaml()
     mappings_take_numbers_from_parameters()
+    schedules_say_when()
     loopback_is_secure_transport()
+    variables_are_assigned_together()
+    executions_end_in_time(changed)
     state_machines_act_as_their_role(changed, access)
     training_jobs_can_be_waited_for()
+    notifications_keep_their_attributes()
 
 
 def queue_batches_need_the_single_action() -> None:
@@ -53,6 +62,43 @@ def queue_batches_need_the_single_action() -> None:
         return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
 
     actions.extract_iam_action = single
+
+
+def alarms_are_deleted_by_name() -> None:
+    """IAM is asked about the alarm that `cloudwatch:DeleteAlarms` names; of several, about the first."""
+    actions = module("ministack.core.iam_actions")
+    extract = actions.extract_resource_arn
+
+    def named(
+        service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
+    ) -> str:
+        found = str(extract(service, method, path, headers, body, *rest, **more))
+        if service != "monitoring" or found != "*" or b"AlarmNames" not in body:
+            return found
+        try:
+            return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
+        except (ValueError, KeyError, IndexError):
+            return found
+
+    actions.extract_resource_arn = named
+
+
+def scaling_calls_name_their_service() -> None:
+    """IAM is told the service whose resource a call to Application Auto Scaling is about."""
+    actions = module("ministack.core.iam_actions")
+    context = actions.request_tag_context
+
+    def with_service(service: str, iam_action: str, body: bytes, query_params: Any) -> dict[str, Any]:
+        found: dict[str, Any] = context(service, iam_action, body, query_params)
+        if service != "application-autoscaling":
+            return found
+        try:
+            named = json.loads(body)["ServiceNamespace"]
+        except (ValueError, KeyError):
+            return found
+        return {**found, "application-autoscaling:service-namespace": named}
+
+    actions.request_tag_context = with_service
 
 
 def object_events_name_the_version() -> None:
@@ -77,6 +123,21 @@ def object_events_name_the_version() -> None:
 
     storage._fire_s3_event = fire_with_version
     bus._dispatch_event = dispatch_with_version
+
+
+def schedules_say_when() -> None:
+    """A schedule's input may name the time it was set for, as EventBridge Scheduler's own attribute."""
+    bus = module("ministack.services.eventbridge")
+    invoke = bus._invoke_target
+
+    def invoke_at(target: dict[str, Any], event: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+        if event.get("Source") == "aws.scheduler" and "<aws.scheduler." in target.get("Input", ""):
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event["Time"]))
+            text = target["Input"].replace("<aws.scheduler.scheduled-time>", moment)
+            target = {**target, "Input": text}
+        return invoke(target, event, *arguments, **named)
+
+    bus._invoke_target = invoke_at
 
 
 def versions_can_be_read_in_ranges() -> None:
@@ -223,14 +284,79 @@ def loopback_is_secure_transport() -> None:
     application.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
 
 
+def variables_are_assigned_together() -> None:
+    """Every expression of an `Assign` sees the variables as they were before it."""
+    states = module("ministack.services.stepfunctions")
+    plain = states._apply_state_assign
+
+    def together(state_def: dict[str, Any], raw_input: Any, ctx: Any, **results: Any) -> None:
+        assign = state_def.get("Assign")
+        if not ctx or not isinstance(assign, dict):
+            return
+        before = ctx.setdefault("variables", {})
+        found: dict[str, Any] = {}
+        for name, template in assign.items():
+            alone = {**ctx, "variables": dict(before)}
+            plain({**state_def, "Assign": {name: template}}, raw_input, alone, **results)
+            found[name] = alone["variables"].get(name)
+        before.update(found)
+
+    states._apply_state_assign = together
+
+
+def executions_end_in_time(changed: Callable[[], None]) -> None:
+    """A state machine's `TimeoutSeconds` ends an execution as TIMED_OUT; what ended stays as it ended."""
+    states = module("ministack.services.stepfunctions")
+    run, fail = states._run_execution, states._fail_execution
+
+    def expire(execution: dict[str, Any]) -> None:
+        if execution["status"] != "RUNNING":
+            return
+        execution.update(status="TIMED_OUT", error="States.Timeout", stopDate=states.now_iso())
+        details = {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
+        states._add_event(execution, "ExecutionTimedOut", details)
+        states._emit_execution_status_event(execution)
+        changed()
+
+    def run_in_time(arn: str) -> None:
+        execution = states._executions.get(arn) or {}
+        machine = states._state_machines.get(execution.get("stateMachineArn", "")) or {}
+        seconds = json.loads(machine.get("definition") or "{}").get("TimeoutSeconds")
+        if seconds is None:
+            run(arn)
+            return
+        timer = threading.Timer(seconds, contextvars.copy_context().run, (expire, execution))
+        timer.daemon = True
+        timer.start()
+        run(arn)
+        timer.cancel()
+
+    def fail_what_runs(execution: dict[str, Any], error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    states._run_execution = run_in_time
+    states._fail_execution = fail_what_runs
+
+
+def _is_over() -> bool:
+    """Whether nobody waits any more for the task that runs in this context."""
+    execution = _execution.get()
+    return time.monotonic() > _task_ends.get() or (execution is not None and execution["status"] != "RUNNING")
+
+
 def state_machines_act_as_their_role(changed: Callable[[], None], access: AccessLog) -> None:
     """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
     states = module("ministack.services.stepfunctions")
     evaluator = module("ministack.core.iam_evaluator")
     execute, invoke, call_back = states._execute_task, states._invoke_resource, states._invoke_with_callback
+    invoke_in_time = states._invoke_resource_with_timeout
 
     def check(resource: str, arguments: Any) -> None:
-        role = _machine_role.get()
+        if _is_over():  # a retry, of an execution that was stopped meanwhile
+            raise states._ExecutionError("States.Timeout", "the execution is over")
+        execution = _execution.get() or {}
+        role = (states._state_machines.get(execution.get("stateMachineArn", "")) or {}).get("roleArn")
         if role is None:
             return
         name = role.rsplit("/", 1)[-1]
@@ -257,17 +383,23 @@ def state_machines_act_as_their_role(changed: Callable[[], None], access: Access
                 )
 
     def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
-        machine = states._state_machines.get((execution or {}).get("stateMachineArn", "")) or {}
-        token = _machine_role.set(machine.get("roleArn"))
+        token = _execution.set(execution)
         try:
             return execute(state_def, raw_input, execution, ctx)
         finally:
-            _machine_role.reset(token)
+            _execution.reset(token)
             changed()
 
     def invoke_checked(resource: str, input_data: Any) -> Any:
         check(resource, input_data)
         return invoke(resource, input_data)
+
+    def invoke_known_end(resource: str, input_data: Any, timeout: float) -> Any:
+        token = _task_ends.set(time.monotonic() + timeout)
+        try:
+            return invoke_in_time(resource, input_data, timeout)
+        finally:
+            _task_ends.reset(token)
 
     def call_back_checked(resource: str, input_data: Any, token: Any, state_def: Any) -> Any:
         check(resource, input_data)
@@ -275,6 +407,7 @@ def state_machines_act_as_their_role(changed: Callable[[], None], access: Access
 
     states._execute_task = execute_as_role
     states._invoke_resource = invoke_checked
+    states._invoke_resource_with_timeout = invoke_known_end
     states._invoke_with_callback = call_back_checked
 
 
@@ -295,7 +428,7 @@ def _error_prefix(states: Any, resource: str) -> str:
 
 
 def training_jobs_can_be_waited_for() -> None:
-    """The optimised SageMaker integrations, with `.sync` for training jobs."""
+    """The optimised SageMaker integrations, with `.sync` for training jobs: one nobody waits for is ended."""
     states = module("ministack.services.stepfunctions")
     # Errors the SDK does not model have the service's base name.
     states._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {
@@ -323,6 +456,9 @@ def training_jobs_can_be_waited_for() -> None:
             job = call("describeTrainingJob", {"TrainingJobName": arguments["TrainingJobName"]})
             if job["TrainingJobStatus"] == "Completed":
                 return job
+            if _is_over():
+                call("stopTrainingJob", {"TrainingJobName": arguments["TrainingJobName"]})
+                raise states._ExecutionError("States.Timeout", "the training job is stopped")
             if job["TrainingJobStatus"] in ("Failed", "Stopped"):
                 raise states._ExecutionError("States.TaskFailed", json.dumps(job, default=str))
             time.sleep(0.2)
@@ -335,3 +471,25 @@ def training_jobs_can_be_waited_for() -> None:
         "updateEndpoint",
     ):
         states._SERVICE_DISPATCH[f"arn:aws:states:::sagemaker:{action}"] = run
+
+
+def notifications_keep_their_attributes() -> None:
+    """`sns:publish` hands its MessageAttributes on, and fails with the name that SNS gives the error."""
+    states = module("ministack.services.stepfunctions")
+    publish = states._SERVICE_DISPATCH["arn:aws:states:::sns:publish"]
+
+    def publish_all(resource: str, arguments: dict[str, Any]) -> Any:
+        flat = dict(arguments)
+        for number, (name, value) in enumerate(flat.pop("MessageAttributes", {}).items(), start=1):
+            entry = f"MessageAttributes.entry.{number}"
+            flat |= {f"{entry}.Name": name, **{f"{entry}.Value.{key}": value[key] for key in value}}
+        try:
+            return publish(resource, flat)
+        except states._ExecutionError as problem:
+            told = dict(re.findall(r"<(Code|Message)>([^<]*)<", problem.cause))
+            if "Code" in told:
+                problem.error = f"SNS.{told['Code'].removesuffix('Exception')}Exception"
+                problem.cause = told.get("Message", "")
+            raise
+
+    states._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = publish_all

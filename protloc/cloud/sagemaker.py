@@ -1,9 +1,10 @@
-"""SageMaker on this machine: training jobs, models, endpoints and inference components, and InvokeEndpoint.
+"""SageMaker on this machine: training jobs, models, model packages, endpoints and inference components, and
+InvokeEndpoint.
 
 Requests are checked against the AWS SDK's own service model, so a call AWS would refuse is refused here. A
 training job is the real program as a process (`jobs`, `training`), an inference component the real inference
-code in a server process (`hosting`, `components`, `serve`). Files are read and written as the role the
-request names.
+code in a server process (`hosting`, `components`, `serve`), a model package a record (`packages`). Files are
+read and written as the role the request names.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import shapes, training
+from protloc.cloud import shapes
 from protloc.cloud.engine import Response
 from protloc.cloud.hosting import Hosting
 from protloc.cloud.jobs import Jobs
+from protloc.cloud.packages import Packages, package_arn
 from protloc.cloud.records import TABLES, Records, ServiceError, arn, invalid, snake_case
+from protloc.cloud.storage import Storage
 
 KINDS = {
     "TrainingJobName": "training-job",
@@ -26,6 +29,7 @@ KINDS = {
     "ModelName": "model",
     "EndpointConfigName": "endpoint-config",
     "EndpointName": "endpoint",
+    "ModelPackageGroupName": "model-package-group",
 }
 
 
@@ -40,7 +44,7 @@ class SageMaker:
     def __init__(
         self,
         home: Path,
-        storage: Callable[[str], training.Storage],
+        storage: Callable[[str], Storage],
         environment: Callable[[str], dict[str, str]],
         may_grow: Callable[[str], bool] = lambda resource: False,
         changed: Callable[[], None] = lambda: None,
@@ -50,6 +54,7 @@ class SageMaker:
         self._hosting = Hosting(
             self._records, home / "sagemaker" / "models", home / "logs", storage, may_grow
         )
+        self._packages = Packages(self._records)
         self._lock = threading.RLock()
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -75,10 +80,15 @@ class SageMaker:
     ) -> str:
         if path.startswith("/endpoints/"):
             return arn("endpoint", path.split("/")[2])
+        if action == "CreateModelPackage" and "ModelPackageGroupName" in request:
+            return arn("model-package", f"{_name(request['ModelPackageGroupName'])}/*")
+        for field in ("ModelPackageArn", "ModelPackageName"):
+            if field in request:
+                return package_arn(str(request[field]))
         if not action.startswith("List"):
             for field, kind in KINDS.items():
                 if field in request:
-                    return arn(kind, str(request[field]))
+                    return arn(kind, _name(request[field]))
         return "*"
 
     def state(self) -> dict[str, Any]:
@@ -90,8 +100,13 @@ class SageMaker:
         self._jobs.interrupted()
 
     def resume(self) -> None:
-        """Once the cloud answers requests: bring back the components."""
+        """Once the cloud answers requests: bring back the components, and the jobs that may go on."""
         self._hosting.resume()
+        self._jobs.resume()
+
+    def await_return(self, seconds: float) -> None:
+        """Return when every component that was in service is again, or after so long."""
+        self._hosting.await_return(seconds)
 
     def stop(self) -> None:
         """End every process of the service."""
@@ -111,7 +126,7 @@ class SageMaker:
         if found:
             raise invalid(found)
         name = f"do_{snake_case(action)}"
-        for part in (self._jobs, self._hosting, self):
+        for part in (self._jobs, self._hosting, self._packages, self):
             operation = getattr(part, name, None)
             if operation is not None:
                 with self._lock:
@@ -131,3 +146,7 @@ class SageMaker:
     def do_list_tags(self, request: dict[str, Any]) -> dict[str, Any]:
         tags = self._records.tables["tags"].get(request["ResourceArn"], {})
         return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def _name(name_or_arn: Any) -> str:
+    return str(name_or_arn).rsplit("/", 1)[-1]

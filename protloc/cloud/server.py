@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
@@ -28,47 +28,9 @@ if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its 
 FUNCTIONS_AT_ONCE = 16
 HOME_CHECK_SECONDS = 5.0
 EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
+MODELS_RETURN_SECONDS = 60.0
 
 log = logging.getLogger("protloc.cloud")
-
-
-class S3AsRole:
-    """S3 through the cloud's own front door, with the permissions of one role."""
-
-    def __init__(self, endpoint_url: str, region: str, credentials: dict[str, str]) -> None:
-        import boto3
-        from botocore.config import Config
-
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, proxies={})
-        key = credentials["aws_access_key_id"], credentials["aws_secret_access_key"]
-        session = boto3.Session(*key, credentials["aws_session_token"], region)
-        self._client: Any = session.client("s3", endpoint_url=endpoint_url, config=config)
-
-    def fetch(self, uri: str, path: Path) -> None:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        self._client.download_file(bucket, key, str(path))
-
-    def fetch_prefix(self, uri: str, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        keys = [
-            item["Key"]
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for item in page.get("Contents", [])
-        ]
-        if not keys:
-            raise FileNotFoundError(f"expected objects under {uri}, found none")
-        base = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
-        for key in keys:
-            name = key[len(base) :].lstrip("/")
-            target = (folder / name).resolve()
-            if name and not key.endswith("/") and target.is_relative_to(folder.resolve()):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._client.download_file(bucket, key, str(target))
-
-    def store(self, path: Path, uri: str) -> None:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        self._client.upload_file(str(path), bucket, key)
 
 
 class Parts(NamedTuple):
@@ -87,6 +49,7 @@ def build(home: Path, port: int) -> Parts:
     from protloc.cloud import engine as engines
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
+    from protloc.cloud.storage import S3AsRole
     from protloc.cloud.workers import WorkerPool
 
     pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE, max(4, 2 * (os.cpu_count() or 1)))
@@ -176,6 +139,9 @@ def run(home: Path, port: int) -> None:
         parts.engine.serving.set()
         parts.saver.start()
         log.info("serving on port %d", port)
+        # A delivery that found no model yet would be put off, longer each time the cloud dies.
+        parts.sagemaker.await_return(MODELS_RETURN_SECONDS)
+        parts.engine.delivering.set()
 
     threading.Thread(target=begin, daemon=True, name="begin").start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import botocore.loaders
@@ -20,8 +21,8 @@ def service_model(service: str) -> botocore.model.ServiceModel:
 
 
 def problems(service: str, action: str, request: dict[str, Any]) -> str:
-    """What the service model does not allow: unknown or missing parameters, wrong types, lengths; "" if
-    nothing.
+    """What the service model does not allow: unknown or missing parameters, wrong types, lengths, values that
+    are none of a list; "" if nothing.
     """
     try:
         shape = service_model(service).operation_model(action).input_shape
@@ -30,7 +31,13 @@ def problems(service: str, action: str, request: dict[str, Any]) -> str:
     if shape is None:
         return ""
     report = botocore.validate.ParamValidator().validate(request, shape)
-    return str(report.generate_report())
+    return str(report.generate_report()) or "\n".join(_unlisted(request, shape, ""))
+
+
+def answer(action: str, record: dict[str, Any]) -> dict[str, Any]:
+    """What of a record SageMaker's answer to `action` may hold; lists of records are cut down alike."""
+    found: dict[str, Any] = _cut(record, service_model("sagemaker").operation_model(action).output_shape)
+    return found
 
 
 def from_template(service: str, action: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +46,26 @@ def from_template(service: str, action: str, properties: dict[str, Any]) -> dict
         properties, service_model(service).operation_model(action).input_shape
     )
     return converted
+
+
+def _unlisted(value: Any, shape: Any, name: str) -> Iterator[str]:
+    """The values that are none of those a shape lists; the SDK leaves that to the service."""
+    if shape.type_name == "structure":
+        for key, item in value.items():
+            yield from _unlisted(item, shape.members[key], key)
+    elif shape.type_name == "list":
+        for item in value:
+            yield from _unlisted(item, shape.member, name)
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        yield f"Value '{value}' at '{name}' failed to satisfy constraint: Member must satisfy enum value set"
+
+
+def _cut(value: Any, shape: Any) -> Any:
+    if shape.type_name == "structure" and isinstance(value, dict):
+        return {name: _cut(value[name], member) for name, member in shape.members.items() if name in value}
+    if shape.type_name == "list":
+        return [_cut(item, shape.member) for item in value]
+    return value
 
 
 def _converted(value: Any, shape: Any) -> Any:

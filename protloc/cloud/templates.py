@@ -22,6 +22,7 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
         ("Model", "ModelName"),
         ("EndpointConfig", "EndpointConfigName"),
         ("Endpoint", "EndpointName"),
+        ("ModelPackageGroup", "ModelPackageGroupName"),
     ):
         create, update, delete = _sagemaker_type(sagemaker, kind, field)
         engine.add_resource_type(f"AWS::SageMaker::{kind}", create, update, delete)
@@ -55,6 +56,8 @@ def _sagemaker_type(
             config = str(new["EndpointConfigName"]).rsplit("/", 1)[-1]
             sagemaker.call("UpdateEndpoint", {"EndpointName": name, "EndpointConfigName": config})
             return physical_id, {field: name, f"{kind}Arn": physical_id}
+        if all(old.get(key) == new.get(key) for key in {*old, *new} - {"Tags"}):
+            return physical_id, {field: name, f"{kind}Arn": physical_id}
         if new.get(field) and new.get(field) == old.get(field):
             raise ValueError(f"{kind} {name} has a name of its own and cannot be replaced: rename it")
         replacement = create(kind, new, stack)
@@ -72,7 +75,9 @@ def _sagemaker_type(
                 sagemaker.remove_now(component["InferenceComponentName"])
         try:
             sagemaker.call(f"Delete{kind}", {field: name})
-        except ServiceError:
+        except ServiceError as refused:
+            if refused.code == "ConflictException":  # a group that still has packages
+                raise ValueError(f"{refused.code}: {refused}") from refused
             return  # already gone
 
     return create, update, delete

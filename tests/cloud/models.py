@@ -13,6 +13,7 @@ def model_fn(model_dir):
         weights = json.load(file)
     if weights.get("broken"):
         raise RuntimeError("no such weights")
+    time.sleep(weights.get("loading_seconds", 0))
     return weights
 
 def input_fn(body, content_type):
@@ -57,6 +58,42 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "code", "inference.py"), "w")
 print("loss: 0.25;", flush=True)
 """
 
+# Counts to --steps, a checkpoint a step; in the step --die it ends as if the machine had been taken away, once.
+STEPS = """
+import argparse, json, os, signal, time
+from pathlib import Path
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int)
+parser.add_argument("--die", type=int, default=0)
+parser.add_argument("--always", type=int, default=0)
+parser.add_argument("--checkpoint-dir", default=os.environ.get("PROTLOC_CHECKPOINT_DIR"))
+arguments = parser.parse_args()
+folder = Path(arguments.checkpoint_dir)
+begun = max([int(path.stem) for path in folder.glob("*.step")], default=0)
+for step in range(begun + 1, arguments.steps + 1):
+    if step == arguments.die and (arguments.always or not begun):
+        (folder / ".half.step").write_text("cut off")
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / ".writing").write_text(str(step))
+    (folder / ".writing").replace(folder / f"{step}.step")
+    (folder / f"{step - 1}.step").unlink(missing_ok=True)
+    print(f"loss: {1 / step};", flush=True)
+with open(os.path.join(os.environ["SM_MODEL_DIR"], "weights.json"), "w") as file:
+    json.dump({"begun": begun, "found": sorted(path.name for path in folder.iterdir())}, file)
+"""
+
+# What a job may do in S3 by itself: as its role.
+ALONE = """
+import os, boto3, botocore.exceptions, sys
+client, bucket = boto3.client("s3"), sys.argv[2]
+client.put_object(Bucket=bucket, Key="models/alone", Body=b"written by the job")
+try:
+    client.put_object(Bucket=bucket, Key="in/forbidden", Body=b"")
+    sys.exit("it may write everywhere")
+except botocore.exceptions.ClientError as error:
+    print(error.response["Error"]["Code"])
+"""
+
 
 def packed(files: dict[str, str]) -> bytes:
     """A tar.gz of text files."""
@@ -74,4 +111,11 @@ def artifact(weights: str = '{"factor": 2}') -> bytes:
 
 
 def source() -> bytes:
-    return packed({"model/train.py": TRAIN, "model/inference.py": INFERENCE})
+    return packed(
+        {
+            "model/train.py": TRAIN,
+            "model/inference.py": INFERENCE,
+            "model/steps.py": STEPS,
+            "model/alone.py": ALONE,
+        }
+    )

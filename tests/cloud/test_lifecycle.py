@@ -156,6 +156,19 @@ def test_kill_loses_nothing_that_was_saved(own_stack: Stack) -> None:
     assert invoke(again, component, ["MKT"])[0]["length"] == 6
 
 
+def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(own_stack: Stack) -> None:
+    """Else all that waits finds no model, and is put off longer with each kill."""
+    model = artifact('{"factor": 2, "loading_seconds": 3}')
+    component = serving(own_stack, put(own_stack, "models/m/model.tar.gz", model))
+    waiting = {"QueueUrl": own_stack.outputs["Queue"], "MessageBody": '{"id": "waiting"}', "DelaySeconds": 1}
+    own_stack.client("sqs").send_message(**waiting)
+    saved(own_stack)
+    again = killed(own_stack)
+    assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 0
+    until(lambda: "waiting" in again.rows("message"))
+    assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 1
+
+
 def test_an_object_whose_event_was_not_saved_is_announced_after_the_restart(own_stack: Stack) -> None:
     saved(own_stack)
     own_stack.client("s3").put_object(Bucket=own_stack.outputs["Bucket"], Key="in/late.fasta", Body=b">a\nM")

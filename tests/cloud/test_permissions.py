@@ -66,6 +66,24 @@ def asked(resource: str, **arguments: Any) -> list[tuple[str, str]]:
             {"InferenceComponentName": "c"},
             [("sagemaker:DescribeInferenceComponent", ARN.format("sagemaker", "inference-component/c"))],
         ),
+        (
+            "arn:aws:states:::aws-sdk:sagemaker:createModelPackage",
+            {"ModelPackageGroupName": "g"},
+            [
+                ("sagemaker:CreateModelPackage", ARN.format("sagemaker", "model-package-group/g")),
+                ("sagemaker:CreateModelPackage", ARN.format("sagemaker", "model-package/g/*")),
+            ],
+        ),
+        (
+            "arn:aws:states:::aws-sdk:sagemaker:updateModelPackage",
+            {"ModelPackageArn": ARN.format("sagemaker", "model-package/g/1")},
+            [("sagemaker:UpdateModelPackage", ARN.format("sagemaker", "model-package/g/1"))],
+        ),
+        (
+            "arn:aws:states:::aws-sdk:sagemaker:deleteModelPackage",
+            {"ModelPackageName": ARN.format("sagemaker", "model-package/g/1")},
+            [("sagemaker:DeleteModelPackage", ARN.format("sagemaker", "model-package/g/1"))],
+        ),
     ],
 )
 def test_a_task_needs_what_aws_documents(

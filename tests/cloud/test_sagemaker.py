@@ -242,18 +242,19 @@ def test_parameters_are_checked_as_aws_checks_them(stack: Stack) -> None:
     )
 
 
-def job(stack: Stack, **hyperparameters: str) -> str:
+def job(stack: Stack, *, more: dict[str, Any] | None = None, **hyperparameters: str) -> str:
+    """Start a training job; `more` of its request replaces what is usual."""
     name = f"job-{uuid.uuid4().hex[:8]}"
     put(stack, "models/data/data.fasta", b">a\nM\n>b\nM\n")
-    stack.client("sagemaker").create_training_job(
-        TrainingJobName=name,
-        RoleArn=stack.outputs["HostRole"],
-        AlgorithmSpecification={
+    request: dict[str, Any] = {
+        "TrainingJobName": name,
+        "RoleArn": stack.outputs["HostRole"],
+        "AlgorithmSpecification": {
             "TrainingImage": IMAGE,
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": "loss", "Regex": "loss: ([0-9.]+);"}],
         },
-        InputDataConfig=[
+        "InputDataConfig": [
             {
                 "ChannelName": "training",
                 "DataSource": {
@@ -264,25 +265,27 @@ def job(stack: Stack, **hyperparameters: str) -> str:
                 },
             }
         ],
-        OutputDataConfig={"S3OutputPath": f"s3://{stack.outputs['Bucket']}/models/trained"},
-        ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 5},
-        StoppingCondition={"MaxRuntimeInSeconds": 60},
-        HyperParameters={
+        "OutputDataConfig": {"S3OutputPath": f"s3://{stack.outputs['Bucket']}/models/trained"},
+        "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 5},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "HyperParameters": {
             "sagemaker_submit_directory": json.dumps(put(stack, "models/code/sourcedir.tar.gz", source())),
             "sagemaker_program": json.dumps("model/train.py"),
             **hyperparameters,
         },
-    )
+    }
+    stack.client("sagemaker").create_training_job(**request | (more or {}))
     return name
 
 
-def finished(stack: Stack, name: str) -> dict[str, Any]:
+def finished(stack: Stack, name: str, seconds: float = 20) -> dict[str, Any]:
     client = stack.client("sagemaker")
     until(
         lambda: (
             client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
             not in ("InProgress", "Stopping")
-        )
+        ),
+        seconds,
     )
     found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
     return found

@@ -72,7 +72,7 @@ def test_a_change_is_saved_within_about_a_second_and_nothing_without_one(tmp_pat
     assert not path.exists()
     state["n"] = 1
     writer.changed()
-    until(path.exists, 3)
+    until(lambda: writer.report()["saves"], 3)
     assert snapshot.read(path) == {"n": 1}
     assert writer.report()["saves"] == 1
     state["n"] = 2

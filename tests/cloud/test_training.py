@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from protloc.cloud import training
 
@@ -52,3 +58,25 @@ def test_the_last_value_of_a_metric_counts() -> None:
     definitions = [{"Name": "q10", "Regex": "q10=([0-9.]+)"}, {"Name": "none", "Regex": "nothing=([0-9]+)"}]
     found = training.metrics(definitions, "q10=0.5 then q10=0.6")
     assert [(metric["MetricName"], metric["Value"]) for metric in found] == [("q10", 0.6)]
+
+
+def test_a_program_that_will_not_end_is_killed_with_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "stubborn.py"
+    program.write_text(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print(os.getpid(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, str(training.ATTACHED), str(os.getpid()), sys.executable, str(program)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    monkeypatch.setattr(training, "STOP_SECONDS", 0.5)
+    training.stop(process)
+    assert process.wait(10) == 128 + signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    process.stdout.close()

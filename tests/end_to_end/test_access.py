@@ -25,10 +25,9 @@ from protloc.cloud.access import VARIABLE
 from protloc.cloud.lifecycle import STACK
 from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload
+from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
-from tests.end_to_end.test_training import SMALL, execute
 from tests.functions.test_events import golden
-from tests.model.tiny import write_labelled
 
 INTERRUPTED = "only where writing a large object stops halfway"
 READ_BY_LAMBDA = "Lambda itself calls it, to read the function's source of events"
@@ -54,6 +53,8 @@ UNSEEN = {
     "WriteResults s3:AbortMultipartUpload": INTERRUPTED,
     "WriteArtifacts s3:AbortMultipartUpload": INTERRUPTED,
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
+    "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
+    "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
     f"AskModel inference-component/{STACK}-*": "AWS asks for the component too, the engine for the endpoint alone",
 }
 
@@ -138,16 +139,27 @@ class Everything:
         assert self.cloud.answer("retry", upload)["predicted"] == 1
 
     def train_and_fail(self) -> None:
-        s3, bucket = self.client("s3"), self.outputs["ModelsBucket"]
-        for name, count in (("training", 40), ("validation", 20)):
-            path = write_labelled(self.folder / f"{name}.fasta", count, seed=count)
-            s3.upload_file(str(path), bucket, f"mine/{name}/labelled.fasta")
-        channels = {name: f"s3://{bucket}/mine/{name}" for name in ("training", "validation")}
-        request = {"version": "trained-1", **channels, "hyperparameters": SMALL}
-        assert execute(self.cloud, request)["status"] == "SUCCEEDED"
-        s3.put_object(Bucket=bucket, Key="bad/model.tar.gz", Body=b"no archive")
-        failed = execute(self.cloud, {"version": "bad-1", "artifact": f"s3://{bucket}/bad/model.tar.gz"})
-        assert failed["error"] == "NotPromoted"
+        """Promoted, made ready in vain, rolled back, and the one that nobody asks any more taken down."""
+        bucket = self.outputs["ModelsBucket"]
+        put_labels(self.cloud, self.folder)
+        request: dict[str, Any] = {"version": "late-1", "hyperparameters": QUICK}
+        with function_with(self.cloud, "smoke", SMOKE_SECONDS="0"):
+            assert execute(self.cloud, request)["outcome"] == "Failed"
+        request = {"version": "trained-1", "again": True, "hyperparameters": QUICK}
+        assert execute(self.cloud, request)["outcome"] == "Promoted"
+        self.client("s3").put_object(Bucket=bucket, Key="bad/model.tar.gz", Body=b"no archive")
+        request = {"version": "bad-1", "artifact": f"s3://{bucket}/bad/model.tar.gz"}
+        assert execute(self.cloud, request)["outcome"] == "Failed"
+        slot = {"slot": "2026-11-24T00:00:00Z", "hyperparameters": QUICK}
+        assert execute(self.cloud, slot)["outcome"] == "NothingNew"
+        self.cloud.answer("models", "rollback")
+        self.client("dynamodb").update_item(
+            TableName=self.outputs["ModelsTable"],
+            Key={"pk": {"S": "alias"}, "sk": {"S": "active"}},
+            UpdateExpression="SET previous = :none, changed = :none_yet",
+            ExpressionAttributeValues={":none": {"S": ""}, ":none_yet": {"N": "0"}},
+        )
+        assert self.call("retire", {"settle_seconds": 0})["retired"] >= 1
 
     # What goes wrong, and is put right
 

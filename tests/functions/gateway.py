@@ -1,4 +1,4 @@
-"""API Gateway in front of the functions query and retry, as a WSGI application.
+"""API Gateway in front of the functions query, retry and activate, as a WSGI application.
 
 It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
 to the function: a request without a signature, and one to no route.
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from samtranslator.yaml_helper import yaml_parse
 
+import functions.activate
 import functions.query
 import functions.retry
 from tests.functions.test_events import Context, golden
@@ -29,7 +30,7 @@ def routes() -> list[tuple[str, str]]:
     functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     events = [
         event["Properties"]
-        for name in ("QueryFunction", "RetryFunction")
+        for name in ("QueryFunction", "RetryFunction", "ActivateFunction")
         for event in functions[name]["Properties"]["Events"].values()
     ]
     return [(event["Method"], event["Path"]) for event in events]
@@ -53,8 +54,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         "multiValueQueryStringParameters": parameters or None,
     }
     event["requestContext"] |= {"path": f"/{STAGE}{path}", "resourcePath": resource, "httpMethod": method}
-    handler = functions.retry.handler if method == "PUT" else functions.query.handler
-    answer = json.loads(json.dumps(handler(event, Context())))
+    if length := int(environ.get("CONTENT_LENGTH") or 0):
+        event["body"] = environ["wsgi.input"].read(length).decode("utf-8", "replace")
+    answer = json.loads(json.dumps(_handler(method, resource)(event, Context())))
     headers = [
         (name, value) for name, values in answer.get("multiValueHeaders", {}).items() for value in values
     ]
@@ -62,6 +64,12 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     status = HTTPStatus(answer["statusCode"])
     start_response(f"{status.value} {status.phrase}", headers)
     return [answer["body"].encode()]
+
+
+def _handler(method: str, resource: str) -> Callable[..., Any]:
+    if method == "GET":
+        return functions.query.handler
+    return functions.activate.handler if resource == "/models/active" else functions.retry.handler
 
 
 def _path_parameters(resource: str, path: str) -> dict[str, str]:
@@ -72,7 +80,12 @@ def _path_parameters(resource: str, path: str) -> dict[str, str]:
 
 
 def _resource(method: str, path: str) -> str | None:
-    for known, template in routes():
-        if known == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
-            return template
-    return None
+    fitting = [
+        (known, template)
+        for known, template in sorted(routes(), key=lambda route: route[1].count("{"))
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+    ]
+    # The most literal resource is the one, whether it has the method or not.
+    return next(
+        (template for known, template in fitting if template == fitting[0][1] and known == method), None
+    )

@@ -146,6 +146,9 @@ class Tables:
     def in_work(self, _upload: str, _shard: int) -> Any:
         return self.upload
 
+    def begun_shards(self, item: dict[str, Any]) -> dict[int, Any]:
+        return self.shards(item["pk"])
+
     def counts(self, upload: str, _shards: dict[int, Any]) -> Counts:
         records = sum(shard["records"] for shard in self.shards(upload).values())
         return Counts(records, records)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
+import functions.activate
 import functions.query
 import functions.retry
 from functions.locations import LOCATION_NAMES
@@ -88,6 +89,7 @@ def asked() -> Iterator[World]:
             made.database.Table("ModelsTable").put_item(Item=item)
             patch.setattr(functions.query, "services", lambda: made.aws)
             patch.setattr(functions.retry, "services", lambda: made.aws)
+            patch.setattr(functions.activate, "services", lambda: made.aws)
             hostile = b"".join(b">%b\nMKV\n" % name.encode() for name in ACCESSIONS if "\0" not in name)
             UPLOADS[:] = [
                 made.run(made.upload(fasta(30))),

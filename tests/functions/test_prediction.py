@@ -1,4 +1,5 @@
 import json
+from binascii import crc32
 from typing import Any
 
 import pytest
@@ -30,6 +31,21 @@ def test_one_protein_without_an_answer_leaves_the_others_theirs() -> None:
     assert found[1] == Unpredictable("too odd")
 
 
+def test_another_proteins_answer_is_refused_though_it_fits() -> None:
+    mine, others = (GOOD | {"checksum": f"{crc32(sequence):08x}"} for sequence in (b"MKV", b"VKM"))
+    assert read_answer(answer(mine, others), sequences=["MKV", "VKM"], model_version="m-1")
+    with pytest.raises(BrokenContract, match="found another's"):
+        read_answer(answer(others, mine), sequences=["MKV", "VKM"], model_version="m-1")
+
+
+@pytest.mark.parametrize("read", [b"M", b"MT", b"MKT", b"MKAT", b"MKVAT", b"MKVLAT"])
+def test_of_a_long_protein_the_checksum_is_that_of_the_ends_which_were_read(read: bytes) -> None:
+    given = GOOD | {"residues_read": len(read), "truncated": len(read) < 6, "checksum": f"{crc32(read):08x}"}
+    assert read_answer(answer(given), sequences=["MKVLAT"], model_version="m-1")
+    with pytest.raises(BrokenContract, match="found another's"):
+        read_answer(answer(given), sequences=["WKVLAW"], model_version="m-1")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -47,6 +63,8 @@ def test_one_protein_without_an_answer_leaves_the_others_theirs() -> None:
         answer(GOOD | {"residues_read": 4}),
         answer(GOOD | {"residues_read": 2}),
         answer(GOOD | {"truncated": True}),
+        answer(GOOD | {"checksum": "00000000"}),
+        answer(GOOD | {"checksum": None}),
         answer({"location": "Nucleus"}),
         answer(None),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 import functions.query
 from functions.receive import receive
+from functions.upload import Counts, Ending
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
@@ -124,6 +125,15 @@ def test_results_are_a_link_once_there_are_any(world: World) -> None:
     status, _, headers = get(f"/uploads/{identity}/results", format="jsonl")
     assert status == 303 and f"results/{identity}/results.jsonl" in headers["Location"]
     assert get(f"/uploads/{identity}/results", format="xls")[0] == 400
+
+
+def test_an_upload_that_ended_without_results_says_why(world: World) -> None:
+    identity = receive(world.upload(fasta(3)), world.aws)
+    assert identity
+    world.aws.uploads.set_finishing(identity, 1)
+    world.aws.uploads.finish(identity, 1, Ending("failed", "they could not be written", Counts(3, 3), {}, {}))
+    status, body, _ = get(f"/uploads/{identity}/results")
+    assert (status, body["detail"]) == (409, "The upload ended without results: they could not be written")
 
 
 def test_models_say_which_one_is_active(world: World) -> None:

@@ -12,8 +12,10 @@ from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailabl
 from functions.predict import predict
 from functions.receive import NO_MODEL, receive
 from functions.split import split_or_abandon
-from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, Failures, bury, move
-from functions.upload import Counts, Shard
+from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, Failures, bury, move
+from functions.tables import Item
+from functions.upload import Counts, Ending, Shard, part_key
+from functions.views import upload_view
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
 
@@ -209,6 +211,68 @@ def test_an_upload_nobody_could_be_told_of_stays_open_until_somebody_was(
     complete(item["pk"], world.aws)
     assert list(world.aws.uploads.open_uploads()) == []
     assert "announced" in world.aws.uploads.item(item["pk"])
+
+
+@pytest.fixture
+def unwritable_upload(running_world: World) -> Item:
+    """An upload that was predicted, and on which `complete` fails: a row of a part is gone."""
+    world = running_world
+    identity, shards = started(world, fasta(60) + b">bad\nMK1V\n")
+    for shard in shards:
+        split(world, shard)
+    for message in world.take(world.aws.batches_queue):
+        predict(message, world.aws)
+    key = part_key(identity, 0, 0)
+    part = world.s3.get_object(Bucket="results", Key=key)["Body"].read()
+    world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    with pytest.raises(BrokenContract, match="61 records are counted, 60 stored"):
+        complete(identity, world.aws)
+    return world.aws.uploads.item(identity)
+
+
+def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
+    running_world: World, unwritable_upload: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, item = running_world, unwritable_upload
+    told: list[Any] = []
+    monkeypatch.setattr(world.aws.events, "put_events", lambda **call: told.extend(call["Entries"]) or {"FailedEntryCount": 0})  # fmt: skip
+    late, overdue = {"deadline": 0}, {"updated": 0}
+    for too_early in (item, item | late, item | overdue):
+        move(too_early, world.aws)
+        assert world.status(item["pk"]) == "finishing"
+    assert move(item | late | overdue, world.aws)
+    ended = world.aws.uploads.item(item["pk"])
+    assert (ended["status"], ended["reason"], ended["results"]) == ("failed", UNWRITTEN, {})
+    assert [ended[name] for name in Counts._fields[:4]] == [61, 60, 1, 0]
+    assert told == []
+    complete(item["pk"], world.aws)
+    complete(item["pk"], world.aws)
+    (detail,) = (json.loads(entry["Detail"]) for entry in told)
+    assert (detail["status"], detail["reason"], detail["results"]) == ("failed", UNWRITTEN, {})
+    assert list(world.aws.uploads.open_uploads()) == []
+    assert upload_view(ended, world.aws.uploads)["results"] is None
+
+
+def test_who_writes_the_results_after_all_changes_nothing_of_an_end_that_was_told(
+    running_world: World, unwritable_upload: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, item = running_world, unwritable_upload
+    move(item | {"deadline": 0, "updated": 0}, world.aws)
+    ended = world.aws.uploads.item(item["pk"])
+    assert not world.aws.uploads.finish(item["pk"], 1, Ending("complete", "", Counts(61, 60, 1), {}, {}))
+    move(item | {"deadline": 0, "updated": 0}, world.aws)
+    assert world.aws.uploads.item(item["pk"]) == ended
+
+
+def test_the_end_of_an_earlier_attempt_comes_too_late_for_the_next(
+    running_world: World, unwritable_upload: Item
+) -> None:
+    """`sweep` reads an index that may lag: what it ends there is the attempt that it read of."""
+    world, item = running_world, unwritable_upload
+    key = {"pk": item["pk"], "sk": "upload"}
+    world.aws.uploads.table.update_item(Key=key, UpdateExpression="SET attempts = :two", ExpressionAttributeValues={":two": 2})  # fmt: skip
+    move(item | {"deadline": 0, "updated": 0}, world.aws)
+    assert world.status(item["pk"]) == "finishing"
 
 
 def test_a_protein_that_takes_the_model_down_is_found_across_waits(running_world: World) -> None:

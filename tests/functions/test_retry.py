@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import functions.complete
 import functions.retry
 from functions.complete import complete
 from functions.errors import EndpointRefused, InputError
@@ -235,6 +236,65 @@ def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(runni
     assert [row["status"] for row in indexed_rows(world, identity)].count("failed") == 0
     assert len(exported_rows(world, identity)) == 61
     assert "announced" in world.aws.uploads.item(identity)
+
+
+@pytest.mark.parametrize("second_is", ["running", "finishing"])
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (functions.complete, "_write_results"),
+        (UploadsTable, "finish"),
+        (functions.complete, "_announce"),
+        (UploadsTable, "set_announced"),
+    ],
+)
+def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
+    running_world: World, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, second_is: str
+) -> None:
+    """It is suspended before a step; another one does its work, and a retry begins, before it goes on."""
+    world = running_world
+    told: list[dict[str, Any]] = []
+
+    def tell(**call: Any) -> dict[str, Any]:
+        told.append(json.loads(call["Entries"][0]["Detail"]))
+        return {"FailedEntryCount": 0}
+
+    monkeypatch.setattr(world.aws.events, "put_events", tell)
+    world.model.trouble = poison(*POISON)
+    identity = receive(world.upload(BODY), world.aws)
+    assert identity
+    _predict_all(world)
+    world.model.trouble = mended
+    go_on = getattr(owner, step)
+    second: list[dict[str, Any]] = []
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(owner, step, go_on)
+        complete(identity, world.aws)
+        assert counts(world, identity) == ("partial", 61, 57, 1, 3)
+        retry(identity, "2", world.aws)
+        if second_is == "finishing":
+            _predict_all(world)
+        second.append(world.aws.uploads.item(identity))
+        return go_on(*arguments)
+
+    monkeypatch.setattr(owner, step, late)
+    complete(identity, world.aws)
+    assert second == [world.aws.uploads.item(identity)]
+    assert (second[0]["status"], second[0]["attempts"], "announced" in second[0]) == (second_is, 2, False)
+    assert len(told) <= 2 and all(detail == told[0] for detail in told) and told[0]["attempts"] == 1
+    assert [row["status"] for row in world.rows(identity)].count("failed") == 3
+    world.finish(identity)
+    world.complete(identity)
+    assert counts(world, identity) == ("complete", 61, 60, 1, 0)
+    assert (told[-1]["attempts"], told[-1]["status"]) == (2, "complete")
+    assert list(world.aws.uploads.open_uploads()) == []
+
+
+def _predict_all(world: World) -> None:
+    world.split_shards()
+    for message in world.take(world.aws.batches_queue):
+        predict(message, world.aws)
 
 
 def _as_if_not_done(world: World, message: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ class World:
         self.s3 = _client("s3")
         self.sqs = _client("sqs")
         database = _database()
-        for bucket in ("uploads", "results"):
+        for bucket in ("uploads", "results", "models"):
             self.s3.create_bucket(Bucket=bucket)
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
@@ -82,8 +82,11 @@ class World:
         self.model = ScriptedModel()
         self.aws = Services(
             settings=Settings(
-                **(dict.fromkeys(_text_settings(), "") | {"stack": "stack", "uploads_bucket": "uploads"}),
-                **settings,
+                **(
+                    dict.fromkeys(_text_settings(), "")
+                    | {"stack": "stack", "uploads_bucket": "uploads", "models_bucket": "models"}
+                    | settings
+                )
             ),
             uploads=UploadsTable(database.Table("UploadsTable")),
             predictions=PredictionsTable(database, "PredictionsTable", 1),
@@ -104,7 +107,8 @@ class World:
         self.database = database
 
     def activate(self, version: str = VERSION) -> None:
-        self.database.Table("ModelsTable").put_item(Item={"pk": "alias", "sk": "active", "version": version})
+        item = {"pk": "alias", "sk": "active", "version": version, "revision": 1, "changed": 0}
+        self.database.Table("ModelsTable").put_item(Item=item)
 
     def upload(self, body: bytes, key: str = "a.fasta") -> dict[str, Any]:
         """Put a file into the bucket; return the event S3 would send."""

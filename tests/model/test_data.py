@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.data import (
     LOCATIONS,
@@ -15,12 +18,14 @@ from model.data import (
     class_weights,
     describe,
     digest,
+    entries,
     padding_share,
     parse_header,
     plan_epoch,
     read_channel,
     read_labelled,
     split,
+    table,
 )
 from tests.model.tiny import write_labelled
 
@@ -111,6 +116,14 @@ def test_a_validation_channel_may_be_a_fasta_file(tmp_path: Path) -> None:
     other = write_labelled(channel / "other.fasta", 6, seed=9)
     training, validation = split(proteins, channel)
     assert len(training) == 20 and validation == read_labelled(other)
+
+
+def test_a_validation_file_takes_its_sequences_from_training_and_not_its_accessions(tmp_path: Path) -> None:
+    (tmp_path / "a.fasta").write_text(">P1 Nucleus-S\nMKV\n>P2 Nucleus-S\nMKW\n>P3 Nucleus-S\nMKY\n")
+    (tmp_path / "validation.fasta").write_text(">P1 Nucleus-S\nMAA\n>P9 Nucleus-S\nMKW\n")
+    training, validation = split(read_labelled(tmp_path / "a.fasta"), tmp_path / "validation.fasta")
+    assert [protein.accession for protein in training] == ["P1", "P3"]
+    assert [protein.accession for protein in validation] == ["P1", "P9"]
 
 
 def test_a_list_that_names_no_protein_is_an_error(tmp_path: Path) -> None:
@@ -231,3 +244,63 @@ def test_processes_share_each_step_in_equal_number_of_packs(world: int) -> None:
         assert members([pack for part in parts for pack in part.packs]) == members(step.packs)
         assert len({len(part.packs) for part in parts}) == 1
         assert {part.proteins for part in parts} == {step.proteins}
+
+
+def test_reading_on_past_what_is_wrong_costs_no_other_record() -> None:
+    text = b"what\nis this\n>P0 Nucleus-S\nMKV\n>P1 Nukleus-S\nMKV\n>P2 Nucleus\nM\n>P3 Nucleus-M\nMK1\n>P4 Nucleus-U\nM\nA\n>\xff Nucleus-S\nM\n"
+    found = list(entries(io.BytesIO(text), "labels/x.fasta"))
+    assert [number for number, _ in found] == [1, 3, 5, 7, 9, 11, 14]
+    assert [each.accession if isinstance(each, LabelledProtein) else type(each).__name__ for _, each in found] == [
+        "LabelError", "P0", "UnknownLocation", "LabelError", "LabelError", "P4", "LabelError",
+    ]  # fmt: skip
+    assert str(found[2][1]).startswith(
+        "labels/x.fasta line 5: unknown location 'Nukleus'; expected one of Cell.m"
+    )
+
+
+def test_a_table_is_read_past_its_wrong_lines_and_not_without_its_columns() -> None:
+    rows = f"{TABLE}S\tMKV\tP1\t\tNucleus\t\nS\tMKV\tP2\n\nS\tMAA\tP3\t\tPlastid\ttest\n".encode()
+    found = list(entries(io.BytesIO(rows), "x.TSV"))
+    assert [(number, isinstance(each, LabelError)) for number, each in found] == [
+        (2, False),
+        (3, True),
+        (5, False),
+    ]
+    (missing,) = entries(io.BytesIO(b"a\tb\nS\tMKV\n"), "x.tsv")
+    assert missing[0] == 1 and "expected columns" in str(missing[1])
+    (other,) = entries(io.BytesIO(b"S\tMKV\n"), "x.csv")
+    assert "expected a file ending in .fasta" in str(other[1])
+
+
+def test_an_error_repeats_little_of_what_stands_in_the_file() -> None:
+    row = f"{TABLE}S\tNucleus\tP1\t\t{'MKV' * 1000}\t\n".encode()
+    ((_, wrong),) = entries(io.BytesIO(row), "x.tsv")
+    assert isinstance(wrong, LabelError) and len(wrong.problem) < 300
+
+
+@given(content=st.binary(max_size=300), suffix=st.sampled_from((".fasta", ".tsv")))
+def test_no_bytes_stop_the_reading(content: bytes, suffix: str) -> None:
+    header = TABLE.encode() if suffix == ".tsv" else b">P0 Nucleus-S\nMKV\n"
+    numbers = [number for number, _ in entries(io.BytesIO(header + content), f"x{suffix}")]
+    assert numbers == sorted(set(numbers))
+
+
+SAFE = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1).filter(
+    lambda text: "\ufffd" not in text
+)
+
+
+@given(
+    st.lists(
+        st.builds(
+            LabelledProtein,
+            SAFE,
+            st.text("ACDEFGHIKLMNPQRSTVWYXBZUO", min_size=1),
+            st.integers(0, 9),
+            st.sampled_from((-1.0, 0.0, 1.0)),
+            st.just(False),
+        )
+    )
+)
+def test_a_written_table_reads_back_as_the_same(proteins: list[LabelledProtein]) -> None:
+    assert [found for _, found in entries(io.BytesIO(table(proteins)), "proteins.tsv")] == proteins

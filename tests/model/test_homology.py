@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model.data import LOCATIONS, read_channel
-from model.homology import families, hold_out, words
+from model.homology import draw, families, hold_out, words
 from model.substitution import Mutator
 from model.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
 from tests.model.tiny import random_sequences
@@ -77,6 +77,13 @@ def test_a_location_of_one_family_is_learned_from() -> None:
     sequences = [*relatives(founder, 3, 0.2, 1), *random_sequences([100] * 8)]
     held = hold_out(sequences, [1] * 3 + [0] * 8, [f"P{number}" for number in range(11)])
     assert held and min(held) >= 3
+
+
+def test_no_more_is_drawn_than_is_wanted() -> None:
+    sequences, locations, accessions = labelled()
+    of = families(sequences)
+    assert draw(of, locations, accessions, {}) == []
+    assert {locations[index] for index in draw(of, locations, accessions, {3: 4})} == {3}
 
 
 @pytest.mark.shared

@@ -49,7 +49,7 @@ def test_an_answer_has_the_shape_that_the_wire_promises(tiny_model: Model) -> No
     assert answer["model_version"] == "tiny-1"
     assert answer["locations"][0] == "Cell.membrane" and len(answer["locations"]) == 10
     for length, prediction in zip(LENGTHS, answer["predictions"], strict=True):
-        assert list(prediction) == ["probabilities", "membrane", "residues_read", "truncated"]
+        assert list(prediction) == ["probabilities", "membrane", "residues_read", "truncated", "checksum"]
         assert len(prediction["probabilities"]) == 10
         assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-9)
         assert 0 <= prediction["membrane"] <= 1

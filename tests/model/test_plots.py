@@ -85,11 +85,8 @@ def test_wilsons_interval_is_what_tables_say() -> None:
         assert found == pytest.approx((low, high), abs=2e-4)
 
 
-def test_without_matplotlib_the_way_to_get_it_is_said_and_all_else_works() -> None:
+def test_judging_and_the_card_need_no_matplotlib() -> None:
     program = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "import model.evaluate, model.card\n"
-        "try:\n import model.report\nexcept ImportError as error:\n print(error)\n"
+        "import sys; sys.modules['matplotlib'] = None; import model.evaluate, model.card, model.snapshot"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "pip install 'protloc[report]'" in run.stdout
+    subprocess.run([sys.executable, "-c", program], check=True)

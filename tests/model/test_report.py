@@ -20,7 +20,7 @@ from tests.model.answered import random_answers
 @pytest.fixture(scope="module")
 def judged() -> dict[str, Any]:
     answered = random_answers(100)
-    names = [f'P{row}"><script>alert(1)</script>' for row in range(100)]
+    names = [f'P{row}"><script>alert(1)</script>' if row % 2 else f"P{row:05}" for row in range(100)]
     found = evaluate.judge(answered, LOCATIONS, accessions=names, uncertain_below=0.5, resamples=20)
     against = {"version": "tiny-0"} | bootstrap.compare(answered, answered, resamples=20)
     return found | {"version": "tiny-1", "split": "all", "against": against}
@@ -43,8 +43,26 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
 
 def test_accessions_are_escaped(page: str) -> None:
     assert "<script" not in page and "&lt;script&gt;" in page
-    for target in re.findall(r'href="([^"]*)"', page):
-        assert re.fullmatch(r"https://www\.uniprot\.org/uniprotkb\?query=[A-Za-z0-9%._~-]+", target), target
+    targets = re.findall(r'href="([^"]*)"', page)
+    assert targets
+    for target in targets:
+        assert re.fullmatch(r"https://www\.uniprot\.org/uniprotkb/P[0-9]{5}/entry", target), target
+
+
+@pytest.mark.parametrize(
+    ("accession", "linked"),
+    [("P12345", "P12345"), ("A0A023GPI8", "A0A023GPI8"), ("Q9H400-2", "Q9H400"), ("P1234", ""), ("p12345", ""), ("P12345\n", ""), ("MY00001", ""), ("P12345/../x", ""), ("O12345<b>", "")],
+)  # fmt: skip
+def test_only_accessions_of_uniprot_are_links(accession: str, linked: str) -> None:
+    found = {
+        "accession": accession,
+        "location": "Nucleus",
+        "named": "Plastid",
+        "confidence": 0.9,
+        "length": 9,
+    }
+    targets = re.findall(r'href="([^"]*)"', report.mistakes([found]))
+    assert targets == ([f"https://www.uniprot.org/uniprotkb/{linked}/entry"] if linked else [])
 
 
 def test_no_accession_adds_a_tag_or_leaves_its_cell(judged: dict[str, Any], tiny_artifact: Path) -> None:
@@ -82,6 +100,6 @@ class Page(HTMLParser):
 def test_the_page_gives_every_figure_and_the_comparison(page: str, judged: dict[str, Any]) -> None:
     for name in ("q10", "macro_f1", "mcc", "ece"):
         assert f"{judged[name]:.4f} ({judged['intervals'][name][0]:.3f}–" in page
-    assert "champion tiny-0" in page and "0.0000 (0.000–0.000)" in page
+    assert "champion tiny-0" in page and "+0.0000 (+0.000 to +0.000)" in page
     for location in LOCATIONS:
         assert f"<td>{location}</td>" in page

@@ -43,7 +43,9 @@ def _outcome(make: Callable[[], Any], seen: Callable[[Any], Any]) -> Any:
 
 # Tables: every update, condition and query that the functions make, on a few keys
 
-_keys = st.builds(lambda pk, sk: {"pk": pk, "sk": sk}, st.sampled_from("ab"), st.sampled_from(["s#1", "s#2", "t"]))
+_keys = st.builds(
+    lambda pk, sk: {"pk": pk, "sk": sk}, st.sampled_from("ab"), st.sampled_from(["s#1", "s#2", "t"])
+)
 _items = st.builds(
     lambda key, rest: key | rest,
     _keys,
@@ -125,9 +127,7 @@ table_calls: st.SearchStrategy[Call] = st.one_of(
     st.builds(
         lambda item: ("put_item", {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"}), _items
     ),
-    st.builds(
-        lambda item: ("put_item", {"Item": item, "ConditionExpression": _NOT_BETTER}), _items
-    ),
+    st.builds(lambda item: ("put_item", {"Item": item, "ConditionExpression": _NOT_BETTER}), _items),
     st.builds(lambda key: ("get_item", {"Key": key, "ConsistentRead": True}), _keys),
     st.builds(lambda key, update: ("update_item", {"Key": key, **update}), _keys, st.sampled_from(_UPDATES)),
     st.builds(lambda query: ("query", query), st.sampled_from(_QUERIES)),
@@ -157,11 +157,20 @@ def _on_table(database: Any, name: str, call: Call) -> Any:
         requests = [{"PutRequest": {"Item": item}} for item in arguments["items"]]
         return database.batch_write_item(RequestItems={name: requests})
     if operation == "batch_get_item":
-        found = database.batch_get_item(RequestItems={name: {"Keys": arguments["keys"], "ConsistentRead": True}})
+        found = database.batch_get_item(
+            RequestItems={name: {"Keys": arguments["keys"], "ConsistentRead": True}}
+        )
         items = found["Responses"].get(name, [])
-        return {"Items": sorted(items, key=lambda item: (item["pk"], item["sk"])), "all": found["UnprocessedKeys"]}
+        return {
+            "Items": sorted(items, key=lambda item: (item["pk"], item["sk"])),
+            "all": found["UnprocessedKeys"],
+        }
     table = database.Table(name)
-    return {"Items": list(query_all(table, **arguments))} if operation == "query" else getattr(table, operation)(**arguments)
+    return (
+        {"Items": list(query_all(table, **arguments))}
+        if operation == "query"
+        else getattr(table, operation)(**arguments)
+    )
 
 
 def _seen(answer: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.locations import LOCATION_NAMES
 from functions.rows import COLUMNS
-from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE
+from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
 from functions.tables import from_item, iso
 from functions.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
 from functions.uploads import attempts, batch_key, shard_key
@@ -39,6 +39,7 @@ class Watch:
         self._batches: dict[tuple[str, int, int], str] = {}
         self._immutable: dict[str, bytes] = {}
         self._first_deadline: dict[str, int] = {}
+        self._begun: dict[str, float] = {}  # when the last attempt began
         overdue = world.scenario.settings["overdue_seconds"]
         self._excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
         """Whose deadline is later has no excuse for being late."""
@@ -68,7 +69,7 @@ class Watch:
 
     def _on_event(self, detail: Item) -> None:
         upload, attempt = detail["upload"], detail["attempts"]
-        for name in ("results.tsv", "results.jsonl"):
+        for name in () if not detail["results"] else ("results.tsv", "results.jsonl"):
             key = result_key(upload, name, attempt)
             body = self.world.s3.latest("results", key)
             self._immutable[f"announced {key}"] = body or b""
@@ -88,14 +89,20 @@ class Watch:
             self.marked.setdefault((new["pk"], new["sk"]), now)
         elif new["sk"] == "upload" and old is None:
             self._first_deadline[new["pk"]] = int(new["deadline"])
+            self._begun[new["pk"]] = now
         elif new["sk"] == "upload" and old is not None:
             if old["model_version"] not in ("", new["model_version"]):
                 self.violate(f"{new['pk']} changed its model version")
             if old["status"] in FINAL_STATUSES and attempts(new) > attempts(old):
+                self._begun[new["pk"]] = now
                 if attempts(new) != attempts(old) + 1 or not old["failed"] or new["status"] != "running":
                     self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
             elif old["status"] in FINAL_STATUSES:
-                changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {"announced", "updated", "open"}
+                changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {
+                    "announced",
+                    "updated",
+                    "open",
+                }
                 if changed:
                     self.violate(f"{new['pk']} changed after its end: {sorted(changed)}")
 
@@ -162,7 +169,11 @@ class Watch:
             self.violate(f"nothing ends: {left or self._unfinished()}")
             return self.violations
         for (key, version), file in world.files.items():
-            self._judge_upload(upload_id("uploads", key, version), file)
+            upload = upload_id("uploads", key, version)
+            if item_of(world, upload) is not None:
+                self._judge_upload(upload, file)
+            elif world.s3.holds("uploads", key, version):
+                self.violate(f"{upload}: never received")
         self._judge_calls()
         self._judge_dead_letters()
         return self.violations
@@ -173,13 +184,9 @@ class Watch:
         return [i for i in identities if not ended_well(world, i)]
 
     def _judge_upload(self, upload: str, file: File) -> None:
-        item = item_of(self.world, upload)
-        if item is None:
-            if file.deleted_after is None:
-                self.violate(f"{upload}: never received")
-            return
-        item = from_item(item)
-        rows = self._rows(upload, attempts(item))
+        item = from_item(item_of(self.world, upload))
+        unwritten = not item["results"]
+        rows = self._rows_in_parts(upload, item) if unwritten else self._rows(upload, attempts(item))
         reading = read(file.body)
         if rows is None:
             return
@@ -190,6 +197,8 @@ class Watch:
             self.violate(f"{upload}: counts {told} of rows {found}")
         if any(row["model_version"] not in (None, item["model_version"]) for row in rows):
             self.violate(f"{upload}: rows of several model versions")
+        if unwritten:
+            self._judge_unwritten(upload, item, file)
         self._judge_announcements(upload, item)
         self._judge_end(upload, item, rows, reading, file)
         shards = self.world.database.tables["UploadsTable"].items[upload].values()
@@ -212,6 +221,30 @@ class Watch:
             self.violate(f"{upload}: the manifest counts otherwise")
         return rows
 
+    def _rows_in_parts(self, upload: str, item: Item) -> list[Row]:
+        """What the results would have been: of every record the newest row."""
+        shards = {
+            int(sk.split("#")[1]): shard
+            for sk, shard in self.world.database.tables["UploadsTable"].items[upload].items()
+            if sk.startswith("shard#")
+        }
+        newest: dict[int, Row] = {}
+        for pk, sk in sorted(self.marked):
+            shard, batch = map(int, sk.split("#")[1:])
+            if pk == upload and batch in shards[shard].get("kept", (batch,)):
+                body = self.world.s3.latest("results", part_key(upload, shard, batch)) or b""
+                newest |= {row["offset"]: row for row in map(json.loads, body.splitlines())}
+        return [newest[offset] for offset in sorted(newest)]
+
+    def _judge_unwritten(self, upload: str, item: Item, file: File) -> None:
+        """Only results that nobody could write until the deadline are given up."""
+        if item["status"] != "failed":
+            self.violate(f"{upload}: {item['status']} without results")
+        if not file.unwritable and item["deadline"] >= self._excused_until:
+            self.violate(f"{upload}: its results were given up though nothing stood in their way")
+        if item["finished"] < iso(item["deadline"]):
+            self.violate(f"{upload}: its results were given up before its deadline")
+
     def _judge_announcements(self, upload: str, item: Item) -> None:
         told = self.announced[result_key(upload, "", attempts(item))]
         completions = [i for i in self.world.simulation.invocations if i.name.startswith("complete")]
@@ -224,13 +257,13 @@ class Watch:
     def _judge_end(self, upload: str, item: Item, rows: list[Row], reading: Reading, file: File) -> None:
         offsets = [row["offset"] for row in rows]
         expected = reading.records
-        unread = file.deleted_after is not None or item["reason"] in (DEAD_SHARD, TOO_LATE)
+        unread = file.deleted or item["reason"] in (DEAD_SHARD, TOO_LATE, UNWRITTEN)
         deadline = self._first_deadline[upload]  # a row that was late at first may stay through a retry
         late = self.world.simulation.now >= deadline and item["finished"] >= iso(deadline)
         if expected is None or item.get("shards", 0) == 0:
             if rows or item["status"] != "failed" or not item["reason"]:
                 self.violate(f"{upload}: {item['status']} with {len(rows)} rows of a file that was not read")
-            if expected is not None and not (file.deleted_after is not None or late):
+            if expected is not None and not (file.deleted or late):
                 self.violate(f"{upload}: refused though it holds records: {item['reason']}")
             return
         if [record.offset for record in expected] != offsets:
@@ -260,6 +293,10 @@ class Watch:
             return
         reason = (row["reason"] or "").split(": ", 1)[-1]
         poison = self.world.scenario.weather.poison.get(record.sequence)
+        shards = self.world.database.tables["UploadsTable"].items[upload].values()
+        abandoned = any("kept" in shard for shard in shards)
+        if self._begun[upload] >= self.world.scenario.weather.mended and not abandoned:
+            poison = None  # the last attempt asked about every record that had failed, and a well model
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
             _REFUSED: poison in ("refused", "kills"),
@@ -312,14 +349,18 @@ class Watch:
 
         Where a delivery comes twice, one that goes well may acknowledge what its twin has sent back already.
         """
-        needed = 1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
+        needed = (
+            1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
+        )
         disturbed = Counter(i.subject for i in self.world.simulation.invocations if i.subject and i.disturbed)
         for queue, body in self.world.buried:
             if queue == "BatchesDeadLetters":
                 batch = json.loads(body)
                 subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
                 if disturbed[subject] < needed:
-                    self.violate(f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries")
+                    self.violate(
+                        f"{subject} is a dead letter after {disturbed[subject]} disturbed deliveries"
+                    )
 
     def _judge_calls(self) -> None:
         """What a poisonous protein costs, and that a batch which is done asks nothing."""
@@ -333,7 +374,9 @@ class Watch:
             levels = (len(asked) - 1).bit_length()
             sick = self.world.scenario.weather.sick
             if not sick and len(outcomes) > 1 + poisonous * max(3, 2 * levels):
-                self.violate(f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad")
+                self.violate(
+                    f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad"
+                )
 
 
 def item_of(world: World, upload: str) -> Item | None:

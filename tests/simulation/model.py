@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+from binascii import crc32
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from functions.locations import LOCATION_NAMES
@@ -27,6 +30,7 @@ def true_answer(sequence: str, model_version: str) -> Answer:
         "membrane": round(int.from_bytes(digest[10:12], "big") / 65_535, 4),
         "residues_read": len(sequence),
         "truncated": False,
+        "checksum": f"{crc32(sequence.encode()):08x}",
     }
 
 
@@ -35,6 +39,8 @@ class Weather:
     """When the endpoint does what; moments are seconds since the epoch."""
 
     poison: dict[str, str] = field(default_factory=dict)  # sequence: "refused", "kills" or "told"
+    mended: float = math.inf
+    """From when on the model can answer for what was poison."""
     outages: list[tuple[float, float]] = field(default_factory=list)
     """Nobody answers."""
     sick: list[tuple[float, float]] = field(default_factory=list)
@@ -45,6 +51,10 @@ class Weather:
     """How long the first instance takes; nothing is there before the first call."""
     killed_seconds: float = 60.0
     """How long a killed model takes to come back."""
+    answer_seconds: float = 0.0
+    """How long it thinks about a call, at most."""
+    checksums: bool = True
+    """Whether answers say what they were made from; those of older artifacts don't."""
 
 
 class ModelRuntime:
@@ -65,6 +75,7 @@ class ModelRuntime:
         Accept: str,  # noqa: N803
         Body: bytes,  # noqa: N803
     ) -> dict[str, Any]:
+        self._simulation.sleep(self._simulation.random.random() * self._weather.answer_seconds)
         sequences: list[str] = json.loads(Body)["sequences"]
         version = InferenceComponentName.removeprefix("stack-")
 
@@ -95,29 +106,35 @@ class ModelRuntime:
             return "unavailable"
         if _within(now, weather.sick):
             return "refused"
-        kinds = {weather.poison.get(sequence) for sequence in sequences}
+        kinds = {self._poison(sequence) for sequence in sequences}
         if "kills" in kinds:
             self._back = now + weather.killed_seconds
             return "refused"
         return "refused" if "refused" in kinds else "answered"
 
+    def _poison(self, sequence: str) -> str | None:
+        return self._weather.poison.get(sequence) if self._simulation.now < self._weather.mended else None
+
     def _body(self, sequences: list[str], version: str) -> bytes:
         answers = [
             {"error": "the protein is beyond this model"}
-            if self._weather.poison.get(sequence) == "told"
+            if self._poison(sequence) == "told"
             else true_answer(sequence, version)
             for sequence in sequences
         ]
+        if not self._weather.checksums:
+            answers = [{name: each[name] for name in each if name != "checksum"} for each in answers]
         answer = {"model_version": version, "locations": list(LOCATION_NAMES), "predictions": answers}
         chance = self._simulation.random
         if self._simulation.faulty and chance.random() < self._simulation.faults.answers:
             if self._simulation.current:
                 self._simulation.current.disturbed += 1
-            return _spoilt(answer, sequences, chance.choice(_SPOILS))
+            reordered = len(sequences) > 1 and chance.random() < 0.5
+            return _spoilt(answer, sequences, "reordered" if reordered else chance.choice(_SPOILS))
         return json.dumps(answer).encode()
 
 
-_SPOILS = ("too few", "too many", "not a number", "another version", "no JSON", "reordered")
+_SPOILS = ("too few", "too many", "not a number", "another version", "no JSON")
 
 
 def _spoilt(answer: Answer, sequences: list[str], how: str) -> bytes:
@@ -133,12 +150,23 @@ def _spoilt(answer: Answer, sequences: list[str], how: str) -> bytes:
             answer = answer | {"model_version": "someone-else"}
         case "no JSON":
             return b"<html>502</html>"
-        case "reordered":  # which shows only where a length does not fit, the wire having nothing else
-            turned = answers[1:] + answers[:1]
-            read = [each.get("residues_read") for each in turned]
-            if any(r not in (None, len(s)) for r, s in zip(read, sequences, strict=True)):
-                answers = turned
+        case "reordered":
+            answers = _reordered(answers, sequences)
     return json.dumps(answer | {"predictions": answers}).encode()
+
+
+def _reordered(answers: list[Answer], sequences: list[str]) -> list[Answer]:
+    """Two answers change places, by preference such that fit by their length, which only checksums tell."""
+    known = [place for place, answer in enumerate(answers) if "checksum" in answer]
+    for one, other in combinations(known, 2):
+        if len(sequences[one]) == len(sequences[other]):
+            answers = list(answers)
+            answers[one], answers[other] = answers[other], answers[one]
+            return answers
+    turned = answers[1:] + answers[:1]
+    read = [answer.get("residues_read") for answer in turned]
+    shows = any(r not in (None, len(s)) for r, s in zip(read, sequences, strict=True))
+    return turned if shows else answers
 
 
 def _within(moment: float, spans: list[tuple[float, float]]) -> bool:

@@ -30,8 +30,23 @@ class ObjectStore:
         self.buckets: dict[str, dict[str, list[Version]]] = {}
         self.listeners: list[Listener] = []
         self._surroundings = surroundings or Calm()
+        self.refused: set[str] = set()
+        """What keys begin with that nothing can be written to."""
+        self.readings_left: dict[tuple[str, str], int] = {}
+        """How often a version, by its key and name, can be read before it is deleted."""
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._named = 0
+
+    def _require_writable(self, operation: str, key: str) -> None:
+        if any(key.startswith(prefix) for prefix in self.refused):
+            raise refusal(operation, "AccessDenied", status=403)
+
+    def _count_reading(self, bucket: str, key: str, version: str) -> None:
+        left = self.readings_left.get((key, version))
+        if left is not None:
+            self.readings_left[key, version] = left - 1
+            if left == 0:
+                self.delete_object(Bucket=bucket, Key=key, VersionId=version)
 
     # What the functions call
 
@@ -45,6 +60,7 @@ class ObjectStore:
         IfNoneMatch: str = "",  # noqa: N803
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
+            self._require_writable("s3.PutObject", Key)
             if IfNoneMatch and self.latest(Bucket, Key) is not None:
                 raise refusal("s3.PutObject", "PreconditionFailed", status=412)
             return {"VersionId": self._add(Bucket, Key, bytes(Body)).version_id, "ETag": _tag(Body)}
@@ -60,6 +76,7 @@ class ObjectStore:
         VersionId: str = "",  # noqa: N803
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
+            self._count_reading(Bucket, Key, VersionId)
             body = self._find("s3.GetObject", Bucket, Key, VersionId)
             if Range:
                 first, last = map(int, Range.removeprefix("bytes=").split("-"))
@@ -78,6 +95,7 @@ class ObjectStore:
 
     def create_multipart_upload(self, *, Bucket: str, Key: str, ContentType: str = "") -> dict[str, Any]:  # noqa: N803
         def apply() -> dict[str, Any]:
+            self._require_writable("s3.CreateMultipartUpload", Key)
             self._named += 1
             identity = f"multipart-{self._named}"
             self._uploads[identity] = {}
@@ -159,6 +177,9 @@ class ObjectStore:
             versions[:] = [version for version in versions if version.version_id != VersionId]
         else:
             self._add(Bucket, Key, None)
+
+    def holds(self, bucket: str, key: str, version: str) -> bool:
+        return any(each.version_id == version for each in self.buckets[bucket].get(key, ()))
 
     def latest(self, bucket: str, key: str) -> bytes | None:
         versions = self.buckets[bucket].get(key)

@@ -5,22 +5,35 @@ A mistake is a few replaced functions; `test_simulation.py` says which seed catc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from functions import answers, complete, predict, predictions, receive, split, sweep, tables, uploads
+from functions import (
+    answers,
+    complete,
+    endpoint,
+    predict,
+    predictions,
+    receive,
+    split,
+    sweep,
+    tables,
+    uploads,
+)
 from functions.endpoint import Bisection
 from functions.errors import EndpointRefused
 from functions.fasta import LineCount
 from functions.prediction import Unpredictable
+from functions.predictions import PredictionsTable
 from functions.protein import read_protein
 from functions.results import count_rows, record_rows
 from functions.rows import dump_part
 from functions.storage import Storage
-from functions.upload import Shard, Upload, part_key
+from functions.upload import Shard, Upload, first_shard, part_key
 from functions.uploads import UPLOAD, UploadsTable, attempts, batch_key, shard_key
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
@@ -40,13 +53,15 @@ def _add_one(self: UploadsTable, upload_id: str, shard: int, batch: int) -> None
 def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
     item = self.shard(upload_id, shard)
     if "batches" in item and item.get("counted", 0) >= item["batches"]:
-        self._update(upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}})
+        self._update(
+            upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
+        )
         self.finish_if_full(upload_id)
 
 
 def _finish_full_or_not(self: UploadsTable, upload_id: str) -> None:
     if self.item(upload_id)["status"] == "running":
-        self.set_finishing(upload_id)
+        self.set_finishing(upload_id, attempts(self.item(upload_id)))
 
 
 def _done_is_done(message: dict[str, Any], aws: Any) -> None:
@@ -182,7 +197,9 @@ def _note_always(self: UploadsTable, upload_id: str, reason: str) -> None:
 
 def _put_once_each(resource: Any, table_name: str, items: Any) -> None:
     for group in tables._grouped(items, 25):
-        resource.batch_write_item(RequestItems={table_name: [{"PutRequest": {"Item": item}} for item in group]})
+        resource.batch_write_item(
+            RequestItems={table_name: [{"PutRequest": {"Item": item}} for item in group]}
+        )
 
 
 def _first_page(table: Any, **query: Any) -> Iterator[Any]:
@@ -241,6 +258,59 @@ def _cut_by_the_clock(records: Any, settings: Any) -> Any:
     return _pack(records, replace(settings, batch_proteins=1 + tables.now_seconds() % 4))
 
 
+def _whatever_the_checksums(body: bytes, **given: Any) -> list[Any]:
+    try:
+        answer = json.loads(body)
+        for each in answer["predictions"]:
+            each.pop("checksum", None)
+    except (ValueError, TypeError, KeyError):
+        return _read_answer(body, **given)
+    return _read_answer(json.dumps(answer).encode(), **given)
+
+
+_read_answer = endpoint.read_answer
+
+
+# Attempts
+
+
+def _any_batch(self: UploadsTable, upload_id: str, shard: int) -> dict[int, Any]:
+    return self.done_batches(upload_id, shard)
+
+
+def _first_attempt_only(shard: int) -> range:
+    return range(first_shard(shard), min(shard, first_shard(shard) + 1))
+
+
+def _all_but_the_first(shard: Shard, aws: Any) -> set[int]:
+    return set(sorted(_failed_before(shard, aws))[1:])
+
+
+_failed_before = split._failed_before
+
+
+def _put_failed_over(self: PredictionsTable, item: Any, attempt: int) -> None:
+    self.table.put_item(Item=item | {"attempt": attempt})
+
+
+# Results that cannot be written
+
+
+def _moved_for_ever(item: Any, aws: Any) -> None:
+    aws.uploads.call_complete(item["pk"])
+
+
+def _moved_if_young(item: Any, aws: Any) -> bool:
+    overdue = tables.now_seconds() - item["updated"] > aws.settings.overdue_seconds
+    if item["status"] == "finishing" and overdue:
+        sweep._end_unwritten(item, aws)
+        return True
+    return _move(item, aws)
+
+
+_move = sweep.move
+
+
 PLANTED: dict[str, tuple[Replaced, ...]] = {
     "batches are counted by an atomic counter": (
         (UploadsTable, "settle_batch", _add_one),
@@ -291,6 +361,18 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
         (split, "_with_damaged_end", _damage_of_the_last_shard),
     ),
     "batches depend on the time they are cut at": ((split, "pack", _cut_by_the_clock),),
+    "checksums are not looked at": ((endpoint, "read_answer", _whatever_the_checksums),),
+    "an attempt ends another one": (
+        (uploads, "_SAME_ATTEMPT", "(attempts = :attempts OR attribute_exists(pk))"),
+    ),
+    "what ends after its shard was abandoned belongs to the result": (
+        (UploadsTable, "result_batches", _any_batch),
+    ),
+    "a retry asks again for what an earlier one answered": ((split, "earlier_shards", _first_attempt_only),),
+    "a retry leaves a failed record as it is": ((split, "_failed_before", _all_but_the_first),),
+    "a failure is put over an answer": ((PredictionsTable, "_put_failed", _put_failed_over),),
+    "results that cannot be written are tried for ever": ((sweep, "_end_unwritten", _moved_for_ever),),
+    "results are given up before the deadline": ((sweep, "move", _moved_if_young),),
 }
 
 

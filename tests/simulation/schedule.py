@@ -45,9 +45,9 @@ def _ended(world: World) -> bool:
     """Whether every upload has its end, nothing is left in any queue and no invocation is still to wake."""
     if world.running or len(world.files) < len(world.scenario.files) or not world.idle:
         return False
-    for (key, version), file in world.files.items():
+    for key, version in world.files:
         upload = upload_id("uploads", key, version)
-        never_seen = file.deleted_after is not None and item_of(world, upload) is None
+        never_seen = item_of(world, upload) is None and not world.s3.holds("uploads", key, version)
         if not never_seen and not ended_well(world, upload):
             return False
     return True
@@ -61,4 +61,9 @@ def _latest_end(chosen: Scenario) -> float:
     """
     settings = chosen.settings
     found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
-    return found + (1 + chosen.retries) * settings["deadline_seconds"] + 2 * settings["overdue_seconds"] + 4 * 3600
+    return (
+        found
+        + (1 + chosen.retries) * settings["deadline_seconds"]
+        + 2 * settings["overdue_seconds"]
+        + 4 * 3600
+    )

@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Faults:
-    """How often what goes wrong, until when; each is a probability a call or a delivery."""
+    """How often what goes wrong, until when; each but `reading` is a probability a call or a delivery."""
 
     until: float = 0.0
     calls: float = 0.0
@@ -46,12 +46,16 @@ class Faults:
     past: float = 0.0
     deliveries: float = 0.0
     answers: float = 0.0
+    reading: float = 0.0
+    """Seconds that S3 takes for an object, at most."""
 
 
 class Invocation:
     """One run of a function, suspended between its calls."""
 
-    def __init__(self, simulation: Simulation, name: str, freeze_seconds: float, body: Callable[[], None]) -> None:
+    def __init__(
+        self, simulation: Simulation, name: str, freeze_seconds: float, body: Callable[[], None]
+    ) -> None:
         self.name = name
         self.freeze_seconds = freeze_seconds
         self.started = simulation.now
@@ -166,7 +170,7 @@ class Simulation:
             return apply()
         if invocation.killed:
             raise Killed
-        self._pause(invocation, self._latency(invocation))
+        self._pause(invocation, self._latency(invocation, operation))
         self.steps += 1
         fault = self._fault(operation)
         if fault:
@@ -204,7 +208,7 @@ class Simulation:
             return "error"  # the one client that does not try again by itself
         return fault
 
-    def _latency(self, invocation: Invocation) -> float:
+    def _latency(self, invocation: Invocation, operation: str) -> float:
         chance = self.random.random()
         if self.faulty:
             if chance < self.faults.frozen:
@@ -215,6 +219,8 @@ class Simulation:
                 return seconds
             if chance < self.faults.frozen + self.faults.slow:
                 return self.random.uniform(1, 40)
+            if operation == "s3.GetObject":
+                return chance * max(self.faults.reading, 0.2)
         return chance * 0.2
 
     def left_undone(self, count: int) -> int:

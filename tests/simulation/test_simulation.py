@@ -15,32 +15,40 @@ from tests.simulation.stage import Stage, staged
 SCHEDULES = 250
 
 CAUGHT_BY: dict[str, int] = {
-    "batches are counted by an atomic counter": 5,
-    "an upload is complete with its first shard": 2,
-    "a batch that has its marker needs no tail": 5,
-    "only who wrote the marker does the tail": 49,
-    "a shard is abandoned while its batches are on their way": 21,
-    "a delivery is acknowledged before its work": 5,
-    "the marker comes before the part": 7,
-    "the marker comes before the rows": 9,
+    "batches are counted by an atomic counter": 0,
+    "an upload is complete with its first shard": 0,
+    "a batch that has its marker needs no tail": 21,
+    "only who wrote the marker does the tail": 66,
+    "a shard is abandoned while its batches are on their way": 57,
+    "a delivery is acknowledged before its work": 1,
+    "the marker comes before the part": 0,
+    "the marker comes before the rows": 0,
     "a late writer counts its own rows, not those that stand": 21,
-    "a shard that is recorded counts as sent": 9,
-    "an upload is noted as announced before it is": 11,
-    "an upload that ended is closed before it is announced": 11,
-    "a lease that expires stands for the marker": 2,
+    "a shard that is recorded counts as sent": 0,
+    "an upload is noted as announced before it is": 5,
+    "an upload that ended is closed before it is announced": 12,
+    "a lease that expires stands for the marker": 1,
     "a part is overwritten by whoever comes late": 21,
-    "the model version is read again, not pinned": 11,
-    "an upload that ended may end again": 55,
-    "why an upload waits may be noted at any time": 11,
-    "what a batch write leaves undone is ignored": 9,
-    "a query ends with its first page": 7,
-    "a wait counts as a failed delivery": 2,
-    "an upload's id leaves the object's version out": 2,
-    "known answers are shared by model versions": 40,
-    "answers come back in another order": 5,
-    "the first failure is a protein's own": 31,
-    "the record a damaged file stops in is taken for whole": 9,
-    "batches depend on the time they are cut at": 5,
+    "the model version is read again, not pinned": 0,
+    "an upload that ended may end again": 29,
+    "why an upload waits may be noted at any time": 20,
+    "what a batch write leaves undone is ignored": 2,
+    "a query ends with its first page": 0,
+    "a wait counts as a failed delivery": 1,
+    "an upload's id leaves the object's version out": 0,
+    "known answers are shared by model versions": 0,
+    "answers come back in another order": 3,
+    "the first failure is a protein's own": 43,
+    "the record a damaged file stops in is taken for whole": 14,
+    "batches depend on the time they are cut at": 1,
+    "checksums are not looked at": 43,
+    "an attempt ends another one": 166,
+    "what ends after its shard was abandoned belongs to the result": 191,
+    "a retry asks again for what an earlier one answered": 46,
+    "a retry leaves a failed record as it is": 58,
+    "a failure is put over an answer": 122,
+    "results that cannot be written are tried for ever": 8,
+    "results are given up before the deadline": 8,
 }
 """The first seed that catches each mistake; another change of the functions may move it."""
 
@@ -52,7 +60,9 @@ def stage() -> Iterator[Stage]:
 
 
 def test_everything_holds_in_every_schedule(stage: Stage) -> None:
-    failed = {seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations}
+    failed = {
+        seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations
+    }
     assert not failed, f"replay with: make simulate SEED={min(failed)}"
 
 

@@ -24,6 +24,7 @@ from functions.queues import Queue
 from functions.services import Services
 from functions.settings import Settings
 from functions.storage import Storage
+from functions.upload import upload_id
 from functions.uploads import UploadsTable, batch_key
 from tests.simulation import deployed
 from tests.simulation.database import Database, Item
@@ -119,6 +120,10 @@ class World:
     def _upload(self, file: File) -> None:
         version = self.s3.put_object(Bucket="uploads", Key=file.key, Body=file.body)["VersionId"]
         self.files[file.key, version] = file
+        if file.gone_at_read is not None:
+            self.s3.readings_left[file.key, version] = file.gone_at_read - 1
+        if file.unwritable:
+            self.s3.refused.add(f"results/{upload_id('uploads', file.key, version)}/")
         self.simulation.tell(f"uploads {file.key} as {version}, {len(file.body)} bytes; event {file.event}")
         detail = {
             "bucket": {"name": "uploads"},
@@ -144,7 +149,7 @@ class World:
         if detail["failed"] and detail["attempts"] <= self.scenario.retries:
             self.running["retry"] += 1
             begin = partial(self._retry, detail["upload"], str(detail["attempts"] + 1))
-            self.simulation.after(self.simulation.random.uniform(0, 60), begin)
+            self.simulation.after(self.simulation.random.uniform(0, self.scenario.retried_within), begin)
 
     def _retry(self, upload: str, attempt: str) -> None:
         def body() -> None:
@@ -225,7 +230,11 @@ class World:
             invocation.resumes = bool(batch.get("progress", {}).get("suspects"))
 
     def _dooms(self, function: str) -> bool:
-        return function in self.scenario.doomed and self.simulation.faulty and self.simulation.random.random() < 0.9
+        return (
+            function in self.scenario.doomed
+            and self.simulation.faulty
+            and self.simulation.random.random() < 0.9
+        )
 
     def _on_object(self, bucket: str, key: str, version: Version) -> None:
         if self.simulation.current is not None:

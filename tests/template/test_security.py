@@ -30,7 +30,11 @@ BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
     "Retry": "the API's throttle",
     "Sweep": "its schedules, one call a minute",
+    "Plan": "the state machine, one task at a time",
+    "Judge": "the state machine, one task at a time",
     "Smoke": "the state machine, one task at a time",
+    "Activate": "the API's throttle",
+    "Retire": "its schedule, one call an hour",
 }
 WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
@@ -209,7 +213,7 @@ def dead_letters(rendered: Template) -> dict[str, str]:
 
 def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rendered: Template) -> None:
     ends = dead_letters(rendered)
-    assert len(ends) == 10  # three queues, a stream, two rules, three schedules, sweep's asynchronous calls
+    assert len(ends) == 12  # three queues, a stream, two rules, four schedules, two functions they call
     watched = {
         dimension["Value"]["Fn::GetAtt"][0]
         for _, alarm in resources(rendered, "AWS::CloudWatch::Alarm")
@@ -237,7 +241,7 @@ def test_whoever_fails_may_send_to_its_dead_letters(rendered: Template) -> None:
         if "sqs:SendMessage" in as_list(statement["Action"])
         and {"Fn::GetAtt": ["UnheardDeadLetters", "Arn"]} in as_list(statement["Resource"])
     }
-    assert senders == {"CompleteRole", "SweepRole", "SchedulerRole"}
+    assert senders == {"CompleteRole", "RetireRole", "SweepRole", "SchedulerRole"}
     for _, schedule in resources(rendered, "AWS::Scheduler::Schedule"):
         assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
     rules = {name for name, _ in resources(rendered, "AWS::Events::Rule")}

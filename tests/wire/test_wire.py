@@ -50,6 +50,21 @@ def test_the_client_reads_what_the_model_answers(endpoint: Endpoint) -> None:
     assert [answer.truncated for answer in answers] == [False, False, False, True, True]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("length", [40, 511, 3000])
+def test_answers_in_the_wrong_order_are_refused_though_their_lengths_fit(
+    endpoint: Endpoint, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = inference.predict_fn
+
+    def turned(*given: Any) -> dict[str, Any]:
+        answer = predict(*given)
+        return answer | {"predictions": answer["predictions"][::-1]}
+
+    monkeypatch.setattr(inference, "predict_fn", turned)
+    with pytest.raises(BrokenContract, match="found another's"):
+        endpoint.invoke(random_sequences([length, length]), **CALL)
+
+
 def test_every_letter_the_functions_let_pass_the_model_reads(endpoint: Endpoint) -> None:
     answers = endpoint.invoke([ALPHABET.decode(), *(letter + "MKV" for letter in ALPHABET.decode())], **CALL)
     assert all(isinstance(answer, Prediction) for answer in answers)

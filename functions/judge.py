@@ -1,0 +1,247 @@
+"""judge: whether a challenger takes the champion's place. It fails closed: what is not shown to be good
+enough changes nothing.
+
+In: the state machine's `{"version", "champion", "snapshot", "evaluation", "manifest"}`, the last two
+addresses of what the jobs wrote. Out: the verdict with a reason for people, every check with what was found
+and expected, and the figures to be kept with the version.
+
+The checks, over the proteins of the holdout:
+
+    complete     all figures are there and finite, of these versions
+    holdout      they were measured on this snapshot's holdout, and the challenger learned from its training
+                 proteins
+    enough       the holdout has at least ENOUGH proteins
+    floor        Q10 and macro-F1 reach the stack's floors
+    not worse    the interval of each difference to the champion stays above its margin, and Q10 and macro-F1
+                 together did not fall
+    no collapse  no location lost its recall
+    calibration  the calibration error is small, within chance, or no larger than the champion's
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.services import Services, services
+
+logger = Logger()
+
+ENOUGH = 50  # proteins
+# How far below the champion the lower end of a difference's 95 % interval may lie.
+MARGINS = {"q10": 0.02, "macro_f1": 0.04}
+# A second task, often with few labels: how far it may fall where that is sure, and how far at all.
+SURE_MEMBRANE, MEMBRANE = 0.02, 0.10
+NAMES = {"q10": "Q10", "macro_f1": "macro-F1", "membrane_q2": "membrane Q2"}
+# A location collapses by this much recall where it is surely worse, or by this much in any case.
+SURE_COLLAPSE, COLLAPSE = 0.15, 0.30
+SPOKEN_OF = 10  # proteins of a location, below which its recall says little
+CALIBRATED = 0.05
+FIGURES = ("q10", "macro_f1", "mcc", "membrane_q2", "ece")
+
+
+class Check(NamedTuple):
+    """One thing that was looked at."""
+
+    check: str
+    passed: bool
+    found: str
+    expected: str
+
+
+class Floors(NamedTuple):
+    """What a model must reach whatever the champion does."""
+
+    q10: float
+    macro_f1: float
+
+
+class Incomplete(ValueError):
+    """An evaluation does not say what it has to; names what is missing or wrong."""
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    aws = services()
+    evaluation, manifest = (_read(event[name], aws) for name in ("evaluation", "manifest"))
+    floors = Floors(aws.settings.floor_q10, aws.settings.floor_macro_f1)
+    verdict = judge(
+        evaluation,
+        manifest,
+        floors,
+        version=event["version"],
+        champion=event["champion"],
+        snapshot=event["snapshot"],
+    )
+    logger.info("judged", extra={key: verdict[key] for key in ("promote", "reason")})
+    return verdict
+
+
+def judge(
+    evaluation: Any, manifest: Any, floors: Floors, *, version: str, champion: str, snapshot: str
+) -> dict[str, Any]:
+    """The verdict on what an Evaluate job wrote (`events/evaluation.json`), beside the snapshot's manifest
+    (`events/manifest.json`). `champion` is empty where there is none. Pure, and never raises.
+    """
+    checks: list[Check] = []
+    figures: dict[str, Any] = {}
+    try:
+        checks += _identity(evaluation, manifest, version, champion, snapshot)
+        challenger = _part(evaluation, "challenger")
+        figures = {name: _number(challenger, name) for name in FIGURES if challenger.get(name) is not None}
+        checks += _alone(
+            challenger, _part(evaluation, "holdout"), floors
+        )  # of which no figure may be missing
+        if champion:
+            checks += _against(_part(evaluation, "against"), _part(evaluation, "champion"), challenger)
+        checks.append(_calibration(challenger, evaluation.get("champion") if champion else None))
+    except Incomplete as problem:
+        checks.append(Check("complete", False, str(problem), "every figure, finite"))
+    failed = [check for check in checks if not check.passed]
+    return {
+        "promote": not failed,
+        "reason": _reason(failed, figures, evaluation if champion else None),
+        "checks": [check._asdict() for check in checks],
+        "figures": figures,
+    }
+
+
+def _identity(evaluation: Any, manifest: Any, version: str, champion: str, snapshot: str) -> Iterator[Check]:
+    """That the figures are of these models, on this holdout."""
+    splits = _part(manifest, "splits")
+    holdout, training = _part(splits, "holdout"), _part(splits, "training")
+    challenger = _part(evaluation, "challenger")
+    yield _same("complete", "version", challenger.get("version"), version)
+    if champion:
+        yield _same("complete", "champion", _part(evaluation, "champion").get("version"), champion)
+    else:
+        yield _same("complete", "champion", evaluation.get("champion"), None)
+    yield _same("holdout", "snapshot", evaluation.get("snapshot"), snapshot)
+    yield _same("holdout", "snapshot of the manifest", manifest.get("snapshot"), snapshot)
+    measured_on = _part(evaluation, "holdout")
+    for name in ("sha256", "proteins"):
+        yield _same("holdout", f"{name} of the holdout", measured_on.get(name), holdout.get(name) or "some")
+    learned = challenger.get("training_sha256")
+    yield _same("holdout", "training proteins", learned, training.get("sha256") or "some")
+
+
+def _same(check: str, what: str, found: object, expected: object) -> Check:
+    return Check(check, found == expected, f"{what} {found}", f"{what} {expected}")
+
+
+def _alone(challenger: dict[str, Any], holdout: dict[str, Any], floors: Floors) -> Iterator[Check]:
+    proteins = _number(holdout, "proteins")
+    yield Check("enough", proteins >= ENOUGH, f"{proteins:g} proteins held out", f"at least {ENOUGH}")
+    for name, floor in floors._asdict().items():
+        found = _number(challenger, name)
+        yield Check("floor", found >= floor, f"{NAMES[name]} {found:.3f}", f"at least {floor:.3f}")
+
+
+def _against(
+    against: dict[str, Any], champion: dict[str, Any], challenger: dict[str, Any]
+) -> Iterator[Check]:
+    """Compared with the champion, protein by protein."""
+    risen = 0.0
+    for name, margin in MARGINS.items():
+        difference = _part(against, name)
+        change, (low, _) = _number(difference, "difference"), _interval(difference)
+        found = f"{NAMES[name]} {_points(change)}, 95 % from {_points(low)}"
+        yield Check("not worse", low >= -margin, found, f"surely no more than {100 * margin:g} points lower")
+        risen += change
+    found = f"Q10 and macro-F1 together {_points(risen)}"
+    yield Check("not worse", risen >= 0, found, "no fall")
+    yield from _membrane(_part(against, "membrane_q2"))
+    yield from _locations(against, champion, challenger)
+
+
+def _membrane(difference: dict[str, Any]) -> Iterator[Check]:
+    if difference.get("difference") is None:
+        return  # nothing in the holdout says whether it is bound to a membrane
+    change, (_, high) = _number(difference, "difference"), _interval(difference)
+    fallen = change < -MEMBRANE or (change < -SURE_MEMBRANE and high < 0)
+    found = f"{NAMES['membrane_q2']} {_points(change)}, 95 % to {_points(high)}"
+    yield Check("not worse", not fallen, found, "no clear fall")
+
+
+def _locations(
+    against: dict[str, Any], champion: dict[str, Any], challenger: dict[str, Any]
+) -> Iterator[Check]:
+    before, after = _part(champion, "locations"), _part(challenger, "locations")
+    recalls = against.get("recall")
+    if not isinstance(recalls, list) or list(before) != list(after) or len(recalls) != len(before):
+        raise Incomplete("the recall by location is not that of the same locations")
+    for location, compared in zip(before, recalls, strict=True):
+        if _number(_part(before, location), "proteins") < SPOKEN_OF:
+            continue
+        old, new = (_number(_part(side, location), "recall") for side in (before, after))
+        _, high = _interval(compared)
+        fallen = old - new
+        collapsed = (
+            fallen > COLLAPSE
+            or (fallen > SURE_COLLAPSE and high < 0)
+            or (new == 0 and fallen > SURE_COLLAPSE)
+        )
+        found = f"recall of {location} {old:.2f} → {new:.2f}"
+        yield Check("no collapse", not collapsed, found, "kept")
+
+
+def _calibration(challenger: dict[str, Any], champion: Any) -> Check:
+    found = _number(challenger, "ece")
+    allowed = max(CALIBRATED, _number(_part(challenger, "ece_by_chance"), "at_most"))
+    if champion is not None:
+        allowed = max(allowed, _number(champion, "ece"))
+    return Check("calibration", found <= allowed, f"calibration error {found:.3f}", f"at most {allowed:.3f}")
+
+
+def _reason(failed: list[Check], figures: dict[str, Any], evaluation: Any) -> str:
+    """One line for people."""
+    if failed:
+        told = [f"{check.check}: expected {check.expected}, found {check.found}" for check in failed[:3]]
+        return "; ".join(told) + (f"; and {len(failed) - 3} more" if len(failed) > 3 else "")
+    if evaluation is None:
+        return f"the first version: Q10 {figures['q10']:.1%}, macro-F1 {figures['macro_f1']:.3f}"
+    difference = evaluation["against"]["q10"]
+    low, high = difference["interval"]
+    return (
+        f"Q10 {difference['champion']:.1%} → {difference['challenger']:.1%} "
+        f"({_points(low)} to {_points(high)}), macro-F1 "
+        f"{evaluation['champion']['macro_f1']:.3f} → {evaluation['challenger']['macro_f1']:.3f}"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f} points"
+
+
+def _part(whole: Any, name: str) -> dict[str, Any]:
+    part = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(part, dict):
+        raise Incomplete(f"there is no {name}")
+    return part
+
+
+def _number(whole: dict[str, Any], name: str) -> float:
+    found = whole.get(name)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+        raise Incomplete(f"{name} is {found!r}")
+    return found
+
+
+def _interval(difference: Any) -> tuple[float, float]:
+    found = difference.get("interval") if isinstance(difference, dict) else None
+    if not isinstance(found, list) or len(found) != 2:
+        raise Incomplete(f"an interval is {found!r}")
+    ends = dict(zip(("low", "high"), found, strict=True))
+    return _number(ends, "low"), _number(ends, "high")
+
+
+def _read(uri: str, aws: Services) -> Any:
+    """What a job wrote; nothing where it wrote nothing, which judges itself."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        return json.loads(aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (aws.s3.exceptions.NoSuchKey, ValueError):
+        return None

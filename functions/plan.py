@@ -1,0 +1,117 @@
+"""plan: what a retraining would learn from, and how; or that there is nothing new.
+
+In: the state machine's `{"artifact", "again", "hyperparameters"}`. Out: the champion with the revision it
+was read at, the snapshot of all labelled files with `sources.json` written for the jobs that follow, the
+hyperparameters as SageMaker takes them, and why there is nothing to do where there is not.
+
+A file's version is pinned here, so that every job reads the same bytes whatever is dropped meanwhile. The
+snapshot is named by what is in the files, not by when they came: the same files give the same snapshot.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.errors import InputError
+from functions.services import Services, services
+from functions.storage import Storage
+
+logger = Logger()
+
+LABELS_PREFIX, BASE_PREFIX = "labels/", "data/base/"
+SUFFIXES = (".fasta", ".fa", ".faa", ".tsv")
+NO_DATA = f"there are no labelled proteins under {LABELS_PREFIX}; add some with `protloc labels add`"
+NOTHING_NEW = "the labelled proteins are those that version {version} was judged on"
+
+
+class LabelledFile(NamedTuple):
+    """One version of a file of labelled proteins."""
+
+    uri: str
+    version_id: str
+    etag: str
+    size: int
+    kind: str  # base or labels
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    return plan(event, services())
+
+
+def plan(event: dict[str, Any], aws: Services) -> dict[str, Any]:
+    """The plan; raises InputError for hyperparameters that are none."""
+    alias = aws.models.alias()
+    champion = aws.models.get(alias.version) if alias.version else None
+    planned: dict[str, Any] = {
+        "champion": alias.version,
+        "champion_artifact": champion["artifact"] if champion else "",
+        "revision": alias.revision,
+        "hyperparameters": hyperparameters(event.get("hyperparameters") or {}, aws, bool(champion)),
+        "snapshot": "",
+        "nothing": "",
+    }
+    if event.get("artifact"):
+        return planned
+    files = sorted(labelled_files(aws))
+    latest = aws.models.latest()
+    planned["snapshot"] = snapshot_name(files)
+    if not files:
+        planned["nothing"] = NO_DATA
+    elif latest.get("snapshot") == planned["snapshot"] and not event.get("again"):
+        planned["nothing"] = NOTHING_NEW.format(version=latest["version"])
+    else:
+        _write(planned["snapshot"], files, latest.get("snapshot"), aws)
+    logger.info("retraining planned", extra={"snapshot": planned["snapshot"], "files": len(files)})
+    return planned
+
+
+def labelled_files(aws: Services) -> Iterator[LabelledFile]:
+    """The newest version of each labelled file: the operator's base data, and the users' labels."""
+    for bucket, prefix, kind in (
+        (aws.settings.models_bucket, BASE_PREFIX, "base"),
+        (aws.settings.uploads_bucket, LABELS_PREFIX, "labels"),
+    ):
+        pages = aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        for page in pages:
+            for version in page.get("Versions", []):
+                if version["IsLatest"] and version["Key"].lower().endswith(SUFFIXES):
+                    uri = f"s3://{bucket}/{version['Key']}"
+                    etag = version["ETag"].strip('"')
+                    yield LabelledFile(uri, version["VersionId"], etag, version["Size"], kind)
+
+
+def snapshot_name(files: list[LabelledFile]) -> str:
+    """Named by content: the same files under the same names are the same snapshot."""
+    known = json.dumps(sorted([file.uri, file.etag, file.size, file.kind] for file in files))
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
+def hyperparameters(given: dict[str, Any], aws: Services, champion: bool) -> dict[str, str]:
+    """The stack's hyperparameters with those given put over them, each as JSON in a string; None takes away.
+
+    Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
+    """
+    values: dict[str, Any] = {**json.loads(aws.settings.training_hyperparameters or "{}"), **given}
+    for name in values:
+        if name.startswith(("sagemaker_", "model-version")):
+            raise InputError(repr(name)[:60], expected="a setting of model/train.py", where="hyperparameters")
+    if not champion and values.get("start") == "champion":
+        del values["start"]
+    return {name: json.dumps(value) for name, value in values.items() if value is not None}
+
+
+def _write(snapshot: str, files: list[LabelledFile], parent: str | None, aws: Services) -> None:
+    """Write the list that the snapshot's job reads, once: a second attempt reads what the first pinned."""
+    body = {
+        "schema": 1,
+        "snapshot": snapshot,
+        "parent": parent,
+        "sources": [file._asdict() for file in files],
+    }
+    key = f"snapshots/{snapshot}/sources.json"
+    Storage(aws.s3, aws.settings.models_bucket).put_once(key, json.dumps(body, indent=1).encode())

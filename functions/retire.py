@@ -1,0 +1,96 @@
+"""retire: takes down model versions that nobody will ask again, and what an interrupted retraining left.
+
+In: a schedule. A version is drained when it is neither the active one nor the one before (which stands by
+for a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of
+the alias is an hour ago. A retraining that was stopped from outside leaves a version without an end, maybe
+hosted, and the lock; one that failed may have failed to clean up as well: what either left is taken away.
+"""
+
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions.hosting import Hosting
+from functions.models import UNFINISHED, Alias
+from functions.services import Services, services
+from functions.tables import Item, now_seconds
+
+logger = Logger()
+metrics = Metrics()
+
+SETTLE_SECONDS = 900
+"""From the end of an execution on, so that what it had asked for last has arrived."""
+
+DRAINED = "nobody asks it any more"
+STOPPED = "its retraining was stopped"
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
+    aws = services()
+    settle_seconds = event.get("settle_seconds", SETTLE_SECONDS)
+    retired = retire(aws, Hosting.connect(), boto3.client("stepfunctions"), settle_seconds)
+    metrics.add_metric("ModelsRetired", MetricUnit.Count, retired)
+    return {"retired": retired}
+
+
+def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float = SETTLE_SECONDS) -> int:
+    """Take down what is drained or was left, and free the lock of who is over; return how many versions.
+
+    `machine` is boto3's client of Step Functions.
+    """
+    alias, retired = aws.models.alias(), 0
+    for item in aws.models.all():
+        version = item["sk"]
+        if item["state"] == "retiring":  # begun before, and not ended
+            reason = item.get("reason") or DRAINED
+        elif _is_drained(item, alias, aws) and aws.models.begin_retiring(version, alias):
+            reason = DRAINED
+        elif _is_left(item, machine, settle_seconds) and aws.models.begin_removing(version, item["state"]):
+            reason = STOPPED if item["state"] in UNFINISHED else item["reason"]
+        else:
+            continue
+        if item.get("job"):
+            hosting.stop_jobs(item["job"])
+        hosting.remove(aws.settings.component(version))
+        retired += aws.models.end_retiring(version, reason)
+        logger.info("model version taken down", extra={"version": version, "reason": reason})
+    holder = aws.models.holder()
+    if holder and _is_over(holder, machine, settle_seconds):
+        aws.models.free_lock(holder)
+    return retired
+
+
+def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:
+    """Whether nobody asks a version any more, nor is about to."""
+    asked = item["state"] != "in_service" or item["sk"] in (alias.version, alias.previous)
+    if asked or now_seconds() - alias.changed <= aws.settings.retire_seconds:
+        return False
+    return item["sk"] not in {upload["model_version"] for upload in aws.uploads.open_uploads()}
+
+
+def _is_left(item: Item, machine: Any, settle_seconds: float) -> bool:
+    """Whether something may be left of a version whose execution is over."""
+    unclear = item["state"] in UNFINISHED or (item["state"] == "failed" and item.get("leftover", False))
+    return unclear and _is_over(item.get("execution", ""), machine, settle_seconds)
+
+
+def _is_over(execution: str, machine: Any, settle_seconds: float) -> bool:
+    """Whether an execution of the state machine ended so long ago; one that is forgotten did."""
+    if not execution:
+        return True
+    try:
+        found = machine.describe_execution(executionArn=execution)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+        return True
+    if found["status"] == "RUNNING":
+        return False
+    stopped = found.get("stopDate")
+    return stopped is None or now_seconds() - stopped.timestamp() >= settle_seconds

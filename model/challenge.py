@@ -1,0 +1,202 @@
+"""The Evaluate job of a retraining: challenger and champion answer the same proteins, held out from both.
+
+    python -m model.challenge --challenger s3://MODELS/…/model.tar.gz --challenger-version V \
+        --champion s3://MODELS/…/model.tar.gz --champion-version C \
+        --snapshot s3://MODELS/snapshots/ID --output s3://MODELS/evaluations/V
+
+Both are asked through the very code that serves them. Writes `evaluation.json`, by which the state machine
+judges, and `report.html` for people. It decides nothing, and no artifact is changed: that the holdout was
+looked at stands in `evaluation.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a file, as SageMaker's toolkit does: the package is beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from model import bootstrap, evaluate, storage
+from model.artifact import Artifact, read_artifact, unpack
+from model.data import LabelledProtein, digest
+from model.evaluate import EvaluationError
+from model.failure import failures_told
+from model.figures import Answered
+from model.snapshot import read_split
+from model.splits import HOLDOUT
+
+if TYPE_CHECKING:
+    from model.inference import Model
+
+SCHEMA = 1
+GOLDEN = 8  # proteins whose answers a deployment must repeat
+GOLDEN_RESIDUES = 1000  # the longest of them, so that they are answered within seconds anywhere
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model version beside what it answered: `judged` holds all that `evaluate` says of it."""
+
+    artifact: Artifact
+    answered: Answered
+    judged: dict[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """What `evaluation.json` says of it: all figures, without curves and lists."""
+        return {
+            "version": self.artifact.version,
+            "training_sha256": self.artifact.data.get("sha256"),
+        } | evaluate.kept(self.judged)
+
+
+def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
+    """A loaded model, asked about `proteins`."""
+    answered = Answered.of(*evaluate.answers_of(model, proteins), proteins)
+    judged = evaluate.judge_artifact(model.artifact, answered, proteins)
+    return Contestant(model.artifact, answered, judged)
+
+
+def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein]:
+    """The first of each location in turn, the largest locations first: `GOLDEN`, or all there are."""
+    of = defaultdict[int, list[LabelledProtein]](list)
+    for protein in proteins:
+        if len(protein.sequence) <= GOLDEN_RESIDUES:
+            of[protein.location].append(protein)
+    largest = sorted(of, key=lambda location: (-len(of[location]), location))
+    longest = max(map(len, of.values()), default=0)
+    turns = [
+        of[location][turn] for turn in range(longest) for location in largest if turn < len(of[location])
+    ]
+    return turns[:GOLDEN]
+
+
+def golden_answers(
+    model: Model, proteins: Sequence[LabelledProtein]
+) -> tuple[list[dict[str, Any]], float | None]:
+    """What the model answers to them in one call, and the seconds of such a call once it is warm."""
+    from model.inference import predict_fn
+
+    sequences = [protein.sequence for protein in golden_proteins(proteins)]
+    if not sequences:
+        return [], None
+    predictions = predict_fn(sequences, model)["predictions"]
+    started = time.perf_counter()
+    predict_fn(sequences, model)
+    seconds = round(time.perf_counter() - started, 4)
+    return [
+        {"sequence": sequence, "probabilities": answer["probabilities"], "membrane": answer["membrane"]}
+        for sequence, answer in zip(sequences, predictions, strict=True)
+    ], seconds
+
+
+def compared(
+    challenger: Contestant, champion: Contestant | None, proteins: Sequence[LabelledProtein], snapshot: str
+) -> dict[str, Any]:
+    """The content of `evaluation.json`, but for the golden answers."""
+    contestants = [challenger] + ([champion] if champion else [])
+    return {
+        "schema": SCHEMA,
+        "snapshot": snapshot,
+        "holdout": {
+            "sha256": digest(proteins),
+            "proteins": len(proteins),
+            "looked_at_by": [each.artifact.version for each in contestants],
+        },
+        "challenger": challenger.described(),
+        "champion": champion.described() if champion else None,
+        "against": bootstrap.compare(champion.answered, challenger.answered) if champion else None,
+    }
+
+
+def opened(place: str, version: str, folder: Path) -> Artifact:
+    """The artifact at `place`, a `model.tar.gz` or a folder; EvaluationError where it is another version."""
+    if not storage.in_s3(place) and Path(place).is_dir():
+        artifact = read_artifact(Path(place))
+    else:
+        folder.mkdir()
+        artifact = unpack(storage.fetch(place, folder / "model.tar.gz"), folder / "model")
+    if artifact.version != version:
+        raise EvaluationError(f"expected version {version} in {place}, found {artifact.version}")
+    return artifact
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description="Let a new model and the one in service answer the same proteins.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--challenger", required=True, help="model.tar.gz of the new model, its address in S3, or its folder")
+    add("--challenger-version", required=True)
+    add("--champion", default="", help="the same of the model in service; without it there is none")
+    add("--champion-version", default="")
+    add("--snapshot", required=True, help="folder or S3 prefix of the snapshot that the challenger is of")
+    add("--output", required=True, help="folder or S3 prefix for evaluation.json and report.html")
+    options = parser.parse_args(arguments)
+    if bool(options.champion) != bool(options.champion_version):
+        parser.error("expected --champion and --champion-version, or neither")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Ask both models, write what was found, and print the figures."""
+    with (
+        failures_told(),
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        options = parse(arguments)
+        from model import comparison  # here only, as torch: what is found missing is told as a failure
+        from model.inference import model_fn
+
+        manifest = _manifest(options.snapshot)
+        proteins = read_split(options.snapshot, HOLDOUT)
+        if not proteins:
+            raise EvaluationError(f"expected proteins in the holdout of {options.snapshot}, found none")
+        folder = Path(temporary)
+        artifact = opened(options.challenger, options.challenger_version, folder / "challenger")
+        model = model_fn(str(artifact.folder))
+        challenger = contestant(model, proteins)
+        golden, seconds = golden_answers(model, proteins)
+        del model  # one large model in memory at a time
+        champion = None
+        if options.champion:
+            before = opened(options.champion, options.champion_version, folder / "champion")
+            champion = contestant(model_fn(str(before.folder)), proteins)
+        evaluation = compared(challenger, champion, proteins, manifest["snapshot"])
+        evaluation |= {"golden": golden, "batch_seconds": seconds}
+        text = json.dumps(evaluation, indent=1, allow_nan=False) + "\n"
+        storage.write(storage.inside(options.output, "evaluation.json"), text.encode(), storage.JSON)
+        page = comparison.page(challenger, champion, evaluation, manifest)
+        storage.write(storage.inside(options.output, "report.html"), page.encode(), storage.HTML)
+    print(json.dumps(_headline(evaluation)), flush=True)
+
+
+def _manifest(snapshot: str) -> dict[str, Any]:
+    place = storage.inside(snapshot, "manifest.json")
+    try:
+        manifest: dict[str, Any] = json.loads(storage.read(place))
+    except json.JSONDecodeError as error:
+        raise EvaluationError(f"expected a manifest at {place}, found no JSON: {error}") from error
+    return manifest
+
+
+def _headline(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("version", "q10", "macro_f1", "membrane_q2", "ece")
+    return {
+        side: {name: evaluation[side][name] for name in names}
+        for side in ("challenger", "champion")
+        if evaluation[side] is not None
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""The Snapshot job of a retraining: fixes what is learned from, chosen on and held out, for good.
+
+    python -m model.snapshot --sources s3://MODELS/snapshots/ID/sources.json --output s3://MODELS/snapshots/ID
+    python -m model.snapshot --sources sources.json --output snapshots/ID
+
+Reads the labelled files that `sources.json` pins, each in its version, and past any record that is wrong;
+divides their proteins (`splits.py`), beside what the parent snapshot held out; and writes three tables and a
+manifest that says what came from where and what was left out. Nothing in them depends on when or where the
+job ran: the same sources give the same bytes, which are written once and never over others. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file, as SageMaker's toolkit does: the package is beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from model import storage
+from model.data import LOCATIONS, LabelError, LabelledProtein, UnknownLocation, digest, entries, table
+from model.failure import failures_told
+from model.splits import (
+    CONFLICTS,
+    DUPLICATES,
+    HOLDOUT,
+    LEAKS,
+    SPLITS,
+    TRAINING,
+    VALIDATION,
+    Division,
+    Fault,
+    File,
+    Record,
+    divide,
+)
+
+SCHEMA = 1
+KINDS = ("base", "labels")
+MALFORMED, UNKNOWN_LOCATIONS = "malformed", "unknown_locations"
+PROBLEMS = (MALFORMED, UNKNOWN_LOCATIONS, CONFLICTS, DUPLICATES, LEAKS)
+FIRST = 100  # problems of each kind that a manifest tells one by one
+LEAST = 20  # proteins to learn from
+Splits = Mapping[str, Sequence[LabelledProtein]]
+
+
+class SnapshotError(ValueError):
+    """No snapshot can be made of these sources; says what was expected and found."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A labelled file in one version."""
+
+    uri: str
+    version_id: str
+    etag: str
+    size: int
+    kind: str
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Source:
+        """A source as `sources.json` has it; raises SnapshotError where it is another kind."""
+        source = cls(*(said[name] for name in ("uri", "version_id", "etag", "size", "kind")))
+        if source.kind not in KINDS:
+            raise SnapshotError(f"expected a source of kind {' or '.join(KINDS)}, found {source.kind!r}")
+        return source
+
+    @property
+    def file(self) -> File:
+        """What `splits` needs to know of it."""
+        return File(storage.name_of(self.uri), self.kind == "base")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What `sources.json` says: base data first, then labels, each by address."""
+
+    snapshot: str
+    parent: str | None
+    files: list[Source]
+
+    @classmethod
+    def read(cls, content: bytes) -> Sources:
+        """What stands in a `sources.json`; raises SnapshotError where it is none."""
+        try:
+            said = json.loads(content)
+            if said["schema"] != SCHEMA:
+                raise SnapshotError(f"expected sources of schema {SCHEMA}, found {said['schema']!r}")
+            files = sorted(map(Source.read, said["sources"]), key=lambda each: (each.kind, each.uri))
+            return cls(said["snapshot"], said["parent"], files)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise SnapshotError(f"expected a whole sources.json, found: {error!r}") from error
+
+
+def snapshot(
+    sources: Sources, contents: Sequence[bytes], parent: Splits | None
+) -> tuple[Splits, dict[str, Any]]:
+    """The splits of `contents` (what each of the files holds), and the manifest.
+
+    `parent` holds the parent's splits. Raises SnapshotError where too little is left to train and to judge.
+    """
+    files = [source.file for source in sources.files]
+    records, faults = list[Record](), list[Fault]()
+    for number, (file, content) in enumerate(zip(files, contents, strict=True)):
+        for line, found in entries(io.BytesIO(content), file.name):
+            if isinstance(found, LabelError):
+                kind = UNKNOWN_LOCATIONS if isinstance(found, UnknownLocation) else MALFORMED
+                faults.append(Fault(number, line, kind, found.problem, left_out=True))
+            else:
+                records.append(Record(number, line, found))
+    before = {protein.sequence: name for name in SPLITS for protein in (parent or {}).get(name, ())}
+    division = divide(files, records, before)
+    problems = _problems(sorted([*faults, *division.faults]), files)
+    _expect_enough(division.splits, problems)
+    return division.splits, {
+        "schema": SCHEMA,
+        "snapshot": sources.snapshot,
+        "parent": sources.parent,
+        "sources": _accounts(sources, division, faults),
+        "splits": {name: _described(division.splits[name]) for name in SPLITS},
+        "changes": {"since": sources.parent} | _changes(division.splits, parent),
+        "problems": problems,
+    }
+
+
+def _accounts(sources: Sources, division: Division, faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Of each file, what became of its records: each is counted once."""
+    standing = Counter(record.file for record in division.standing)
+    duplicates = Counter(fault.file for fault in division.faults if fault.kind == DUPLICATES)
+    left_out = Counter(fault.file for fault in (*faults, *division.faults) if fault.left_out)
+    return [
+        {
+            **vars(source),
+            "proteins": standing[number],
+            "duplicates": duplicates[number],
+            "left_out": left_out[number],
+        }
+        for number, source in enumerate(sources.files)
+    ]
+
+
+def _problems(faults: Sequence[Fault], files: Sequence[File]) -> dict[str, Any]:
+    """`total` problems of each kind, how many records they cost, and the first of them."""
+    told_of = {kind: [fault for fault in faults if fault.kind == kind] for kind in PROBLEMS}
+    return {
+        kind: {
+            "total": len(found),
+            "left_out": sum(fault.left_out for fault in found),
+            "first": [
+                {"where": f"{files[fault.file].name} line {fault.line}", "problem": fault.problem}
+                for fault in found[:FIRST]
+            ],
+        }
+        for kind, found in told_of.items()
+    }
+
+
+def _described(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+    counts = Counter(protein.location for protein in proteins)
+    return {
+        "proteins": len(proteins),
+        "sha256": digest(proteins),
+        "locations": {name: counts[number] for number, name in enumerate(LOCATIONS)},
+    }
+
+
+def _changes(splits: Splits, parent: Splits | None) -> dict[str, int]:
+    """Proteins, by sequence, that came, went, or are labelled otherwise than in the parent."""
+    now, before = (
+        {
+            protein.sequence: (protein.location, protein.membrane)
+            for name in SPLITS
+            for protein in each.get(name, ())
+        }
+        for each in (splits, parent or {})
+    )
+    return {
+        "added": len(now.keys() - before.keys()),
+        "removed": len(before.keys() - now.keys()),
+        "relabelled": sum(now[sequence] != before[sequence] for sequence in now.keys() & before.keys()),
+    }
+
+
+def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
+    learned = len(splits[TRAINING]) + len(splits[VALIDATION])
+    locations = len({protein.location for protein in splits[TRAINING]})
+    if learned < LEAST:
+        problem = f"expected at least {LEAST} proteins to learn from, found {learned}"
+    elif locations < 2:
+        problem = f"expected proteins of two locations or more to learn from, found {locations}"
+    elif not splits[VALIDATION]:
+        problem = "expected two families or more of a location to learn from, found none to choose on"
+    elif not splits[HOLDOUT]:
+        problem = "expected proteins to judge on, found none to hold out: all are learned from"
+    else:
+        return
+    costs = [
+        f"{found['left_out']} {kind.replace('_', ' ')} (first: {first['where']}: {first['problem']})"
+        for kind, found in problems.items()
+        if found["left_out"]
+        for first in found["first"][:1]
+    ]
+    raise SnapshotError(problem + (f"; left out: {', '.join(costs)}" if costs else ""))
+
+
+def read_split(place: str, name: str) -> list[LabelledProtein]:
+    """The proteins of a split of the snapshot at `place`, in its order; raises LabelError at any fault."""
+    proteins = list[LabelledProtein]()
+    for _, found in entries(io.BytesIO(storage.read(_table_of(place, name))), f"{name}/proteins.tsv"):
+        if isinstance(found, LabelError):
+            raise found
+        proteins.append(found)
+    return proteins
+
+
+def _table_of(place: str, name: str) -> str:
+    return storage.inside(place, name, "proteins.tsv")
+
+
+def write(place: str, splits: Splits, manifest: Mapping[str, Any]) -> None:
+    """Store a snapshot: the tables, then the manifest, by which a reader knows that it is whole."""
+    for name in SPLITS:
+        storage.write_once(_table_of(place, name), table(splits[name]), storage.TABLE)
+    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    storage.write_once(storage.inside(place, "manifest.json"), text.encode(), storage.JSON)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description="Fix what a model is trained and judged on.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--sources", required=True, help="sources.json, a file or its address in S3")
+    add("--output", required=True, help="folder or S3 prefix of the snapshot; its parent lies beside it")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the snapshot, and print how many proteins each split has."""
+    with failures_told():
+        options = parse(arguments)
+        sources = Sources.read(storage.read(options.sources))
+        contents = [
+            storage.read(_located(source.uri, options.sources), version=source.version_id, etag=source.etag)
+            for source in sources.files
+        ]
+        parent = None
+        if sources.parent is not None:
+            place = storage.beside(options.output, sources.parent)
+            parent = {name: read_split(place, name) for name in SPLITS}
+        splits, manifest = snapshot(sources, contents, parent)
+        write(options.output, splits, manifest)
+    counts = {name: len(splits[name]) for name in SPLITS}
+    lost = {kind: found["left_out"] for kind, found in manifest["problems"].items()}
+    print(json.dumps({"snapshot": sources.snapshot, "proteins": counts, "left_out": lost}), flush=True)
+
+
+def _located(uri: str, sources: str) -> str:
+    """Where a source lies: a path is meant from the folder of `sources.json`."""
+    return uri if storage.in_s3(uri) else str(Path(sources).parent / uri)
+
+
+if __name__ == "__main__":
+    main()

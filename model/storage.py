@@ -1,0 +1,126 @@
+"""Objects that the jobs of a retraining read and write: `s3://bucket/key`, or a path on this machine.
+
+Needs boto3 for addresses in S3 alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+JSON, TABLE, HTML = "application/json", "text/tab-separated-values", "text/html; charset=utf-8"
+# What a conditional write answers where the object exists, or is being written by another at this moment.
+_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+class StorageError(Exception):
+    """An object is not what it has to be; says what was expected and found where."""
+
+
+@cache
+def _client() -> Any:
+    import boto3  # type: ignore[import-untyped, unused-ignore]  # here only: paths need no AWS library
+
+    return boto3.client("s3")
+
+
+def _parts(place: str) -> tuple[str, str]:
+    bucket, _, key = place.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def in_s3(place: str) -> bool:
+    """Whether a place is an address in S3."""
+    return place.startswith("s3://")
+
+
+def name_of(place: str) -> str:
+    """What a place is called in a report: the key in its bucket, or the path."""
+    return _parts(place)[1] if in_s3(place) else place
+
+
+def inside(place: str, *names: str) -> str:
+    """The place of `names` under a prefix or folder."""
+    return "/".join((place.rstrip("/"), *names))
+
+
+def beside(place: str, name: str) -> str:
+    """The place `name` next to a prefix or folder."""
+    text = place.rstrip("/") if in_s3(place) else str(Path(place).absolute())
+    return inside(text.rpartition("/")[0], name)
+
+
+def read(place: str, *, version: str | None = None, etag: str | None = None) -> bytes:
+    """What an object holds; with `version` or `etag` just that, or StorageError."""
+    if not in_s3(place):
+        try:
+            return Path(place).read_bytes()
+        except OSError as error:
+            raise StorageError(f"expected a file {place}, found none: {error.strerror}") from error
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped, unused-ignore]
+
+    bucket, key = _parts(place)
+    wanted = {"VersionId": version} if version not in (None, "null") else {}
+    try:
+        found = _client().get_object(Bucket=bucket, Key=key, **wanted)
+    except ClientError as error:
+        said = error.response["Error"]
+        raise StorageError(f"expected the object {place}, found {said['Code']}: {said['Message']}") from error
+    if etag is not None and found["ETag"].strip('"') != etag.strip('"'):
+        raise StorageError(f"expected {place} as it was listed (ETag {etag}), found it changed since")
+    content: bytes = found["Body"].read()
+    return content
+
+
+def fetch(place: str, path: Path) -> Path:
+    """An object as a file: `path`, into which it is copied from S3, or where it lies already."""
+    if not in_s3(place):
+        return Path(place)
+    from botocore.exceptions import ClientError
+
+    try:
+        _client().download_file(*_parts(place), str(path))
+    except ClientError as error:
+        said = error.response["Error"]
+        raise StorageError(f"expected the object {place}, found {said['Code']}: {said['Message']}") from error
+    return path
+
+
+def write(place: str, content: bytes, content_type: str) -> None:
+    """Store an object, over any that is there."""
+    if not in_s3(place):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).write_bytes(content)
+        return
+    bucket, key = _parts(place)
+    _client().put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
+
+
+def write_once(place: str, content: bytes, content_type: str) -> None:
+    """Store an object that never changes; StorageError where another is there, silence where the same is."""
+    if _created(place, content, content_type):
+        return
+    if read(place) != content:
+        raise StorageError(f"expected nothing at {place}, or what was to be written; found something else")
+
+
+def _created(place: str, content: bytes, content_type: str) -> bool:
+    if not in_s3(place):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Path(place).open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        return True
+    from botocore.exceptions import ClientError
+
+    bucket, key = _parts(place)
+    try:
+        _client().put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _EXISTS:
+            raise
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Retraining on the embedded cloud, for the suites that look at its good and its bad ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.conftest import Embedded
+from tests.model.tiny import write_labelled
+
+# A model that learns `write_labelled` well within seconds, from nothing.
+QUICK = {
+    "start": None,
+    "frozen-layers": "0",
+    "hidden": 32,
+    "layers": 1,
+    "max-residues": 510,
+    "epochs": 4,
+    "batch-size": 8,
+}
+
+
+def execute(cloud: Embedded, request: dict[str, Any], seconds: float = 240) -> dict[str, Any]:
+    """Run the state machine to its end; give its output, or that it failed and why."""
+    machine = cloud.client.client("stepfunctions")
+    arn = cloud.client.outputs["RetrainStateMachine"]
+    name = machine.start_execution(stateMachineArn=arn, input=json.dumps(request))["executionArn"]
+    return ending(cloud, name, seconds)
+
+
+def ending(cloud: Embedded, execution: str, seconds: float = 240) -> dict[str, Any]:
+    machine = cloud.client.client("stepfunctions")
+    deadline = time.monotonic() + seconds
+    while (found := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        assert time.monotonic() < deadline, (
+            f"the state machine does not end; it is at {entered(cloud, execution)}"
+        )
+        time.sleep(0.2)
+    if found["status"] == "SUCCEEDED":
+        return dict(json.loads(found["output"]))
+    return {"outcome": found.get("error", found["status"]), "reason": found.get("cause", "")}
+
+
+def entered(cloud: Embedded, execution: str) -> list[str]:
+    """The states an execution has entered."""
+    events = cloud.client.client("stepfunctions").get_execution_history(
+        executionArn=execution, maxResults=1000
+    )["events"]
+    return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
+
+
+def put_labels(cloud: Embedded, folder: Any, proteins: int = 200, test: int = 60, seed: int = 0) -> None:
+    """Drop labelled proteins into the bucket."""
+    path = write_labelled(folder / f"mine-{seed}.fasta", proteins, test=test, seed=seed)
+    cloud.client.client("s3").upload_file(
+        str(path), cloud.client.outputs["UploadsBucket"], f"labels/{path.name}"
+    )
+
+
+def model(cloud: Embedded, version: str) -> dict[str, Any]:
+    """A model version as the API shows it."""
+    return next(view for view in cloud.client.models()["models"] if view["version"] == version)
+
+
+def left(cloud: Embedded) -> dict[str, set[str]]:
+    """Everything in SageMaker, scaling and alarms that hosts or registers a version."""
+    sagemaker = cloud.client.client("sagemaker")
+    scaling = cloud.client.client("application-autoscaling")
+    alarms = cloud.client.client("cloudwatch")
+    components = sagemaker.list_inference_components()["InferenceComponents"]
+    targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    packages = sagemaker.list_model_packages(ModelPackageGroupName="protloc")["ModelPackageSummaryList"]
+    return {
+        "components": {
+            each["InferenceComponentName"]
+            for each in components
+            if each["InferenceComponentStatus"] != "Deleting"
+        },
+        "models": {each["ModelName"] for each in sagemaker.list_models()["Models"]},
+        "targets": {each["ResourceId"] for each in targets},
+        "alarms": {
+            each["AlarmName"]
+            for each in alarms.describe_alarms()["MetricAlarms"]
+            if each["AlarmName"].endswith("-wake-up")
+        },
+        "packages": {each["ModelPackageArn"] for each in packages},
+    }
+
+
+def lock(cloud: Embedded) -> str | None:
+    """Who holds the lock."""
+    found = cloud.client.client("dynamodb").get_item(
+        TableName=cloud.client.outputs["ModelsTable"],
+        Key={"pk": {"S": "lock"}, "sk": {"S": "retraining"}},
+        ConsistentRead=True,
+    )
+    return found.get("Item", {}).get("holder", {}).get("S")  # type: ignore[no-any-return]
+
+
+@contextmanager
+def function_with(cloud: Embedded, function: str, **variables: str) -> Iterator[None]:
+    """A function while its environment has other variables."""
+    client = cloud.client.client("lambda")
+    name = f"protloc-{function}"
+    before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+    try:
+        yield
+    finally:
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": before})

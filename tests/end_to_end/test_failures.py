@@ -1,0 +1,251 @@
+"""Every state of retraining failing in every way it can, over the real state machine.
+
+Whatever fails: the champion still answers, nothing of the challenger is left, the lock is free, and the reason can
+be read. Most tasks are made to fail by taking away the permission they need, the rest by what goes wrong in earnest.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model.artifact import pack
+from tests.conftest import Embedded
+from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
+from tests.end_to_end.test_permissions import without
+from tests.model.tiny import build_tiny_artifact
+
+pytestmark = pytest.mark.failures
+
+QUICKEST = QUICK | {"epochs": 1}
+BETTER = QUICK  # enough to be promoted
+Trouble = Callable[[Embedded], AbstractContextManager[None]]
+Act = Callable[[Embedded, str], None]
+
+
+def denied(statement: str, role: str = "RetrainRole") -> Trouble:
+    return lambda cloud: without(cloud, role, statement)
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one execution is made to fail."""
+
+    fails_in: str
+    reason: str
+    trouble: Trouble = lambda _cloud: nullcontext()
+    given: dict[str, Any] = field(default_factory=dict)
+    during: tuple[str, Act] | None = None  # once that state is entered, do this
+    outcome: str = "Failed"
+    recorded: bool = True  # with the version, in the models table
+
+
+def lose_the_lock(cloud: Embedded, _execution: str) -> None:
+    """As if it had expired, and someone else had taken it and was done."""
+    cloud.client.client("dynamodb").update_item(
+        TableName=cloud.client.outputs["ModelsTable"],
+        Key={"pk": {"S": "lock"}, "sk": {"S": "retraining"}},
+        UpdateExpression="ADD fence :one REMOVE holder",
+        ExpressionAttributeValues={":one": {"N": "1"}},
+    )
+
+
+def change_the_alias(cloud: Embedded, _execution: str) -> None:
+    cloud.client.client("dynamodb").update_item(
+        TableName=cloud.client.outputs["ModelsTable"],
+        Key={"pk": {"S": "alias"}, "sk": {"S": "active"}},
+        UpdateExpression="ADD revision :one",
+        ExpressionAttributeValues={":one": {"N": "1"}},
+    )
+
+
+def stop_the_job(cloud: Embedded, _execution: str) -> None:
+    sagemaker = cloud.client.client("sagemaker")
+    for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]:
+        if job["TrainingJobStatus"] == "InProgress":
+            sagemaker.stop_training_job(TrainingJobName=job["TrainingJobName"])
+
+
+@contextmanager
+def few_labels(cloud: Embedded) -> Iterator[None]:
+    """Nothing to learn from but a handful."""
+    s3, bucket = cloud.client.client("s3"), cloud.client.outputs["UploadsBucket"]
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="labels/")["Contents"]]
+    kept = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+    for key in keys:
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.put_object(
+        Bucket=bucket, Key="labels/few.fasta", Body=b">P1 Nucleus-S\nMKVAAA\n>P2 Cytoplasm-S test\nMKWCCC\n"
+    )
+    try:
+        yield
+    finally:
+        s3.delete_object(Bucket=bucket, Key="labels/few.fasta")
+        for key, body in kept.items():
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+TRAINED = {"hyperparameters": QUICKEST, "again": True}
+GOOD = {"hyperparameters": BETTER, "again": True}
+BROUGHT = {"artifact": "a good one"}
+
+CASES = {
+    "no access to the table": Case("Lock", "AccessDenied", denied("Promote"), recorded=False),
+    "no plan": Case("Plan", "AccessDenied", denied("Plan")),
+    "a hyperparameter that is SageMaker's": Case(
+        "Plan", "sagemaker_program", given={"hyperparameters": {"sagemaker_program": "x"}}
+    ),
+    "a name that is taken": Case(
+        "Record", "already in the table", given={"version": "tiny-1", **BROUGHT}, recorded=False
+    ),
+    "no snapshot": Case("Snapshot", "AccessDenied", denied("Train"), TRAINED),
+    "no role for the jobs": Case("Snapshot", "AccessDenied", denied("HandOverModelRole"), TRAINED),
+    "the data cannot be read": Case(
+        "Snapshot", "Data download failed", denied("ReadDataAndArtifacts", "ModelRole"), TRAINED
+    ),
+    "too few labels": Case("Snapshot", "expected at least 20", few_labels, TRAINED),
+    "a wrong setting": Case(
+        "Train", "epochs", given={"hyperparameters": QUICK | {"epochs": "many"}, "again": True}
+    ),
+    "the job is stopped": Case(
+        "Train", "", given=GOOD | {"hyperparameters": QUICK | {"epochs": 500}}, during=("Train", stop_the_job)
+    ),
+    "the evaluation is stopped": Case("Evaluate", "", given=TRAINED, during=("Evaluate", stop_the_job)),
+    "no judge": Case("Judge", "AccessDenied", denied("Judge"), TRAINED),
+    "the judge cannot read": Case("Judge", "", denied("ReadFigures", "JudgeRole"), TRAINED),
+    "the lock is lost in training": Case("RecordVerdict", "", given=TRAINED, during=("Train", lose_the_lock)),
+    "a worse model": Case(
+        "Judge",
+        "floor",
+        given={"hyperparameters": QUICK | {"learning-rate": 1e-9}, "again": True},
+        outcome="KeptChampion",
+    ),
+    "no registry": Case("Package", "AccessDenied", denied("Register"), GOOD),
+    "no model": Case("Host", "AccessDenied", denied("Host"), BROUGHT),
+    "no component": Case("AddComponent", "AccessDenied", denied("AddComponent"), BROUGHT),
+    "an archive that is none": Case("IsInService", "did not start", given={"artifact": "a bad one"}),
+    "no trial": Case("Smoke", "AccessDenied", denied("Smoke"), BROUGHT),
+    "the trial cannot ask": Case("Smoke", "AccessDenied", denied("AskModel", "SmokeRole"), BROUGHT),
+    "another version answers": Case(
+        "Smoke", "expected answers of model", given={"version": "not-its-name", **BROUGHT}
+    ),
+    "no scaling": Case("ScaleToZero", "AccessDenied", denied("ScaleComponent"), BROUGHT),
+    "no alarm": Case("WakeUpAlarm", "AccessDenied", denied("WakeComponent"), BROUGHT),
+    "the alias changes meanwhile": Case(
+        "Promote", "active version was changed", given=BROUGHT, during=("AddComponent", change_the_alias)
+    ),
+    "the lock is lost while hosting": Case(
+        "Promote", "lock was lost", given=BROUGHT, during=("AddComponent", lose_the_lock)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def cloud(
+    start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Embedded]:
+    made = start_embedded()
+    folder = tmp_path_factory.mktemp("labels")
+    put_labels(made, folder)
+    yield made
+
+
+def start(cloud: Embedded, case: Case, version: str, folder: Path) -> str:
+    """Start an execution and do to it what the case says; return its ARN."""
+    given = {"version": version, **case.given}
+    if "artifact" in given:
+        given["artifact"] = brought(cloud, version, given["artifact"] == "a good one", folder)
+    execution: str = cloud.client.client("stepfunctions").start_execution(
+        stateMachineArn=cloud.client.outputs["RetrainStateMachine"], input=json.dumps(given)
+    )["executionArn"]
+    if case.during:
+        state, act = case.during
+        deadline = time.monotonic() + 120
+        while state not in entered(cloud, execution):
+            assert time.monotonic() < deadline, entered(cloud, execution)
+            time.sleep(0.1)
+        act(cloud, execution)
+    return execution
+
+
+def brought(cloud: Embedded, version: str, good: bool, folder: Path) -> str:
+    """The address of an artifact in the bucket."""
+    bucket, key = cloud.client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"
+    path = folder / "model.tar.gz"
+    if good:
+        pack(build_tiny_artifact(folder / version, version, seed=1), path)
+    else:
+        path.write_bytes(b"no archive")
+    cloud.client.client("s3").upload_file(str(path), bucket, key)
+    return f"s3://{bucket}/{key}"
+
+
+def champion_answers(cloud: Embedded) -> bool:
+    """Whether a new upload would be answered by the version that was there before."""
+    answer = cloud.client.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName="protloc",
+        InferenceComponentName="protloc-tiny-1",
+        ContentType="application/json",
+        Body=json.dumps({"sequences": ["MKV"]}),
+    )
+    found = json.loads(answer["Body"].read())
+    return cloud.client.models()["active"] == "tiny-1" == found["model_version"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_fails_the_champion_answers_and_nothing_is_left(
+    cloud: Embedded, tmp_path: Path, name: str
+) -> None:
+    case, version = CASES[name], "case-" + name.replace(" ", "-").replace("'", "")[:30].rstrip("-")
+    before = left(cloud)
+    with case.trouble(cloud):
+        execution = start(cloud, case, version, tmp_path)
+        found = ending(cloud, execution)
+    assert found["outcome"] == case.outcome, (found, entered(cloud, execution))
+    assert case.reason in found["reason"] and found["reason"]
+    assert case.fails_in in entered(cloud, execution)
+    assert champion_answers(cloud)
+    deadline = time.monotonic() + 20
+    while left(cloud) != before and time.monotonic() < deadline:
+        time.sleep(0.2)  # a component takes its time to go
+    assert left(cloud) == before
+    assert lock(cloud) is None
+    if case.recorded:
+        view = model(cloud, case.given.get("version", version))
+        assert view["state"] == ("rejected" if case.outcome == "KeptChampion" else "failed")
+        assert view["reason"] == found["reason"]
+
+
+@pytest.mark.parametrize("statement", ["Approve", "Notify"])
+def test_what_is_no_part_of_the_promotion_does_not_stop_it(
+    start_embedded: Callable[..., Embedded], tmp_path: Path, statement: str
+) -> None:
+    cloud = start_embedded()
+    put_labels(cloud, tmp_path)
+    with without(cloud, "RetrainRole", statement):
+        execution = start(cloud, Case("", "", given=GOOD), "new-1", tmp_path)
+        assert ending(cloud, execution)["outcome"] == "Promoted"
+    assert cloud.client.models()["active"] == "new-1" and lock(cloud) is None
+
+
+def test_the_table_has_every_task() -> None:
+    definition = yaml.safe_load((Path(__file__).parents[2] / "statemachine" / "retrain.asl.yaml").read_text())
+    tasks = {name for name, state in definition["States"].items() if state["Type"] == "Task"}
+    shown = {case.fails_in for case in CASES.values()} | {"Approve", "Notify"}
+    same_permission = {
+        "LockSlot",
+        "DescribeComponent",
+        "FollowLoad",
+        "WakeUp",
+        "ReadAlias",
+        "RecordFailure",
+        "Unlock",
+    }
+    cleaning = {name for name in tasks if name.startswith("Remove")}
+    assert tasks - shown - same_permission - cleaning == set()

@@ -1,0 +1,241 @@
+"""The judge: it promotes what is shown to be good enough, and nothing else."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.judge import Floors, judge
+from functions.locations import LOCATION_NAMES
+
+EVENTS = Path(__file__).parents[2] / "events"
+FLOORS = Floors(0.5, 0.3)
+ASKED = {"version": "new", "champion": "old", "snapshot": "snap"}
+Change = Callable[[dict[str, Any]], Any]
+
+
+def figures(version: str, q10: float) -> dict[str, Any]:
+    return {
+        "version": version,
+        "training_sha256": "learned",
+        "q10": q10,
+        "macro_f1": q10 - 0.1,
+        "mcc": q10 - 0.05,
+        "membrane_q2": 0.88,
+        "ece": 0.02,
+        "ece_by_chance": {"mean": 0.015, "at_most": 0.03},
+        "locations": {name: {"recall": q10, "proteins": 50} for name in LOCATION_NAMES},
+    }
+
+
+def difference(before: float, after: float, spread: float = 0.01) -> dict[str, Any]:
+    change = after - before
+    return {
+        "champion": before,
+        "challenger": after,
+        "difference": change,
+        "interval": [change - spread, change + spread],
+    }
+
+
+def evaluation(before: float = 0.70, after: float = 0.71) -> dict[str, Any]:
+    """Two models whose Q10 is so high, and everything else with it."""
+    return {
+        "schema": 1,
+        "snapshot": "snap",
+        "holdout": {"sha256": "held", "proteins": 500},
+        "challenger": figures("new", after),
+        "champion": figures("old", before),
+        "against": {
+            "q10": difference(before, after),
+            "macro_f1": difference(before - 0.1, after - 0.1, 0.02),
+            "membrane_q2": difference(0.88, 0.88),
+            "recall": [difference(before, after, 0.05) for _ in LOCATION_NAMES],
+        },
+        "golden": [],
+    }
+
+
+MANIFEST = {
+    "snapshot": "snap",
+    "splits": {
+        "training": {"sha256": "learned", "proteins": 4000},
+        "holdout": {"sha256": "held", "proteins": 500},
+    },
+}
+
+
+def verdict(found: Any, manifest: Any = MANIFEST, **asked: str) -> dict[str, Any]:
+    return judge(found, manifest, FLOORS, **{**ASKED, **asked})
+
+
+def test_a_better_model_is_promoted_and_the_reason_has_its_figures() -> None:
+    found = verdict(evaluation())
+    assert found["promote"]
+    assert found["reason"] == "Q10 70.0% → 71.0% (+0.0 points to +2.0 points), macro-F1 0.600 → 0.610"
+    assert found["figures"]["q10"] == 0.71
+    assert {check["check"] for check in found["checks"]} == {
+        *("complete", "holdout", "enough", "floor", "not worse", "no collapse", "calibration")
+    }
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_what_the_jobs_write_is_judged() -> None:
+    """The samples are made by the real jobs (`tests/wire/test_retraining.py`), of a model that is better."""
+    found, manifest = (
+        json.loads((EVENTS / f"{name}.json").read_text()) for name in ("evaluation", "manifest")
+    )
+    asked = {
+        side: found[who]["version"] for side, who in (("version", "challenger"), ("champion", "champion"))
+    }
+    result = judge(found, manifest, FLOORS, snapshot=manifest["snapshot"], **asked)
+    assert result["promote"], result["reason"]
+
+
+def test_the_first_model_needs_no_champion_to_beat() -> None:
+    alone = evaluation() | {"champion": None, "against": None}
+    assert verdict(alone, champion="")["promote"]
+    assert not verdict(alone)["promote"]
+    assert not verdict(evaluation(), champion="")["promote"]
+    assert not verdict(evaluation(after=0.4) | {"champion": None, "against": None}, champion="")["promote"]
+
+
+def recall(location: int, before: float, after: float, spread: float) -> Change:
+    def change(found: dict[str, Any]) -> None:
+        name = LOCATION_NAMES[location]
+        found["champion"]["locations"][name]["recall"] = before
+        found["challenger"]["locations"][name]["recall"] = after
+        found["against"]["recall"][location] = difference(before, after, spread)
+
+    return change
+
+
+def put(*path: Any) -> Change:
+    *names, last, value = path
+
+    def change(found: dict[str, Any]) -> None:
+        for name in names:
+            found = found[name]
+        found[last] = value
+
+    return change
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "another version": (put("challenger", "version", "other"), "complete"),
+    "another champion": (put("champion", "version", "other"), "complete"),
+    "no champion": (put("champion", None), "complete"),
+    "no comparison": (put("against", None), "complete"),
+    "no figure": (lambda found: found["challenger"].pop("macro_f1"), "complete"),
+    "nothing for a figure": (put("challenger", "q10", None), "complete"),
+    "text for a figure": (put("challenger", "q10", "0.99"), "complete"),
+    "true for a figure": (put("challenger", "q10", True), "complete"),
+    "not a number": (put("challenger", "ece", nan), "complete"),
+    "not a number between them": (put("against", "q10", "difference", nan), "complete"),
+    "half an interval": (put("against", "q10", "interval", [0.1]), "complete"),
+    "no end of an interval": (put("against", "q10", "interval", [None, 0.1]), "complete"),
+    "other locations": (lambda found: found["challenger"]["locations"].popitem(), "complete"),
+    "recalls of fewer": (lambda found: found["against"]["recall"].pop(), "complete"),
+    "a foreign snapshot": (put("snapshot", "other"), "holdout"),
+    "a foreign holdout": (put("holdout", "sha256", "other"), "holdout"),
+    "part of the holdout": (put("holdout", "proteins", 499), "holdout"),
+    "other training proteins": (put("challenger", "training_sha256", "other"), "holdout"),
+    "a worse model": (put("against", "q10", difference(0.72, 0.71)), "not worse"),
+    "one that may be much worse": (put("against", "q10", difference(0.7, 0.71, 0.05)), "not worse"),
+    "one surely worse at membranes": (put("against", "membrane_q2", difference(0.88, 0.84)), "not worse"),
+    "one much worse at them": (put("against", "membrane_q2", difference(0.88, 0.77, 0.2)), "not worse"),
+    "a location lost": (recall(4, 0.30, 0.0, 0.4), "no collapse"),
+    "a location surely much worse": (recall(4, 0.60, 0.40, 0.1), "no collapse"),
+    "a location very much worse": (recall(4, 0.80, 0.45, 0.4), "no collapse"),
+    "one unsure of itself": (put("challenger", "ece", 0.08), "calibration"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_keeps_the_champion_before(name: str) -> None:
+    change, check = REFUSED[name]
+    found = deepcopy(evaluation())
+    change(found)
+    result = verdict(found)
+    assert not result["promote"]
+    assert check in {each["check"] for each in result["checks"] if not each["passed"]}, result
+    assert result["reason"].count("expected") >= 1
+
+
+def test_a_location_of_few_proteins_or_slightly_worse_is_no_collapse() -> None:
+    for change in (recall(4, 0.6, 0.5, 0.05), recall(4, 0.6, 0.4, 0.3)):
+        found = deepcopy(evaluation())
+        change(found)
+        assert verdict(found)["promote"]
+    found = deepcopy(evaluation())
+    recall(4, 0.8, 0.0, 0.1)(found)
+    found["champion"]["locations"][LOCATION_NAMES[4]]["proteins"] = 9
+    assert verdict(found)["promote"]
+
+
+def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
+    for value in (difference(0.88, 0.84, 0.2), {"difference": None, "interval": [None, None]}):
+        found = deepcopy(evaluation())
+        put("against", "membrane_q2", value)(found)
+        put("challenger", "membrane_q2", value["difference"] and 0.88)(found)
+        assert verdict(found)["promote"]
+
+
+def test_chance_and_the_champion_excuse_a_calibration_error() -> None:
+    for side in (("challenger", "ece_by_chance", "at_most"), ("champion", "ece")):
+        found = deepcopy(evaluation())
+        put("challenger", "ece", 0.08)(found)
+        put(*side, 0.09)(found)
+        assert verdict(found)["promote"]
+
+
+def test_too_few_proteins_judge_nothing() -> None:
+    manifest = deepcopy(MANIFEST)
+    put("splits", "holdout", "proteins", 49)(manifest)
+    found = evaluation()
+    put("holdout", "proteins", 49)(found)
+    assert "49 proteins" in verdict(found, manifest)["reason"]
+
+
+@pytest.mark.parametrize("broken", [None, [], "text", 3, {}, {"challenger": []}])
+def test_what_is_no_evaluation_or_no_manifest_promotes_nothing(broken: Any) -> None:
+    assert not verdict(broken)["promote"]
+    assert not verdict(evaluation(), broken)["promote"]
+
+
+paths = st.sampled_from(
+    [
+        ("challenger",),
+        ("champion",),
+        ("against",),
+        ("holdout",),
+        ("challenger", "q10"),
+        ("challenger", "locations"),
+        ("champion", "locations"),
+        ("against", "q10"),
+        ("against", "macro_f1"),
+        ("against", "recall"),
+        ("against", "q10", "interval"),
+        ("challenger", "ece_by_chance"),
+    ]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(paths, values)
+def test_no_nonsense_in_an_evaluation_promotes_or_raises(path: tuple[str, ...], value: Any) -> None:
+    found = deepcopy(evaluation())
+    put(*path, value)(found)
+    result = verdict(found)
+    if result["promote"]:  # a number that is better still
+        assert path == ("challenger", "q10") and value >= 0.5

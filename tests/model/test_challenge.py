@@ -1,0 +1,162 @@
+"""Both models answer the same holdout as they are served; what is written is whole, finite and changes neither."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import challenge, snapshot
+from model.artifact import pack
+from model.data import LOCATIONS, LabelledProtein, digest
+from model.figures import HEADLINE
+from model.inference import model_fn, predict_fn
+from tests.model.test_snapshot import A, write_sources
+from tests.model.tiny import build_tiny_artifact, random_sequences, write_labelled
+
+ROOT = Path(challenge.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot with 40 proteins held out, the champion packed and the challenger as a folder."""
+    folder = tmp_path_factory.mktemp("challenge")
+    (folder / "base").mkdir()
+    write_labelled(folder / "base" / "a.fasta", 160, test=40)
+    sources = write_sources(folder, A, [("base/a.fasta", "base")])
+    snapshot.main(["--sources", str(sources), "--output", str(folder / A)])
+    build_tiny_artifact(folder / "challenger", "tiny-2", seed=2)
+    pack(build_tiny_artifact(folder / "champion", "tiny-1", seed=1), folder / "champion.tar.gz")
+    return folder
+
+
+def arguments(place: Path, output: str, *, champion: bool = True) -> list[str]:
+    before = ("--champion", str(place / "champion.tar.gz"), "--champion-version", "tiny-1")
+    return [
+        *("--challenger", str(place / "challenger"), "--challenger-version", "tiny-2"),
+        *(before if champion else ()),
+        *("--snapshot", str(place / A), "--output", str(place / output)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def evaluation(place: Path) -> dict[str, Any]:
+    challenge.main(arguments(place, "both"))
+    found: dict[str, Any] = json.loads(
+        (place / "both" / "evaluation.json").read_text(), parse_constant=pytest.fail
+    )
+    return found
+
+
+def test_it_names_models_holdout_and_what_was_learned_from(evaluation: dict[str, Any], place: Path) -> None:
+    held = snapshot.read_split(str(place / A), "holdout")
+    assert evaluation["holdout"] == {
+        "sha256": digest(held),
+        "proteins": 40,
+        "looked_at_by": ["tiny-2", "tiny-1"],
+    }
+    assert evaluation["snapshot"] == A and evaluation["schema"] == 1
+    for side, version in (("challenger", "tiny-2"), ("champion", "tiny-1")):
+        assert evaluation[side]["version"] == version and evaluation[side]["training_sha256"] == "0" * 64
+        assert evaluation[side]["proteins"] == 40 and list(evaluation[side]["locations"]) == list(LOCATIONS)
+        assert set(HEADLINE) <= evaluation[side].keys() and "confusion" not in evaluation[side]
+
+
+def test_figures_are_those_of_the_answers_that_are_served(evaluation: dict[str, Any], place: Path) -> None:
+    held = snapshot.read_split(str(place / A), "holdout")
+    for side, folder in (("challenger", "challenger"), ("champion", "champion")):
+        answers = predict_fn([each.sequence for each in held], model_fn(str(place / folder)))["predictions"]
+        named = [max(range(10), key=each["probabilities"].__getitem__) for each in answers]
+        right = sum(one == each.location for one, each in zip(named, held, strict=True))
+        assert evaluation[side]["q10"] == pytest.approx(right / 40)
+        assert evaluation["against"]["q10"][side] == evaluation[side]["q10"]
+    difference = evaluation["challenger"]["q10"] - evaluation["champion"]["q10"]
+    assert evaluation["against"]["q10"]["difference"] == pytest.approx(difference, abs=1e-4)
+    assert len(evaluation["against"]["recall"]) == 10
+
+
+def test_golden_answers_are_the_challengers_and_spread_over_locations(
+    evaluation: dict[str, Any], place: Path
+) -> None:
+    held = {each.sequence: each for each in snapshot.read_split(str(place / A), "holdout")}
+    golden = evaluation["golden"]
+    assert len({held[each["sequence"]].location for each in golden}) == len(golden) == 8
+    model = model_fn(str(place / "challenger"))
+    for each in golden:
+        (alone,) = predict_fn([each["sequence"]], model)["predictions"]
+        assert each["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
+        assert each["membrane"] == pytest.approx(alone["membrane"], abs=1e-5)
+    assert 0 < evaluation["batch_seconds"] < 60
+
+
+def test_neither_artifact_is_changed(evaluation: dict[str, Any], place: Path) -> None:
+    assert "looks" not in json.loads((place / "challenger" / "artifact.json").read_text())["metrics"]
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(place: Path) -> None:
+    challenge.main(arguments(place, "alone", champion=False))
+    found = json.loads((place / "alone" / "evaluation.json").read_text())
+    assert (
+        found["champion"] is None
+        and found["against"] is None
+        and found["holdout"]["looked_at_by"] == ["tiny-2"]
+    )
+    assert "the first version" in (place / "alone" / "report.html").read_text()
+
+
+def test_golden_proteins_are_short_and_of_the_largest_locations_first() -> None:
+    lengths, places = [1001, 50, 60, 1000, 70, 80], [3, 3, 3, 3, 7, 8]
+    proteins = [
+        LabelledProtein(f"P{n}", sequence, places[n], 0.0, False)
+        for n, sequence in enumerate(random_sequences(lengths))
+    ]
+    assert [each.accession for each in challenge.golden_proteins(proteins)] == ["P1", "P4", "P5", "P2", "P3"]
+    assert [each.accession for each in challenge.golden_proteins(proteins * 2)] == [
+        "P1",
+        "P4",
+        "P5",
+        "P2",
+        "P4",
+        "P5",
+        "P3",
+        "P1",
+    ]
+    assert challenge.golden_proteins(proteins[:1]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--challenger-version": "tiny-3"}, "expected version tiny-3 in .*, found tiny-2"),
+        ({"--champion-version": "tiny-3"}, "expected version tiny-3 in .*, found tiny-1"),
+        ({"--champion": "nowhere.tar.gz"}, "expected a model.tar.gz at nowhere.tar.gz"),
+        ({"--snapshot": "nowhere"}, "expected a file nowhere/manifest.json"),
+    ],
+)
+def test_what_cannot_be_compared_ends_with_a_reason_and_writes_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
+) -> None:
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
+    words = arguments(place, "none")
+    for name, value in changed.items():
+        words[words.index(name) + 1] = value
+    with pytest.raises(SystemExit, match=message):
+        challenge.main(words)
+    assert (tmp_path / "failure").read_text().startswith("expected ")
+    assert not (place / "none").exists()
+
+
+def test_it_runs_as_a_file(place: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "model" / "challenge.py"), *arguments(place, "run", champion=False)],
+        capture_output=True, text=True, check=False, cwd=place, env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["challenger"]["version"] == "tiny-2"
+    for protein in snapshot.read_split(str(place / A), "holdout"):
+        assert protein.sequence not in run.stdout + run.stderr

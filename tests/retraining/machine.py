@@ -1,0 +1,171 @@
+"""The project's state machine, run step by step by whoever plays AWS: each task is handed out and its result handed in.
+
+An interpreter of as much of Amazon's States Language as `statemachine/` uses: JSONata throughout, Assign, Retry
+and Catch. Nothing sleeps; a Wait is handed out like a task.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Generator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonata
+import yaml
+
+ROOT = Path(__file__).parents[2]
+_READ = re.compile(r"\$(\w+)")
+DEFINITION = ROOT / "statemachine" / "retrain.asl.yaml"
+
+
+class TaskError(Exception):
+    """A task failed, with the name and cause that Step Functions would see."""
+
+    def __init__(self, error: str, cause: str = "") -> None:
+        super().__init__(error, cause)
+        self.error, self.cause = error, cause
+
+
+class Asked(NamedTuple):
+    """What a state wants of the world: a call with its arguments, or that time passes."""
+
+    state: str
+    resource: str  # "wait" for a Wait
+    arguments: Any
+
+
+class Ended(NamedTuple):
+    """How an execution ended."""
+
+    failed: bool
+    output: Any  # of a success; of a failure its Error and Cause
+
+
+class Machine:
+    """The definition with its substitutions in place. `seconds` tells the time."""
+
+    def __init__(self, substitutions: Mapping[str, Any], seconds: Callable[[], float]) -> None:
+        text = re.sub(r"\$\{(\w+)\}", lambda found: str(substitutions[found[1]]), DEFINITION.read_text())
+        self.definition = _parsed(text)
+        self.states: dict[str, Any] = self.definition["States"]
+        self._seconds = seconds
+        self._known: dict[tuple[str, str], Any] = {}
+
+    def run(self, execution: str, given: Any, started: str) -> Generator[Asked, Any, Ended]:
+        """One execution, from its input to its end. Throw `TaskError` into it where a task fails."""
+        variables: dict[str, Any] = {}
+        context = {"Execution": {"Id": execution, "StartTime": started, "Name": execution, "Input": given}}
+        current, name = given, self.definition["StartAt"]
+        while True:
+            state = self.states[name]
+            states: dict[str, Any] = {"input": current, "context": context}
+            if state["Type"] == "Fail":
+                return Ended(
+                    True, {key: self.evaluate(state[key], variables, states) for key in ("Error", "Cause")}
+                )
+            if state["Type"] == "Succeed":
+                return Ended(False, self.evaluate(state["Output"], variables, states))
+            if state["Type"] == "Choice":
+                taken = self._chosen(state, variables, states)
+                self._assign(taken, variables, states)
+                name = taken.get("Next") or state["Default"]
+                continue
+            if state["Type"] == "Task":
+                try:
+                    states["result"] = yield from self._task(name, state, variables, states)
+                except TaskError as problem:
+                    catcher = _matching(state.get("Catch", ()), problem.error)
+                    if catcher is None:
+                        return Ended(True, {"Error": problem.error, "Cause": problem.cause})
+                    states["errorOutput"] = {"Error": problem.error, "Cause": problem.cause}
+                    self._assign(catcher, variables, states)
+                    current, name = states["errorOutput"], catcher["Next"]
+                    continue
+                current = states["result"]
+            elif state["Type"] == "Wait":
+                yield Asked(name, "wait", state["Seconds"])
+            else:
+                assert state["Type"] == "Pass", state
+            self._assign(state, variables, states)
+            name = state["Next"]
+
+    def evaluate(self, value: Any, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
+        """A value of the definition with every expression in it replaced by what it comes to."""
+        if isinstance(value, dict):
+            return {key: self.evaluate(each, variables, states) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.evaluate(each, variables, states) for each in value]
+        if not (isinstance(value, str) and value.startswith("{%")):
+            return value
+        found = self._evaluated(value, variables, states)
+        if found is None:
+            raise TaskError("States.QueryEvaluationError", f"an expression came to nothing: {value}")
+        return found
+
+    def _evaluated(self, text: str, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
+        """Remembered by what the expression reads: the same tasks come again and again."""
+        known = {name: variables[name] for name in _READ.findall(text) if name in variables}
+        if "$states" in text:
+            known["states"] = states
+        place = (text, repr(known))
+        if "$millis" in text or place not in self._known:
+            expression = _compiled(text)
+            if "$millis" in text:
+                expression.register_lambda("millis", lambda: int(self._seconds() * 1000))
+            self._known[place] = expression.evaluate(None, known)
+        return copy.deepcopy(self._known[place])
+
+    def _task(
+        self, name: str, state: dict[str, Any], variables: Mapping[str, Any], states: Mapping[str, Any]
+    ) -> Generator[Asked, Any, Any]:
+        arguments = self.evaluate(state["Arguments"], variables, states)
+        tried: dict[str, int] = {}
+        while True:
+            try:
+                return (yield Asked(name, state["Resource"], arguments))
+            except TaskError as problem:
+                retrier = _matching(state.get("Retry", ()), problem.error)
+                kind = str(retrier)
+                if retrier is None or tried.get(kind, 0) >= retrier["MaxAttempts"]:
+                    raise
+                tried[kind] = tried.get(kind, 0) + 1
+                yield Asked(name, "wait", retrier["IntervalSeconds"])
+
+    def _chosen(
+        self, state: dict[str, Any], variables: Mapping[str, Any], states: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        for choice in state["Choices"]:
+            if self.evaluate(choice["Condition"], variables, states) is True:
+                return dict(choice)
+        return {"Assign": state.get("Assign", {})}
+
+    def _assign(self, of: Mapping[str, Any], variables: dict[str, Any], states: Mapping[str, Any]) -> None:
+        """All at once: an expression sees the values before."""
+        variables |= {
+            name: self.evaluate(value, variables, states) for name, value in of.get("Assign", {}).items()
+        }
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    definition: dict[str, Any] = yaml.safe_load(text)
+    return definition
+
+
+@cache
+def _compiled(text: str) -> jsonata.Jsonata:
+    return jsonata.Jsonata.jsonata(text.removeprefix("{%").removesuffix("%}").strip())
+
+
+def _matching(handlers: Any, error: str) -> dict[str, Any] | None:
+    for handler in handlers:
+        names = handler["ErrorEquals"]
+        known = error in names or (
+            "States.TaskFailed" in names and error not in ("States.Timeout", "States.QueryEvaluationError")
+        )
+        if known or "States.ALL" in names:
+            return dict(handler)
+    return None

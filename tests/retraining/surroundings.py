@@ -1,0 +1,287 @@
+"""AWS around the state machine, in memory: the models table, SageMaker's lists of what is there, and what is sent.
+
+Every call of the state machine goes through `call`, which does at once what the service would do, or raises
+the error that Step Functions would see. The functions it invokes are the real ones where they touch the models
+table; what a job or the judge finds is drawn by the schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from functions import models
+from functions.hosting import Hosting
+from functions.models import ALIAS, ModelsTable
+from functions.plan import NO_DATA, NOTHING_NEW
+from tests.retraining.machine import Asked, TaskError
+from tests.simulation.database import Database, Table, copied, stored
+from tests.simulation.expressions import compile_condition, compile_update
+from tests.simulation.surroundings import refusal
+
+_READ = TypeDeserializer().deserialize
+MODELS = "models"
+
+
+class Cloud:
+    """All that executions share. `seconds` tells the time; `random` what jobs, judges and services do."""
+
+    def __init__(self, random: Random, seconds: Callable[[], float]) -> None:
+        self.random, self.seconds = random, seconds
+        self.database = Database()
+        self.table = self.database.create(MODELS, ("pk", "sk"), {})
+        self.models = ModelsTable(Transacting(self.table))  # type: ignore[arg-type]
+        self.components: dict[str, str] = {}  # name → model
+        self.hosted: set[str] = set()  # SageMaker models
+        self.targets: set[str] = set()
+        self.alarms: set[str] = set()
+        self.packages: dict[str, str] = {}  # ARN → approval
+        self.jobs: set[str] = set()
+        self.told: list[str] = []
+        self.labels = 0  # what lies under labels/, as a number that grows with every change
+        self.hosting = Hosting(*[Control(self)] * 3)
+
+    def call(self, asked: Asked) -> Any:
+        """What the service answers; raises TaskError."""
+        name = asked.resource.split(":::")[1].removeprefix("aws-sdk:").replace(".sync", "").replace(":", "_")
+        given = asked.arguments
+        try:
+            return getattr(self, f"_{name}")(given)
+        except ClientError as error:
+            prefix = (
+                "DynamoDb" if "aws-sdk:dynamodb" in asked.resource else asked.resource.split(":")[-2].title()
+            )
+            prefix = "DynamoDB" if ":::dynamodb" in asked.resource else prefix
+            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+            raise TaskError(f"{prefix}.{code}", message) from None
+
+    # DynamoDB
+
+    def _dynamodb_updateItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        self._write([("Update", given)])
+        item = self.table._current(tuple(_item(given["Key"]).values()))  # type: ignore[arg-type]
+        return {"Attributes": {name: _typed(value) for name, value in (item or {}).items()}}
+
+    def _dynamodb_getItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        item = self.table._current(tuple(_item(given["Key"]).values()))  # type: ignore[arg-type]
+        return {} if item is None else {"Item": {name: _typed(value) for name, value in item.items()}}
+
+    def _dynamodb_putItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        self._write([("Put", given)])
+        return {}
+
+    def _dynamodb_transactWriteItems(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        parts = [(kind, part) for each in given["TransactItems"] for kind, part in each.items()]
+        try:
+            self._write(parts)
+        except ClientError:
+            raise refusal("dynamodb.TransactWriteItems", "TransactionCanceledException") from None
+        return {}
+
+    def _write(self, parts: list[tuple[str, dict[str, Any]]]) -> None:
+        write(self.table, [(kind, _plain(part)) for kind, part in parts])
+
+    # Lambda: the real functions, as far as they touch the table
+
+    def _lambda_invoke(self, given: dict[str, Any]) -> Any:
+        function, payload = given["FunctionName"], given["Payload"]
+        if function == "plan":
+            return {"Payload": self._plan(payload)}
+        if function == "judge":
+            figures = {"q10": 0.7}
+            return {
+                "Payload": {"promote": self.random.random() < 0.7, "reason": "judged", "figures": figures}
+            }
+        if payload["component"] not in self.components or self.random.random() < 0.05:
+            raise TaskError("BrokenContract", '{"errorMessage": "the model answers differently"}')
+        return {"Payload": {}}
+
+    def _plan(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """As `functions.plan` does, with a number for what lies in the buckets."""
+        alias = self.models.alias()
+        champion = self.models.get(alias.version) if alias.version else None
+        latest = self.models.latest()
+        snapshot = "" if payload["artifact"] else f"snapshot-{self.labels}"
+        nothing = ""
+        if snapshot and not self.labels:
+            nothing = NO_DATA
+        elif snapshot and latest.get("snapshot") == snapshot and not payload["again"]:
+            nothing = NOTHING_NEW.format(version=latest["version"])
+        return {
+            "champion": alias.version,
+            "champion_artifact": champion["artifact"] if champion else "",
+            "revision": alias.revision,
+            "snapshot": snapshot,
+            "nothing": nothing,
+            "hyperparameters": {},
+        }
+
+    # SageMaker, scaling, alarms, notifications
+
+    def _sagemaker_createTrainingJob(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        name = given["TrainingJobName"]
+        if name in self.jobs:
+            raise refusal("sagemaker.CreateTrainingJob", "ResourceInUse")
+        self.jobs.add(name)
+        return {"ModelArtifacts": {"S3ModelArtifacts": f"s3://models/training/{name}/output/model.tar.gz"}}
+
+    def _sagemaker_createModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        if given["ModelName"] in self.hosted:
+            raise refusal("sagemaker.CreateModel", "ValidationException", "already existing")
+        self.hosted.add(given["ModelName"])
+        return {}
+
+    def _sagemaker_createModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        arn = f"arn:aws:sagemaker:::model-package/protloc/{len(self.packages) + 1}"
+        self.packages[arn] = given["ModelApprovalStatus"]
+        return {"ModelPackageArn": arn}
+
+    def _sagemaker_updateModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        self.packages[given["ModelPackageArn"]] = given["ModelApprovalStatus"]
+        return {}
+
+    def _sagemaker_deleteModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        if self.packages.pop(given["ModelPackageName"], None) is None:
+            raise refusal("sagemaker.DeleteModelPackage", "ValidationException", "Could not find it.")
+        return {}
+
+    def _sagemaker_createInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        name = given["InferenceComponentName"]
+        if name in self.components:
+            raise refusal("sagemaker.CreateInferenceComponent", "ValidationException", "already existing")
+        self.components[name] = given["Specification"]["ModelName"]
+        return {}
+
+    def _sagemaker_describeInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        if given["InferenceComponentName"] not in self.components:
+            raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
+        chosen = self.random.choices(("InService", "Creating", "Failed"), (6, 3, 1))[0]
+        return {"InferenceComponentStatus": chosen, "FailureReason": "no memory"}
+
+    def _sagemaker_deleteInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        Control(self).delete_inference_component(**given)
+        return {}
+
+    def _sagemaker_deleteModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        Control(self).delete_model(**given)
+        return {}
+
+    def _applicationautoscaling_registerScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        self.targets.add(given["ResourceId"])
+        return {}
+
+    def _applicationautoscaling_putScalingPolicy(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        return {"PolicyARN": "arn:policy"}
+
+    def _applicationautoscaling_deregisterScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        Control(self).deregister_scalable_target(**given)
+        return {}
+
+    def _cloudwatch_putMetricAlarm(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        self.alarms.add(given["AlarmName"])
+        return {}
+
+    def _cloudwatch_deleteAlarms(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        Control(self).delete_alarms(**given)
+        return {}
+
+    def _sns_publish(self, given: dict[str, Any]) -> Any:
+        self.told.append(given["Subject"])
+        return {}
+
+
+class Control:
+    """boto3's clients of what hosts a version, as `Hosting` calls them."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
+        self._cloud.alarms -= set(AlarmNames)
+
+    def deregister_scalable_target(self, ResourceId: str, **_others: str) -> None:  # noqa: N803
+        if ResourceId not in self._cloud.targets:
+            raise refusal("autoscaling.DeregisterScalableTarget", "ObjectNotFoundException")
+        self._cloud.targets.remove(ResourceId)
+
+    def delete_inference_component(self, InferenceComponentName: str) -> None:  # noqa: N803
+        if self._cloud.components.pop(InferenceComponentName, None) is None:
+            raise refusal("sagemaker.DeleteInferenceComponent", "ValidationException", "Could not find it.")
+
+    def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
+        if TrainingJobName not in self._cloud.jobs:
+            raise refusal("sagemaker.StopTrainingJob", "ValidationException", "Requested resource not found.")
+
+    def delete_model(self, ModelName: str) -> None:  # noqa: N803
+        if ModelName not in self._cloud.hosted:
+            raise refusal("sagemaker.DeleteModel", "ValidationException", "Could not find it.")
+        self._cloud.hosted.remove(ModelName)
+
+
+class Transacting:
+    """The simulation's table with the transactions that `ModelsTable` asks its client for."""
+
+    def __init__(self, table: Table) -> None:
+        self._table, self.name = table, table.name
+        self.get_item, self.update_item, self.query = table.get_item, table.update_item, table.query
+        self.meta = SimpleNamespace(client=SimpleNamespace(transact_write_items=self._transact))
+
+    def _transact(self, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803
+        parts = [(kind, stored(part)) for each in TransactItems for kind, part in each.items()]
+        try:
+            write(self._table, parts)
+        except ClientError:
+            raise refusal("dynamodb.TransactWriteItems", "TransactionCanceledException") from None
+
+
+def write(table: Table, parts: list[tuple[str, dict[str, Any]]]) -> None:
+    """All of it or nothing. Raises ConditionalCheckFailedException."""
+    found = []
+    for kind, part in parts:
+        key = part["Item"] if kind == "Put" else part["Key"]
+        place = (str(key["pk"]), str(key["sk"]))
+        old = table._current(place) or {}
+        names = {**part.get("ExpressionAttributeNames", {}), **part.get("ExpressionAttributeValues", {})}
+        condition = part.get("ConditionExpression")
+        if condition and not compile_condition(condition)(old, names):
+            raise refusal(
+                "dynamodb.Write", "ConditionalCheckFailedException", "The conditional request failed"
+            )
+        if kind == "Put":
+            found.append((place, part["Item"]))
+        elif kind == "Update":
+            new = copied(old) or dict(zip(("pk", "sk"), place, strict=True))
+            compile_update(part["UpdateExpression"])(new, old, names)
+            found.append((place, new))
+    for place, new in found:
+        table._store(place, new)
+
+
+def _plain(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of a request with its values as they are stored, out of DynamoDB's JSON."""
+    return {
+        name: _item(value) if name in ("Key", "Item", "ExpressionAttributeValues") else value
+        for name, value in part.items()
+    }
+
+
+def _item(typed: dict[str, Any]) -> dict[str, Any]:
+    return {name: _READ(value) for name, value in typed.items()}
+
+
+def _typed(value: Any) -> dict[str, str]:
+    return {"N": str(value)} if isinstance(value, Decimal) else {"S": str(value)}
+
+
+def hosted_versions(cloud: Cloud) -> set[str]:
+    """Versions in service, by the table."""
+    return {item["sk"] for item in cloud.models.all() if item["state"] == "in_service"}
+
+
+__all__ = ["ALIAS", "Cloud", "hosted_versions", "models", "write"]

@@ -1,0 +1,222 @@
+"""What the state machine sends, as it would send it, against botocore's models of the services that would get it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.validate import ParamValidator
+
+from model.launch import LAUNCHERS, Job, request
+from tests.retraining.machine import Asked, Machine, TaskError
+from tests.template.test_template import SOURCE
+
+SERVICES = {"applicationautoscaling": "application-autoscaling"}
+BUCKET = "models-bucket"
+STARTED = "2026-11-24T12:00:00.000Z"
+ACCOUNT = "763104351884"
+SUBSTITUTIONS = {
+    "Stack": "protloc",
+    "EndpointName": "protloc",
+    "ModelsBucket": BUCKET,
+    "ModelsTable": "models",
+    "ModelRole": "arn:aws:iam::123456789012:role/protloc-model",
+    "ModelPackageGroup": "protloc",
+    "PlanFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-plan",
+    "JudgeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-judge",
+    "SmokeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-smoke",
+    "NotificationsTopic": "arn:aws:sns:us-east-1:123456789012:protloc",
+    "InferenceImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4",
+    "InferenceMemoryMib": 4096,
+    "MaxCopies": 2,
+    "TrainingInstances": 1,
+    "TrainingSpot": "false",
+    "JobImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{LAUNCHERS['cpu'].image}",
+    "JobInstanceType": "ml.m5.xlarge",
+    "Region": "us-east-1",
+}
+PLAN = {
+    "champion": "small-1",
+    "champion_artifact": f"s3://{BUCKET}/models/small-1/model.tar.gz",
+    "revision": 3,
+    "snapshot": "0123456789abcdef",
+    "nothing": "",
+    "hyperparameters": {"start": '"champion"', "epochs": "3"},
+}
+FIGURES = {"q10": 0.7, "macro_f1": 0.6, "mcc": 0.6, "membrane_q2": 0.9, "ece": 0.02}
+ANSWERS: dict[str, Any] = {
+    "Lock": {"Attributes": {"fence": {"N": "7"}}},
+    "LockSlot": {"Attributes": {"fence": {"N": "7"}}},
+    "Plan": {"Payload": PLAN},
+    "Train": {"ModelArtifacts": {"S3ModelArtifacts": f"s3://{BUCKET}/training/job/output/model.tar.gz"}},
+    "Judge": {"Payload": {"promote": True, "reason": "better", "figures": FIGURES}},
+    "Package": {"ModelPackageArn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/protloc/1"},
+    "DescribeComponent": {"InferenceComponentStatus": "InService"},
+    "WakeUp": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1:policyName/wake-up"},
+}
+
+
+def machine(launcher: str = "torchrun", **others: Any) -> Machine:
+    """The state machine as a stack with this launcher has it."""
+    own = LAUNCHERS[launcher]
+    image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{own.image}"
+    chosen = {"TrainingLauncher": launcher, "TrainingImage": image, "TrainingInstanceType": own.instance}
+    return Machine(SUBSTITUTIONS | chosen | others, seconds=lambda: 1_764_000_000.5)
+
+
+def calls(
+    of: Machine, given: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
+) -> Iterator[Asked]:
+    """What one execution asks for; the state `failing` fails."""
+    known = ANSWERS | (answers or {})
+    run = of.run("arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", given, STARTED)
+    asked = next(run)
+    try:
+        while True:
+            yield asked
+            if asked.state == failing:
+                asked = run.throw(TaskError("Service.Error", "it does not work"))
+            else:
+                asked = run.send(known.get(asked.state, {}))
+    except StopIteration:
+        return
+
+
+WAYS = {
+    "retraining": ({}, ""),
+    "scheduled": ({"slot": "2026-11-24T12:00:00Z"}, ""),
+    "artifact": ({"artifact": f"s3://{BUCKET}/models/two/model.tar.gz", "version": "two"}, ""),
+    "failing": ({}, "WakeUpAlarm"),
+    "losing an answer": ({}, "Promote"),
+}
+
+
+def parts(resource: str) -> tuple[str, str]:
+    """Service and operation of a task's resource."""
+    call = resource.split(":::", 1)[1].removeprefix("aws-sdk:").removesuffix(".sync")
+    service, operation = call.split(":")
+    return SERVICES.get(service, service), operation
+
+
+def asked(launcher: str = "torchrun", **others: Any) -> dict[str, Asked]:
+    """Every task that any of the ways leads to, by its state."""
+    return {
+        each.state: each
+        for given, failing in WAYS.values()
+        for each in calls(machine(launcher, **others), given, failing)
+        if each.resource != "wait"
+    }
+
+
+ASKED = asked()
+
+
+def test_the_ways_lead_through_every_task() -> None:
+    tasks = {name for name, state in machine().states.items() if state["Type"] == "Task"}
+    assert set(ASKED) == tasks
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_tasks_arguments_are_what_the_service_takes(name: str) -> None:
+    require_valid(ASKED[name])
+
+
+def require_valid(task: Asked) -> None:
+    service, operation = parts(task.resource)
+    if service == "lambda":
+        assert set(task.arguments) == {"FunctionName", "Payload"}
+        return
+    client = boto3.client(service, region_name="us-east-1")
+    model = client.meta.service_model.operation_model(operation[0].upper() + operation[1:])
+    assert ParamValidator().validate(task.arguments, model.input_shape).generate_report() == ""
+    assert list(wrong_choices(task.arguments, model.input_shape)) == []
+
+
+def wrong_choices(value: Any, shape: Any) -> Iterator[str]:
+    """Values that a service's model lists the choices for, and that are none of them."""
+    if isinstance(value, dict) and shape.type_name == "structure":
+        for key, each in value.items():
+            yield from wrong_choices(each, shape.members[key])
+    elif isinstance(value, list):
+        for each in value:
+            yield from wrong_choices(each, shape.member)
+    elif isinstance(value, str) and getattr(shape, "enum", None) and value not in shape.enum:
+        yield value
+
+
+@pytest.mark.parametrize("spot", [False, True])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) -> None:
+    task = asked(launcher, TrainingSpot=str(spot).lower())["Train"]
+    require_valid(task)
+    name = task.arguments["TrainingJobName"]
+    wanted = request(
+        Job(
+            name=name,
+            launcher=launcher,
+            role=SUBSTITUTIONS["ModelRole"],  # type: ignore[arg-type]
+            region="us-east-1",
+            source=f"s3://{BUCKET}/code/sourcedir.tar.gz",
+            output=f"s3://{BUCKET}/training",
+            training=f"s3://{BUCKET}/snapshots/0123456789abcdef/training/",
+            validation=f"s3://{BUCKET}/snapshots/0123456789abcdef/validation/",
+            hyperparameters={"start": "champion", "epochs": 3, "model-version": "model-1795521600000"},
+            spot=spot,
+        )
+    )
+    channels = {each["ChannelName"]: each for each in task.arguments["InputDataConfig"]}
+    assert channels.pop("champion")["DataSource"]["S3DataSource"]["S3Uri"] == PLAN["champion_artifact"]
+    assert task.arguments | {"InputDataConfig": list(channels.values())} == wanted
+
+
+def test_without_a_champion_none_is_sent_to_the_jobs() -> None:
+    plan = {"Payload": PLAN | {"champion": "", "champion_artifact": "", "revision": 0}}
+    found = {each.state: each for each in calls(machine(), {}, answers={"Plan": plan})}
+    assert [each["ChannelName"] for each in found["Train"].arguments["InputDataConfig"]] == [
+        "training",
+        "validation",
+    ]
+    assert "champion" not in found["Evaluate"].arguments["HyperParameters"]
+    alias = found["Promote"].arguments["TransactItems"][1]["Update"]
+    assert alias["ConditionExpression"].startswith("attribute_not_exists(pk)")
+    require_valid(found["Train"])
+    require_valid(found["Evaluate"])
+
+
+def test_the_template_knows_the_launchers_that_launch_knows() -> None:
+    known = SOURCE["Mappings"]["Launchers"]
+    assert known == {
+        name: {"Image": each.image, "Instance": each.instance} for name, each in LAUNCHERS.items()
+    }
+    assert set(SOURCE["Parameters"]["TrainingLauncher"]["AllowedValues"]) == set(LAUNCHERS)
+
+
+def test_the_substitutions_are_those_of_the_template() -> None:
+    given = SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert set(given) == set(SUBSTITUTIONS) | {"TrainingLauncher", "TrainingImage", "TrainingInstanceType"}
+
+
+@pytest.mark.parametrize("name", [name for name, each in ASKED.items() if each.resource.endswith(".sync")])
+def test_what_a_job_says_of_its_failure_is_the_reason(name: str) -> None:
+    cause = '{"TrainingJobName": "x", "FailureReason":"AlgorithmError: expected 20 proteins, found 3", "Status": 1}'
+    assert (
+        reason_after(name, TaskError("States.TaskFailed", cause))
+        == "AlgorithmError: expected 20 proteins, found 3"
+    )
+
+
+def test_what_a_function_raised_is_the_reason() -> None:
+    cause = '{"errorMessage": "the model answers differently", "errorType": "BrokenContract"}'
+    assert reason_after("Smoke", TaskError("BrokenContract", cause)) == "the model answers differently"
+    assert reason_after("Host", TaskError("SageMaker.X", "no")) == "SageMaker.X: no"
+
+
+def reason_after(name: str, problem: TaskError) -> str:
+    run = machine().run("one", {}, STARTED)
+    asked = next(run)
+    try:
+        while True:
+            asked = run.throw(problem) if asked.state == name else run.send(ANSWERS.get(asked.state, {}))
+    except StopIteration as end:
+        assert end.value.failed
+        return str(end.value.output["Cause"])
