@@ -11,7 +11,6 @@ from typing import Any
 
 import botocore.session
 import pytest
-import yaml
 from botocore.validate import validate_parameters
 from packaging.requirements import Requirement
 
@@ -120,18 +119,6 @@ def test_image_launcher_and_instance_are_one_setting() -> None:
     with pytest.raises(ValueError, match="expected one instance for cpu, found 2"):
         request(replace(JOB, launcher="cpu", instances=2))
     assert request(replace(JOB, instances=2))["ResourceConfig"]["InstanceCount"] == 2
-
-
-def test_the_state_machine_asks_for_the_same_job() -> None:
-    machine = yaml.safe_load((ROOT / "statemachine" / "retrain.asl.yaml").read_text())
-    arguments = machine["States"]["Train"]["Arguments"]
-    ours = request(replace(JOB, launcher="torchrun"))
-    assert arguments["InputDataConfig"][0]["DataSource"]["S3DataSource"].keys() == (
-        ours["InputDataConfig"][0]["DataSource"]["S3DataSource"].keys()
-    )
-    toolkit = {name for name in ours["HyperParameters"] if name.startswith("sagemaker_")}
-    assert all(f"'{name}'" in arguments["HyperParameters"] for name in toolkit)
-    assert f"'\"{launch.PROGRAM}\"'" in arguments["HyperParameters"]
 
 
 def test_a_dry_run_prints_the_request_and_calls_nobody(
