@@ -32,16 +32,20 @@ def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT
     """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
     with _one_at_a_time(home):
         try:
-            if lifecycle.find(home) is None:
+            started = lifecycle.find(home) is None
+            if started:
                 tell(f"starting the embedded cloud in {home}")
             cloud = lifecycle.up(home, port)
-            if not _is_deployed(cloud):
+            known = _is_deployed(cloud)
+            if not known:
                 tell("deploying template.yaml into it")
             client = _client(cloud, deploy.deploy(cloud, parameters=parameters()))
         except lifecycle.CloudError as error:
             raise Unreachable(str(error)) from None
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
+        if started and known:
+            _end_what_died(client)
         if active_model(client) is None:
             _put_into_service(client, model, tell)
         elif _is_news(client, model):
@@ -94,11 +98,14 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
         if execution := executions.running(client, known["version"]):
             follow(client, execution, known["version"], tell)
             return
-    # An execution that died with the cloud left its version without an end, and the lock taken.
+    add(client, str(model), tell)
+
+
+def _end_what_died(client: Client) -> None:
+    """An execution that died with the cloud left its version without an end, and the lock taken."""
     client.client("lambda").invoke(
         FunctionName=client.outputs["RetireFunction"], Payload=json.dumps({"settle_seconds": 0})
     )
-    add(client, str(model), tell)
 
 
 def _is_news(client: Client, model: Path) -> bool:

@@ -5,10 +5,12 @@ be read. Most tasks are made to fail by taking away the permission they need, th
 """
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from model.artifact import pack
+from protloc.embedded import running
 from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
 from tests.end_to_end.test_permissions import without
@@ -232,6 +235,27 @@ def test_what_is_no_part_of_the_promotion_does_not_stop_it(
         execution = start(cloud, Case("", "", given=GOOD), "new-1", tmp_path)
         assert ending(cloud, execution)["outcome"] == "Promoted"
     assert cloud.client.models()["active"] == "new-1" and lock(cloud) is None
+
+
+def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
+    start_embedded: Callable[..., Embedded], tmp_path: Path
+) -> None:
+    cloud = start_embedded()
+    put_labels(cloud, tmp_path)
+    before = left(cloud)
+    execution = start(cloud, Case("", "", given=GOOD), "died-1", tmp_path)
+    deadline = time.monotonic() + 60
+    while "Train" not in entered(cloud, execution):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(cloud.answer("status")["pid"], signal.SIGKILL)
+    assert cloud.protloc("up").exit_code == 0
+    again = replace(cloud, client=running(cloud.home))
+    assert lock(again) is None and left(again) == before
+    view = model(again, "died-1")
+    assert (view["state"], view["reason"]) == ("failed", "its retraining was stopped")
+    execution = start(again, Case("", "", given=GOOD), "next-1", tmp_path)
+    assert ending(again, execution)["outcome"] == "Promoted"
 
 
 def test_the_table_has_every_task() -> None:
