@@ -76,6 +76,8 @@ def _asked(body: str | None) -> tuple[str, int | None]:
     version, revision = given.get("version"), given.get("revision")
     if not isinstance(version, str) or not 0 < len(version) <= MAX_NAME_CHARACTERS:
         raise InputError(repr(version)[:40], expected="the name of a model version", where="version")
+    if isinstance(revision, float) and revision.is_integer():
+        revision = int(revision)  # to JSON, 3.0 is 3
     if "revision" in given and (type(revision) is not int or revision < 0):
         raise InputError(repr(revision)[:40], expected="a whole number", where="revision")
     return version, revision

@@ -14,7 +14,7 @@ JSON, TABLE, HTML = "application/json", "text/tab-separated-values", "text/html;
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
-class StorageError(Exception):
+class StorageError(OSError):
     """An object is not what it has to be; says what was expected and found where."""
 
 

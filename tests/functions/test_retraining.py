@@ -221,6 +221,7 @@ def test_what_is_not_in_service_or_was_changed_meanwhile_is_refused(
     [
         ('{"version": "one"}', 200),
         ('{"version": "one", "revision": 5}', 200),
+        ('{"version": "one", "revision": 5.0}', 200),
         ('{"version": "one", "revision": 9}', 409),
         ('{"version": "none"}', 404),
         ('{"version": ""}', 400),

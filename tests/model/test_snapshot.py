@@ -167,7 +167,7 @@ def test_a_missing_parent_is_an_error(place: Path) -> None:
 def test_too_little_is_said_in_the_failure_file_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proteins: str, message: str
 ) -> None:
-    monkeypatch.setenv("SM_OUTPUT_DATA_DIR", str(tmp_path / "output" / "data"))
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "a.fasta").write_text(proteins)
     with pytest.raises(SystemExit, match=message):
