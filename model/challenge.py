@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, as SageMaker's toolkit does: the package is beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from model import bootstrap, evaluate, storage
+from model import bootstrap, evaluate, seen, storage
 from model.artifact import Artifact, read_artifact, unpack
 from model.data import LabelledProtein, digest
 from model.evaluate import EvaluationError
@@ -49,12 +49,14 @@ class Contestant:
     artifact: Artifact
     answered: Answered
     judged: dict[str, Any]
+    known: int | None  # proteins of the holdout that it, or one it began with, learned from; None: not told
 
     def described(self) -> dict[str, Any]:
         """What `evaluation.json` says of it: all figures, without curves and lists."""
         return {
             "version": self.artifact.version,
             "training_sha256": self.artifact.data.get("sha256"),
+            "holdout_learned": self.known,
         } | evaluate.kept(self.judged)
 
 
@@ -62,7 +64,9 @@ def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
     """A loaded model, asked about `proteins`."""
     answered = Answered.of(*evaluate.answers_of(model, proteins), proteins)
     judged = evaluate.judge_artifact(model.artifact, answered, proteins)
-    return Contestant(model.artifact, answered, judged)
+    unseen = seen.unseen(model.artifact.folder, proteins)
+    known = None if unseen is None else len(proteins) - len(unseen)
+    return Contestant(model.artifact, answered, judged, known)
 
 
 def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein]:

@@ -44,6 +44,7 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
         "middle 95 % of 1,000 resamples of the proteins (bootstrap)."
     )
     parts = [f"<p>{html.escape(sentence)}</p>" for sentence in _summary(challenger, champion, evaluation)]
+    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in _known(challenger, champion)]
     parts += list(_figures(challenger, champion, evaluation))
     judged = challenger.judged | {"split": "holdout"}
     parts += ["<h2>The new model by itself</h2>", locations(judged)]
@@ -53,6 +54,16 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
     if judged["mistakes"]:
         parts += ["<h2>The most confident mistakes of the new model</h2>", mistakes(judged["mistakes"])]
     return PAGE.format(title=html.escape(title), note=html.escape(note), body="\n".join(parts))
+
+
+def _known(*contestants: Contestant | None) -> Iterator[str]:
+    """Who looks better than it is."""
+    for each in contestants:
+        if each is not None and each.known:
+            yield (
+                f"{each.artifact.version} has learned from {each.known:,} of these proteins, itself or "
+                "through the version it began with: on these it looks better than on others."
+            )
 
 
 def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Found) -> Iterator[str]:

@@ -132,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 max_residues=max_residues,
                 answers=answers,
                 validation=validation,
+                proteins=training,
                 learned_from=members[0].data,
                 training={
                     "members": [

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from model import calibration, data, evaluate, homology, record
+from model import calibration, data, evaluate, homology, record, seen
 from model.activations import Activations, Tokens
 from model.artifact import (
     Artifact,
@@ -144,6 +144,7 @@ def keep(
         max_residues=options.max_residues,
         answers=answers,
         validation=validation,
+        proteins=training,
         learned_from={
             "sha256": data.digest(training),
             "proteins": len(training),
@@ -192,11 +193,13 @@ def write(
     max_residues: int,
     answers: Answers,
     validation: Sequence[data.LabelledProtein],
+    proteins: Sequence[data.LabelledProtein],
     learned_from: Mapping[str, Any],
     training: Mapping[str, Any],
     earlier: Sequence[Artifact] = (),
 ) -> Mapping[str, Any]:
-    """Write an artifact, calibrated on its `answers` to the validation proteins; returns its figures.
+    """Write an artifact that learned from `proteins`, calibrated on its `answers` to the validation ones;
+    returns its figures.
 
     Looks at test proteins that were taken at `earlier` ones, with which it began, are its own as well.
     """
@@ -218,6 +221,7 @@ def write(
     )
     artifact = record.with_looks_of(artifact, earlier)
     record.write(artifact)
+    seen.write(folder, proteins, [each.folder for each in earlier])
     write_serving_code(folder)
     return artifact.metrics
 

@@ -36,7 +36,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model import activations, data
+from model import activations, data, seen
 from model.activations import Activations, Tokens, Upper
 from model.adapters import add_adapters, merged
 from model.artifact import opened, read_artifact
@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.start = stack.enter_context(opened(options.start))
         torch.manual_seed(options.seed)
         training, validation = data.split(data.read_channel(options.training), options.validation)
+        if options.start is not None:
+            validation = unknown(validation, options.start)
         classifier, tokenizer = build(options)
         classifier.to(processes.device).freeze(options.frozen_layers)
         if options.lora_rank:
@@ -105,6 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
         options.max_residues = min(options.max_residues, longest)
         fit(options, processes, classifier, tokenizer, training, validation)
+
+
+def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.LabelledProtein]:
+    """The validation proteins that the artifact at `start` has not learned from; all, where they are too few.
+
+    It is surer of those it has, so that an epoch chosen and a calibration fitted on them would flatter.
+    """
+    fresh = seen.unseen(start, validation)
+    return validation if fresh is None or len(fresh) < seen.LEAST else fresh
 
 
 def build(options: argparse.Namespace) -> tuple[ProteinClassifier, ResidueTokenizer]:

@@ -26,7 +26,7 @@ def contestant(folder: Path, version: str, *, sharpness: float) -> Contestant:
     answered = replace(answered, probabilities=random_answers(120, sharpness=sharpness).probabilities)
     names = [NAMES[row % len(NAMES)] if row % 2 else f"P{row:05}" for row in range(120)]
     judged = evaluate.judge(answered, LOCATIONS, accessions=names, uncertain_below=0.5, resamples=30)
-    return Contestant(replace(read_artifact(folder), version=version), answered, judged)
+    return Contestant(replace(read_artifact(folder), version=version), answered, judged, 0)
 
 
 @pytest.fixture(scope="module")
