@@ -58,6 +58,11 @@ UNSEEN = {
     f"AskModel inference-component/{STACK}-*": "AWS asks for the component too, the engine for the endpoint alone",
 }
 
+# What one run asks for and another does not.
+SOMETIMES = {
+    "DropCheckpoints": "a training this short may end before a checkpoint that it replaces was stored"
+}
+
 
 @dataclass(frozen=True)
 class Used:
@@ -368,7 +373,7 @@ def test_no_role_lacks_what_its_code_calls(used: Used) -> None:
 
 
 def test_no_role_allows_what_nothing_calls(used: Used) -> None:
-    assert unused(used) == set(UNSEEN)
+    assert unused(used) - set(SOMETIMES) == set(UNSEEN)
 
 
 def test_alarms_on_metrics_of_our_own_watch_what_the_functions_emit(used: Used) -> None:
