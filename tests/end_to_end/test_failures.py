@@ -267,7 +267,7 @@ def test_the_table_has_every_task() -> None:
         "DescribeComponent",
         "FollowLoad",
         "WakeUp",
-        "ReadAlias",
+        "ReadState",
         "RecordFailure",
         "Unlock",
     }
