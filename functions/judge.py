@@ -18,7 +18,6 @@ The checks, over the proteins of the holdout:
     calibration  the calibration error is small, within chance, or no larger than the champion's
 """
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.services import Services, services
+from functions.storage import read_json
 
 logger = Logger()
 
@@ -92,9 +92,7 @@ def judge(
         checks += _identity(evaluation, manifest, version, champion, snapshot)
         challenger = _part(evaluation, "challenger")
         figures = {name: _number(challenger, name) for name in FIGURES if challenger.get(name) is not None}
-        checks += _alone(
-            challenger, _part(evaluation, "holdout"), floors
-        )  # of which no figure may be missing
+        checks += _alone(challenger, _part(evaluation, "holdout"), floors)
         if champion:
             checks += _against(_part(evaluation, "against"), _part(evaluation, "champion"), challenger)
         checks.append(_calibration(challenger, evaluation.get("champion") if champion else None))
@@ -240,8 +238,7 @@ def _interval(difference: Any) -> tuple[float, float]:
 
 def _read(uri: str, aws: Services) -> Any:
     """What a job wrote; nothing where it wrote nothing, which judges itself."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        return json.loads(aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return read_json(aws.s3, uri)
     except (aws.s3.exceptions.NoSuchKey, ValueError):
         return None

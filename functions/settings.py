@@ -30,7 +30,6 @@ class Settings:
     batches_dead_letters: str
     cursor_secret: str  # its ARN
     models_bucket: str = ""
-    retrain_state_machine: str = ""  # its ARN
     training_hyperparameters: str = ""  # a JSON object
     packing: PackingSettings = field(default_factory=PackingSettings)
     shard_bytes: int = 4 * MIB

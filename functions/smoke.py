@@ -8,7 +8,6 @@ Proteins whose answers the evaluation tells must get the same ones here, within 
 change; one alone must get the same answer as in company; and all of them within the stack's time.
 """
 
-import json
 import time
 from typing import Any
 
@@ -18,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.errors import BrokenContract
 from functions.prediction import Prediction
 from functions.services import Services, services
+from functions.storage import read_json
 
 logger = Logger()
 
@@ -79,8 +79,7 @@ def _answers(sequences: list[str], version: str, component: str, aws: Services) 
 
 def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float]]]:
     """Golden sequences, each with what the evaluation tells: the locations' probabilities, the membrane's."""
-    bucket, _, key = evaluation.removeprefix("s3://").partition("/")
-    told = json.loads(aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read())["golden"]
+    told = read_json(aws.s3, evaluation)["golden"]
     if not told:
         raise BrokenContract("the evaluation tells no golden answers")
     return [(one["sequence"], [*one["probabilities"], one["membrane"]]) for one in told]

@@ -1,5 +1,6 @@
 """Objects in S3: reading ranges of any size with little memory, writing parts once and exports as streams."""
 
+import json
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -195,6 +196,12 @@ class Inflater:
         self.size += len(piece)
         require_size(self.size, "more in a compressed file")
         return piece
+
+
+def read_json(client: "S3Client", uri: str) -> Any:
+    """The JSON at an s3:// address. Raises ValueError where it is none."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def require_size(size: int, found: str) -> None:

@@ -16,9 +16,8 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
-from functions import models
 from functions.hosting import Hosting
-from functions.models import ALIAS, ModelsTable
+from functions.models import ModelsTable
 from functions.plan import NO_DATA, NOTHING_NEW
 from tests.retraining.machine import Asked, TaskError
 from tests.simulation.database import Database, Table, copied, stored
@@ -282,6 +281,3 @@ def _typed(value: Any) -> dict[str, str]:
 def hosted_versions(cloud: Cloud) -> set[str]:
     """Versions in service, by the table."""
     return {item["sk"] for item in cloud.models.all() if item["state"] == "in_service"}
-
-
-__all__ = ["ALIAS", "Cloud", "hosted_versions", "models", "write"]
