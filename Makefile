@@ -12,6 +12,7 @@
 # Python 3.11 or newer is all that must be there; choose one with `make PYTHON=python3.13 run`.
 
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
@@ -26,7 +27,7 @@ run: .venv/run.stamp
 	@$(BIN)/protloc predict events/sample.fasta --table
 
 test: .venv/develop.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
