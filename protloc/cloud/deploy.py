@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[2]
 BUCKET = "protloc-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 POLL_SECONDS = 0.1
-DEPLOY_SECONDS = 300.0
+DEPLOY_SECONDS = 300.0  # without any progress
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LEFT_OUT = {"__pycache__"}
 SOURCE_KEY = "code/sourcedir.tar.gz"
@@ -47,13 +47,16 @@ def deploy(
     """Create or update the stack where something changed, and give its outputs. Raises `DeployError`."""
     body, objects = package(template, parameters or {})
     client = cloud.client("cloudformation")
-    found = _describe(client, stack)
-    if found is None or not _same(client, stack, found, body):
-        _upload(cloud, objects)
-        _apply(cloud, client, stack, found, body, parameters or {})
-    outputs = stack_outputs(cloud, stack)
-    if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
-        upload_training_source(cloud.client("s3"), outputs["ModelsBucket"])
+    try:
+        found = _describe(client, stack)
+        if found is None or not _same(client, stack, found, body):
+            _upload(cloud, objects)
+            _apply(cloud, client, stack, found, body, parameters or {})
+        outputs = stack_outputs(cloud, stack)
+        if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
+            upload_training_source(cloud.client("s3"), outputs["ModelsBucket"])
+    except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as problem:
+        raise DeployError(f"stack {stack}: the cloud does not answer: {problem}") from problem
     return outputs
 
 
@@ -147,7 +150,10 @@ def upload_training_source(s3: Any, bucket: str) -> None:
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
-    except botocore.exceptions.ClientError:
+    except botocore.exceptions.ClientError as problem:
+        # CloudFormation answers a ValidationError "Stack with id X does not exist", here as on AWS.
+        if "does not exist" not in problem.response["Error"].get("Message", ""):
+            raise DeployError(f"stack {stack}: {problem}") from problem
         return None
     return None if found["StackStatus"] == "DELETE_COMPLETE" else found
 
@@ -216,12 +222,28 @@ def _apply(
 
 
 def _wait(client: Any, stack: str, gone: bool = False) -> str:
-    deadline = time.monotonic() + DEPLOY_SECONDS
-    while time.monotonic() < deadline:
+    """The status a stack comes to rest in; with `gone`, wait until it is deleted."""
+    deadline, events = time.monotonic() + DEPLOY_SECONDS, 0
+    while True:
         found = _describe(client, stack)
-        if found is None and gone:
-            return "DELETE_COMPLETE"
-        if found is not None and not found["StackStatus"].endswith("IN_PROGRESS") and not gone:
-            return str(found["StackStatus"])
+        if found is None:
+            if gone:
+                return "DELETE_COMPLETE"
+            raise DeployError(f"stack {stack} is gone: it was deleted, or the cloud ended before saving it")
+        status = str(found["StackStatus"])
+        if gone and status == "DELETE_FAILED":
+            raise DeployError(f"stack {stack} could not be deleted")
+        if not gone and not status.endswith("IN_PROGRESS"):
+            return status
+        if time.monotonic() > deadline:
+            before, events = events, _events(client, stack)
+            if events == before:
+                raise DeployError(f"stack {stack} did not go on for {DEPLOY_SECONDS:g} s")
+            deadline = time.monotonic() + DEPLOY_SECONDS
         time.sleep(POLL_SECONDS)
-    raise DeployError(f"stack {stack} did not settle within {DEPLOY_SECONDS:g} s")
+
+
+def _events(client: Any, stack: str) -> int:
+    """How much has happened to a stack so far."""
+    pages = client.get_paginator("describe_stack_events").paginate(StackName=stack)
+    return sum(len(page["StackEvents"]) for page in pages)

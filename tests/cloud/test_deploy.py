@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from protloc.cloud import deploy
 from protloc.cloud.lifecycle import Cloud
 
 from .conftest import STACK, Stack
+
+
+class Body(io.BytesIO):
+    """An answer's body as botocore reads it."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
 
 
 def test_the_same_files_are_the_same_package(tmp_path: Path) -> None:
@@ -62,3 +71,42 @@ def test_a_changed_parameter_updates_the_stack_in_place(stack: Stack) -> None:
     mapping = stack.client("lambda").list_event_source_mappings(FunctionName=outputs["NoteFunction"])
     assert mapping["EventSourceMappings"][0]["ScalingConfig"] == {"MaximumConcurrency": 3}
     assert deploy.deploy(stack.cloud, STACK, "test") == stack.outputs
+
+
+def test_waiting_for_a_stack_that_is_gone_ends_at_once(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "DEPLOY_SECONDS", 1)
+    with pytest.raises(deploy.DeployError, match="stack never-there is gone"):
+        deploy._wait(cloud.client("cloudformation"), "never-there")
+
+
+def test_a_stack_that_cannot_be_looked_at_is_not_taken_for_one_that_is_gone(cloud: Cloud) -> None:
+    client = cloud.client("cloudformation")
+    client.meta.events.register(
+        "before-send.cloudformation.*",
+        lambda **_: AWSResponse("", 403, {}, Body(b"<Response><Error><Code>AccessDenied</Code></Error></Response>")),
+    )
+    with pytest.raises(deploy.DeployError, match="AccessDenied"):
+        deploy._wait(client, "test")
+
+
+def test_a_cloud_that_does_not_answer_is_an_error_of_the_deployment(tmp_path: Path) -> None:
+    nowhere = Cloud(pid=0, port=9, home=tmp_path)
+    with pytest.raises(deploy.DeployError, match=r"does not answer.*127\.0\.0\.1:9"):
+        deploy.deploy(nowhere, STACK, "test")
+
+
+def test_a_deployment_takes_as_long_as_it_goes_on(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is on standing still, not on the whole."""
+    monkeypatch.setattr(deploy, "DEPLOY_SECONDS", 0)
+    statuses = iter(["CREATE_IN_PROGRESS"] * 3 + ["CREATE_COMPLETE"])
+    monkeypatch.setattr(deploy, "_describe", lambda client, stack: {"StackStatus": next(statuses)})
+    happened = iter([1, 2, 3])
+    monkeypatch.setattr(deploy, "_events", lambda client, stack: next(happened))
+    assert deploy._wait(cloud.client("cloudformation"), "test") == "CREATE_COMPLETE"
+    statuses, happened = iter(["CREATE_IN_PROGRESS"] * 3), iter([1, 1, 1])
+    with pytest.raises(deploy.DeployError, match="did not go on"):
+        deploy._wait(cloud.client("cloudformation"), "test")
