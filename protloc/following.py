@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from protloc.client import Client
     from protloc.progress import PlainProgress
 
-UNSEEN_SECONDS = 60.0
+UNSEEN_SECONDS = 180.0  # a busy stack may take minutes to pick up a file
 COUNTS = ("records", "predicted", "rejected", "failed")
 
 View = dict[str, Any]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +16,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+# However this process ends, its clouds end with it; with pytest-xdist each worker is a process that reads this.
+os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
+
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "events" / "sample.fasta"
+
+
+def pytest_configure() -> None:
+    """Have SIGTERM end the run as Ctrl-C does: what the fixtures hold is given back."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # asked again, as `timeout` does, the end is not cut short
+        pytest.exit("ended by SIGTERM", returncode=128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 @dataclass(frozen=True)
@@ -64,9 +81,11 @@ def start_embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         model = model or build_tiny_artifact(tmp_path_factory.mktemp("artifact") / "tiny-1")
         return Embedded(home, ready(home, lambda _: None, model=model))
 
-    yield start
-    for home in homes:
-        lifecycle.down(home, erase=True)
+    try:
+        yield start
+    finally:
+        for home in homes:
+            lifecycle.down(home, erase=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ on `kill -9` too. Its exit status is the command's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,23 +14,32 @@ import sys
 import time
 from types import FrameType
 
+CHECK_SECONDS = 0.1
+
 
 def main() -> int:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    process = subprocess.Popen(command, start_new_session=True)
-
     asked: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def send(signal_number: int) -> None:
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal_number)
 
     def end(signal_number: int, frame: FrameType | None) -> None:
         """Asked once, ask the command; asked again, make it."""
-        os.killpg(process.pid, signal.SIGKILL if asked else signal_number)
+        send(signal.SIGKILL if asked else signal_number)
         asked.append(signal_number)
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, end)  # before there is a command, which would be left alone otherwise
+    process = subprocess.Popen(command, start_new_session=True)
+    if asked:
+        send(signal.SIGKILL if len(asked) > 1 else signal.SIGTERM)
     while process.poll() is None:
         if os.getppid() != parent:
-            os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(0.1)
+            send(signal.SIGKILL)
+        time.sleep(CHECK_SECONDS)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 

@@ -316,6 +316,7 @@ class Engine:
                 "home": str(self.home),
                 "pid": os.getpid(),
                 "serving": self.serving.is_set(),
+                "delivering": self.delivering.is_set(),
                 **self.report(),
             }
             body = json.dumps(known).encode()

@@ -154,6 +154,7 @@ class Jobs:
         def enter(status: str) -> None:
             if job["TrainingJobStatus"] == "InProgress":
                 _enter(job, status)
+                self._records.changed()
 
         enter("Starting")
         job.setdefault("TrainingStartTime", begin)

@@ -3,6 +3,9 @@
 `up` is idempotent and returns once requests are answered; two starters of one home never both start it; homes
 share nothing, so several clouds run side by side. `<home>/cloud.json` remembers process and port: the port
 stays across `down` and `up`, so URLs stay valid. Loopback only.
+
+A cloud outlives the process that started it, unless the variable `PROTLOC_CLOUD_OWNER` holds the number of a
+process: then it ends when that process does, on `kill -9` too, and without saving.
 """
 
 from __future__ import annotations
@@ -29,10 +32,13 @@ import boto3
 import psutil
 from botocore.config import Config
 
+from protloc.cloud import ports
 from protloc.cloud.engine import REGION, ROOT_KEY, check_version
 
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+# So much that only a cloud that hangs takes longer, on a machine with far too much to do as well.
+START_SECONDS = 600.0
+STOP_SECONDS = 300.0
+ANSWER_SECONDS = 120.0
 STACK = "protloc"
 
 
@@ -64,6 +70,7 @@ class Cloud:
         config = Config(
             **{
                 "s3": {"addressing_style": "path"},
+                "read_timeout": 900,  # a function's answer takes as long as the function may run
                 "retries": {"mode": "standard", "max_attempts": 4},
                 "max_pool_connections": 32,
                 "proxies": {},
@@ -142,7 +149,7 @@ def find(home: Path | str) -> Cloud | None:
     """The cloud of `home` if it answers."""
     home = Path(home).resolve()
     note = _note(home)
-    if not note.get("port"):
+    if not note.get("port") or _living(note.get("pid"), home) is None:
         return None
     answer = health(int(note["port"]))
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
@@ -165,14 +172,10 @@ def api_stage(cloud: Cloud, api_id: str) -> str:
 def _start(home: Path, wanted: int | None) -> Cloud:
     with _lock(home, "running"):
         pass  # a writer of the cloud that was killed a moment ago has finished
-    port = wanted or _note(home).get("port") or 0
-    if not _free(port):
-        if wanted:
-            raise CloudError(f"port {port} is in use: choose another with --port, or none to have one chosen")
-        port = 0
-    port = port or _any_port()
+    held = _port(home, wanted)
+    port = held.getsockname()[1]
     log_path = home / "cloud.log"
-    with log_path.open("ab") as log:
+    with log_path.open("ab") as log, held:
         begin = log_path.stat().st_size
         process = subprocess.Popen(
             [
@@ -181,7 +184,7 @@ def _start(home: Path, wanted: int | None) -> Cloud:
                 "-c",
                 "from protloc.cloud.server import main; main()",
                 str(home),
-                str(port),
+                str(held.fileno()),
             ],
             cwd=home,
             env={**os.environ, "PYTHONPATH": _python_path()},
@@ -189,6 +192,7 @@ def _start(home: Path, wanted: int | None) -> Cloud:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[held.fileno()],
         )
     (home / "cloud.json").write_text(json.dumps({"pid": process.pid, "port": port}))
     deadline = time.monotonic() + START_SECONDS
@@ -204,6 +208,25 @@ def _start(home: Path, wanted: int | None) -> Cloud:
         time.sleep(0.05)
     process.kill()
     raise CloudError(f"the cloud did not answer within {START_SECONDS:g} s; see {log_path}")
+
+
+def _port(home: Path, wanted: int | None) -> socket.socket:
+    """The port for the cloud of `home`, held: the one that is wanted, the one it had, or any."""
+    if wanted:
+        held = ports.hold(wanted)
+        if held is None:
+            raise CloudError(
+                f"port {wanted} is in use: choose another with --port, or none to have one chosen"
+            )
+        return held
+    note = _note(home)
+    try:
+        if not note.get("port"):
+            return ports.hold_any()
+        # A process that was killed a moment ago is no longer `_living`, and may still have its sockets.
+        return ports.hold_again(int(note["port"]), lambda: _alive(int(note["pid"]))) or ports.hold_any()
+    except ports.PortsTakenError as problem:
+        raise CloudError(str(problem)) from None
 
 
 def _python_path() -> str:
@@ -223,7 +246,7 @@ def health(port: int) -> dict[str, Any] | None:
     """What the cloud on `port` says of itself (home, pid, cost of saving), or None where none answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=5) as answer:
+        with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=ANSWER_SECONDS) as answer:
             health: dict[str, Any] = json.load(answer)
     except (OSError, ValueError):
         return None
@@ -260,23 +283,6 @@ def _gone(pid: int, seconds: float) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager

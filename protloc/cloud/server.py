@@ -1,4 +1,6 @@
-"""The cloud's process: `python -m protloc.cloud.server HOME PORT`. Started by `lifecycle`, ended by SIGTERM.
+"""The cloud's process: `python -m protloc.cloud.server HOME SOCKET`. `lifecycle` starts it, SIGTERM ends it.
+
+SOCKET is the number of a listening socket that `lifecycle` hands over, so that nobody else gets its port.
 
 The order matters: the engine reads its variables when it is imported, state is back before the first request,
 and functions and model servers start once requests are answered.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import http.client
 import logging
 import os
 import shutil
@@ -16,8 +19,12 @@ import signal
 import socket
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
@@ -28,7 +35,9 @@ if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its 
 FUNCTIONS_AT_ONCE = 16
 HOME_CHECK_SECONDS = 5.0
 EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
-MODELS_RETURN_SECONDS = 60.0
+MODELS_RETURN_SECONDS = 300.0
+OWNER_CHECK_SECONDS = 0.5
+OWNER_VARIABLE = "PROTLOC_CLOUD_OWNER"
 
 log = logging.getLogger("protloc.cloud")
 
@@ -87,11 +96,31 @@ def build(home: Path, port: int) -> Parts:
     return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
 
 
-def run(home: Path, port: int) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def end_with(owner: int) -> None:
+    """Exit as soon as the process `owner` is gone, however it ended; functions, models and jobs follow.
+
+    Nothing is saved: whoever names an owner has no use for the state without it.
+    """
+
+    def watch() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(owner)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(OWNER_CHECK_SECONDS)
+        log.warning("process %d, which this cloud belongs to, is gone", owner)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True, name="owner-watch").start()
+
+
+def run(home: Path, listening: socket.socket) -> None:
+    """Serve on a socket until SIGTERM or SIGINT."""
     from protloc.cloud import delivery
     from protloc.cloud import engine as engines
 
+    port = listening.getsockname()[1]
+    if owner := os.environ.pop(OWNER_VARIABLE, ""):
+        end_with(int(owner))
     for folder in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     # Held until the last process of this cloud is gone, a child that still saves state included.
@@ -110,29 +139,42 @@ def run(home: Path, port: int) -> None:
     import hypercorn.config
 
     config = hypercorn.config.Config()
-    config.bind = [f"127.0.0.1:{port}"]
+    config.bind = [f"fd://{listening.fileno()}"]
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
     config.graceful_timeout = 2
 
+    def end() -> None:
+        parts.saver.stop()
+        parts.sagemaker.stop()
+        parts.pool.stop()
+
     async def serve() -> None:
-        asked = asyncio.Event()
+        asked, closing = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, asked.set)
-
-        async def wait() -> None:
-            while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
-
-        await hypercorn.asyncio.serve(parts.engine, config, shutdown_trigger=wait)
+        server = asyncio.create_task(
+            hypercorn.asyncio.serve(parts.engine, config, shutdown_trigger=closing.wait)
+        )
+        while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
+            if server.done():
+                server.result()
+                break
+        closing.set()
+        # A call in work, of a function that takes its time, holds up the server: it is not waited for.
+        await asyncio.wait({server}, timeout=2 * config.graceful_timeout)
+        with ThreadPoolExecutor(1) as thread:  # the loop goes on: saving needs it
+            await asyncio.get_running_loop().run_in_executor(thread, end)
+        logging.shutdown()
+        os._exit(0)  # the engine's threads have no end of their own
 
     def begin() -> None:
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            threading.Event().wait(0.02)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/_protloc/health")  # which waits in the socket until requests are answered
+        connection.getresponse().read()
+        connection.close()
         parts.sagemaker.resume()
         if parts.saved_at is not None:
             delivery.announce_again(parts.saved_at - EVENT_MARGIN_SECONDS)
@@ -147,17 +189,15 @@ def run(home: Path, port: int) -> None:
     try:
         asyncio.run(serve())
     finally:
-        parts.saver.stop()
-        parts.sagemaker.stop()
-        parts.pool.stop()
+        log.exception("the server ended by itself")
         logging.shutdown()
-        os._exit(0)  # the engine's threads have no end of their own
+        os._exit(1)
 
 
 def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
-    run(Path(sys.argv[1]), int(sys.argv[2]))
+    run(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))
 
 
 if __name__ == "__main__":

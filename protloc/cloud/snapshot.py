@@ -121,8 +121,7 @@ class Saver:
         """Save what is not saved yet and end."""
         self._stopped.set()
         if self._changes != self._saved:
-            with self._saving:
-                _wait(self._fork())
+            self.save()
 
     def save(self) -> None:
         """Save the present state; returns once it is on disk."""

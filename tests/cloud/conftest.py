@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,6 @@ from protloc.cloud import deploy, lifecycle
 from protloc.cloud.lifecycle import Cloud
 
 STACK = Path(__file__).parent / "stack" / "template.yaml"
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait for a true value and give it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")
 
 
 @dataclass(frozen=True)
@@ -50,9 +38,11 @@ class Stack:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("cloud")
-    yield lifecycle.up(home)
-    print((home / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
-    lifecycle.down(home, erase=True)
+    try:
+        yield lifecycle.up(home)
+    finally:
+        print((home / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
+        lifecycle.down(home, erase=True)
 
 
 @pytest.fixture(scope="session")

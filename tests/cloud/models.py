@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import tarfile
 
-INFERENCE = """
-import json, os, time
+from ..waiting import Gate
+
+INFERENCE = (
+    f"""
+{Gate.source}"""
+    + """
+import json, os
 
 def model_fn(model_dir):
     with open(os.path.join(model_dir, "weights.json")) as file:
         weights = json.load(file)
     if weights.get("broken"):
         raise RuntimeError("no such weights")
-    time.sleep(weights.get("loading_seconds", 0))
+    if "loading_gate" in weights:
+        pass_gate(weights["loading_gate"])
     return weights
 
 def input_fn(body, content_type):
@@ -27,22 +33,28 @@ def predict_fn(sequences, model):
         os._exit(9)
     if "SECRET" in sequences:
         raise RuntimeError("SECRET must not be repeated")
-    time.sleep(0.3 if "SLOW" in sequences else 0)
+    if "HELD" in sequences:
+        pass_gate(model["gate"])
     return [{"length": len(sequence) * model["factor"], "pid": os.getpid()} for sequence in sequences]
 
 def output_fn(prediction, accept):
     return json.dumps({"predictions": prediction}), accept
 """
+)
 
-TRAIN = """
-import argparse, json, os, sys, time
+TRAIN = (
+    f"""
+{Gate.source}"""
+    + """
+import argparse, json, os, sys
 parser = argparse.ArgumentParser()
 parser.add_argument("--factor", type=int)
-parser.add_argument("--seconds", type=float, default=0)
+parser.add_argument("--gate", default="")
 parser.add_argument("--fail", type=int, default=0)
 arguments = parser.parse_args()
 print("loss: 0.5;", flush=True)
-time.sleep(arguments.seconds)
+if arguments.gate:
+    pass_gate(arguments.gate)
 if arguments.fail:
     sys.exit("the data has no proteins")
 with open(os.path.join(os.environ["SM_CHANNEL_TRAINING"], "data.fasta")) as file:
@@ -57,6 +69,7 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "code", "inference.py"), "w")
     file.write(code)
 print("loss: 0.25;", flush=True)
 """
+)
 
 # Counts to --steps, a checkpoint a step; in the step --die it ends as if the machine had been taken away, once.
 STEPS = """

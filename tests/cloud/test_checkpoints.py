@@ -16,9 +16,11 @@ import pytest
 
 from protloc.cloud import deploy
 from protloc.cloud.checkpoints import Checkpoints
+from tests.model.runs import held
 from tests.model.tiny import write_labelled
 
-from .conftest import Stack, until
+from ..waiting import Gate, until
+from .conftest import Stack
 from .test_lifecycle import killed, saved
 from .test_sagemaker import finished, job, refused
 
@@ -81,10 +83,10 @@ def test_what_did_not_change_is_not_stored_again(tmp_path: Path) -> None:
     assert there.names() == set()
 
 
-def spot(stack: Stack, wait: int = 60, **more: Any) -> dict[str, Any]:
+def spot(stack: Stack, wait: int = 3600, **more: Any) -> dict[str, Any]:
     return {
         "EnableManagedSpotTraining": True,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 30, "MaxWaitTimeInSeconds": wait},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": wait},
         "CheckpointConfig": {"S3Uri": f"s3://{stack.outputs['Bucket']}/models/cp/{uuid.uuid4().hex}"},
         **more,
     }
@@ -152,19 +154,19 @@ def test_a_spot_job_gives_up_when_its_time_is_over(stack: Stack, monkeypatch: py
 
 
 def test_a_spot_job_must_say_how_long_it_may_wait(stack: Stack) -> None:
-    request = spot(stack, wait=29)
+    request = spot(stack, wait=3599)
     response = refused(lambda: job(stack, more=request, sagemaker_program=PROGRAM, steps="1"))
     assert response["Error"]["Code"] == "ValidationException"
     assert "MaxWaitTimeInSeconds" in response["Error"]["Message"]
 
 
-def test_a_spot_job_whose_cloud_was_killed_goes_on_when_it_is_back(own_stack: Stack) -> None:
-    request = spot(own_stack)
-    name = job(own_stack, more=request, factor="5", seconds="3")
-    log = own_stack.cloud.home / "sagemaker" / "training" / name / "train.log"
-    until(lambda: log.exists() and "loss" in log.read_text())
+def test_a_spot_job_whose_cloud_was_killed_goes_on_when_it_is_back(own_stack: Stack, tmp_path: Path) -> None:
+    request, gate = spot(own_stack), Gate(tmp_path / "gate")
+    name = job(own_stack, more=request, factor="5", gate=str(gate.path))
+    until(lambda: gate.reached)
     saved(own_stack)
     again = killed(own_stack)
+    gate.open()
     done = finished(again, name)
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
     assert statuses(done).count("Training") == 2 and "Interrupted" in statuses(done)
@@ -180,18 +182,16 @@ def test_a_job_reads_and_writes_s3_itself_as_its_role_allows(stack: Stack) -> No
     assert "AccessDenied" in log.read_text()
 
 
-def program_of(stack: Stack, name: str) -> int | None:
-    """The process number of a job's own program."""
-    folder = (stack.cloud.home / "sagemaker" / "training" / name / "code").resolve()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve() == folder:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[1:2] == [b"model/train.py"]:
-                    return int(entry.name)
-        except OSError:
-            continue
-    return None
+def with_file(archive: bytes, name: str, text: str) -> bytes:
+    """A tar.gz that holds one more file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=buffer, mode="w:gz") as new:
+        for entry in old:
+            new.addfile(entry, old.extractfile(entry))
+        entry = tarfile.TarInfo(name)
+        entry.size = len(text.encode())
+        new.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
 
 
 def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_run(
@@ -199,20 +199,24 @@ def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_ru
 ) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["Bucket"]
     deploy.upload_training_source(s3, bucket)
-    s3.copy_object(Bucket=bucket, Key="models/real.tar.gz", CopySource=f"{bucket}/{deploy.SOURCE_KEY}")
+    gate = Gate(tmp_path / "gate")
+    program = held(gate, 0, 'runpy.run_path("model/train.py", run_name="__main__")')
+    source = s3.get_object(Bucket=bucket, Key=deploy.SOURCE_KEY)["Body"].read()
+    s3.put_object(Bucket=bucket, Key="models/real.tar.gz", Body=with_file(source, "held.py", program))
     s3.upload_file(str(write_labelled(tmp_path / "data.fasta", 60)), bucket, "models/labelled/data.fasta")
     place = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/models/labelled/"}
     channels = [{"ChannelName": "training", "DataSource": {"S3DataSource": place}}]
     settings = {"hidden": "32", "layers": "1", "max-residues": "510", "epochs": "4", "model-version": "v"}
     settings["sagemaker_submit_directory"] = f"s3://{bucket}/models/real.tar.gz"
-    undisturbed = finished(stack, job(stack, more={"InputDataConfig": channels}, **settings), 120)
+    undisturbed = finished(stack, job(stack, more={"InputDataConfig": channels}, **settings))
     request = spot(stack, InputDataConfig=channels)
-    request["StoppingCondition"] = {"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120}
-    name = job(stack, more=request, **settings)
+    name = job(stack, more=request, sagemaker_program=json.dumps("held.py"), **settings)
     folder = stack.cloud.home / "sagemaker" / "training" / name
-    until(lambda: list(folder.glob("checkpoints/checkpoint-*")), 60)
-    os.kill(until(lambda: program_of(stack, name)), signal.SIGKILL)
-    killed_once = finished(stack, name, 120)
+    until(lambda: gate.reached, lambda: (folder / "stderr.log").read_text())
+    (program_number,) = gate.reached
+    os.kill(program_number, signal.SIGKILL)
+    gate.open()  # for the next attempt
+    killed_once = finished(stack, name)
     assert (undisturbed["TrainingJobStatus"], killed_once["TrainingJobStatus"]) == ("Completed",) * 2
     assert "Interrupted" in statuses(killed_once)
     log = (folder / "train.log").read_text()

@@ -73,9 +73,7 @@ def test_a_changed_parameter_updates_the_stack_in_place(stack: Stack) -> None:
     assert deploy.deploy(stack.cloud, STACK, "test") == stack.outputs
 
 
-def test_waiting_for_a_stack_that_is_gone_ends_at_once(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_a_stack_that_is_gone_ends_at_once(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy, "DEPLOY_SECONDS", 1)
     with pytest.raises(deploy.DeployError, match="stack never-there is gone"):
         deploy._wait(cloud.client("cloudformation"), "never-there")
@@ -85,7 +83,9 @@ def test_a_stack_that_cannot_be_looked_at_is_not_taken_for_one_that_is_gone(clou
     client = cloud.client("cloudformation")
     client.meta.events.register(
         "before-send.cloudformation.*",
-        lambda **_: AWSResponse("", 403, {}, Body(b"<Response><Error><Code>AccessDenied</Code></Error></Response>")),
+        lambda **_: AWSResponse(
+            "", 403, {}, Body(b"<Response><Error><Code>AccessDenied</Code></Error></Response>")
+        ),
     )
     with pytest.raises(deploy.DeployError, match="AccessDenied"):
         deploy._wait(client, "test")
@@ -97,9 +97,7 @@ def test_a_cloud_that_does_not_answer_is_an_error_of_the_deployment(tmp_path: Pa
         deploy.deploy(nowhere, STACK, "test")
 
 
-def test_a_deployment_takes_as_long_as_it_goes_on(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deployment_takes_as_long_as_it_goes_on(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is on standing still, not on the whole."""
     monkeypatch.setattr(deploy, "DEPLOY_SECONDS", 0)
     statuses = iter(["CREATE_IN_PROGRESS"] * 3 + ["CREATE_COMPLETE"])

@@ -9,21 +9,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.lifecycle import Cloud
 
-from .conftest import STACK, Stack, until
+from ..waiting import Gate, until
+from .conftest import STACK, Stack
 from .models import artifact
-from .test_sagemaker import describe, invoke, put, serving
-from .test_stack import send
+from .test_sagemaker import describe, invoke, job, put, serving
+from .test_stack import ask, send
 
 
 def killed(stack: Stack) -> Stack:
@@ -38,17 +39,16 @@ def saved(stack: Stack) -> None:
     until(lambda: (lifecycle.health(stack.cloud.port) or {})["saved"] >= noted)
 
 
-def children(pid: int) -> set[int]:
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid:
-                found.add(int(entry.name))
-    return found
+def children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children()
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or dead and only not asked about yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_up_twice_is_one_cloud_and_status_knows_it(stack: Stack) -> None:
@@ -72,8 +72,9 @@ def test_two_starters_make_one_cloud(tmp_path: Path) -> None:
 
 def test_a_cloud_whose_home_was_deleted_ends(tmp_path: Path) -> None:
     cloud = lifecycle.up(tmp_path / "home")
+    process = psutil.Process(cloud.pid)
     shutil.rmtree(cloud.home)
-    until(lambda: lifecycle.health(cloud.port) is None)
+    until(lambda: ended(process))
 
 
 def test_two_homes_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
@@ -107,11 +108,11 @@ def test_a_port_in_use_is_said_clearly(tmp_path: Path) -> None:
 
 
 def test_a_process_number_that_belongs_to_another_program_is_no_cloud(tmp_path: Path) -> None:
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    (tmp_path / "cloud.json").write_text(json.dumps({"pid": other.pid, "port": 1}))
-    assert not lifecycle.down(tmp_path)
-    assert other.poll() is None
-    other.kill()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        (tmp_path / "cloud.json").write_text(json.dumps({"pid": other.pid, "port": 1}))
+        assert not lifecycle.down(tmp_path)
+        assert other.poll() is None
+        other.kill()
 
 
 def test_down_and_up_keep_the_port_and_the_data(own_stack: Stack) -> None:
@@ -122,50 +123,83 @@ def test_down_and_up_keep_the_port_and_the_data(own_stack: Stack) -> None:
     assert second.cloud.port == first.port
     answer = second.client("s3").get_object(Bucket=second.outputs["Bucket"], Key="models/kept")
     assert answer["Body"].read() == b"kept"
-    begin = time.monotonic()
+    formation = second.client("cloudformation")
+    events = formation.describe_stack_events(StackName="test")["StackEvents"]
     assert deploy.deploy(second.cloud, STACK, "test") == own_stack.outputs
-    assert time.monotonic() - begin < 2
+    assert formation.describe_stack_events(StackName="test")["StackEvents"] == events, "nothing was deployed"
     identity = send(second)
     until(lambda: identity in second.rows("message"))
 
 
-def test_kill_loses_nothing_that_was_saved(own_stack: Stack) -> None:
+def test_down_saves_and_does_not_wait_for_a_call_in_work(
+    own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, sent, kill = Gate(tmp_path / "gate"), [], os.kill
+
+    def noted(pid: int, number: int) -> None:
+        sent.extend([signal.Signals(number).name] if number else [])
+        kill(pid, number)
+
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(ask, own_stack, "pid", gate=str(gate.path))
+        until(lambda: gate.reached or call.done())
+        own_stack.client("sqs").create_queue(QueueName="last")
+        monkeypatch.setattr(os, "kill", noted)
+        assert lifecycle.down(own_stack.cloud.home)
+        gate.open()
+        assert call.exception() is not None
+    assert sent == ["SIGTERM"], "it ended by itself"
+    again = lifecycle.up(own_stack.cloud.home)
+    assert again.client("sqs").get_queue_url(QueueName="last")
+
+
+def test_kill_loses_nothing_that_was_saved(own_stack: Stack, tmp_path: Path) -> None:
     bucket = own_stack.outputs["Bucket"]
     put_ = own_stack.client("s3").put_object
     versions = [put_(Bucket=bucket, Key="models/v", Body=body)["VersionId"] for body in (b"one", b"two")]
     done = [send(own_stack) for _ in range(20)]
     until(lambda: set(done) <= set(own_stack.rows("message")))
-    asleep = send(own_stack, sleep=1.5)
+    gate = Gate(tmp_path / "gate")
+    held = [send(own_stack, gate=str(gate.path))]
+    until(lambda: gate.reached)
     component = serving(own_stack, put(own_stack, "models/m/model.tar.gz", artifact()))
-    slow = send(own_stack, sleep=1.9)
+    held.append(send(own_stack, gate=str(gate.path)))
+    until(lambda: len(gate.reached) == 2)
     saved(own_stack)
     workers = children(own_stack.cloud.pid)
-    assert workers
+    assert gate.reached < {process.pid for process in workers}
     again = killed(own_stack)
     assert again.cloud.port == own_stack.cloud.port
     assert set(done) <= set(again.rows("message"))
     client = again.client("s3")
     read = [client.get_object(Bucket=bucket, Key="models/v", VersionId=v)["Body"].read() for v in versions]
     assert read == [b"one", b"two"]
-    until(lambda: {asleep, slow} <= set(again.rows("message")))
-    until(lambda: {asleep, slow, *done} <= set(again.rows("followed")))
-    assert not any(
-        Path(f"/proc/{pid}").exists() and " Z" not in Path(f"/proc/{pid}/stat").read_text() for pid in workers
-    )
+    until(lambda: set(held) <= set(again.rows("message")))
+    until(lambda: {*held, *done} <= set(again.rows("followed")))
+    until(lambda: all(map(ended, workers)))
     until(lambda: describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 1)
     assert invoke(again, component, ["MKT"])[0]["length"] == 6
 
 
-def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(own_stack: Stack) -> None:
+def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(
+    own_stack: Stack, tmp_path: Path
+) -> None:
     """Else all that waits finds no model, and is put off longer with each kill."""
-    model = artifact('{"factor": 2, "loading_seconds": 3}')
+    loading, delivery = Gate(tmp_path / "loading"), Gate(tmp_path / "delivery")
+    loading.open()
+    model = artifact(json.dumps({"factor": 2, "loading_gate": str(loading.path)}))
     component = serving(own_stack, put(own_stack, "models/m/model.tar.gz", model))
-    waiting = {"QueueUrl": own_stack.outputs["Queue"], "MessageBody": '{"id": "waiting"}', "DelaySeconds": 1}
-    own_stack.client("sqs").send_message(**waiting)
+    waiting = send(own_stack, gate=str(delivery.path), see=str(loading.path))
+    until(lambda: delivery.reached)
+    loading.close()
     saved(own_stack)
     again = killed(own_stack)
+    until(lambda: loading.reached)
     assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 0
-    until(lambda: "waiting" in again.rows("message"))
+    assert (lifecycle.health(again.cloud.port) or {})["delivering"] is False
+    loading.open()
+    row = until(lambda: again.rows("message").get(waiting))
+    assert row["saw"]["BOOL"], "it was delivered while the model was still loading"
     assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 1
 
 
@@ -189,33 +223,68 @@ def test_another_port_after_a_restart_finds_the_same_queues(own_stack: Stack) ->
         until(lambda: identity in again.rows("followed"))
 
 
-def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path) -> None:
-    cloud = lifecycle.up(tmp_path)
+HELD_TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Queue: {{Type: AWS::SQS::Queue}}
+  Function:
+    Type: AWS::Serverless::Function
+    Properties: {{Runtime: python3.13, Handler: held.handler, CodeUri: functions/, Timeout: 900}}
+  Held:
+    Type: Custom::Held
+    Properties: {{ServiceToken: !GetAtt Function.Arn, Gate: "{gate}", Queue: !Ref Queue}}
+Outputs:
+  Queue: {{Value: !Ref Queue}}
+"""
+HELD_FUNCTION = """
+import json, urllib.request
+
+def handler(event, context):
+    pass_gate(event["ResourceProperties"]["Gate"])
+    answer = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
+    body = json.dumps(answer | {"Status": "SUCCESS", "PhysicalResourceId": "held"}).encode()
+    request = urllib.request.Request(event["ResponseURL"], body, {"Content-Type": ""}, method="PUT")
+    urllib.request.urlopen(request).read()
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["saved", "not saved"])
+def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) -> None:
+    home, gate = tmp_path / "home", Gate(tmp_path / "gate")
+    template = tmp_path / "template.yaml"
+    template.write_text(HELD_TEMPLATE.format(gate=gate.path))
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "held.py").write_text(Gate.source + HELD_FUNCTION)
+    cloud = lifecycle.up(home)
     try:
         with ThreadPoolExecutor(1) as threads:
-            first = threads.submit(deploy.deploy, cloud, STACK, "test")
-            until(lambda: cloud.client("cloudformation").list_stacks()["StackSummaries"])
-            time.sleep(0.05)
+            first = threads.submit(deploy.deploy, cloud, template, "test")
+            until(lambda: gate.reached or first.done())
+            assert not first.done(), first.result()
+            if kept:
+                saved(Stack(cloud, {}))
             os.kill(cloud.pid, signal.SIGKILL)
-            cloud = lifecycle.up(tmp_path)
-            assert first.exception() is not None or first.result()
-        assert "Queue" in deploy.deploy(cloud, STACK, "test")
+            if not kept:
+                until(lambda: ended(psutil.Process(cloud.pid)) if psutil.pid_exists(cloud.pid) else True)
+                (home / "state" / "state.pickle").unlink(missing_ok=True)
+            gate.open()
+            cloud = lifecycle.up(home)
+            with pytest.raises(deploy.DeployError):
+                first.result()
+        assert "Queue" in deploy.deploy(cloud, template, "test")
     finally:
-        lifecycle.down(tmp_path, erase=True)
+        lifecycle.down(home, erase=True)
 
 
-def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack) -> None:
-    from .test_sagemaker import job
-
-    name = job(own_stack, factor="1", seconds="60")
-    client = own_stack.client("stepfunctions")
-    until(lambda: (own_stack.cloud.home / "sagemaker" / "training" / name / "train.log").exists())
+def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    name = job(own_stack, factor="1", gate=str(gate.path))
+    until(lambda: gate.reached)
     saved(own_stack)
     again = killed(own_stack)
     found = again.client("sagemaker").describe_training_job(TrainingJobName=name)
     assert found["TrainingJobStatus"] == "Failed"
     assert "stopped while the job ran" in found["FailureReason"]
-    assert client
 
 
 def test_many_rows_are_saved_without_holding_up_the_writers(cloud: Cloud) -> None:

@@ -7,15 +7,16 @@ import json
 import os
 import signal
 import tarfile
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import Stack, until
+from ..waiting import Gate, until
+from .conftest import Stack
 from .models import artifact, source
 
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/image:1"
@@ -144,8 +145,10 @@ def test_a_request_that_kills_the_server_is_a_model_error_and_the_next_one_is_an
     until(answered)
 
 
-def test_a_request_that_kills_the_server_takes_no_other_with_it(stack: Stack) -> None:
-    name = serving(stack, put(stack, "models/two/model.tar.gz", artifact()))
+def test_a_request_that_kills_the_server_takes_no_other_with_it(stack: Stack, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    model = artifact(json.dumps({"factor": 2, "gate": str(gate.path)}))
+    name = serving(stack, put(stack, "models/held/model.tar.gz", model))
 
     def code(sequence: str) -> str:
         try:
@@ -155,28 +158,28 @@ def test_a_request_that_kills_the_server_takes_no_other_with_it(stack: Stack) ->
         return "answered"
 
     with ThreadPoolExecutor(4) as threads:
-        slow = [threads.submit(code, "SLOW")]
-        time.sleep(0.1)
-        killing = threads.submit(code, "KILL")
-        others = slow + [threads.submit(code, "SLOW") for _ in range(2)]
+        others = [threads.submit(code, "HELD")]
+        try:
+            until(lambda: gate.reached)
+            killing = threads.submit(code, "KILL")
+            others += [threads.submit(code, "HELD") for _ in range(2)]
+        finally:
+            gate.open()
     assert killing.result() == "ModelError"
     assert {other.result() for other in others} <= {"answered", "ModelNotReadyException"}
     stack.client("sagemaker").delete_inference_component(InferenceComponentName=name)
 
 
-def test_calls_before_a_component_is_ready_and_after_it_is_gone_are_errors(stack: Stack) -> None:
-    name = host(stack, put(stack, "models/two/model.tar.gz", artifact()))
-    codes = set()
-
-    def ready() -> bool:
-        try:
-            return bool(invoke(stack, name, ["A"]))
-        except ClientError as problem:
-            codes.add(problem.response["Error"]["Code"])
-            return False
-
-    until(ready)
-    assert codes == {"ModelNotReadyException"}
+def test_calls_before_a_component_is_ready_and_after_it_is_gone_are_errors(
+    stack: Stack, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    model = artifact(json.dumps({"factor": 2, "loading_gate": str(gate.path)}))
+    name = host(stack, put(stack, "models/loading/model.tar.gz", model))
+    assert refused(lambda: invoke(stack, name, ["A"]))["Error"]["Code"] == "ModelNotReadyException"
+    gate.open()
+    until(lambda: describe(stack, name)["InferenceComponentStatus"] == "InService")
+    assert invoke(stack, name, ["A"])
     stack.client("sagemaker").delete_inference_component(InferenceComponentName=name)
     until(lambda: name not in json.dumps(stack.client("sagemaker").list_inference_components(), default=str))
     assert refused(lambda: describe(stack, name))["Error"]["Code"] == "ValidationException"
@@ -267,7 +270,7 @@ def job(stack: Stack, *, more: dict[str, Any] | None = None, **hyperparameters: 
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{stack.outputs['Bucket']}/models/trained"},
         "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 5},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "HyperParameters": {
             "sagemaker_submit_directory": json.dumps(put(stack, "models/code/sourcedir.tar.gz", source())),
             "sagemaker_program": json.dumps("model/train.py"),
@@ -278,16 +281,15 @@ def job(stack: Stack, *, more: dict[str, Any] | None = None, **hyperparameters: 
     return name
 
 
-def finished(stack: Stack, name: str, seconds: float = 20) -> dict[str, Any]:
+def finished(stack: Stack, name: str) -> dict[str, Any]:
     client = stack.client("sagemaker")
-    until(
-        lambda: (
-            client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
-            not in ("InProgress", "Stopping")
-        ),
-        seconds,
-    )
-    found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
+        return None if found["TrainingJobStatus"] in ("InProgress", "Stopping") else found
+
+    found = until(ended, lambda: client.describe_training_job(TrainingJobName=name))
+    assert found is not None
     return found
 
 
@@ -314,10 +316,10 @@ def test_a_failed_job_says_why(stack: Stack) -> None:
     assert "the data has no proteins" in done["FailureReason"]
 
 
-def test_a_job_can_be_stopped(stack: Stack) -> None:
-    name = job(stack, factor="1", seconds="60")
-    log = stack.cloud.home / "sagemaker" / "training" / name / "train.log"
-    until(lambda: log.exists() and "loss" in log.read_text())
+def test_a_job_can_be_stopped(stack: Stack, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    name = job(stack, factor="1", gate=str(gate.path))
+    until(lambda: gate.reached)
     stack.client("sagemaker").stop_training_job(TrainingJobName=name)
     assert finished(stack, name)["TrainingJobStatus"] == "Stopped"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from protloc.cloud import snapshot
 
-from .conftest import until
+from ..waiting import until
 
 
 def saver(path: Path, state: dict[str, Any]) -> snapshot.Saver:
@@ -64,16 +64,35 @@ def test_a_save_is_the_instant_of_the_fork(tmp_path: Path) -> None:
     assert writer.report()["saved"] == writer.report()["changes"] == 1
 
 
-def test_a_change_is_saved_within_about_a_second_and_nothing_without_one(tmp_path: Path) -> None:
+class Rounds(threading.Event):
+    """The end of a saver, which also notes each round and how long the saver would have waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return super().wait(0.001)
+
+    def pass_three(self) -> None:
+        wanted = len(self.waits) + 3
+        until(lambda: len(self.waits) >= wanted)
+
+
+def test_a_change_is_saved_with_the_next_round_a_second_later_and_nothing_without_one(tmp_path: Path) -> None:
     path, state = tmp_path / "state.pickle", {"n": 0}
     writer = saver(path, state)
+    rounds = writer._stopped = Rounds()
     writer.start()
-    time.sleep(1.3)
+    rounds.pass_three()
     assert not path.exists()
+    assert set(rounds.waits) == {snapshot.INTERVAL_SECONDS} == {1.0}
     state["n"] = 1
     writer.changed()
-    until(lambda: writer.report()["saves"], 3)
+    until(lambda: writer.report()["saves"])
     assert snapshot.read(path) == {"n": 1}
+    rounds.pass_three()
     assert writer.report()["saves"] == 1
     state["n"] = 2
     writer.changed()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from protloc.cloud.lifecycle import Cloud
 
-from .conftest import Stack, until
+from ..waiting import Gate, until
+from .conftest import Stack
 
 
 def send(stack: Stack, **body: Any) -> str:
@@ -34,6 +35,13 @@ def ask(stack: Stack, question: str, **more: Any) -> tuple[Any, str | None]:
         FunctionName=stack.outputs["AnswerFunction"], Payload=json.dumps({"ask": question, **more})
     )
     return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+
+def put_another(stack: Stack) -> None:
+    """Put an object whose event comes after those of the objects before it, and wait for that event."""
+    key = f"in/{uuid.uuid4().hex}"
+    stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key=key, Body=b">a\nM")
+    until(lambda: [k for k in stack.rows("message") if key in k])
 
 
 def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: 
         Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
     )
     found = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
-    time.sleep(0.3)
+    put_another(stack)
     assert len([k for k in stack.rows("message") if key in k]) == 1
     assert found[0]["version-id"] == done["VersionId"]
     tail = client.get_object(Bucket=bucket, Key=key, VersionId=done["VersionId"], Range="bytes=10485750-")
@@ -94,7 +102,7 @@ def test_a_range_of_a_version_is_only_that_range(stack: Stack) -> None:
 
 def test_an_object_under_the_excluded_prefix_makes_no_event(stack: Stack) -> None:
     stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key="models/quiet", Body=b"x")
-    time.sleep(0.5)
+    put_another(stack)
     assert not [k for k in stack.rows("message") if "models/quiet" in k]
 
 
@@ -123,21 +131,23 @@ def test_only_the_failed_message_of_a_batch_comes_again(stack: Stack) -> None:
 
 def test_a_message_that_always_fails_ends_in_the_dead_letters(stack: Stack) -> None:
     bad = send(stack, fail=99)
-    assert until(lambda: dead_letters(stack, bad), 25)[0]["id"] == bad
+    assert until(lambda: dead_letters(stack, bad))[0]["id"] == bad
 
 
-def test_a_handler_that_ends_its_process_costs_only_its_batch(stack: Stack) -> None:
-    send(stack, crash=True)
-    time.sleep(0.2)
-    assert until(lambda: send(stack) and stack.rows("message"))
+def test_a_handler_that_ends_its_process_costs_only_its_batch(stack: Stack, tmp_path: Path) -> None:
+    send(stack, crash=str(tmp_path / "crashed"))
+    until((tmp_path / "crashed").exists)
+    identity = send(stack)
+    until(lambda: identity in stack.rows("message"))
 
 
 def test_stream_records_reach_their_function_through_the_filter(stack: Stack) -> None:
-    identity = send(stack)
+    other = uuid.uuid4().hex
     table = stack.client("dynamodb")
-    table.put_item(TableName=stack.outputs["Table"], Item={"pk": {"S": "other"}, "sk": {"S": identity + "x"}})
+    table.put_item(TableName=stack.outputs["Table"], Item={"pk": {"S": "other"}, "sk": {"S": other}})
+    identity = send(stack)
     until(lambda: identity in stack.rows("followed"))
-    assert identity + "x" not in stack.rows("followed")
+    assert other not in stack.rows("followed")
 
 
 def dead_letters(stack: Stack, part: str) -> list[dict[str, Any]]:
@@ -173,18 +183,18 @@ def test_messages_sent_while_others_are_deleted_are_never_lost(cloud: Cloud) -> 
     queue = client.create_queue(QueueName=f"race-{uuid.uuid4().hex[:6]}")["QueueUrl"]
     seen: set[str] = set()
 
-    def take() -> None:
-        while len(seen) < 400:
-            for message in client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                seen.add(message["Body"])
-                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    def take() -> int:
+        for message in client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            seen.add(message["Body"])
+            client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return len(seen)
 
-    with ThreadPoolExecutor(3) as threads:
-        threads.submit(take)
+    with ThreadPoolExecutor(1) as threads:
+        taken = threads.submit(until, lambda: take() == 400)
         for start in range(0, 400, 10):
             entries = [{"Id": str(n), "MessageBody": str(start + n)} for n in range(10)]
             client.send_message_batch(QueueUrl=queue, Entries=entries)
-    assert len(seen) == 400
+    assert taken.result()
 
 
 def test_a_function_sees_nothing_of_the_hosts_environment(
@@ -197,14 +207,17 @@ def test_a_function_sees_nothing_of_the_hosts_environment(
     assert variables["TABLE"] == stack.outputs["Table"]
 
 
-@pytest.mark.parametrize(
-    ("question", "kind"),
-    [("error", "LookupError"), ("exit", "Runtime.ExitError"), ("sleep", "Sandbox.Timedout")],
-)
+@pytest.mark.parametrize(("question", "kind"), [("error", "LookupError"), ("exit", "Runtime.ExitError")])
 def test_a_failing_function_is_reported_as_aws_does(stack: Stack, question: str, kind: str) -> None:
     answer, error = ask(stack, question)
     assert error == "Unhandled"
     assert answer["errorType"] == kind
+
+
+def test_a_function_whose_time_is_over_is_reported_as_aws_does(stack: Stack) -> None:
+    answer = stack.client("lambda").invoke(FunctionName=stack.outputs["HangingFunction"])
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(answer["Payload"].read())["errorType"] == "Sandbox.Timedout"
 
 
 def test_a_call_the_functions_role_does_not_allow_is_denied(stack: Stack) -> None:
@@ -212,10 +225,15 @@ def test_a_call_the_functions_role_does_not_allow_is_denied(stack: Stack) -> Non
     assert "AccessDenied" in json.loads(answer["body"])["denied"]
 
 
-def test_calls_at_the_same_time_run_in_processes_of_their_own(stack: Stack) -> None:
+def test_calls_at_the_same_time_run_in_processes_of_their_own(stack: Stack, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
     with ThreadPoolExecutor(3) as threads:
-        answers = list(threads.map(lambda _: ask(stack, "pid", seconds=1.2)[0], range(3)))
-    assert len({json.loads(answer["body"])["pid"] for answer in answers}) == 3
+        calls = [threads.submit(ask, stack, "pid", gate=str(gate.path)) for _ in range(3)]
+        try:
+            until(lambda: len(gate.reached) == 3, lambda: gate.reached)
+        finally:
+            gate.open()
+    assert {json.loads(call.result()[0]["body"])["pid"] for call in calls} == gate.reached
 
 
 def call_api(stack: Stack, credentials: Credentials | None) -> int:

@@ -5,20 +5,28 @@ part.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from protloc.cloud import workers
 from protloc.cloud.workers import Function, Worker, WorkerPool
 
-from .conftest import until
+from ..waiting import Gate, until
 
-CODE = """
-import json, os, sys, time
+CODE = (
+    f"""
+{Gate.source}"""
+    + """
+import os
 
 def handler(event, context):
     print("seen", context.aws_request_id)
@@ -26,9 +34,11 @@ def handler(event, context):
         raise KeyError("missing")
     if event.get("large"):
         return "x" * event["large"]
-    time.sleep(event.get("seconds", 0))
+    if "gate" in event:
+        pass_gate(event["gate"])
     return {"pid": os.getpid(), "left": context.get_remaining_time_in_millis(), "echo": event.get("echo")}
 """
+)
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -41,7 +51,7 @@ def function(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "module.py").write_text(CODE)
     return Function(
-        "f", "arn:f", "1", "module.handler", 2, 128, tmp_path / "code", {"AWS_REGION": "us-east-1"}
+        "f", "arn:f", "1", "module.handler", 600, 128, tmp_path / "code", {"AWS_REGION": "us-east-1"}
     )
 
 
@@ -60,7 +70,7 @@ def test_an_event_is_answered_and_the_process_used_again(pool: WorkerPool, funct
     first, second = call(pool, function, echo="ü"), call(pool, function, echo=2)
     assert (first.error, first.payload["echo"], second.payload["echo"]) == (False, "ü", 2)
     assert first.payload["pid"] == second.payload["pid"]
-    assert 0 < first.payload["left"] <= 2000
+    assert 0 < first.payload["left"] <= 600_000
     assert "seen request-" in first.log
     assert first.log.count("seen") == second.log.count("seen") == 1
 
@@ -83,31 +93,37 @@ def test_a_handler_that_cannot_be_loaded_is_an_init_error(pool: WorkerPool, func
     assert outcome.payload["errorType"] == "Runtime.ImportModuleError"
 
 
-def test_a_timed_out_process_is_ended_and_another_takes_over(pool: WorkerPool, function: Function) -> None:
-    slow = replace(function, timeout_seconds=1)
-    before = call(pool, slow).payload["pid"]
-    assert call(pool, slow, seconds=30).payload["errorType"] == "Sandbox.Timedout"
-    assert not Path(f"/proc/{before}").exists()
-    assert call(pool, slow).payload["pid"] != before
+def test_a_timed_out_process_is_ended_and_another_takes_over(
+    pool: WorkerPool, function: Function, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, ahead = Gate(tmp_path / "gate"), [0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0], time=time.time, sleep=time.sleep)
+    monkeypatch.setattr(workers, "time", clock)
+    before = call(pool, function).payload["pid"]
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(call, pool, function, gate=str(gate.path))
+        until(lambda: gate.reached)
+        ahead[0] = function.timeout_seconds
+        assert slow.result().payload["errorType"] == "Sandbox.Timedout"
+    assert gate.reached == {before}
+    assert not psutil.pid_exists(before)
+    assert call(pool, function).payload["pid"] != before
 
 
 def test_changed_settings_get_a_process_of_their_own(pool: WorkerPool, function: Function) -> None:
     before = call(pool, function).payload["pid"]
     changed = replace(function, environment={**function.environment, "NEW": "1"})
     assert call(pool, changed).payload["pid"] != before
-    until(lambda: not Path(f"/proc/{before}").exists())
+    until(lambda: not psutil.pid_exists(before))
 
 
 def test_a_process_whose_starter_is_gone_ends(function: Function, tmp_path: Path) -> None:
     worker = Worker(function, tmp_path / "tmp")
     worker.invoke(b"{}", "request-1")
-    import subprocess
-    import sys
-
     # A starter that is not its parent counts as gone.
     orphan = subprocess.Popen(
         [sys.executable, "-P", str(workers.BOOTSTRAP), "1"],
         env=workers.clean_environment(function, "127.0.0.1:9", tmp_path),
     )
-    assert orphan.wait(10) is not None
+    until(lambda: orphan.poll() is not None)
     worker.stop()

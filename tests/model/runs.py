@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,7 +16,10 @@ from transformers import BertConfig, BertModel
 from model import train
 from model.data import read_labelled
 from model.tokens import PROTEIN_VOCABULARY
+from protloc.cloud import ports
+from tests.children import child
 from tests.model.tiny import write_labelled
+from tests.waiting import Gate
 
 ROOT = Path(train.__file__).parents[1]
 SETTINGS = ("--hidden", "32", "--batch-size", "8", "--token-budget", "400", "--max-residues", "64")
@@ -63,11 +65,42 @@ def write_encoder(folder: Path, *, layers: int = 3, dropout: float = 0.1) -> Pat
     return folder
 
 
-def start(arguments: list[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """A run in a process of its own, computing in as many threads as this one."""
+# Runs the training program, which waits at a gate whenever it has written a checkpoint after a certain step.
+HELD = f"""
+{Gate.source}
+import runpy
+from model.checkpoint import Checkpoints
+
+write = Checkpoints.write
+
+def write_and_wait(self, step, *rest):
+    write(self, step, *rest)
+    if step > {{step}}:
+        pass_gate({{gate!r}})
+
+Checkpoints.write = write_and_wait
+{{run}}
+"""
+PROGRAM = """
+import sys
+sys.argv[0] = "model.train"
+runpy.run_module("model.train", run_name="__main__", alter_sys=True)
+"""
+
+
+def held(gate: Gate, step: int, run: str = PROGRAM) -> str:
+    """The source of a training program that waits at `gate` with its first checkpoint after `step`."""
+    return HELD.format(gate=str(gate.path), step=step, run=run)
+
+
+def start(
+    arguments: list[str], environment: Mapping[str, str] | None = None, program: str = ""
+) -> subprocess.Popen[str]:
+    """A run in a process of its own, computing in as many threads as this one; of `program`, where it is named."""
     variables = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    what = ["-c", program] if program else ["-m", "model.train"]
     return subprocess.Popen(
-        [sys.executable, "-m", "model.train", *arguments],
+        child([sys.executable, *what, *arguments]),
         cwd=ROOT,
         env=variables | dict(environment or {}),
         stdout=subprocess.PIPE,
@@ -80,9 +113,8 @@ def start_several(
     arguments: list[str], world: int, environment: Mapping[str, str] | None = None
 ) -> list[subprocess.Popen[str]]:
     """The processes of one run, as Open MPI would start them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    with ports.hold_any() as held_port:  # no program is given it by the system when it is free again
+        port = str(held_port.getsockname()[1])
     names = {"SIZE": world, "LOCAL_SIZE": world}
     return [
         start(

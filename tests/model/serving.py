@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +16,10 @@ import pytest
 
 from model.artifact import pack, unpack
 from model.inference import model_fn, predict_fn
+from protloc.cloud import ports
+from tests.children import child
 from tests.model.tiny import build_tiny_artifact, random_sequences
+from tests.waiting import LIMIT_SECONDS, until
 
 JSON = "application/json"
 
@@ -38,9 +39,8 @@ def unpacked(folder: Path) -> Path:
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
+    with ports.hold_any() as held:
+        port: int = held.getsockname()[1]
         return port
 
 
@@ -50,18 +50,16 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
     log = folder / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=output, stderr=output, start_new_session=True
+            child(command), env=environment, cwd=folder, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 120
-        while call(url)[0] != 200:
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.5)
+        until(lambda: server.poll() is not None or call(url)[0] == 200, log.read_text)
+        assert server.poll() is None, log.read_text()
         yield log
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:
-            server.wait(30)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
 
@@ -73,7 +71,7 @@ def call(
     headers = {"Content-Type": content_type, "Accept": accept}
     request = urllib.request.Request(url, data=body, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read().decode()

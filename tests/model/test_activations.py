@@ -18,6 +18,7 @@ from model.classifier import HeadSettings, load_pretrained
 from model.data import LOCATIONS
 from model.inference import model_fn, predict_fn
 from tests.model.runs import distance, plain, same, start_several, weights, write_channels, write_encoder
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = (
@@ -91,7 +92,7 @@ def test_two_processes_fill_and_read_one_file(channels: Path, encoder: Path, tmp
     settings = (*SETTINGS, "--frozen-layers", "all", "--activations-dir", str(tmp_path / "disk"))
     running = start_several(plain(channels, tmp_path / "two", "--encoder", encoder, *settings), 2)
     one = run(channels, encoder, tmp_path / "one", *settings)
-    outputs = [process.communicate(timeout=80)[0] for process in running]
+    outputs = [process.communicate(timeout=LIMIT_SECONDS)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     two = weights(tmp_path / "two")
     heads = [name for name in one if name.startswith("head.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ from model.classifier import POOLING, HeadSettings, ProteinClassifier, small_con
 from model.inference import Request, model_fn, predict_fn
 from model.loss import summed_distance
 from model.options import parse
-from tests.model.runs import distance, plain, same, start, start_several, weights, write_channels
-from tests.model.test_checkpoint import steps
+from tests.model.runs import distance, held, plain, same, start, start_several, weights, write_channels
 from tests.model.tiny import HEAD, build_tiny_ensemble, write_labelled
+from tests.waiting import LIMIT_SECONDS, Gate, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LEARNS = ("head.answer.", "others.0.head.answer.", "compositions.0.", "compositions.1.")
@@ -114,7 +113,7 @@ def test_two_processes_learn_from_an_ensemble_what_one_does(channels: Path, tmp_
     settings = ("--start", champion, *STILL)
     running = start_several(plain(channels, tmp_path / "two", *settings), 2)
     train.main(plain(channels, tmp_path / "one", *settings))
-    outputs = [process.communicate(timeout=120)[0] for process in running]
+    outputs = [process.communicate(timeout=LIMIT_SECONDS)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert distance(one, two) < 0.02 * distance(one, weights(champion))
@@ -141,18 +140,18 @@ def test_a_run_from_the_champion_that_is_killed_goes_on_and_ends_the_same(
     minutes: str,
     status: int,
 ) -> None:
-    kept = tmp_path / "checkpoints"
+    kept, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
     arguments = [
         *plain(channels, tmp_path / "out", *LONG, "--start", "champion"),
         *("--checkpoint-dir", str(kept), "--checkpoint-minutes", minutes),
     ]
-    running = start(arguments, {"SM_CHANNEL_CHAMPION": str(channels / "input" / "data" / "champion")})
-    deadline = time.monotonic() + 90
-    while steps(kept) <= 10:
-        assert time.monotonic() < deadline and running.poll() is None, running.communicate()[0]
-        time.sleep(0.002)
+    champions = {"SM_CHANNEL_CHAMPION": str(channels / "input" / "data" / "champion")}
+    running = start(arguments, champions, held(gate, 10))
+    until(lambda: gate.reached or running.poll() is not None)
+    assert gate.reached, running.communicate()[0]
     running.send_signal(sent)
-    output = running.communicate(timeout=60)[0]
+    gate.open()
+    output = running.communicate(timeout=LIMIT_SECONDS)[0]
     assert running.returncode == status, output
     train.main([*arguments, "--output-data-dir", str(tmp_path / "data")])
     assert same(weights(tmp_path / "out"), weights(undisturbed))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from model import train
 from model.artifact import read_artifact
 from model.averages import Average
 from model.checkpoint import CheckpointError, Checkpoints, collect, restore
-from tests.model.runs import plain, same, start, weights, write_channels
+from tests.model.runs import held, plain, same, start, weights, write_channels
+from tests.waiting import LIMIT_SECONDS, Gate, until
 
 # Sums are rounded alike in this process and in those it starts.
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,18 +41,17 @@ def undisturbed(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
     channels: Path, undisturbed: Path, tmp_path: Path, sent: signal.Signals, minutes: str, status: int
 ) -> None:
-    kept = tmp_path / "checkpoints"
+    kept, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
     arguments = [
         *plain(channels, tmp_path / "out", *EPOCHS),
         *("--checkpoint-dir", str(kept), "--checkpoint-minutes", minutes),
     ]
-    running = start(arguments)
-    deadline = time.monotonic() + 60
-    while steps(kept) <= 10:
-        assert time.monotonic() < deadline and running.poll() is None, running.communicate()[0]
-        time.sleep(0.002)
+    running = start(arguments, program=held(gate, 10))
+    until(lambda: gate.reached or running.poll() is not None)
+    assert gate.reached, running.communicate()[0]
     running.send_signal(sent)
-    output = running.communicate(timeout=60)[0]
+    gate.open()
+    output = running.communicate(timeout=LIMIT_SECONDS)[0]
     assert running.returncode == status, output
     assert "Traceback" not in output
     reached = steps(kept)

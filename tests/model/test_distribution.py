@@ -10,6 +10,7 @@ import pytest
 from model.artifact import read_artifact
 from model.distribution import backend, placement
 from tests.model.runs import plain, start_several, write_channels
+from tests.waiting import LIMIT_SECONDS
 
 
 def test_ranks_come_from_torchrun_or_open_mpi() -> None:
@@ -60,7 +61,7 @@ def test_two_processes_train_through_smddps_documented_surface(tmp_path: Path) -
     channels = write_channels(tmp_path / "ml")
     fake = {"PYTHONPATH": str(write_fake_smddp(tmp_path / "fake"))} | SINGLE_NODE
     running = start_several(plain(channels, tmp_path / "out", "--epochs", "1"), 2, fake)
-    outputs = [process.communicate(timeout=80)[0] for process in running]
+    outputs = [process.communicate(timeout=LIMIT_SECONDS)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     assert all("smddp registered" in output for output in outputs)
     assert read_artifact(tmp_path / "out").metrics["proteins"] == 20

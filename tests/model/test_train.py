@@ -30,6 +30,7 @@ from tests.model.runs import (
     write_channels,
     write_encoder,
 )
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PATTERNS = [metric["Regex"] for metric in METRICS]
@@ -115,7 +116,7 @@ def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> No
     settings = ("--epochs", "2", "--dropout", "0", "--precision", "fp32", "--average", "0.5")
     running = start_several(plain(channels, tmp_path / "two", *settings), 2)
     train.main(plain(channels, tmp_path / "one", *settings))
-    outputs = [process.communicate(timeout=80)[0] for process in running]
+    outputs = [process.communicate(timeout=LIMIT_SECONDS)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     assert "Validation Accuracy" in outputs[0] and "Validation Accuracy" not in outputs[1]
     torch.manual_seed(1)

@@ -22,6 +22,7 @@ from tests.model.runs import write_channels
 from tests.model.test_distribution import write_fake_smddp
 from tests.model.test_launch import JOB
 from tests.model.tiny import build_tiny_ensemble
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.toolkit
 SMALL = {"batch_size": 8, "token-budget": 400, "max-residues": 64}
@@ -141,6 +142,6 @@ def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedPr
         },
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LIMIT_SECONDS,
         check=False,
     )

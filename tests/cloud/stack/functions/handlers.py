@@ -11,17 +11,31 @@ def _table():
     return boto3.resource("dynamodb").Table(os.environ["TABLE"])
 
 
+def _pass_gate(path):
+    """Say that this process has come to the gate, and wait until the test opens it."""
+    open(os.path.join(path + ".reached", str(os.getpid())), "w").close()
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
 def note(event, context):
-    """One row per message; a body with "fail" is reported as failed, with "crash" ends the process."""
+    """One row per message. One with "crash" ends the process, one with "gate" waits there the first time.
+
+    As often as "fail" says it is reported as failed, and made visible at once so that it comes again.
+    """
     failed = []
     for record in event["Records"]:
         body = json.loads(record["body"])
         if body.get("crash"):
+            open(body["crash"], "w").close()
             os._exit(7)
-        if body.get("sleep") and record["attributes"]["ApproximateReceiveCount"] == "1":
-            time.sleep(body["sleep"])
+        if body.get("gate") and record["attributes"]["ApproximateReceiveCount"] == "1":
+            _pass_gate(body["gate"])
         if body.get("fail") and int(record["attributes"]["ApproximateReceiveCount"]) <= body["fail"]:
             failed.append({"itemIdentifier": record["messageId"]})
+            boto3.client("sqs").change_message_visibility(
+                QueueUrl=os.environ["QUEUE"], ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
+            )
             continue
         seen = body.get("detail", {}).get("object")
         key = json.dumps(seen, ensure_ascii=False) if seen else body["id"]
@@ -31,6 +45,7 @@ def note(event, context):
                 "sk": key,
                 "body": record["body"],
                 "received": record["attributes"]["ApproximateReceiveCount"],
+                "saw": bool(body.get("see")) and os.path.exists(body["see"]),
             }
         )
     return {"batchItemFailures": failed}
@@ -61,11 +76,10 @@ def answer(event, context):
         raise LookupError("as asked")
     elif ask == "exit":
         os._exit(3)
-    elif ask == "sleep":
-        time.sleep(60)
     elif ask == "pid":
         result["pid"] = os.getpid()
-        time.sleep(event.get("seconds", 0))
+        if "gate" in event:
+            _pass_gate(event["gate"])
     elif ask == "denied":
         try:
             _table().delete_item(Key={"pk": "a", "sk": "b"})
@@ -73,3 +87,9 @@ def answer(event, context):
         except Exception as problem:
             result["denied"] = str(problem)
     return {"statusCode": 200, "body": json.dumps(result)}
+
+
+def hang(event, context):
+    """Never answers."""
+    while True:
+        time.sleep(1)

@@ -1,0 +1,118 @@
+"""Nothing outlives a cloud, however it ends, and no cloud outlives the test run that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from protloc.cloud import lifecycle
+
+from ..conftest import ROOT
+from ..waiting import until
+from .held import RECORD
+
+
+def processes_of(record: Path) -> list[psutil.Process]:
+    """The processes that a run wrote down, as they are now: a number used again is another process."""
+    return [psutil.Process(int(line)) for line in record.read_text().split()]
+
+
+def living(processes: list[psutil.Process]) -> list[str]:
+    """Those that still run. One that is dead and that nobody asked about stays a zombie."""
+    found = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join([str(process.pid), *process.cmdline()]))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def kind(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline())
+    for part in (
+        "cloud.server",
+        "serve.py",
+        "bootstrap.py",
+        "attached.py",
+        "model/train.py",
+        "sleep",
+        "pytest",
+    ):
+        if part in words:
+            return part
+    return words
+
+
+@pytest.mark.parametrize("workers", ["0", "1"], ids=["alone", "in a worker of xdist"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name
+)
+def test_a_test_run_that_is_ended_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
+    record, log = tmp_path / "processes", tmp_path / "run.log"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", workers]
+    command += ["--basetemp", str(tmp_path / "base"), str(Path(__file__).with_name("held.py"))]
+    with log.open("wb") as output:
+        run = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, RECORD: str(record)}, stdout=output, stderr=output
+        )
+    processes: list[psutil.Process] = []
+    try:
+        until(lambda: record.exists() or run.poll() is not None, log.read_text)
+        assert run.poll() is None, log.read_text()
+        processes = processes_of(record)
+        expected = {
+            "pytest",
+            "cloud.server",
+            "serve.py",
+            "bootstrap.py",
+            "attached.py",
+            "model/train.py",
+            "sleep",
+        }
+        assert {kind(process) for process in processes} >= expected - (
+            {"pytest"} if workers == "1" else set()
+        )
+        run.send_signal(number)
+        until(lambda: run.poll() is not None, log.read_text)
+        until(lambda: not living(processes), lambda: living(processes))
+    finally:
+        for process in [*processes, psutil.Process(run.pid)] if run.poll() is None else processes:
+            if living([process]):
+                process.kill()
+        run.wait()
+
+
+def test_a_cloud_without_an_owner_outlives_its_starter(tmp_path: Path) -> None:
+    """As a person's own must, whose `protloc up` has long ended."""
+    program = "import sys; from protloc.cloud import lifecycle; print(lifecycle.up(sys.argv[1]).pid)"
+    environment = {name: value for name, value in os.environ.items() if name != "PROTLOC_CLOUD_OWNER"}
+    try:
+        pid = int(
+            subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], env=environment, cwd=ROOT)
+        )
+        cloud = lifecycle.find(tmp_path)
+        assert cloud is not None and cloud.pid == pid
+    finally:
+        assert lifecycle.down(tmp_path, erase=True)
+
+
+def test_a_cloud_whose_owner_is_gone_before_it_starts_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", ""])
+    owner.wait()
+    monkeypatch.setenv("PROTLOC_CLOUD_OWNER", str(owner.pid))
+    with pytest.raises(
+        lifecycle.CloudError, match=f"process {owner.pid}, which this cloud belongs to, is gone"
+    ):
+        lifecycle.up(tmp_path)
