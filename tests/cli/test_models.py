@@ -1,7 +1,6 @@
 """Model versions: listed with what they learned from, promoted, rolled back, compared, and their reports."""
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,18 +50,25 @@ def states(cloud: Embedded) -> dict[str, str]:
     return {view["version"]: view["state"] for view in cloud.answer("models")["models"]}
 
 
+def retrainings(cloud: Embedded) -> list[str]:
+    """The executions of the state machine so far."""
+    machine = cloud.client.outputs["RetrainStateMachine"]
+    found = cloud.client.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    return [each["executionArn"] for each in found]
+
+
 @pytest.mark.usefixtures("active")
 def test_a_hosted_version_is_promoted_at_once_and_rolled_back_with_one_command(cloud: Embedded) -> None:
     before = cloud.answer("models")
     assert (before["active"], states(cloud)["tiny-1"]) == ("tiny-2", "standby")
-    began = time.monotonic()
+    executions = retrainings(cloud)
     now = cloud.answer("models", "promote", "tiny-1")
-    assert time.monotonic() - began < 5
     assert now == {"active": "tiny-1", "previous": "tiny-2", "revision": before["revision"] + 1}
     back = cloud.protloc("models", "rollback")
     assert back.exit_code == 0, back.stderr
     assert back.stdout == "tiny-2 is the active version again; tiny-1 stands by.\n"
     assert cloud.answer("models", "rollback")["active"] == "tiny-1"
+    assert retrainings(cloud) == executions, "at once: no state machine ran"
 
 
 def test_promoting_the_active_version_changes_nothing(cloud: Embedded) -> None:

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
 from functions.rows import COLUMNS
+from tests.children import child
 from tests.conftest import ROOT, SAMPLE, Embedded, from_tsv
+from tests.end_to_end.failing import without_predict
+from tests.waiting import LIMIT_SECONDS
 
 JSON_KEYS = ["upload", "status", "records", "predicted", "rejected", "failed", "seconds", "output", "reason"]
 
@@ -169,7 +171,8 @@ def test_a_damaged_file_keeps_what_was_read_and_says_so(embedded: Embedded, tmp_
 
 
 def test_time_that_is_over_exits_1_and_says_how_to_come_back(embedded: Embedded, tmp_path: Path) -> None:
-    result = embedded.protloc("predict", fasta(tmp_path), "--timeout", "0.05s", "--json")
+    with without_predict(embedded):
+        result = embedded.protloc("predict", fasta(tmp_path), "--timeout", "0.05s", "--json")
     answer = json.loads(result.stdout)
     assert result.exit_code == 1
     assert f"protloc show {answer['upload']}" in result.stderr.splitlines()[-1]
@@ -236,24 +239,23 @@ def test_without_a_cloud_looking_exits_3(tmp_path: Path, embedded: Embedded, com
 
 
 def test_an_interrupted_wait_leaves_the_upload_running(embedded: Embedded, tmp_path: Path) -> None:
-    source = fasta(tmp_path, b"".join(b">p%d\nM%s\n" % (n, b"KV" * (50 + n % 300)) for n in range(3000)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "protloc.cli", "predict", str(source)],
-        env={**os.environ, "PROTLOC_HOME": str(embedded.home), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if not line.startswith("sending"):
-            break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    said = process.stderr.read()
-    assert process.wait(20) == 130
-    upload = said.split("protloc show ")[1].split()[0]
-    assert embedded.answer("results", upload, "--wait")["records"] == 3000
+    source = fasta(tmp_path, b"".join(b">p%d\nM%s\n" % (n, b"KV" * (1 + n)) for n in range(30)))
+    with without_predict(embedded):
+        process = subprocess.Popen(
+            child([sys.executable, "-m", "protloc.cli", "predict", str(source)]),
+            env={**os.environ, "PROTLOC_HOME": str(embedded.home), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr
+        assert any(line.startswith("predicting") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(LIMIT_SECONDS) == 130
+        upload = said.split("protloc show ")[1].split()[0]
+        assert embedded.client.upload(upload)["finished"] is None
+    assert embedded.answer("results", upload, "--wait")["records"] == 30
 
 
 def test_neither_help_nor_a_prediction_imports_torch(embedded: Embedded) -> None:

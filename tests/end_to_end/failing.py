@@ -1,12 +1,13 @@
 """An upload of the embedded cloud whose proteins fail, the way they do in earnest: as dead letters."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import Embedded
+from tests.waiting import LIMIT_SECONDS, until
 
 
 @contextmanager
@@ -21,16 +22,17 @@ def without_predict(cloud: Embedded) -> Iterator[None]:
         client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
+def is_split(view: dict[str, Any] | None) -> bool:
+    """Whether every batch of an upload is in its queue."""
+    return view is not None and 0 < view["progress"]["shards"] == view["progress"]["shards_split"]
+
+
 def failed_upload(cloud: Embedded, file: Path) -> str:
     """Send a file, make dead letters of all its batches, and wait for its end; return the upload's name."""
     sqs, outputs = cloud.client.client("sqs"), cloud.client.outputs
     with without_predict(cloud):
         upload: str = cloud.answer("predict", file, "--no-wait")["upload"]
-        for _ in range(300):
-            view = cloud.client.find_upload(upload)
-            if view and 0 < view["progress"]["shards"] == view["progress"]["shards_split"]:
-                break
-            time.sleep(0.1)
+        until(lambda: is_split(cloud.client.find_upload(upload)), lambda: cloud.client.find_upload(upload))
         while messages := sqs.receive_message(
             QueueUrl=outputs["BatchesQueue"], MaxNumberOfMessages=10, WaitTimeSeconds=1
         ).get("Messages"):
@@ -41,5 +43,5 @@ def failed_upload(cloud: Embedded, file: Path) -> str:
         FunctionName=outputs["SweepFunction"], Payload=json.dumps({"task": "stuck"})
     )
     assert "FunctionError" not in answer, answer["Payload"].read()
-    cloud.client.wait(upload, lambda _: None, 60)
+    cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
     return upload

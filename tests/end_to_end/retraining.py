@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import Embedded
 from tests.model.tiny import write_labelled
+from tests.waiting import until
 
 # A model that learns `write_labelled` well within seconds, from nothing.
 QUICK = {
@@ -23,22 +23,22 @@ QUICK = {
 }
 
 
-def execute(cloud: Embedded, request: dict[str, Any], seconds: float = 240) -> dict[str, Any]:
+def execute(cloud: Embedded, request: dict[str, Any]) -> dict[str, Any]:
     """Run the state machine to its end; give its output, or that it failed and why."""
     machine = cloud.client.client("stepfunctions")
     arn = cloud.client.outputs["RetrainStateMachine"]
     name = machine.start_execution(stateMachineArn=arn, input=json.dumps(request))["executionArn"]
-    return ending(cloud, name, seconds)
+    return ending(cloud, name)
 
 
-def ending(cloud: Embedded, execution: str, seconds: float = 240) -> dict[str, Any]:
+def ending(cloud: Embedded, execution: str) -> dict[str, Any]:
     machine = cloud.client.client("stepfunctions")
-    deadline = time.monotonic() + seconds
-    while (found := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
-        assert time.monotonic() < deadline, (
-            f"the state machine does not end; it is at {entered(cloud, execution)}"
-        )
-        time.sleep(0.2)
+
+    def ended() -> Any:
+        found = machine.describe_execution(executionArn=execution)
+        return found if found["status"] != "RUNNING" else None
+
+    found = until(ended, lambda: entered(cloud, execution))
     if found["status"] == "SUCCEEDED":
         return dict(json.loads(found["output"]))
     return {"outcome": found.get("error", found["status"]), "reason": found.get("cause", "")}

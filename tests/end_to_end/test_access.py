@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tests.end_to_end.failing import failed_upload
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
 from tests.functions.test_events import golden
+from tests.waiting import LIMIT_SECONDS, until
 
 INTERRUPTED = "only where writing a large object stops halfway"
 READ_BY_LAMBDA = "Lambda itself calls it, to read the function's source of events"
@@ -75,14 +75,6 @@ class Used:
         return [json.loads(line) for line in self.access.read_text().splitlines()]
 
 
-def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
-    return found
-
-
 class Everything:
     """Has a stack do everything that it needs a permission for, its repairs included."""
 
@@ -108,7 +100,7 @@ class Everything:
     def predict(self, name: str, body: bytes, status: str = "complete") -> str:
         (self.folder / name).write_bytes(body)
         upload = str(self.cloud.answer("predict", name, "--no-wait")["upload"])
-        assert self.cloud.client.wait(upload, lambda _: None, 90)["status"] == status
+        assert self.cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)["status"] == status
         return upload
 
     def ask_the_api(self, upload: str) -> None:
@@ -216,7 +208,7 @@ class Everything:
         self.reopen(upload)
         self.send("ShardsQueue", self.shard(upload).as_message())
         until(lambda: all(self.item(upload, sort_key) for sort_key in lost))
-        self.cloud.client.wait(upload, lambda _: None, 90)
+        self.cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
 
     def bury(self, upload: str, text: str) -> None:
         """Dead letters of each kind, the batch's with a part that was already written."""
@@ -264,7 +256,7 @@ class Everything:
         until(lambda: "reason" in self.item(waiting))  # it has looked for a model for the last time
         self.alias(active)
         self.call("sweep", {"task": "stuck"})
-        self.cloud.client.wait(waiting, lambda _: None, 90)
+        self.cloud.client.wait(waiting, lambda _: None, LIMIT_SECONDS)
         self.alias("ghost")
         stuck = self.put(b">stuck\nMKVSTVCK\n")
         until(

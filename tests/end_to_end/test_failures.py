@@ -7,7 +7,6 @@ be read. Most tasks are made to fail by taking away the permission they need, th
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
 from tests.end_to_end.test_permissions import without
 from tests.model.tiny import build_tiny_artifact
+from tests.waiting import until
 
 pytestmark = pytest.mark.failures
 
@@ -70,9 +70,13 @@ def change_the_alias(cloud: Embedded, _execution: str) -> None:
 
 def stop_the_job(cloud: Embedded, _execution: str) -> None:
     sagemaker = cloud.client.client("sagemaker")
-    for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]:
-        if job["TrainingJobStatus"] == "InProgress":
-            sagemaker.stop_training_job(TrainingJobName=job["TrainingJobName"])
+
+    def running() -> list[str]:
+        jobs = sagemaker.list_training_jobs()["TrainingJobSummaries"]
+        return [job["TrainingJobName"] for job in jobs if job["TrainingJobStatus"] == "InProgress"]
+
+    for name in until(running):  # the state is entered before its job is there
+        sagemaker.stop_training_job(TrainingJobName=name)
 
 
 @contextmanager
@@ -169,10 +173,7 @@ def start(cloud: Embedded, case: Case, version: str, folder: Path) -> str:
     )["executionArn"]
     if case.during:
         state, act = case.during
-        deadline = time.monotonic() + 120
-        while state not in entered(cloud, execution):
-            assert time.monotonic() < deadline, entered(cloud, execution)
-            time.sleep(0.1)
+        until(lambda: state in entered(cloud, execution), lambda: entered(cloud, execution))
         act(cloud, execution)
     return execution
 
@@ -214,10 +215,7 @@ def test_whatever_fails_the_champion_answers_and_nothing_is_left(
     assert case.reason in found["reason"] and found["reason"]
     assert case.fails_in in entered(cloud, execution)
     assert champion_answers(cloud)
-    deadline = time.monotonic() + 20
-    while left(cloud) != before and time.monotonic() < deadline:
-        time.sleep(0.2)  # a component takes its time to go
-    assert left(cloud) == before
+    until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
     assert lock(cloud) is None
     if case.recorded:
         view = model(cloud, case.given.get("version", version))
@@ -244,10 +242,7 @@ def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
     put_labels(cloud, tmp_path)
     before = left(cloud)
     execution = start(cloud, Case("", "", given=GOOD), "died-1", tmp_path)
-    deadline = time.monotonic() + 60
-    while "Train" not in entered(cloud, execution):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: "Train" in entered(cloud, execution))
     os.kill(cloud.answer("status")["pid"], signal.SIGKILL)
     assert cloud.protloc("up").exit_code == 0
     again = replace(cloud, client=running(cloud.home))

@@ -10,6 +10,7 @@ import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from tests.conftest import SAMPLE, Embedded
+from tests.waiting import LIMIT_SECONDS
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -102,7 +103,7 @@ def test_an_object_put_by_anybody_is_an_upload(embedded: Embedded) -> None:
     for version in (b">one\nMKV\n", b">two\nMKVL\n"):
         stored = s3.put_object(Bucket=bucket, Key="by hand/Größe (1)+x.fa", Body=version)
         upload = upload_id(bucket, "by hand/Größe (1)+x.fa", stored["VersionId"])
-        view = embedded.client.wait(upload, lambda _: None, 60)
+        view = embedded.client.wait(upload, lambda _: None, LIMIT_SECONDS)
         assert (view["status"], view["records"]) == ("complete", 1)
 
 

@@ -22,7 +22,7 @@ def test_the_second_run_of_a_file_makes_no_endpoint_call(embedded: Embedded, tmp
     first = embedded.answer("predict", source)
     assert times_asked(embedded, first["upload"]) > 0
     with without(embedded, "PredictRole", "AskModel"):
-        second = embedded.answer("predict", source, "--timeout", "60s")
+        second = embedded.answer("predict", source, "--timeout", "10m")
     assert (second["status"], second["predicted"]) == ("complete", 120)
     assert times_asked(embedded, second["upload"]) == 0
     assert embedded.rows(second["upload"]) == embedded.rows(first["upload"])

@@ -1,16 +1,15 @@
 """Every function and the state machine hold the permissions they need, and IAM is what lets them pass."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import SAMPLE, Embedded
 from tests.model.tiny import build_tiny_artifact
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -38,18 +37,11 @@ def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
         iam.put_role_policy(**put, PolicyDocument=json.dumps(whole))
 
 
-def logged(cloud: Embedded, function: str, words: str, seconds: float = 30) -> bool:
-    """Whether a function logs `words` within some time."""
-    logs = cloud.client.client("logs")
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        events: list[dict[str, Any]] = logs.filter_log_events(logGroupName=f"/aws/lambda/protloc-{function}")[
-            "events"
-        ]
-        if any(words in event["message"] for event in events):
-            return True
-        time.sleep(0.2)
-    return False
+def is_logged(cloud: Embedded, function: str, words: str) -> bool:
+    """Whether a function has logged `words`."""
+    pages = cloud.client.client("logs").get_paginator("filter_log_events")
+    found = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
+    return any(words in event["message"] for page in found for event in page["events"])
 
 
 @pytest.mark.parametrize(
@@ -67,10 +59,11 @@ def test_a_function_without_one_permission_is_denied_and_recovers_with_it(
     (tmp_path / "in.fasta").write_text(f">{function}\nMKV{function.upper().replace('O', 'Q')}\n")
     with without(cloud, role, statement):
         upload = cloud.answer("predict", "in.fasta", "--no-wait")["upload"]
-        assert logged(cloud, function, "AccessDenied")
+        until(lambda: is_logged(cloud, function, "AccessDenied"))
         view = cloud.client.find_upload(upload)
         assert view is None or view["finished"] is None
-    answer = cloud.answer("results", upload, "--wait", "--timeout", "100s")
+    until(lambda: cloud.client.find_upload(upload))  # each time it was denied it comes again later
+    answer = cloud.answer("results", upload, "--wait", "--timeout", "10m")
     assert (answer["status"], answer["predicted"]) == ("complete", 1)
 
 
@@ -79,7 +72,7 @@ def test_the_api_without_one_permission_fails_and_tells_nobody_why(cloud: Embedd
         result = cloud.protloc("uploads")
     assert result.exit_code == 3
     assert "AccessDenied" not in result.stderr
-    assert logged(cloud, "query", "AccessDenied")
+    until(lambda: is_logged(cloud, "query", "AccessDenied"))
 
 
 def test_a_model_whose_test_is_forbidden_does_not_become_the_active_one(

@@ -3,15 +3,16 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.upload import upload_id
 from protloc.cloud import lifecycle
 from protloc.cloud.lifecycle import Cloud, stack_outputs
+from tests.waiting import LIMIT_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
 SAM = os.environ.get("PROTLOC_SAM", "")
@@ -23,8 +24,10 @@ pytestmark = [pytest.mark.sam, pytest.mark.skipif(not SAM, reason="PROTLOC_SAM n
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("home")
-    yield lifecycle.up(home)
-    lifecycle.down(home, erase=True)
+    try:
+        yield lifecycle.up(home)
+    finally:
+        lifecycle.down(home, erase=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def outputs(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def sam(arguments: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        [SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
@@ -67,10 +70,11 @@ def test_a_file_in_the_bucket_is_received_by_the_functions_sam_packed(
     bucket, table = outputs["UploadsBucket"], outputs["UploadsTable"]
     version = cloud.client("s3").put_object(Bucket=bucket, Key="a b.fasta", Body=b">a\nMKV\n")["VersionId"]
     key = {"pk": {"S": upload_id(bucket, "a b.fasta", version)}, "sk": {"S": "upload"}}
-    for _ in range(300):
-        item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
-        if "reason" in item:
-            break
-        time.sleep(0.1)
+
+    def waiting() -> Any:
+        found = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
+        return found if "reason" in found else None
+
+    item = until(waiting)
     assert item["status"]["S"] == "receiving"
     assert "waiting for a model version" in item["reason"]["S"]
