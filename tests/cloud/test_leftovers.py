@@ -51,9 +51,20 @@ def kind(process: psutil.Process) -> str:
     return words
 
 
-@pytest.mark.parametrize("workers", ["0", "1"], ids=["alone", "in a worker of xdist"])
+ALONE, IN_A_WORKER = "0", "1"  # the number of workers of pytest-xdist
+slow = pytest.mark.slow  # the same ways through the same code
+
+
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name
+    ("number", "workers"),
+    [
+        (signal.SIGTERM, ALONE),
+        (signal.SIGKILL, IN_A_WORKER),
+        pytest.param(signal.SIGINT, ALONE, marks=slow),
+        pytest.param(signal.SIGKILL, ALONE, marks=slow),
+        pytest.param(signal.SIGINT, IN_A_WORKER, marks=slow),
+        pytest.param(signal.SIGTERM, IN_A_WORKER, marks=slow),
+    ],
 )
 def test_a_test_run_that_is_ended_leaves_no_process(
     tmp_path: Path, number: signal.Signals, workers: str
