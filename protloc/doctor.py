@@ -50,20 +50,20 @@ class Doctor:
 
     def examine(self) -> Iterator[Check]:
         """All checks in the order in which one would mend what they find."""
-        checks = (
+        of_the_stack = (self.deployment, self.buckets, self.endpoint, self.model, self.permissions)
+        yield from self.account_checks()
+        yield from map(self._answer, of_the_stack)
+
+    def account_checks(self) -> Iterator[Check]:
+        """The checks that need no stack: what would keep one from being deployed, or from working then."""
+        of_the_account = (
             self.credentials,
-            self.deployment,
             self.endpoint_quota,
             self.training_quota,
             self.concurrency,
             self.image,
-            self.buckets,
-            self.endpoint,
-            self.model,
-            self.permissions,
         )
-        for check in checks:
-            yield self._answer(check)
+        yield from map(self._answer, of_the_account)
 
     def _client(self, service: str) -> Any:
         return self.account.client(service)

@@ -16,10 +16,13 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unchecked": "b
 
 
 @click.command()
+@click.option(
+    "--before-deployment", is_flag=True, help="Check the account only: a stack need not be there yet."
+)
 @json_option
 @stack_option
 @home_option
-def doctor(as_json: bool, stack: str | None, home: Path) -> None:
+def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path) -> None:
     """Examine a stack and its account: what would keep a file from being predicted, and its remedy.
 
     Credentials, the stack, quotas of instances and functions, the serving image, buckets, endpoint, the model
@@ -40,7 +43,7 @@ def doctor(as_json: bool, stack: str | None, home: Path) -> None:
     account = account_of(stack, home)
     examination = Doctor(account)
     checks = []
-    for check in examination.examine():
+    for check in examination.account_checks() if before_deployment else examination.examine():
         checks.append(check)
         if not as_json:
             click.secho(MARKS[check.state], nl=False, fg=COLOURS[check.state])

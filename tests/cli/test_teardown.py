@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from tests.conftest import SAMPLE, Embedded
 
 
-def inventory(cloud: Any) -> set[str]:
+def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
     """Everything in the account that the stack or its work may have made."""
     client = cloud.client
     return {
@@ -33,7 +33,7 @@ def inventory(cloud: Any) -> set[str]:
         *(f"logs {g['logGroupName']}" for g in client("logs").describe_log_groups()["logGroups"]),
         *(f"secret {s['Name']}" for s in client("secretsmanager").list_secrets()["SecretList"]),
         *(f"api {a['id']}" for a in client("apigateway").get_rest_apis()["items"]),
-        *_endpoint(client),
+        *_endpoint(client, endpoint),
         *(f"model {m}" for m in _names(client, "list_models", "Models", "ModelName")),
         *(
             f"component {c}"
@@ -60,12 +60,12 @@ def _names(client: Callable[[str], Any], operation: str, members: str, name: str
     return [member[name] for member in getattr(client("sagemaker"), operation)()[members]]
 
 
-def _endpoint(client: Callable[[str], Any]) -> list[str]:
+def _endpoint(client: Callable[[str], Any], name: str) -> list[str]:
     try:
-        client("sagemaker").describe_endpoint(EndpointName="protloc")
+        client("sagemaker").describe_endpoint(EndpointName=name)
     except ClientError:
         return []
-    return ["endpoint protloc"]
+    return [f"endpoint {name}"]
 
 
 @pytest.fixture(scope="module")
