@@ -2,6 +2,7 @@
 # test   the whole test suite
 # simulate-retraining  double starts and crashes of the state machine: SEED=17 or N=5000
 # simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
+# deploy  to AWS, with a model in service and the sample predicted: make deploy [STACK=name] [PARAMETERS="Name=value …"]
 # check  lint, types, security, template, secrets
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
@@ -20,7 +21,7 @@ LOCKED := --no-deps --require-hashes --requirement
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-package torch
 
-.PHONY: run test simulate simulate-retraining check bench model lock sbom clean
+.PHONY: run test simulate simulate-retraining deploy check bench model lock sbom clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -34,6 +35,22 @@ simulate: .venv/develop.stamp
 
 simulate-retraining: .venv/develop.stamp
 	@$(BIN)/python -m tests.retraining $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
+
+# On AWS, or wherever AWS_ENDPOINT_URL points. The functions run on the Python that can be built for here: 3.13 if
+# it is at hand, else the one of .venv. What is there already is brought up to date.
+STACK ?= protloc
+SAM ?= build/sam/bin/sam
+RUNTIME ?= $(or $(shell python3.13 -c 'print("python3.13")' 2>/dev/null),$(shell $(BIN)/python -c \
+  'import sys; print("python%d.%d" % sys.version_info[:2])'))
+deploy: export SAM_CLI_TELEMETRY ?= 0
+deploy: .venv/run.stamp $(if $(filter build/%,$(SAM)),build/sam.stamp)
+	@$(BIN)/protloc doctor --stack $(STACK) --before-deployment
+	PATH="$$PATH:$$(dirname $$(readlink -f $(BIN)/python))" $(SAM) build --build-dir build/aws --parameter-overrides FunctionRuntime=$(RUNTIME) $(PARAMETERS)
+	$(SAM) deploy --config-file $(CURDIR)/samconfig.toml --template-file build/aws/template.yaml --stack-name $(STACK) \
+	  --parameter-overrides FunctionRuntime=$(RUNTIME) $(PARAMETERS)
+	$(BIN)/protloc models add model/default --stack $(STACK) --if-none
+	$(BIN)/protloc predict events/sample.fasta --stack $(STACK) --table --output build/sample.$(STACK).tsv
+	@echo "Deployed. Your own proteins: $(BIN)/protloc predict FILE --stack $(STACK)"
 
 check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .
@@ -64,6 +81,7 @@ lock: .venv/develop.stamp
 	$(LOCK) pyproject.toml --constraint locks/develop.txt --output-file locks/run.txt
 	$(LOCK) locks/functions.in --output-file functions/requirements.txt
 	$(LOCK) locks/checkov.in --output-file locks/checkov.txt
+	$(LOCK) locks/sam.in --output-file locks/sam.txt
 
 SBOM := build/sbom
 sbom: .venv/develop.stamp
@@ -101,4 +119,10 @@ clean:
 build/checkov.stamp: locks/checkov.txt
 	$(PYTHON) -m venv build/checkov
 	build/checkov/bin/python -m pip --disable-pip-version-check --quiet install $(LOCKED) locks/checkov.txt
+	@touch $@
+
+# In an environment of its own, too: its pins clash with ours.
+build/sam.stamp: locks/sam.txt
+	$(PYTHON) -m venv build/sam
+	build/sam/bin/python -m pip --disable-pip-version-check --quiet install $(LOCKED) locks/sam.txt
 	@touch $@

@@ -22,6 +22,7 @@ from protloc.commands import client_of, note, print_json, stack_words
 from protloc.errors import UsageProblem
 from protloc.failures import Protloc
 from protloc.models_cli import models
+from protloc.operations_cli import doctor, teardown
 from protloc.options import (
     format_of,
     home_option,
@@ -352,6 +353,12 @@ def retry(
 # ── Model versions and retraining ───────────────────────────────────────────────────────────────────────────
 
 for command in (models, labels, retrain):
+    main.add_command(command)
+
+
+# ── Running a stack ─────────────────────────────────────────────────────────────────────────────────────────
+
+for command in (doctor, teardown):
     main.add_command(command)
 
 

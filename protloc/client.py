@@ -8,7 +8,6 @@ API, with signed requests. An upload's id is known as soon as the file is stored
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import threading
@@ -29,6 +28,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from functions.upload import FINAL_STATUSES, upload_id
+from protloc.account import is_embedded, session
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 
 View = dict[str, Any]
@@ -284,18 +284,17 @@ def file_name(key: str) -> str:
 
 def connect(stack: str) -> Client:
     """The client of a stack in AWS, found by name with whatever credentials boto3 finds."""
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))  # which boto3 itself does not read
-    cloudformation = session.client("cloudformation")
+    of_aws = session()
+    cloudformation = of_aws.client("cloudformation")
     found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     if not {"UploadsBucket", "ApiUrl"} <= outputs.keys():
         raise UsageProblem(f"the stack {stack} is not one of protloc: it has no output UploadsBucket")
-    endpoint = urlsplit(cloudformation.meta.endpoint_url)
     api_url = outputs["ApiUrl"]
-    if endpoint.hostname in ("127.0.0.1", "localhost"):  # an embedded cloud, by AWS_ENDPOINT_URL
+    if is_embedded(cloudformation.meta.endpoint_url):
         stage = urlsplit(api_url).path.strip("/")
         api_url = f"{cloudformation.meta.endpoint_url}/_aws/execute-api/{outputs['ApiId']}/{stage}"
-    return Client(outputs, api_url, session, proxies=get_environ_proxies(api_url))
+    return Client(outputs, api_url, of_aws, proxies=get_environ_proxies(api_url))
 
 
 def _checked(status: int, answer: View) -> View:

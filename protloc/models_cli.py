@@ -47,9 +47,10 @@ def models(context: click.Context, as_json: bool, stack: str | None, home: Path)
 @models.command("add")
 @click.argument("artifact")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is in service.")
+@click.option("--if-none", is_flag=True, help="Do nothing where a version is active already.")
 @stack_option
 @click.pass_obj
-def add_model(of_group: Group, artifact: str, wait: bool, stack: str | None) -> None:
+def add_model(of_group: Group, artifact: str, wait: bool, if_none: bool, stack: str | None) -> None:
     """Put a trained model into service: ARTIFACT is a folder, a model.tar.gz, or the s3:// address of one.
 
     The state machine hosts it beside the active version, tries it on known proteins, and makes it the active
@@ -58,7 +59,11 @@ def add_model(of_group: Group, artifact: str, wait: bool, stack: str | None) -> 
     from protloc.versions import add
 
     stack = stack or of_group[0]
-    version = add(client_of(stack, of_group[1]), artifact, note, wait=wait)
+    client = client_of(stack, of_group[1])
+    if if_none and (active := client.models()["active"]):
+        click.echo(f"{active} is active; nothing was added.")
+        return
+    version = add(client, artifact, note, wait=wait)
     if wait:
         click.echo(f"{version} is in service and answers new uploads.")
     else:

@@ -1,18 +1,23 @@
-"""The SAM CLI deploys the very template to the embedded cloud, the way it deploys it to AWS."""
+"""Deploying as a person does it: `make deploy`, a retraining, and a teardown, through the SAM CLI.
 
+Everything goes to the embedded cloud, the way it goes to AWS: by its address and credentials alone.
+"""
+
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from functions.upload import upload_id
+from protloc.client import Client, connect
 from protloc.cloud import lifecycle
-from protloc.cloud.lifecycle import Cloud, stack_outputs
-from tests.waiting import LIMIT_SECONDS, until
+from protloc.cloud.lifecycle import Cloud
+from tests.cli.test_teardown import inventory
+from tests.conftest import Embedded
+from tests.end_to_end.retraining import QUICK, execute, put_labels
 
 ROOT = Path(__file__).parents[2]
 SAM = os.environ.get("PROTLOC_SAM", "")
@@ -24,57 +29,72 @@ pytestmark = [pytest.mark.sam, pytest.mark.skipif(not SAM, reason="PROTLOC_SAM n
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("home")
-    try:
-        yield lifecycle.up(home)
-    finally:
-        lifecycle.down(home, erase=True)
+    yield lifecycle.up(home)
+    lifecycle.down(home, erase=True)
 
 
 @pytest.fixture(scope="module")
-def outputs(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The outputs of a stack that `sam build` and `sam deploy` made."""
-    build = tmp_path_factory.mktemp("build")
-    cloud.client("s3").create_bucket(Bucket="sam-artifacts")
-    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    parameters = [f"FunctionRuntime={runtime}", "FunctionArchitecture=x86_64", "PredictConcurrency=2"]
-    environment = os.environ | {
-        "AWS_ENDPOINT_URL": cloud.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": cloud.region,
-        "SAM_CLI_TELEMETRY": "0",
-    }
-    sam(["build", "--build-dir", str(build), "--parameter-overrides", *parameters], environment)
-    deploy = ["deploy", "--template-file", str(build / "template.yaml"), "--stack-name", STACK]
-    deploy += ["--s3-bucket", "sam-artifacts", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-    deploy += ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *parameters]
-    sam(deploy, environment)
-    return stack_outputs(cloud, STACK)
+def environment(cloud: Cloud) -> Iterator[None]:
+    """This process, and those it starts, work on the cloud as on AWS."""
+    credentials = cloud.session.get_credentials()
+    assert credentials is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
+        patch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_key)
+        patch.setenv("AWS_REGION", cloud.region)
+        patch.setenv("AWS_DEFAULT_REGION", cloud.region)
+        yield
 
 
-def sam(arguments: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
-    )
+@pytest.fixture(scope="module")
+def deployed(environment: None) -> str:
+    """The last words of `make deploy`."""
+    parameters = "FunctionArchitecture=x86_64 PredictConcurrency=2 TrainingLauncher=cpu"
+    return run("deploy", f"STACK={STACK}", f"PARAMETERS={parameters}")
+
+
+def run(*arguments: str) -> str:
+    tools = Path(sys.executable).parent
+    command = ["make", "--assume-old=.venv/run.stamp", f"SAM={SAM}", f"BIN={tools}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
 
 
-def test_the_template_that_sam_built_deploys(outputs: dict[str, str]) -> None:
-    assert {"UploadsBucket", "ApiUrl", "RetrainStateMachine", "EndpointName"} <= set(outputs)
+def client() -> Client:
+    return connect(STACK)
 
 
-def test_a_file_in_the_bucket_is_received_by_the_functions_sam_packed(
-    cloud: Cloud, outputs: dict[str, str]
-) -> None:
-    """No model is in service, and the upload says so: `receive` ran."""
-    bucket, table = outputs["UploadsBucket"], outputs["UploadsTable"]
-    version = cloud.client("s3").put_object(Bucket=bucket, Key="a b.fasta", Body=b">a\nMKV\n")["VersionId"]
-    key = {"pk": {"S": upload_id(bucket, "a b.fasta", version)}, "sk": {"S": "upload"}}
+def test_make_deploy_puts_a_model_into_service_and_predicts_the_sample(deployed: str) -> None:
+    assert "B2B9D9" in deployed and f"protloc predict FILE --stack {STACK}" in deployed
+    examined = protloc("doctor", "--json")
+    assert examined["healthy"], examined
+    assert client().models()["active"]
 
-    def waiting() -> Any:
-        found = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
-        return found if "reason" in found else None
 
-    item = until(waiting)
-    assert item["status"]["S"] == "receiving"
-    assert "waiting for a model version" in item["reason"]["S"]
+def test_what_is_deployed_already_is_deployed_again_without_a_change(deployed: str) -> None:
+    again = run("deploy", f"STACK={STACK}", "PARAMETERS=FunctionArchitecture=x86_64 TrainingLauncher=cpu")
+    assert "nothing was added" in again
+
+
+def test_labels_are_learned_and_the_new_model_is_promoted(deployed: str, tmp_path: Path) -> None:
+    stack = Embedded(Path("/nonexistent"), client())
+    put_labels(stack, tmp_path)
+    done = execute(stack, {"version": "new-1", "hyperparameters": QUICK})
+    assert done["outcome"] == "Promoted", done
+    assert client().models()["active"] == "new-1"
+
+
+def test_a_teardown_leaves_nothing_but_what_sam_deploys_with(cloud: Cloud, deployed: str) -> None:
+    answer = protloc("teardown", "--yes", "--erase", "--json")
+    assert answer["remains"] == []
+    assert {each for each in inventory(cloud, STACK) if "aws-sam-cli-managed" not in each} == set()
+
+
+def protloc(command: str, *arguments: str) -> dict[str, object]:
+    program = [sys.executable, "-m", "protloc.cli", command, "--stack", STACK, *arguments]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer

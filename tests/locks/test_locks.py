@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FUNCTIONS = ROOT / "functions" / "requirements.txt"
-LOCKS = {name: ROOT / "locks" / f"{name}.txt" for name in ("run", "develop", "checkov")} | {
+LOCKS = {name: ROOT / "locks" / f"{name}.txt" for name in ("run", "develop", "checkov", "sam")} | {
     "functions": FUNCTIONS
 }
 

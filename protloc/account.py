@@ -1,0 +1,53 @@
+"""Finds the account and region a stack is in: AWS by its name, or the embedded cloud of a home folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import NoRegionError
+
+from protloc.errors import Unreachable
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a stack is or may be; `client` makes a boto3 client of a service there."""
+
+    stack: str
+    region: str
+    client: Callable[[str], Any]
+    embedded: bool
+    stack_words: str
+    """The option that names the stack in a command for a person to copy."""
+
+
+def session() -> boto3.Session:
+    """A session with what boto3 finds, and AWS_REGION, which it does not read itself."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION"))
+
+
+def is_embedded(endpoint_url: str) -> bool:
+    """True of an address of this machine: an embedded cloud, named by AWS_ENDPOINT_URL."""
+    return urlsplit(endpoint_url).hostname in ("127.0.0.1", "localhost")
+
+
+def account_of(stack: str | None, home: Path) -> Account:
+    """The account of a stack in AWS, or of the running embedded cloud. Raises Unreachable, NoRegionError."""
+    if stack:
+        of_aws = session()
+        if of_aws.region_name is None:
+            raise NoRegionError()
+        here = is_embedded(of_aws.client("sts").meta.endpoint_url)
+        return Account(stack, of_aws.region_name, of_aws.client, here, f" --stack {stack}")
+    from protloc.cloud import lifecycle
+
+    cloud = lifecycle.find(home.resolve())
+    if cloud is None:
+        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
+    return Account(lifecycle.STACK, cloud.region, cloud.client, True, "")

@@ -1,0 +1,109 @@
+"""The commands of who runs a stack: examining it, and taking it down."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from protloc.commands import note, print_json
+from protloc.errors import UploadProblem, UsageProblem
+from protloc.options import home_option, json_option, stack_option
+
+MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM", "unchecked": "–      "}
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unchecked": "bright_black"}
+
+
+@click.command()
+@click.option(
+    "--before-deployment", is_flag=True, help="Check the account only: a stack need not be there yet."
+)
+@json_option
+@stack_option
+@home_option
+def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path) -> None:
+    """Examine a stack and its account: what would keep a file from being predicted, and its remedy.
+
+    Credentials, the stack, quotas of instances and functions, the serving image, buckets, endpoint, the model
+    in service and the caller's permissions. Nothing is changed. Works before the first deployment, too.
+
+    \b
+    Examples
+      protloc doctor
+      protloc doctor --stack protloc
+
+    Exit code 1 if anything would keep predictions from working. JSON: stack, healthy, and checks, each with
+    name, state (ok, warning, problem or unchecked), detail, remedy.
+    """
+    from protloc.account import account_of
+    from protloc.doctor import PROBLEM, Doctor
+    from protloc.safe import safe
+
+    account = account_of(stack, home)
+    examination = Doctor(account)
+    checks = []
+    for check in examination.account_checks() if before_deployment else examination.examine():
+        checks.append(check)
+        if not as_json:
+            click.secho(MARKS[check.state], nl=False, fg=COLOURS[check.state])
+            click.echo(f"  {check.name}: {safe(check.detail)}")
+            if check.remedy:
+                click.echo(f"{'':9}→ {safe(check.remedy)}")
+    problems = [check.name for check in checks if check.state == PROBLEM]
+    if as_json:
+        listed = [check.as_json() for check in checks]
+        print_json({"stack": account.stack, "healthy": not problems, "checks": listed})
+    if problems:
+        raise UploadProblem(f"predictions do not work: {', '.join(problems)}")
+
+
+@click.command()
+@click.option(
+    "--erase", is_flag=True, help="Also delete what it keeps: files, results, models, tables, logs."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@stack_option
+@home_option
+def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Path) -> None:
+    """Take a stack down: its model versions, endpoint, functions and API.
+
+    Whatever works for it is stopped first, in the order in which AWS allows it. Files, results, models and
+    their tables stay, and are listed with what they cost, unless --erase is given. May be repeated: it goes
+    on where it was.
+
+    \b
+    Examples
+      protloc teardown --stack protloc
+      protloc teardown --stack protloc --erase --yes
+
+    JSON: stack, erased, and remains, each with resource, size_bytes, dollars_a_month.
+    """
+    from protloc.account import account_of
+    from protloc.safe import safe
+    from protloc.teardown import Teardown
+
+    account = account_of(stack, home)
+    work = Teardown(account, note)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageProblem("taking a stack down asks first; add --yes where nobody can answer")
+        question = f"Take down the stack {account.stack}"
+        if erase:
+            kept = ", ".join(sorted(name for _, name in work.kept()))
+            question += f", and delete for good what it keeps ({safe(kept)})"
+        click.confirm(f"{question}?", abort=True, err=True)
+    remains = work.run(erase)
+    if as_json:
+        listed = [rest.as_json() for rest in remains]
+        print_json({"stack": account.stack, "erased": erase, "remains": listed})
+        return
+    click.echo(f"The stack {account.stack} is gone" + (", and what it kept is deleted." if erase else "."))
+    for rest in remains:
+        click.echo(
+            f"  still there: {safe(rest.resource)} ({rest.size_bytes / 1e9:,.2f} GB, "
+            f"about ${rest.dollars_a_month:,.2f} a month)"
+        )
+    if remains:
+        click.echo(f"Delete that, too: protloc teardown{account.stack_words} --erase")

@@ -1,0 +1,106 @@
+"""`protloc teardown`: nothing that costs money is left, in any state the stack may be in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.conftest import SAMPLE, Embedded
+
+
+def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
+    """Everything in the account that the stack or its work may have made."""
+    client = cloud.client
+    return {
+        *(f"bucket {b['Name']}" for b in client("s3").list_buckets()["Buckets"]),
+        *(f"table {name}" for name in client("dynamodb").list_tables()["TableNames"]),
+        *(f"function {f['FunctionName']}" for f in client("lambda").list_functions()["Functions"]),
+        *(
+            f"mapping {m['UUID']}"
+            for m in client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        ),
+        *(f"queue {url}" for url in client("sqs").list_queues().get("QueueUrls", [])),
+        *(f"topic {t['TopicArn']}" for t in client("sns").list_topics()["Topics"]),
+        *(f"rule {r['Name']}" for r in client("events").list_rules()["Rules"]),
+        *(f"schedule {s['Name']}" for s in client("scheduler").list_schedules()["Schedules"]),
+        *(f"machine {m['name']}" for m in client("stepfunctions").list_state_machines()["stateMachines"]),
+        *(f"role {r['RoleName']}" for r in client("iam").list_roles()["Roles"]),
+        *(f"alarm {a['AlarmName']}" for a in client("cloudwatch").describe_alarms()["MetricAlarms"]),
+        *(f"logs {g['logGroupName']}" for g in client("logs").describe_log_groups()["logGroups"]),
+        *(f"secret {s['Name']}" for s in client("secretsmanager").list_secrets()["SecretList"]),
+        *(f"api {a['id']}" for a in client("apigateway").get_rest_apis()["items"]),
+        *_endpoint(client, endpoint),
+        *(f"model {m}" for m in _names(client, "list_models", "Models", "ModelName")),
+        *(
+            f"component {c}"
+            for c in _names(
+                client, "list_inference_components", "InferenceComponents", "InferenceComponentName"
+            )
+        ),
+        *(
+            f"group {g}"
+            for g in _names(
+                client, "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"
+            )
+        ),
+        *(
+            f"target {t['ResourceId']}"
+            for t in client("application-autoscaling").describe_scalable_targets(
+                ServiceNamespace="sagemaker"
+            )["ScalableTargets"]
+        ),
+    }
+
+
+def _names(client: Callable[[str], Any], operation: str, members: str, name: str) -> list[str]:
+    return [member[name] for member in getattr(client("sagemaker"), operation)()[members]]
+
+
+def _endpoint(client: Callable[[str], Any], name: str) -> list[str]:
+    try:
+        client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError:
+        return []
+    return [f"endpoint {name}"]
+
+
+@pytest.fixture(scope="module")
+def doomed(start_embedded: Callable[..., Embedded]) -> Embedded:
+    """A cloud of its own, since nothing is left of its stack; with an upload, and a retraining under way."""
+    cloud = start_embedded()
+    cloud.answer("predict", SAMPLE)
+    return cloud
+
+
+def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
+    client = doomed.client
+    machine = client.outputs["RetrainStateMachine"]
+    request = {"artifact": "s3://nowhere/model.tar.gz", "version": "unfinished"}
+    client.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(request))
+
+    result = doomed.protloc("teardown", "--json", "--yes")
+    assert result.exit_code == 0, result.stderr
+    remains = {rest["resource"] for rest in json.loads(result.stdout)["remains"]}
+    expected = {client.outputs[name] for name in ("UploadsBucket", "ResultsBucket", "ModelsBucket")}
+    expected |= {client.outputs[name] for name in ("UploadsTable", "ModelsTable")}
+    assert expected <= remains
+    # The bucket of deployments belongs to whoever deploys, as SAM's does.
+    left = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
+    kinds = {each.split()[0] for each in left}
+    assert kinds <= {"bucket", "table", "group"}, left
+    assert {each.split()[1] for each in left} == remains
+
+    again = doomed.protloc("teardown", "--json", "--yes", "--erase")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["remains"] == []
+    assert inventory(client) == {"bucket protloc-artifacts"}
+
+
+def test_without_a_person_to_ask_nothing_is_taken_down(embedded: Embedded) -> None:
+    result = embedded.protloc("teardown", "--erase")
+    assert result.exit_code == 2 and "--yes" in result.stderr
+    assert embedded.answer("status")["active_model"]
