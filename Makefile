@@ -27,7 +27,7 @@ run: .venv/run.stamp
 	@$(BIN)/protloc predict events/sample.fasta --table
 
 test: .venv/develop.stamp
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))

@@ -18,7 +18,6 @@ from model.checkpoint import CheckpointError, Checkpoints, collect, restore
 from tests.model.runs import plain, same, start, weights, write_channels
 
 # Sums are rounded alike in this process and in those it starts.
-pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = ("--epochs", "12")
 
 

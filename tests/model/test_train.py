@@ -31,7 +31,6 @@ from tests.model.runs import (
     write_encoder,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PATTERNS = [metric["Regex"] for metric in METRICS]
 
 
