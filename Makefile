@@ -27,7 +27,7 @@ run: .venv/run.stamp
 	@$(BIN)/protloc predict events/sample.fasta --table
 
 test: .venv/develop.stamp
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
@@ -66,10 +66,12 @@ lock: .venv/develop.stamp
 	$(LOCK) locks/checkov.in --output-file locks/checkov.txt
 
 SBOM := build/sbom
+SBOM_CHECK ?= --validate
 sbom: .venv/develop.stamp
 	mkdir -p $(SBOM)
 	$(BIN)/cyclonedx-py requirements functions/requirements.txt --output-file $(SBOM)/functions.json
-	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-file $(SBOM)/environment.json
+	$(BIN)/cyclonedx-py environment $(SBOM_CHECK) $(BIN)/python --pyproject pyproject.toml \
+	  --output-file $(SBOM)/environment.json
 
 clean:
 	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase

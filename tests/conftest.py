@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from xdist.scheduler import LoadFileScheduling
 
 # Two processes of tests share the cores with what they start; read when torch is imported, here and there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -53,6 +54,13 @@ class Embedded:
 def from_tsv(text: str, delimiter: str = "\t") -> list[dict[str, str]]:
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Keep each file in one worker, so that what its tests share is made once, and the files in their order."""
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,11 +8,18 @@ from typing import Any
 
 import boto3
 import pytest
+import torch
 from moto import mock_aws
 
 from model import storage
 from model.inference import Model, model_fn
 from tests.model.tiny import build_tiny_artifact
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same from torch, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
