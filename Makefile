@@ -84,10 +84,12 @@ lock: .venv/develop.stamp
 	$(LOCK) locks/sam.in --output-file locks/sam.txt
 
 SBOM := build/sbom
+SBOM_CHECK ?= --validate
 sbom: .venv/develop.stamp
 	mkdir -p $(SBOM)
 	$(BIN)/cyclonedx-py requirements functions/requirements.txt --output-file $(SBOM)/functions.json
-	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-file $(SBOM)/environment.json
+	$(BIN)/cyclonedx-py environment $(SBOM_CHECK) $(BIN)/python --pyproject pyproject.toml \
+	  --output-file $(SBOM)/environment.json
 
 clean:
 	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import BertConfig
 
+from model.bert import BertConfig
 from model.classifier import POOLING, ProteinClassifier, attention_mask
 from model.composition import number_table
 from model.distribution import Processes

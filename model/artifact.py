@@ -30,7 +30,7 @@ VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of A
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
 # What serving needs of this package; training and evaluation stay out of the container.
 SERVING_MODULES = (
-    *("__init__", "artifact", "calibration", "classifier", "composition", "hardware", "inference"),
+    *("__init__", "artifact", "bert", "calibration", "classifier", "composition", "hardware", "inference"),
     *("packed", "substitution", "tokens"),
 )
 ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""

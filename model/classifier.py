@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, PreTrainedConfig
 
 from model import composition, substitution
+from model.bert import BertConfig, BertModel, PreTrainedConfig
 from model.composition import CompositionNetwork, CompositionSettings
 from model.tokens import PROTEIN_VOCABULARY
 

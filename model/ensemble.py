@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import BertConfig
 
 from model import data, outcome
 from model.activations import Tokens
 from model.artifact import Artifact, read_artifact
+from model.bert import BertConfig
 from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.composition import CompositionNetwork, CompositionSettings, number_table
 from model.distribution import join

@@ -30,10 +30,10 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import BertConfig
 
 from model import packed
 from model.artifact import Artifact, read_artifact
+from model.bert import BertConfig
 from model.calibration import Calibration
 from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.hardware import has_bf16

@@ -23,9 +23,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import BertConfig
-from transformers.activations import ACT2FN
-from transformers.modeling_outputs import BaseModelOutput
+
+from model.bert import ACT2FN, BaseModelOutput, BertConfig
 
 try:  # torch 2.10 and later
     from torch.nn.attention.varlen import varlen_attn

@@ -9,18 +9,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from xdist.scheduler import LoadFileScheduling
+
+# Two processes of tests share the cores with what they start; read when torch is imported, here and there.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # However this process ends, its clouds end with it; with pytest-xdist each worker is a process that reads this.
 os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "events" / "sample.fasta"
+WAITING = {"cli", "cloud", "end_to_end"}  # folders of tests that mostly wait for a cloud
 
 
 def pytest_configure() -> None:
@@ -66,9 +72,23 @@ def from_tsv(text: str, delimiter: str = "\t") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
 
 
-@pytest.fixture(scope="session")
-def start_embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Embedded]]:
-    """Makes clouds of their own, and ends them all when the tests are over."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Keep each file in one worker, so that what its tests share is made once, and the files in their order."""
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, in the random order they have: what is short fills up the end."""
+    own_cloud = {item.path for item in items if "start_embedded" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path not in own_cloud, not WAITING & set(item.path.parts)))
+
+
+@contextmanager
+def embedded_clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Embedded]]:
+    """Within, makes clouds; afterwards they are gone."""
     from protloc.cloud import lifecycle
     from protloc.embedded import ready
     from tests.model.tiny import build_tiny_artifact
@@ -88,10 +108,18 @@ def start_embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
             lifecycle.down(home, erase=True)
 
 
+@pytest.fixture(scope="module")
+def start_embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Embedded]]:
+    """Makes clouds for the tests of one file, which end with it: idle ones take time from the others."""
+    with embedded_clouds(tmp_path_factory) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
-def embedded(start_embedded: Callable[..., Embedded]) -> Embedded:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """The cloud that tests share; whoever breaks it makes a cloud of its own."""
-    return start_embedded()
+    with embedded_clouds(tmp_path_factory) as start:
+        yield start()
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,8 @@ from model.artifact import extract
 
 SERVE = Path(__file__).with_name("serve.py")
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
+# What a person may limit for the cloud as a whole: processes it starts see nothing else of its environment.
+THREADS = ("OMP_NUM_THREADS",)
 RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 KEPT_CONNECTIONS = 16
 
@@ -52,6 +54,11 @@ def unpack(archive: Path, folder: Path) -> None:
     partial.rename(folder)
 
 
+def threads() -> dict[str, str]:
+    """The variables that limit the threads of the cloud's own environment, to be handed on."""
+    return {name: os.environ[name] for name in THREADS if name in os.environ}
+
+
 class Copy:
     """One model server."""
 
@@ -70,6 +77,7 @@ class Copy:
                     "HOME": str(log_path.parent),
                     "PYTHONUNBUFFERED": "1",
                     "SM_MODEL_DIR": str(model),
+                    **threads(),
                     **environment,
                 },
                 stdin=subprocess.PIPE,

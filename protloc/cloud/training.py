@@ -24,6 +24,7 @@ from typing import Any
 
 from model.artifact import extract
 from protloc.cloud.checkpoints import Checkpoints
+from protloc.cloud.components import threads
 from protloc.cloud.storage import Storage
 
 ATTACHED = Path(__file__).with_name("attached.py")
@@ -185,6 +186,7 @@ def _run_program(
         "TMPDIR": str(folder),
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": str(folder / "code"),
+        **threads(),
         **({"PROTLOC_CHECKPOINT_DIR": str(folder / "checkpoints")} if checkpoints else {}),
         **environment,
         **variables(job, folder, values, gpus),

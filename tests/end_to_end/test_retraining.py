@@ -4,8 +4,10 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,30 +16,58 @@ from tests.end_to_end.retraining import QUICK, execute, left, lock, model, put_l
 from tests.end_to_end.test_flow import messy_fasta
 from tests.model.tiny import build_tiny_artifact
 
+IN_WORK = 3  # uploads at once, while versions change
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A retraining that ended with a new model in service, and how the cloud stood just after it."""
+
+    done: dict[str, Any]
+    models: dict[str, Any]
+    left: dict[str, set[str]]
+    lock: str | None
+    again: dict[str, Any]  # how the same request ended a second time
+
 
 @pytest.fixture(scope="module")
-def cloud(
-    start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Embedded]:
-    """A cloud of its own, whose champion has learned nothing, with labelled proteins in its bucket."""
-    made = start_embedded()
-    put_labels(made, tmp_path_factory.mktemp("labels"))
-    yield made
+def alone(start_embedded: Callable[..., Embedded]) -> Embedded:
+    """A cloud of its own, whose champion has learned nothing."""
+    return start_embedded()
 
 
-def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command(cloud: Embedded) -> None:
-    done = execute(cloud, {"version": "new-1", "hyperparameters": QUICK})
-    assert done["outcome"] == "Promoted", done
-    assert done["reason"].startswith("Q10 ")
-    found = cloud.client.models()
+@pytest.fixture(scope="module")
+def promotion(alone: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Promotion:
+    put_labels(alone, tmp_path_factory.mktemp("labels"))
+    return Promotion(
+        done=execute(alone, {"version": "new-1", "hyperparameters": QUICK}),
+        models=alone.client.models(),
+        left=left(alone),
+        lock=lock(alone),
+        again=execute(alone, {"hyperparameters": QUICK}),
+    )
+
+
+@pytest.fixture
+def cloud(alone: Embedded, promotion: Promotion) -> Embedded:
+    """The cloud after `promotion`; each test leaves new-1 active, and may leave other versions."""
+    return alone
+
+
+def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command(
+    cloud: Embedded, promotion: Promotion
+) -> None:
+    assert promotion.done["outcome"] == "Promoted", promotion.done
+    assert promotion.done["reason"].startswith("Q10 ")
+    found = promotion.models
     assert (found["active"], found["previous"]) == ("new-1", "tiny-1")
     assert {view["version"]: view["state"] for view in found["models"]} == {
         "new-1": "in_service",
         "tiny-1": "standby",
     }
     assert model(cloud, "new-1")["metrics"]["q10"] > 0.5
-    assert lock(cloud) is None
-    there = left(cloud)
+    assert promotion.lock is None
+    there = promotion.left
     assert there["components"] == {"protloc-new-1", "protloc-tiny-1"} == there["models"]
     (package,) = there["packages"]
     described = cloud.client.client("sagemaker").describe_model_package(ModelPackageName=package)
@@ -56,19 +86,26 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
 
     def send() -> None:
         while not over.is_set():
+            if len(sent) >= IN_WORK:  # more of them would only wait, and be waited for
+                cloud.client.wait(sent[-IN_WORK], lambda _: None, 120)
             body = messy_fasta(len(sent), 150).encode()
             sent.append(cloud.client.send(io.BytesIO(body), f"{len(sent)}.fasta", lambda _: None).upload_id)
 
     sender = threading.Thread(target=send)
     sender.start()
-    folder = build_tiny_artifact(tmp_path / "third-1", "third-1", seed=3)
-    assert cloud.protloc("models", "add", folder).exit_code == 0
-    for active in ("new-1", "third-1", "new-1"):
-        time.sleep(1)
-        assert cloud.protloc("models", "rollback").exit_code == 0
-        assert cloud.client.models()["active"] == active
-    over.set()
-    sender.join()
+    try:
+        folder = build_tiny_artifact(tmp_path / "third-1", "third-1", seed=3)
+        assert cloud.protloc("models", "add", folder).exit_code == 0
+        for active in ("new-1", "third-1", "new-1"):
+            place = len(sent) + 1  # the one before may have been sent under the version before
+            while len(sent) <= place or not cloud.client.find_upload(sent[place]):
+                assert sender.is_alive()
+                time.sleep(0.05)
+            assert cloud.protloc("models", "rollback").exit_code == 0
+            assert cloud.client.models()["active"] == active
+    finally:
+        over.set()
+        sender.join()
     seen = set()
     for upload in sent:
         view = cloud.client.wait(upload, lambda _: None, 120)
@@ -79,10 +116,9 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
     assert len(sent) > 3 and seen == {"new-1", "third-1"}
 
 
-def test_the_same_labels_are_nothing_new(cloud: Embedded) -> None:
-    done = execute(cloud, {"hyperparameters": QUICK})
-    assert (done["outcome"], done["report"]) == ("NothingNew", "")
-    assert "new-1" in done["reason"]
+def test_the_same_labels_are_nothing_new(promotion: Promotion) -> None:
+    assert (promotion.again["outcome"], promotion.again["report"]) == ("NothingNew", "")
+    assert "new-1" in promotion.again["reason"]
 
 
 def test_what_is_no_better_is_kept_out_with_the_reason_and_its_report(cloud: Embedded) -> None:

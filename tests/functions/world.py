@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any
 
 import boto3
 from moto import mock_aws
+from moto.core.serialize import BaseJSONSerializer
 from samtranslator.yaml_helper import yaml_parse
 
 from functions.answers import AnswersTable
@@ -48,6 +49,28 @@ class ScriptedModel(Endpoint):
         self.trouble(sequences)
         self.asked += sequences
         return [answer_for(sequence) for sequence in sequences]
+
+
+def _serialize_structure(
+    serializer: Any, serialized: Any, value: Any, shape: Any, key: str, *, _as_it_was: Any
+) -> None:
+    """Serialize a structure as moto does, but of a value of DynamoDB only the one member that it has.
+
+    moto looks for each of the ten members by every spelling an attribute of an object could have, which is
+    most of what a call takes.
+    """
+    if shape.name != "AttributeValue":
+        _as_it_was(serializer, serialized, value, shape, key)
+        return
+    wrapper: dict[str, Any] = {}
+    for name, held in value.items():
+        serializer._serialize(wrapper, held, shape.members[name], name)
+    serializer._default_serialize(serialized, wrapper, shape, key)
+
+
+BaseJSONSerializer._serialize_type_structure = partialmethod(  # type: ignore[method-assign, assignment]
+    _serialize_structure, _as_it_was=BaseJSONSerializer._serialize_type_structure
+)
 
 
 def answer_for(sequence: str) -> Prediction:

@@ -15,16 +15,11 @@ from model import storage
 from model.inference import Model, model_fn
 from tests.model.tiny import build_tiny_artifact
 
-torch.set_num_threads(2)
 
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """What computes much in small pieces does not wait for a second core that others keep busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Each test draws the same from torch, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from model.inference import model_fn, predict_fn
 from tests.model.runs import distance, plain, same, start_several, weights, write_channels, write_encoder
 from tests.waiting import LIMIT_SECONDS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = (
     *("--epochs", "2", "--dropout", "0", "--learning-rate", "0.001"),
     *("--precision", "fp32", "--average", "0.5"),

@@ -17,8 +17,6 @@ from model.data import LOCATIONS
 from model.inference import model_fn, predict_fn
 from tests.model.runs import plain, weights, write_channels, write_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_a_run_with_adapters_leaves_an_ordinary_encoder_whose_attention_has_learned(tmp_path: Path) -> None:
     channels, encoder = write_channels(tmp_path / "ml"), write_encoder(tmp_path / "encoder")

@@ -21,7 +21,6 @@ from tests.model.runs import distance, held, plain, same, start, start_several, 
 from tests.model.tiny import HEAD, build_tiny_ensemble, write_labelled
 from tests.waiting import LIMIT_SECONDS, Gate, until
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LEARNS = ("head.answer.", "others.0.head.answer.", "compositions.0.", "compositions.1.")
 LONG = ("--epochs", "8", "--learning-rate", "0.003")
 STILL = ("--mutation-rate", "0", "--dropout", "0", "--precision", "fp32", "--average", "0.5", "--epochs", "2")

@@ -18,7 +18,6 @@ from tests.model.runs import held, plain, same, start, weights, write_channels
 from tests.waiting import LIMIT_SECONDS, Gate, until
 
 # Sums are rounded alike in this process and in those it starts.
-pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = ("--epochs", "12")
 
 

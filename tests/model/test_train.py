@@ -32,7 +32,6 @@ from tests.model.runs import (
 )
 from tests.waiting import LIMIT_SECONDS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PATTERNS = [metric["Regex"] for metric in METRICS]
 
 
