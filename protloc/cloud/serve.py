@@ -110,13 +110,19 @@ def error_body(message: str) -> bytes:
     return json.dumps({"error": message}).encode()
 
 
+def end_with_starter() -> None:
+    """Exit when the process at the other end of the standard input is gone, while a model loads too."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)
+
+
 def main() -> None:
+    threading.Thread(target=end_with_starter, daemon=True).start()
     model_dir = sys.argv[1]
     server = ModelServer(model_dir, int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
     print(f"port {server.server_address[1]}", flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.buffer.read()  # ends with the process that holds the other end
-    os._exit(0)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +15,12 @@ import pytest
 from protloc.cloud import lifecycle
 
 from ..conftest import ROOT
-from ..waiting import until
+from ..waiting import Gate, until
+from .conftest import Stack
 from .held import RECORD
+from .models import artifact
+from .test_sagemaker import host, job, put, serving
+from .test_stack import send
 
 
 def processes_of(record: Path) -> list[psutil.Process]:
@@ -101,6 +106,22 @@ def test_a_test_run_that_is_ended_leaves_no_process(
             if living([process]):
                 process.kill()
         run.wait()
+
+
+def test_nothing_that_a_cloud_started_outlives_its_kill(own_stack: Stack, tmp_path: Path) -> None:
+    """Whatever it is at: a model may be loading, for one."""
+    gates = {name: Gate(tmp_path / name) for name in ("function", "job", "loading")}
+    serving(own_stack, put(own_stack, "models/m/model.tar.gz", artifact()))
+    loading = artifact(json.dumps({"factor": 2, "loading_gate": str(gates["loading"].path)}))
+    host(own_stack, put(own_stack, "models/loading/model.tar.gz", loading))
+    job(own_stack, factor="1", gate=str(gates["job"].path))
+    send(own_stack, gate=str(gates["function"].path))
+    until(lambda: all(gate.reached for gate in gates.values()))
+    cloud = psutil.Process(own_stack.cloud.pid)
+    processes = [cloud, *cloud.children(recursive=True)]
+    assert set.union(*(gate.reached for gate in gates.values())) <= {process.pid for process in processes}
+    cloud.kill()
+    until(lambda: not living(processes), lambda: living(processes))
 
 
 def test_a_cloud_without_an_owner_outlives_its_starter(tmp_path: Path) -> None:

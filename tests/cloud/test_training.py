@@ -80,3 +80,21 @@ def test_a_program_that_will_not_end_is_killed_with_all_it_started(
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     process.stdout.close()
+
+
+def test_a_command_that_is_asked_to_end_while_it_is_started_is_not_left_alone() -> None:
+    program = (
+        "import os, runpy, signal, subprocess, sys\n"
+        "start = subprocess.Popen\n"
+        "def start_and_be_asked(*words, **named):\n"
+        "    process = start(*words, **named)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return process\n"
+        "subprocess.Popen = start_and_be_asked\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    starter_lives = "import os, time\nstarter = os.getppid()\nwhile os.getppid() == starter: time.sleep(0.1)"
+    words = [sys.executable, "-c", program, str(training.ATTACHED), str(os.getpid())]
+    ended = subprocess.run([*words, sys.executable, "-c", starter_lives], check=False)
+    assert ended.returncode == 128 + signal.SIGTERM, "the command's end, not the starter's"
