@@ -1,5 +1,6 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
-# test   the whole test suite
+# test   the tests, but for those that take long
+# test-all  all tests that need nothing but this environment: long ones, a cloud killed under load, failures
 # simulate-retraining  double starts and crashes of the state machine: SEED=17 or N=5000
 # simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # deploy  to AWS, with a model in service and the sample predicted: make deploy [STACK=name] [PARAMETERS="Name=value …"]
@@ -10,10 +11,13 @@
 # sbom   bills of materials in build/sbom: of what travels to Lambda, and of this environment
 # clean  stop the cloud and remove what the other targets made
 #
-# Python 3.11 or newer is all that must be there; choose one with `make PYTHON=python3.13 run`.
+# Python 3.11 to 3.14 with venv is all that must be there; choose one with `make PYTHON=python3.13 run`.
+# Without an NVIDIA GPU, PyTorch's CPU build is taken from TORCH_INDEX, unless pip is configured to look elsewhere;
+# `make TORCH_INDEX= run` leaves the choice to pip, and another index that is named is asked in any case.
 
 PYTHON ?= python3
 WORKERS ?= 2
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
@@ -21,7 +25,7 @@ LOCKED := --no-deps --require-hashes --requirement
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-package torch
 
-.PHONY: run test simulate simulate-retraining deploy check bench model lock sbom clean
+.PHONY: run test test-all simulate simulate-retraining deploy check bench model lock sbom clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -29,6 +33,10 @@ run: .venv/run.stamp
 
 test: .venv/develop.stamp
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+# The others need shared data, the SAM CLI or environments of AWS's containers.
+test-all: .venv/develop.stamp
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not shared and not sam and not toolkit"
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
@@ -55,7 +63,7 @@ deploy: .venv/run.stamp $(if $(filter build/%,$(SAM)),build/sam.stamp)
 check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive functions model protloc benchmarks
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive functions model protloc benchmarks locks
 	$(BIN)/cfn-lint template.yaml
 	build/checkov/bin/checkov --config-file .ci/checkov.yaml --file template.yaml
 	cp .ci/secrets.json build/secrets.json  # which the hook rewrites, and then ends with 3, where lines have moved
@@ -96,16 +104,13 @@ clean:
 	rm -rf .venv .protloc build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# PyTorch is installed first and alone, by plain pip, so that pip takes the build that fits this machine from
-# wherever its own configuration says. Everything else is installed as locked, by hash and without looking further,
-# so no later step can replace it.
-.venv/torch.stamp:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
-		"protloc needs Python 3.11 or newer, found %d.%d: name one, e.g. make PYTHON=python3.13 run" \
-		% sys.version_info[:2])'
-	@echo "Setting up .venv; this takes some minutes, once."
-	$(PYTHON) -m venv .venv
-	$(PIP) install $(TORCH)
+# PyTorch is installed first and alone; locks/environment.py says why, and what is missing. Everything else is
+# installed as locked, by hash and without looking further, so no later step can replace it.
+CHOSEN = $(if $(filter file,$(origin TORCH_INDEX)),,--chosen)
+.venv/torch.stamp: pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { echo "protloc: expected Python 3.11 to 3.14 as '$(PYTHON)', found none:" \
+	  "name one, e.g. make PYTHON=python3.13 run" >&2; exit 1; }
+	@$(PYTHON) locks/environment.py .venv --torch $(TORCH) --index '$(TORCH_INDEX)' $(CHOSEN)
 	@touch $@
 
 .venv/run.stamp: pyproject.toml locks/run.txt .venv/torch.stamp
@@ -114,6 +119,7 @@ clean:
 	@touch $@
 
 .venv/develop.stamp: locks/develop.txt .venv/run.stamp
+	@$(BIN)/python locks/environment.py .venv
 	$(PIP) install $(LOCKED) locks/develop.txt
 	@touch $@
 

@@ -68,6 +68,12 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     assert {metadata["name"]: metadata["version"]} == torch
 
 
+def test_the_locks_hold_what_the_cpu_build_requires() -> None:
+    [metadata] = PROJECT["tool"]["uv"]["dependency-metadata"]
+    names = {re.split("[<>=]", requirement)[0] for requirement in metadata["requires-dist"]}
+    assert names and names <= locked(LOCKS["run"]).keys()
+
+
 def test_what_develops_is_what_runs_and_more() -> None:
     develop = locked(LOCKS["develop"])
     assert all(develop[name] == versions for name, versions in locked(LOCKS["run"]).items())
