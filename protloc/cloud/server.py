@@ -84,7 +84,9 @@ def build(home: Path, port: int) -> Parts:
     engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
-    repairs.repair_all(lambda: engine.changed(), access.access_log())
+    asked = access.access_log()
+    repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)
+    engine.refusal = access.refusals(sagemaker.hosted)
     delivery.queues_lose_no_message(lambda: engine.changed())
     delivery.Streams(engine.serving, lambda: engine.changed())
     state_path = home / "state" / "state.pickle"
