@@ -33,7 +33,7 @@ WITHOUT_TYPE = {
 }
 # (service, `aws:` key): where AWS says that the service sends the key when it calls on somebody's behalf.
 SENT_BY_SERVICES = {
-    ("cloudwatch.amazonaws.com", "aws:SourceAccount"): "AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html",
+    ("cloudwatch.amazonaws.com", "aws:SourceAccount"): "sns/latest/dg/sns-access-policy-use-cases.html",
     ("events.amazonaws.com", "aws:SourceArn"): "eventbridge/latest/userguide/eb-use-resource-based.html#eb-sqs-permissions",
     ("sagemaker.amazonaws.com", "aws:SourceAccount"): "sagemaker/latest/dg/security-confused-deputy-prevention.html",
     ("scheduler.amazonaws.com", "aws:SourceAccount"): "scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html",
