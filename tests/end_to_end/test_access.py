@@ -41,6 +41,7 @@ UNSEEN = {
     "Measure": "SageMaker itself, beside the container",
     "LogInToRegistry": "SageMaker itself, before the container starts",
     "PullImages": "SageMaker itself, before the container starts",
+    "CountUploads dynamodb:Query": "sweep counts what there is of an upload whose results cannot be written",
     "WriteRows dynamodb:PutItem": "predict writes a failed row so, and here no protein fails the model",
     "KeepText s3:AbortMultipartUpload": INTERRUPTED,
     "WriteResults s3:AbortMultipartUpload": INTERRUPTED,
