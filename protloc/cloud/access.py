@@ -1,6 +1,7 @@
-"""A record of what IAM was asked and what it answered, as JSON lines: role, action, resource, allowed.
+"""What IAM is asked besides the permission of a call (`demands`), and a record of all that it was asked.
 
-Off unless PROTLOC_ACCESS_LOG names a file. With it a test can compare what roles allow with what was needed.
+The record is JSON lines: role, action, resource, allowed. It is off unless PROTLOC_ACCESS_LOG names a file.
+With it a test can compare what roles allow with what was needed.
 Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
 """
 
@@ -9,12 +10,26 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud.engine import module
+from protloc.cloud.demands import Permission, call_of, component_of, demanded, error_of
+from protloc.cloud.engine import ACCOUNT, REGION, ROOT_KEY, Headers, Response, module
 
 VARIABLE = "PROTLOC_ACCESS_LOG"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A permission that a role lacks, and the session that asked for it."""
+
+    permission: Permission
+    who: str
+
+    def __str__(self) -> str:
+        return self.permission.refused(self.who)
 
 
 class AccessLog:
@@ -37,6 +52,28 @@ class AccessLog:
             line = dict(zip(("role", "action", "resource", "allowed"), entry, strict=True))
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+
+    def lacking(self, role: str, session: str, permissions: Iterable[Permission]) -> Refusal | None:
+        """The first of the permissions that the role lacks, in a session of this name."""
+        evaluator = module("ministack.core.iam_evaluator")
+        name = role.rsplit("/", 1)[-1]
+        who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
+        policies = evaluator._gather_role_policies(name, ACCOUNT)
+        for each in permissions:
+            asked = evaluator.EvalContext(
+                principal_arn=who,
+                principal_type="AssumedRole",
+                principal_account=ACCOUNT,
+                region=REGION,
+                action=each.action,
+                resource_arn=each.resource,
+                service_context={key.lower(): value for key, value in each.context.items()},
+            )
+            allowed = evaluator.evaluate(asked, policies).decision == "Allow"
+            self.note(who, each.action, each.resource, allowed)
+            if not allowed:
+                return Refusal(each, who)
+        return None
 
 
 def access_log() -> AccessLog:
@@ -63,3 +100,31 @@ def access_log() -> AccessLog:
 
     evaluator.enforce = enforce_and_note
     return log
+
+
+def refusals(
+    hosted: Callable[[str | None], Mapping[str, str]],
+) -> Callable[[str, str, Headers, bytes, Any], Response | None]:
+    """Gives what answers a request to a service of our own whose caller lacks what AWS asks for besides.
+    `hosted` gives the endpoint of an inference component, and its configuration.
+
+    A call of a state machine comes as the account's root: its role was asked before (`repairs`).
+    """
+    evaluator = module("ministack.core.iam_evaluator")
+    caller = module("ministack.core.router").extract_access_key_id
+
+    def refusal(service: str, path: str, headers: Headers, body: bytes, query: Any) -> Response | None:
+        key = caller(headers, query)
+        if key == ROOT_KEY:
+            return None
+        call, arguments = call_of(service, path, headers, body)
+        for each in demanded(call, arguments, REGION, ACCOUNT, hosted(component_of(arguments))):
+            if evaluator.enforce(key, each.action, service, REGION, each.resource, dict(each.context)):
+                who = (evaluator.resolve_caller_identity(key) or {}).get("userArn", "")
+                error, message = error_of(call, each), each.refused(who)
+                answer = {"__type": error, "message": message, "Message": message}
+                kind = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": error}
+                return 400, kind, json.dumps(answer).encode()
+        return None
+
+    return refusal

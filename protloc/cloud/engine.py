@@ -1,7 +1,8 @@
 """The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
 
-With `repairs`, `delivery` and `access` the only module that knows MiniStack's private names; `TOUCHED` lists
-them all, and `tests/cloud/test_engine_contract.py` fails, naming the version, when a release moves one.
+With `repairs`, `delivery`, `trust` and `access` the only module that knows MiniStack's private names.
+`TOUCHED` lists them all, and `tests/cloud/test_engine_contract.py` fails, naming the version, when a release
+moves one.
 Everything else in this package speaks in plain terms: services, functions, state.
 """
 
@@ -46,7 +47,10 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_build_persistence_save_dict": (),
         "_get_module": ("name",),
     },
-    "ministack.core.router": {"SERVICE_PATTERNS": None},
+    "ministack.core.router": {
+        "SERVICE_PATTERNS": None,
+        "extract_access_key_id": ("headers", "query_params"),
+    },
     "ministack.core.iam_actions": {
         "SERVICE_TO_IAM_NAMESPACE": None,
         "_BOTOCORE_SERVICE_MAP": None,
@@ -76,10 +80,12 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
             "service_context",
         ),
         "resolve_caller_identity": ("access_key_id",),
+        "evaluate_resource_policy": ("doc", "ctx", "service", "named_only", "direct_only"),
     },
     "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
     "ministack.services.sts": {"register_session": ("access_key", "session")},
     "ministack.services.sqs": {
+        "queue_policy_for_arn": ("queue_arn",),
         "_queues": None,
         "_queue_name_to_url": None,
         "_HANDLERS": None,
@@ -93,6 +99,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_delete_messages_for_esm": ("queue_url", "receipt_handles"),
     },
     "ministack.services.sns": {
+        "topic_policy_for_arn": ("topic_arn",),
         "_deliver_to_sqs": (
             "endpoint",
             "envelope",
@@ -289,6 +296,8 @@ class Engine:
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.changed: Callable[[], None] = lambda: None
         self.report: Callable[[], dict[str, float]] = dict
+        self.refusal: Callable[[str, str, Headers, bytes, Any], Response | None] = lambda *request: None
+        """The answer to a caller of our own services that lacks a permission besides the call's own."""
         self.serving = threading.Event()
         self.delivering = threading.Event()
         """From when on functions are given what lies in queues and streams."""
@@ -359,6 +368,9 @@ class Engine:
         self._services[service.name] = service
 
         async def handle(method: str, path: str, headers: Headers, body: bytes, query: Any) -> Response:
+            refused = self.refusal(service.signing_name, path, headers, body, query)
+            if refused is not None:
+                return refused
             context = contextvars.copy_context()
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(None, context.run, service.handle, method, path, headers, body)

@@ -7,10 +7,10 @@ so the cloud asks for these permissions before each task is dispatched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-MANAGED_RULE = "rule/StepFunctionsGetEventsForSageMakerTrainingJobsRule"
+from protloc.cloud.demands import Permission, demanded
+
 NAMESPACES = {
     "sfn": "states",
     "cloudwatchlogs": "logs",
@@ -42,20 +42,28 @@ TRANSACTION_ACTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Permission:
-    """One question to IAM."""
+def needed(
+    resource: str,
+    arguments: Mapping[str, Any],
+    region: str,
+    account: str,
+    hosted: Mapping[str, str] | None = None,
+) -> list[Permission]:
+    """The permissions the task `resource` needs for these arguments: those of the call, and those that AWS
+    asks for besides (`demands`).
+    """
+    own = _own(resource, arguments, region, account)
+    if not own or ":::" not in resource:
+        return own
+    integration = resource.split(":::", 1)[1]
+    return own + demanded((own[0].action, integration), arguments, region, account, hosted)
 
-    action: str
-    resource: str
-    context: Mapping[str, str] = field(default_factory=dict)
 
-
-def needed(resource: str, arguments: Mapping[str, Any], region: str, account: str) -> list[Permission]:
-    """The permissions the task `resource` needs for these arguments."""
+def _own(resource: str, arguments: Mapping[str, Any], region: str, account: str) -> list[Permission]:
+    """The permissions of the call itself."""
     if ":::" not in resource:
         return [Permission("lambda:InvokeFunction", resource)] if ":lambda:" in resource else []
-    call, *patterns = resource.split(":::", 1)[1].split(".")
+    call = resource.split(":::", 1)[1].partition(".")[0]
     service, _, action = call.removeprefix("aws-sdk:").partition(":")
     action = action[:1].upper() + action[1:]
     namespace = NAMESPACES.get(service, service)
@@ -101,11 +109,12 @@ def needed(resource: str, arguments: Mapping[str, Any], region: str, account: st
         return [Permission(f"states:{action}", str(target))]
     if namespace == "application-autoscaling":
         context = {"application-autoscaling:service-namespace": str(arguments.get("ServiceNamespace", ""))}
-        return [Permission(f"{namespace}:{action}", arn("scalable-target/*"), context)]
+        target = "*" if action.startswith("Describe") else arn("scalable-target/*")
+        return [Permission(f"{namespace}:{action}", target, context)]
     if namespace == "cloudwatch" and (names := _alarms(arguments)):
         return [Permission(f"cloudwatch:{action}", arn(f"alarm:{name}")) for name in names]
     if namespace == "sagemaker":
-        return _sagemaker(action, arguments, arn, synchronous="sync" in patterns)
+        return _sagemaker(action, arguments, arn)
     return [Permission(f"{namespace}:{action}", "*")]
 
 
@@ -121,7 +130,7 @@ def _name(name_or_arn: Any) -> str:
     return str(name_or_arn).rsplit("/", 1)[-1]
 
 
-def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any, synchronous: bool) -> list[Permission]:
+def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any) -> list[Permission]:
     """SageMaker names the resource it works on first; a role handed over needs iam:PassRole to SageMaker."""
     resources = [
         arn(f"{kind}/{_name(arguments[name])}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments
@@ -144,13 +153,6 @@ def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any, synchronous:
                     "iam:PassRole", str(arguments[name]), {"iam:PassedToService": "sagemaker.amazonaws.com"}
                 )
             )
-    if arguments.get("Tags") or (synchronous and action == "CreateTrainingJob"):
+    if arguments.get("Tags"):
         permissions.append(Permission("sagemaker:AddTags", wanted[0]))
-    if synchronous and action == "CreateTrainingJob":
-        permissions.append(Permission("sagemaker:DescribeTrainingJob", wanted[0]))
-        permissions.append(Permission("sagemaker:StopTrainingJob", wanted[0]))
-        rule = arn(MANAGED_RULE, "events")
-        permissions += [
-            Permission(f"events:{name}", rule) for name in ("PutTargets", "PutRule", "DescribeRule")
-        ]
     return permissions

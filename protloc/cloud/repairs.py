@@ -11,12 +11,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
 
 from protloc.cloud.access import AccessLog
+from protloc.cloud.demands import component_of, error_of
 from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
 from protloc.cloud.shapes import from_template
@@ -29,9 +30,11 @@ _execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextV
 _task_ends: contextvars.ContextVar[float] = contextvars.ContextVar("task_ends", default=float("inf"))
 
 
-def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
+def repair_all(
+    changed: Callable[[], None], access: AccessLog, hosted: Callable[[str | None], Mapping[str, str]]
+) -> None:
     """Put every repair in place, once per process. `changed` is told of every task of a state machine,
-    `access` of what the task asked of IAM.
+    `access` of what the task asked of IAM; `hosted` gives the endpoint of an inference component.
     """
     queue_batches_need_the_single_action()
     alarms_are_deleted_by_name()
@@ -47,7 +50,7 @@ def repair_all(changed: Callable[[], None], access: AccessLog) -> None:
     loopback_is_secure_transport()
     variables_are_assigned_together()
     executions_end_in_time(changed)
-    state_machines_act_as_their_role(changed, access)
+    state_machines_act_as_their_role(changed, access, hosted)
     training_jobs_can_be_waited_for()
     notifications_keep_their_attributes()
 
@@ -345,10 +348,11 @@ def _is_over() -> bool:
     return time.monotonic() > _task_ends.get() or (execution is not None and execution["status"] != "RUNNING")
 
 
-def state_machines_act_as_their_role(changed: Callable[[], None], access: AccessLog) -> None:
+def state_machines_act_as_their_role(
+    changed: Callable[[], None], access: AccessLog, hosted: Callable[[str | None], Mapping[str, str]]
+) -> None:
     """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
     states = module("ministack.services.stepfunctions")
-    evaluator = module("ministack.core.iam_evaluator")
     execute, invoke, call_back = states._execute_task, states._invoke_resource, states._invoke_with_callback
     invoke_in_time = states._invoke_resource_with_timeout
 
@@ -359,28 +363,12 @@ def state_machines_act_as_their_role(changed: Callable[[], None], access: Access
         role = (states._state_machines.get(execution.get("stateMachineArn", "")) or {}).get("roleArn")
         if role is None:
             return
-        name = role.rsplit("/", 1)[-1]
-        policies = evaluator._gather_role_policies(name, ACCOUNT)
-        who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/states"
         given = arguments if isinstance(arguments, dict) else {}
-        for permission in needed(resource, given, REGION, ACCOUNT):
-            asked = evaluator.EvalContext(
-                principal_arn=who,
-                principal_type="AssumedRole",
-                principal_account=ACCOUNT,
-                region=REGION,
-                action=permission.action,
-                resource_arn=permission.resource,
-                service_context={key.lower(): value for key, value in permission.context.items()},
-            )
-            allowed = evaluator.evaluate(asked, policies).decision == "Allow"
-            access.note(who, permission.action, permission.resource, allowed)
-            if not allowed:
-                raise states._ExecutionError(
-                    f"{_error_prefix(states, resource)}.AccessDeniedException",
-                    f"User: {who} is not authorized to perform: {permission.action} on resource: "
-                    f"{permission.resource} because no identity-based policy allows it",
-                )
+        permissions = needed(resource, given, REGION, ACCOUNT, hosted(component_of(given)))
+        lacking = access.lacking(role, "states", permissions)
+        if lacking is not None:
+            error = error_of(permissions[0].action, lacking.permission)
+            raise states._ExecutionError(f"{_error_prefix(states, resource)}.{error}", str(lacking))
 
     def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
         token = _execution.set(execution)

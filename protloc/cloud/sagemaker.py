@@ -91,6 +91,14 @@ class SageMaker:
                     return arn(kind, _name(request[field]))
         return "*"
 
+    def hosted(self, component: str | None) -> dict[str, str]:
+        """The endpoint of an inference component and its configuration; nothing where it is on none."""
+        found = self._records.tables["components"].get(component or "")
+        endpoint = self._records.tables["endpoints"].get(found["EndpointName"]) if found else None
+        if endpoint is None:
+            return {}
+        return {"endpoint": endpoint["EndpointName"], "endpoint_config": endpoint["EndpointConfigName"]}
+
     def state(self) -> dict[str, Any]:
         return self._records.tables
 

@@ -38,7 +38,8 @@ class Scaling:
     def authorisation(
         self, path: str, action: str, headers: Mapping[str, str], request: Mapping[str, Any]
     ) -> str:
-        return f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/*"
+        target = f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/*"
+        return "*" if action.startswith("Describe") else target  # a list is about no target
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
         action = headers.get("x-amz-target", "").rpartition(".")[2]

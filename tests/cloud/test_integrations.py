@@ -243,6 +243,8 @@ def test_a_package_is_registered_approved_and_deleted(machines: Machines) -> Non
             "sagemaker:UpdateModelPackage",
             "sagemaker:DeleteModelPackage",
         ],
+        "arn:aws:s3:::b/model.tar.gz": ["s3:GetObject"],
+        "arn:aws:ecr:*": ["ecr:BatchGetImage", "ecr:DescribeImages"],
     }
     done = machines.end(machines.start(machines.make(states, allowed), version="v1"))
     assert done["status"] == "SUCCEEDED", done

@@ -52,14 +52,19 @@ def asked(resource: str, **arguments: Any) -> list[tuple[str, str]]:
             [("sqs:SendMessage", ARN.format("sqs", "q"))],
         ),
         (
-            "arn:aws:states:::aws-sdk:applicationautoscaling:registerScalableTarget",
+            "arn:aws:states:::aws-sdk:applicationautoscaling:listTagsForResource",
             {"ResourceId": "inference-component/c"},
             [
                 (
-                    "application-autoscaling:RegisterScalableTarget",
+                    "application-autoscaling:ListTagsForResource",
                     ARN.format("application-autoscaling", "scalable-target/*"),
                 )
             ],
+        ),
+        (
+            "arn:aws:states:::aws-sdk:applicationautoscaling:describeScalableTargets",
+            {"ServiceNamespace": "sagemaker"},
+            [("application-autoscaling:DescribeScalableTargets", "*")],
         ),
         (
             "arn:aws:states:::aws-sdk:sagemaker:describeInferenceComponent",

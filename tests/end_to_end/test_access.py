@@ -27,35 +27,29 @@ from tests.end_to_end.failing import failed_upload
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
 from tests.functions.test_events import golden
+from tests.template.reference import Action, exists
 from tests.waiting import LIMIT_SECONDS, until
 
 INTERRUPTED = "only where writing a large object stops halfway"
-READ_BY_LAMBDA = "Lambda itself calls it, to read the function's source of events"
 
 # What a role allows though no run here asks for it, and why: a statement, or one action or resource of it.
 UNSEEN = {
     "Log": "Lambda and SageMaker themselves write the logs",
-    "HearOfFinishing": READ_BY_LAMBDA,
-    **{
-        f"{statement} sqs:{action}": READ_BY_LAMBDA
-        for statement in ("TakeMessages", "TakeAndSendShards", "TakeAndDelayBatches")
-        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
-    },
-    "GiveUpOnRecord": "Lambda itself sends on what no attempt could handle",
-    "GiveUpOnSchedule": "Lambda and Scheduler themselves send on what no attempt could handle",
-    "Sweep": "Scheduler itself calls, and the engine asks IAM nothing",
-    "Retrain": "Scheduler itself calls, and the engine asks IAM nothing",
+    "GiveUpOnSchedule": "Scheduler itself sends on what no attempt could handle",
+    f"Sweep function:{STACK}-retire": "Scheduler itself calls, once an hour",
+    "Retrain": "Scheduler itself calls, where its schedule is enabled",
     "Measure": "SageMaker itself, beside the container",
     "LogInToRegistry": "SageMaker itself, before the container starts",
     "PullImages": "SageMaker itself, before the container starts",
+    "CountUploads dynamodb:Query": "sweep counts what there is of an upload whose results cannot be written",
     "WriteRows dynamodb:PutItem": "predict writes a failed row so, and here no protein fails the model",
     "KeepText s3:AbortMultipartUpload": INTERRUPTED,
     "WriteResults s3:AbortMultipartUpload": INTERRUPTED,
     "WriteArtifacts s3:AbortMultipartUpload": INTERRUPTED,
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
+    "TellExpiredFromForbidden": "nobody calls it: with it S3 says that a text is gone, not that it is forbidden",
     "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
     "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
-    f"AskModel inference-component/{STACK}-*": "AWS asks for the component too, the engine for the endpoint alone",
 }
 
 # What one run asks for and another does not.
@@ -366,6 +360,17 @@ def test_no_role_lacks_what_its_code_calls(used: Used) -> None:
 
 def test_no_role_allows_what_nothing_calls(used: Used) -> None:
     assert unused(used) - set(SOMETIMES) == set(UNSEEN)
+
+
+def test_iam_is_asked_what_the_reference_defines(used: Used) -> None:
+    """Asked about a resource of another type, a role would be refused or allowed for the wrong reason."""
+    wrong = set()
+    for entry in used.asked():
+        action = Action(entry["action"]) if exists(entry["action"]) else None
+        fits = action and (action.kinds_of(entry["resource"]) if action.kinds else entry["resource"] == "*")
+        if not fits:
+            wrong.add((entry["action"], entry["resource"]))
+    assert wrong == set()
 
 
 def test_alarms_on_metrics_of_our_own_watch_what_the_functions_emit(used: Used) -> None:
