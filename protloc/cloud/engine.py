@@ -121,6 +121,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_persist_object": ("bucket", "key", "obj"),
         "_object_versions": None,
         "_bucket_notifications": None,
+        "_bucket_policies": None,
         "_fire_s3_event_async": (
             "bucket_name",
             "key",
@@ -201,6 +202,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_RESOURCE_HANDLERS": None,
         "_sfn_definition": ("props",),
     },
+    "ministack.services.cloudformation.changesets": {"_IMPORT_LOOKUPS": None},
     "ministack.services.cloudformation": {"_stacks": None},
 }
 

@@ -168,8 +168,29 @@ def test_tables_that_cannot_be_made_again_can_be_recovered(rendered: Template) -
     for name, table in resources(rendered, "AWS::DynamoDB::Table"):
         recovered = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
         assert recovered != (name in TABLES_WITHOUT_RECOVERY), name
-        kept = rendered["Resources"][name].get("DeletionPolicy") == "Retain"
+        kept = rendered["Resources"][name].get("DeletionPolicy") == "RetainExceptOnCreate"
         assert kept == recovered, name
+
+
+def test_what_outlives_the_stack_goes_with_a_first_deployment_that_fails(rendered: Template) -> None:
+    """Plain `Retain` leaves it behind then too, and its name keeps the stack from being made again."""
+    kept = {
+        name: resource for name, resource in rendered["Resources"].items() if "DeletionPolicy" in resource
+    }
+    assert {name: resource["DeletionPolicy"] for name, resource in kept.items()} == dict.fromkeys(
+        kept, "RetainExceptOnCreate"
+    )
+    assert all(resource["UpdateReplacePolicy"] == "Retain" for resource in kept.values())
+    buckets = {name for name, _ in resources(rendered, "AWS::S3::Bucket")}
+    guarded = {
+        kept[name]["Properties"]["Bucket"]["Ref"]
+        for name, _ in resources(rendered, "AWS::S3::BucketPolicy")
+        if name in kept
+    }
+    assert buckets <= set(kept) and guarded == buckets
+    for name, resource in kept.items():  # a fixed name is free again only with the resource
+        for key, value in resource["Properties"].items():
+            assert not key.endswith("Name") or "AWS::StackId" in json.dumps(value), (name, key)
 
 
 def test_models_are_isolated_from_every_network(rendered: Template) -> None:
