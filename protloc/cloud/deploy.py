@@ -24,6 +24,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from protloc.adoption import adopt
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
+from protloc.naming import check_stack_name
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "protloc-artifacts"
@@ -46,7 +47,11 @@ def deploy(
     stack: str = STACK,
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Create or update the stack where something changed, and give its outputs. Raises `DeployError`."""
+    """Create or update the stack where something changed, and give its outputs.
+
+    Raises `DeployError`, and `BadStackName` before anything is made.
+    """
+    check_stack_name(stack)
     body, objects = package(template, parameters or {})
     client = cloud.client("cloudformation")
     try:

@@ -201,6 +201,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.cloudformation.provisioners": {
         "_RESOURCE_HANDLERS": None,
         "_sfn_definition": ("props",),
+        "_delete_predecessor": ("delete_fn", "args", "kwargs"),
     },
     "ministack.services.cloudformation.changesets": {"_IMPORT_LOOKUPS": None},
     "ministack.services.cloudformation": {"_stacks": None},
@@ -429,6 +430,11 @@ class Engine:
             "update": update,
             "delete": delete,
         }
+
+    def delete_replaced(self, delete: Callable[..., None], *arguments: Any) -> None:
+        """Delete what an update replaced: once the update has succeeded, and unless its policy keeps it."""
+        provisioners = module("ministack.services.cloudformation.provisioners")
+        provisioners._delete_predecessor(delete, *arguments)
 
     # ── functions ───────────────────────────────────────────
 

@@ -82,6 +82,29 @@ def test_a_stack_deleted_and_created_again_finds_its_data(cloud: Cloud) -> None:
     assert held(cloud, again) == held(cloud, first) != {}
 
 
+def test_an_update_that_fails_midway_leaves_what_was_there_and_can_be_made_again(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    """Replaced on the way, the endpoint's old configuration is needed again."""
+    before = deploy.deploy(cloud, stack=NAME)
+    fill(cloud, before)
+    larger = {"MaxInferenceInstances": "3"}
+    with pytest.raises(deploy.DeployError, match=r"UPDATE_ROLLBACK_COMPLETE: .*Broken"):
+        deploy.deploy(cloud, broken(tmp_path), NAME, larger)
+    after = deploy.deploy(cloud, stack=NAME, parameters=larger)
+    assert held(cloud, after) == held(cloud, before) != {}
+    assert instances(cloud) == {"MinInstanceCount": 0, "MaxInstanceCount": 3, "Status": "ENABLED"}
+
+
+def instances(cloud: Cloud) -> dict[str, Any]:
+    """How far the endpoint scales."""
+    sagemaker = cloud.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName=NAME)["EndpointConfigName"]
+    (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    scaling: dict[str, Any] = variant["ManagedInstanceScaling"]
+    return scaling
+
+
 ROW = {"pk": {"S": "row"}, "sk": {"S": "kept"}}
 
 

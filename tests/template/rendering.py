@@ -1,9 +1,11 @@
 """Renders template.yaml as CloudFormation gets it: after the serverless transform, with artifacts in S3.
 
-`python -m tests.template.rendering` writes it; each release's is kept in `releases/`, to be updated from.
+`python -m tests.template.rendering FOLDER` writes a file for each variant. Each release's `cpu.json` is kept in
+`releases/`, under the release's number, to be updated from.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,20 @@ CODE, DEFINITION = "s3://artifacts/functions.zip", "s3://artifacts/retrain.asl.j
 # What a person may choose, by the parameters that differ from their defaults.
 VARIANTS: dict[str, dict[str, Any]] = {
     "cpu": {},
+    "gpu": {
+        "InferenceImage": "ray:serve-ml-sagemaker-cuda-v1.4",
+        "InferenceInstanceType": "ml.g5.xlarge",
+        "InferenceAcceleratorDevices": 1,
+        "InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1",
+    },
+    "no-zero": {"MinInferenceInstances": 1},
+    "everything": {
+        "NotificationEmail": "operator@example.org",
+        "Tracing": "true",
+        "ApiAccessLogs": "true",
+        "TrainingLauncher": "smddp",
+        "TrainingInstances": 2,
+    },
 }
 
 
@@ -50,9 +66,11 @@ def render(template: Path = ROOT / "template.yaml", **parameters: Any) -> dict[s
     return made
 
 
-def main() -> None:
-    print(json.dumps(render(), indent=1, default=str))
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, parameters in VARIANTS.items():
+        (folder / f"{name}.json").write_text(json.dumps(render(**parameters), indent=1, default=str) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))
