@@ -12,6 +12,7 @@ import pytest
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.deploy import PROJECT
 from protloc.cloud.lifecycle import Cloud
+from protloc.naming import BadStackName
 
 from .conftest import until
 
@@ -94,6 +95,25 @@ def test_an_update_that_fails_midway_leaves_what_was_there_and_can_be_made_again
     after = deploy.deploy(cloud, stack=NAME, parameters=larger)
     assert held(cloud, after) == held(cloud, before) != {}
     assert instances(cloud) == {"MinInstanceCount": 0, "MaxInstanceCount": 3, "Status": "ENABLED"}
+
+
+def test_gpus_without_their_driver_are_refused_before_anything_is_made(cloud: Cloud) -> None:
+    for half in (
+        {"InferenceAcceleratorDevices": "1"},
+        {"InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-3-1"},
+    ):
+        with pytest.raises(
+            deploy.DeployError, match="InferenceAcceleratorDevices and InferenceAmiVersion go together"
+        ):
+            deploy.deploy(cloud, stack=NAME, parameters=half)
+        assert NAME not in stacks(cloud)
+
+
+def test_a_name_that_would_not_fit_is_refused_before_anything_is_made(cloud: Cloud) -> None:
+    before = stacks(cloud)
+    with pytest.raises(BadStackName):
+        deploy.deploy(cloud, stack="a-name-of-more-than-22-letters")
+    assert stacks(cloud) == before
 
 
 def instances(cloud: Cloud) -> dict[str, Any]:

@@ -101,3 +101,60 @@ def test_every_state_of_the_machine_is_reached_and_every_task_may_fail() -> None
     assert named - {None} == set(states)
     tasks = [state for state in states.values() if state["Type"] == "Task"]
     assert all(state["Catch"][-1]["ErrorEquals"] == ["States.ALL"] for state in tasks)
+
+
+def test_the_api_has_one_stage_and_it_is_throttled(rendered: dict[str, Any]) -> None:
+    """The transform adds a second one to a deployment that names it."""
+    deployments = resources(rendered, "AWS::ApiGateway::Deployment")
+    assert not any("StageName" in deployment for _, deployment in deployments)
+    ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
+    assert stage["MethodSettings"][0]["ThrottlingRateLimit"] > 0
+
+
+def test_what_takes_work_by_itself_leaves_room_in_an_account_that_runs_ten_functions_at_once() -> None:
+    """Queues are asked all the time; what finishes an upload runs for moments, once an upload."""
+    concurrency = {
+        name: event["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+        for name, function in resources(SOURCE, "AWS::Serverless::Function")
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    defaults = {name: parameter["Default"] for name, parameter in SOURCE["Parameters"].items()}
+    at_once = [defaults[each["Ref"]] if isinstance(each, dict) else each for each in concurrency.values()]
+    assert len(at_once) == 3 and sum(at_once) <= 8
+
+
+def test_sweep_keeps_the_dead_letters_it_took_for_as_long_as_it_may_run(rendered: dict[str, Any]) -> None:
+    sweep = rendered["Resources"]["SweepFunction"]["Properties"]
+    swept = [
+        value["Ref"] for name, value in sweep["Environment"]["Variables"].items() if "DEAD_LETTERS" in name
+    ]
+    queues = dict(resources(rendered, "AWS::SQS::Queue"))
+    assert len(swept) == 3
+    assert all(queues[name]["VisibilityTimeout"] > sweep["Timeout"] for name in swept)
+
+
+def test_every_queue_says_how_large_a_message_may_be(rendered: dict[str, Any]) -> None:
+    sizes = {queue.get("MaximumMessageSize") for _, queue in resources(rendered, "AWS::SQS::Queue")}
+    assert sizes == {1024 * 1024}
+
+
+def test_an_upload_that_cannot_be_finished_holds_up_few_others_and_not_for_long(
+    rendered: dict[str, Any],
+) -> None:
+    ((_, mapping),) = [
+        (name, each)
+        for name, each in resources(rendered, "AWS::Lambda::EventSourceMapping")
+        if "ParallelizationFactor" in each
+    ]
+    assert (mapping["ParallelizationFactor"], mapping["MaximumRetryAttempts"]) == (10, 2)
+
+
+def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, Any]) -> None:
+    rules = rendered["Resources"]["ModelsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = (rule for rule in rules if "training/".startswith(rule.get("Prefix", "none")))
+    assert (
+        rule["NoncurrentVersionExpiration"]
+        and rule["ExpiredObjectDeleteMarker"]
+        and "ExpirationInDays" not in rule
+    )
