@@ -64,7 +64,8 @@ check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive functions model protloc benchmarks locks
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/python -m tests.template.rendering build/templates
+	$(BIN)/cfn-lint --config-file .ci/cfn-lint.yaml --template template.yaml build/templates/*.json
 	build/checkov/bin/checkov --config-file .ci/checkov.yaml --file template.yaml
 	cp .ci/secrets.json build/secrets.json  # which the hook rewrites, and then ends with 3, where lines have moved
 	$(BIN)/detect-secrets-hook --baseline build/secrets.json $$(git ls-files) || test $$? -eq 3

@@ -10,6 +10,7 @@ cut off is simply repeated, also when the stack itself is gone already.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -106,7 +107,7 @@ class Teardown:
         return kept | {
             (PACKAGE_GROUP, group["ModelPackageGroupName"])
             for group in groups["ModelPackageGroupSummaryList"]
-            if group["ModelPackageGroupName"] == stack
+            if re.fullmatch(rf"{re.escape(stack)}(-[0-9a-f]{{8}})?", group["ModelPackageGroupName"])
         }
 
     def _client(self, service: str) -> Any:

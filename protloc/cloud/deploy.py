@@ -22,11 +22,14 @@ from typing import Any
 import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
+from protloc.adoption import adopt
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
+from protloc.naming import check_stack_name
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "protloc-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+NEVER_MADE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
 POLL_SECONDS = 0.1
 DEPLOY_SECONDS = 300.0  # without any progress
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -44,11 +47,21 @@ def deploy(
     stack: str = STACK,
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Create or update the stack where something changed, and give its outputs. Raises `DeployError`."""
+    """Create or update the stack where something changed, and give its outputs.
+
+    Raises `DeployError`, and `BadStackName` before anything is made.
+    """
+    check_stack_name(stack)
     body, objects = package(template, parameters or {})
     client = cloud.client("cloudformation")
     try:
         found = _describe(client, stack)
+        if found is not None and found["StackStatus"] in NEVER_MADE:
+            client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
+            _wait(client, stack, gone=True)
+            found = None
+        if found is None and adopt(cloud.client, body, stack):
+            found = _describe(client, stack)
         if found is None or not _same(client, stack, found, body):
             _upload(cloud, objects)
             _apply(cloud, client, stack, found, body, parameters or {})
@@ -187,14 +200,6 @@ def _apply(
     parameters: Mapping[str, str],
 ) -> None:
     """Create or update, and wait for the end."""
-    if found is not None and found["StackStatus"] in (
-        "CREATE_FAILED",
-        "ROLLBACK_COMPLETE",
-        "ROLLBACK_FAILED",
-    ):
-        client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
-        _wait(client, stack, gone=True)
-        found = None
     text = json.dumps(body, default=str)
     key = f"template-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
     cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=text.encode())
@@ -212,10 +217,11 @@ def _apply(
         raise DeployError(f"stack {stack}: {problem.response['Error']['Message']}") from problem
     status = _wait(client, answer["StackId"])
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        events = client.describe_stack_events(StackName=answer["StackId"])["StackEvents"]
+        pages = client.get_paginator("describe_stack_events").paginate(StackName=answer["StackId"])
         failed = [
             f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', '')}"
-            for event in events
+            for page in pages
+            for event in page["StackEvents"]
             if event["ResourceStatus"].endswith("FAILED")
         ]
         raise DeployError(f"stack {stack} ended in {status}: " + "; ".join(failed))

@@ -128,6 +128,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_persist_object": ("bucket", "key", "obj"),
         "_object_versions": None,
         "_bucket_notifications": None,
+        "_bucket_policies": None,
         "_fire_s3_event_async": (
             "bucket_name",
             "key",
@@ -207,7 +208,9 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.cloudformation.provisioners": {
         "_RESOURCE_HANDLERS": None,
         "_sfn_definition": ("props",),
+        "_delete_predecessor": ("delete_fn", "args", "kwargs"),
     },
+    "ministack.services.cloudformation.changesets": {"_IMPORT_LOOKUPS": None},
     "ministack.services.cloudformation": {"_stacks": None},
 }
 
@@ -439,6 +442,11 @@ class Engine:
             "update": update,
             "delete": delete,
         }
+
+    def delete_replaced(self, delete: Callable[..., None], *arguments: Any) -> None:
+        """Delete what an update replaced: once the update has succeeded, and unless its policy keeps it."""
+        provisioners = module("ministack.services.cloudformation.provisioners")
+        provisioners._delete_predecessor(delete, *arguments)
 
     # ── functions ───────────────────────────────────────────
 

@@ -138,7 +138,7 @@ def status(home: Path | str) -> dict[str, Any]:
     with contextlib.suppress(Exception):  # a cloud without the stack has neither
         outputs = stack_outputs(running)
         if "ApiId" in outputs:
-            found["api"] = running.api_url(outputs["ApiId"], api_stage(running, outputs["ApiId"]))
+            found["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
         key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
         item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
         found["active_model"] = item.get("version", {}).get("S")
@@ -161,12 +161,6 @@ def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
     """The outputs of a stack, by name."""
     found = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-
-
-def api_stage(cloud: Cloud, api_id: str) -> str:
-    """The name of the one stage of a REST API (the transform adds a second one called Stage)."""
-    stages = [item["stageName"] for item in cloud.client("apigateway").get_stages(restApiId=api_id)["item"]]
-    return next((stage for stage in stages if stage != "Stage"), "Stage")
 
 
 def _start(home: Path, wanted: int | None) -> Cloud:

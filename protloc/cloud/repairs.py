@@ -47,6 +47,7 @@ def repair_all(
     definitions_may_be_yaml()
     mappings_take_numbers_from_parameters()
     schedules_say_when()
+    bucket_policies_are_made_once()
     loopback_is_secure_transport()
     variables_are_assigned_together()
     executions_end_in_time(changed)
@@ -278,6 +279,35 @@ def mappings_take_numbers_from_parameters() -> None:
         return update(physical_id, typed(old), typed(new), *rest)
 
     kind["create"], kind["update"] = create_typed, update_typed
+
+
+def bucket_policies_are_made_once() -> None:
+    """A bucket that has a policy refuses to be given another by a stack; a policy is imported by its bucket.
+
+    The refusal is CloudFormation's own (github.com/awslabs/cdk-serverless-clamscan/issues/1382).
+    """
+    storage = module("ministack.services.s3")
+    handlers = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS
+    kind = handlers["AWS::S3::BucketPolicy"]
+    create = kind["create"]
+
+    def create_first(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        bucket = properties.get("Bucket", "")
+        if storage._bucket_policies.get(bucket):
+            raise ValueError(f"The bucket policy already exists on bucket {bucket}.")
+        return create(logical_id, properties, stack)
+
+    def take_over(identifier: dict[str, str]) -> tuple[str, dict[str, str]]:
+        return f"{identifier['Bucket']}-policy", {}
+
+    def problem(bucket: str) -> str | None:
+        return None if storage._bucket_policies.get(bucket) else "The bucket policy does not exist"
+
+    kind["create"], kind["import"] = create_first, take_over
+    module("ministack.services.cloudformation.changesets")._IMPORT_LOOKUPS["AWS::S3::BucketPolicy"] = (
+        ("Bucket",),
+        problem,
+    )
 
 
 def loopback_is_secure_transport() -> None:

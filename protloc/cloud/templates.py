@@ -24,7 +24,7 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
         ("Endpoint", "EndpointName"),
         ("ModelPackageGroup", "ModelPackageGroupName"),
     ):
-        create, update, delete = _sagemaker_type(sagemaker, kind, field)
+        create, update, delete = _sagemaker_type(sagemaker, kind, field, engine.delete_replaced)
         engine.add_resource_type(f"AWS::SageMaker::{kind}", create, update, delete)
     for kind, action in (("ScalableTarget", "RegisterScalableTarget"), ("ScalingPolicy", "PutScalingPolicy")):
         create, update, delete = _scaling_type(scaling, action)
@@ -32,7 +32,7 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
 
 
 def _sagemaker_type(
-    sagemaker: SageMaker, kind: str, field: str
+    sagemaker: SageMaker, kind: str, field: str, delete_replaced: Callable[..., None]
 ) -> tuple[Callable[..., Created], Callable[..., Created], Callable[..., None]]:
     """Ref gives the ARN, Fn::GetAtt the name. A change of an endpoint's configuration is an update in place,
     of anything else a replacement under a new name.
@@ -61,7 +61,7 @@ def _sagemaker_type(
         if new.get(field) and new.get(field) == old.get(field):
             raise ValueError(f"{kind} {name} has a name of its own and cannot be replaced: rename it")
         replacement = create(kind, new, stack)
-        delete(physical_id, old)
+        delete_replaced(delete, physical_id, old)
         return replacement
 
     def delete(physical_id: str, properties: dict[str, Any]) -> None:

@@ -72,7 +72,9 @@ def left(cloud: Embedded) -> dict[str, set[str]]:
     alarms = cloud.client.client("cloudwatch")
     components = sagemaker.list_inference_components()["InferenceComponents"]
     targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-    packages = sagemaker.list_model_packages(ModelPackageGroupName="protloc")["ModelPackageSummaryList"]
+    (group,) = sagemaker.list_model_package_groups(NameContains="protloc-")["ModelPackageGroupSummaryList"]
+    name = group["ModelPackageGroupName"]
+    packages = sagemaker.list_model_packages(ModelPackageGroupName=name)["ModelPackageSummaryList"]
     return {
         "components": {
             each["InferenceComponentName"]

@@ -27,7 +27,8 @@ SUBSTITUTIONS = {
     "SmokeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-smoke",
     "NotificationsTopic": "arn:aws:sns:us-east-1:123456789012:protloc",
     "InferenceImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4",
-    "InferenceMemoryMib": 4096,
+    "InferenceMemoryMib": 1024,
+    "InferenceAcceleratorDevices": 0,
     "MaxCopies": 2,
     "TrainingInstances": 1,
     "TrainingSpot": "false",
@@ -119,6 +120,15 @@ def test_the_ways_lead_through_every_task() -> None:
 @pytest.mark.parametrize("name", ASKED)
 def test_a_tasks_arguments_are_what_the_service_takes(name: str) -> None:
     require_valid(ASKED[name])
+
+
+def test_a_component_on_gpus_asks_for_them_and_one_without_names_none() -> None:
+    required = {"NumberOfCpuCoresRequired": 1, "MinMemoryRequiredInMb": 1024}
+    assert ASKED["AddComponent"].arguments["Specification"]["ComputeResourceRequirements"] == required
+    on_gpus = asked(InferenceAcceleratorDevices=1)["AddComponent"]
+    require_valid(on_gpus)
+    required["NumberOfAcceleratorDevicesRequired"] = 1
+    assert on_gpus.arguments["Specification"]["ComputeResourceRequirements"] == required
 
 
 def require_valid(task: Asked) -> None:

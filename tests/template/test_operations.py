@@ -67,6 +67,15 @@ def test_every_alarm_watches_a_metric_that_is_emitted(rendered: Template) -> Non
         assert metrics[alarm["MetricName"]] == dimensions, name
 
 
+def test_every_function_that_is_throttled_raises_an_alarm(rendered: Template) -> None:
+    watching = {
+        alarm["Dimensions"][0]["Value"]["Ref"]
+        for alarm in alarms(rendered).values()
+        if alarm["MetricName"] == "Throttles"
+    }
+    assert watching == {name for name, _ in resources(rendered, "AWS::Lambda::Function")}
+
+
 def test_the_api_has_the_name_its_alarm_watches(rendered: Template) -> None:
     ((_, api),) = resources(rendered, "AWS::ApiGateway::RestApi")
     ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")

@@ -17,6 +17,7 @@ WILDCARD_RESOURCES = {
     "FindStream": "a list of streams is no resource",
     "SeeTags": "tags are only read, and AWS's own policy for Step Functions names no resource",
     "LendAlarms": "Application Auto Scaling tries its caller's rights on alarms with names that it does not document",
+    "Trace": "traces are no resources",
 }
 TRUSTED_WITHOUT_SOURCE = {
     ("lambda.amazonaws.com", "sts:AssumeRole"): "Lambda names no source when it assumes a function's role; only who may pass it can use it",
@@ -89,7 +90,13 @@ def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered
         assert "ManagedPolicyArns" not in role, name
         assert all(statement.get("Sid") for _, statement in statements(rendered)), name
     assert not list(resources(rendered, "AWS::IAM::ManagedPolicy"))
-    assert not list(resources(rendered, "AWS::IAM::Policy"))
+    ((name, trace),) = resources(rendered, "AWS::IAM::Policy")  # the one that a parameter adds to every role
+    assert (name, rendered["Resources"][name]["Condition"]) == ("TracePolicy", "Traced")
+    traced = {role["Ref"] for role in trace["Roles"]}
+    assert traced == {role for role, _ in resources(rendered, "AWS::IAM::Role")} - {
+        "SchedulerRole",
+        "ModelRole",
+    }
 
 
 def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
@@ -172,8 +179,29 @@ def test_tables_that_cannot_be_made_again_can_be_recovered(rendered: Template) -
     for name, table in resources(rendered, "AWS::DynamoDB::Table"):
         recovered = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
         assert recovered != (name in TABLES_WITHOUT_RECOVERY), name
-        kept = rendered["Resources"][name].get("DeletionPolicy") == "Retain"
+        kept = rendered["Resources"][name].get("DeletionPolicy") == "RetainExceptOnCreate"
         assert kept == recovered, name
+
+
+def test_what_outlives_the_stack_goes_with_a_first_deployment_that_fails(rendered: Template) -> None:
+    """Plain `Retain` leaves it behind then too, and its name keeps the stack from being made again."""
+    kept = {
+        name: resource for name, resource in rendered["Resources"].items() if "DeletionPolicy" in resource
+    }
+    assert {name: resource["DeletionPolicy"] for name, resource in kept.items()} == dict.fromkeys(
+        kept, "RetainExceptOnCreate"
+    )
+    assert all(resource["UpdateReplacePolicy"] == "Retain" for resource in kept.values())
+    buckets = {name for name, _ in resources(rendered, "AWS::S3::Bucket")}
+    guarded = {
+        kept[name]["Properties"]["Bucket"]["Ref"]
+        for name, _ in resources(rendered, "AWS::S3::BucketPolicy")
+        if name in kept
+    }
+    assert buckets <= set(kept) and guarded == buckets
+    for name, resource in kept.items():  # a fixed name is free again only with the resource
+        for key, value in resource["Properties"].items():
+            assert not key.endswith("Name") or "AWS::StackId" in json.dumps(value), (name, key)
 
 
 def test_models_are_isolated_from_every_network(rendered: Template) -> None:
@@ -284,7 +312,7 @@ def test_no_source_of_events_can_start_functions_without_bound(rendered: Templat
         if "ScalingConfig" in mapping:
             assert mapping["ScalingConfig"]["MaximumConcurrency"], name
         else:
-            assert mapping["ParallelizationFactor"] == 1, name
+            assert mapping["ParallelizationFactor"] <= 10, name
         bounded.add(function.removesuffix("Function"))
     ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
     (settings,) = stage["MethodSettings"]

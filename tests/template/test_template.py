@@ -7,15 +7,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.yaml_helper import yaml_parse
 
 from functions.settings import Settings
+from tests.template.rendering import VARIANTS, render
 
 ROOT = Path(__file__).parents[2]
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
 MACHINE = yaml.safe_load((ROOT / "statemachine" / "retrain.asl.yaml").read_text())
+LINTED = yaml.safe_load((ROOT / ".ci" / "cfn-lint.yaml").read_text())
 FLOW = ("receive", "split", "predict", "complete", "query", "retry", "sweep")
 RETRAINING = ("plan", "judge", "smoke", "activate", "retire")
 HANDLERS = (*FLOW, *RETRAINING)
@@ -33,14 +36,20 @@ def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             found = policy["PolicyDocument"]["Statement"]
             for statement in found if isinstance(found, list) else [found]:
                 yield name, statement
+    for _, policy in resources(template, "AWS::IAM::Policy"):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            for role in policy["Roles"]:
+                yield role["Ref"], statement
 
 
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_cloudformation_finds_nothing_wrong_with_the_rendered_template(rendered: dict[str, Any]) -> None:
-    found = lint(json.dumps(rendered), config=ManualArgs(regions=["us-east-1"]))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cloudformation_finds_nothing_wrong_with_the_rendered_template(variant: str) -> None:
+    """By its registry's schemas, which differ by region, and by AWS's rules for serverless applications."""
+    found = lint(json.dumps(render(**VARIANTS[variant])), config=ManualArgs(**LINTED))
     assert [f"{match.rule.id} {match.message}" for match in found] == []
 
 
@@ -71,8 +80,9 @@ def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -
 
 def test_nothing_is_paid_for_while_nobody_asks() -> None:
     (variant,) = SOURCE["Resources"]["EndpointConfig"]["Properties"]["ProductionVariants"]
-    assert variant["ManagedInstanceScaling"]["MinInstanceCount"] == 0
+    assert variant["ManagedInstanceScaling"]["MinInstanceCount"] == {"Ref": "MinInferenceInstances"}
     assert "ModelName" not in variant
+    assert SOURCE["Parameters"]["MinInferenceInstances"]["Default"] == 0
     assert SOURCE["Parameters"]["RetrainScheduleState"]["Default"] == "DISABLED"
 
 
@@ -91,3 +101,60 @@ def test_every_state_of_the_machine_is_reached_and_every_task_may_fail() -> None
     assert named - {None} == set(states)
     tasks = [state for state in states.values() if state["Type"] == "Task"]
     assert all(state["Catch"][-1]["ErrorEquals"] == ["States.ALL"] for state in tasks)
+
+
+def test_the_api_has_one_stage_and_it_is_throttled(rendered: dict[str, Any]) -> None:
+    """The transform adds a second one to a deployment that names it."""
+    deployments = resources(rendered, "AWS::ApiGateway::Deployment")
+    assert not any("StageName" in deployment for _, deployment in deployments)
+    ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
+    assert stage["MethodSettings"][0]["ThrottlingRateLimit"] > 0
+
+
+def test_what_takes_work_by_itself_leaves_room_in_an_account_that_runs_ten_functions_at_once() -> None:
+    """Queues are asked all the time; what finishes an upload runs for moments, once an upload."""
+    concurrency = {
+        name: event["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+        for name, function in resources(SOURCE, "AWS::Serverless::Function")
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    defaults = {name: parameter["Default"] for name, parameter in SOURCE["Parameters"].items()}
+    at_once = [defaults[each["Ref"]] if isinstance(each, dict) else each for each in concurrency.values()]
+    assert len(at_once) == 3 and sum(at_once) <= 8
+
+
+def test_sweep_keeps_the_dead_letters_it_took_for_as_long_as_it_may_run(rendered: dict[str, Any]) -> None:
+    sweep = rendered["Resources"]["SweepFunction"]["Properties"]
+    swept = [
+        value["Ref"] for name, value in sweep["Environment"]["Variables"].items() if "DEAD_LETTERS" in name
+    ]
+    queues = dict(resources(rendered, "AWS::SQS::Queue"))
+    assert len(swept) == 3
+    assert all(queues[name]["VisibilityTimeout"] > sweep["Timeout"] for name in swept)
+
+
+def test_every_queue_says_how_large_a_message_may_be(rendered: dict[str, Any]) -> None:
+    sizes = {queue.get("MaximumMessageSize") for _, queue in resources(rendered, "AWS::SQS::Queue")}
+    assert sizes == {1024 * 1024}
+
+
+def test_an_upload_that_cannot_be_finished_holds_up_few_others_and_not_for_long(
+    rendered: dict[str, Any],
+) -> None:
+    ((_, mapping),) = [
+        (name, each)
+        for name, each in resources(rendered, "AWS::Lambda::EventSourceMapping")
+        if "ParallelizationFactor" in each
+    ]
+    assert (mapping["ParallelizationFactor"], mapping["MaximumRetryAttempts"]) == (10, 2)
+
+
+def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, Any]) -> None:
+    rules = rendered["Resources"]["ModelsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = (rule for rule in rules if "training/".startswith(rule.get("Prefix", "none")))
+    assert (
+        rule["NoncurrentVersionExpiration"]
+        and rule["ExpiredObjectDeleteMarker"]
+        and "ExpirationInDays" not in rule
+    )

@@ -1,0 +1,146 @@
+"""A new stack under the name of a deleted one takes over the buckets and tables that the deleted one left.
+
+A stack that is deleted leaves its buckets, their policies and its tables (`RetainExceptOnCreate`), under
+names that CloudFormation made up; plainly created again, it would begin with new, empty ones. So the new
+stack is made by an import of what is there, and everything else is added by the deployment that follows, as
+an update. CloudFormation does not change a resource that it imports.
+
+Sources: docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-new-stack.html (a change set
+of type IMPORT for a stack that is not there); API_DescribeStackEvents (events of a deleted stack, by its id,
+for 90 days).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+# The properties that name a resource to CloudFormation: `primaryIdentifier` of its registry schema.
+IDENTIFIERS = {
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::S3::BucketPolicy": "Bucket",
+    "AWS::DynamoDB::Table": "TableName",
+}
+KEEPING = ("Retain", "RetainExceptOnCreate")
+CHANGE_SET = "adopt-what-was-kept"
+POLL_SECONDS = 1.0
+LIMIT_SECONDS = 300.0
+
+
+class AdoptionFailed(Exception):
+    """The import was refused, with CloudFormation's reason."""
+
+
+def keepers(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The resources of a template that outlive their stack and can be imported, by logical name."""
+    return {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource.get("DeletionPolicy") in KEEPING and resource["Type"] in IDENTIFIERS
+    }
+
+
+def kept(client: Any, stack: str) -> Iterator[dict[str, str]]:
+    """Physical names, by logical ones, of what deleted stacks of this name left; the last deleted first."""
+    pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
+    for each in sorted(gone, key=lambda each: each["CreationTime"], reverse=True):
+        pages = client.get_paginator("describe_stack_events").paginate(StackName=each["StackId"])
+        yield {
+            event["LogicalResourceId"]: event["PhysicalResourceId"]
+            for page in pages
+            for event in page["StackEvents"]
+            if event["ResourceStatus"] == "DELETE_SKIPPED"
+        }
+
+
+def adopt(session: Callable[[str], Any], template: Mapping[str, Any], stack: str) -> list[str]:
+    """Make the stack of what the last one of its name left; gives their names, none where none were left.
+
+    `session` gives clients by their service's name. Raises `AdoptionFailed`.
+    """
+    client = session("cloudformation")
+    declared = keepers(template)
+    names: dict[str, str] = {}
+    for left in kept(client, stack):
+        names = {
+            name: left[_named_by(declared, name)] for name in declared if _named_by(declared, name) in left
+        }
+        names = {n: value for n, value in names.items() if _is_there(session, declared[n]["Type"], value)}
+        if names:
+            break
+    else:
+        return []
+    body = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {name: declared[name] for name in names},
+    }
+    client.create_change_set(
+        StackName=stack,
+        ChangeSetName=CHANGE_SET,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps(body),
+        ResourcesToImport=[
+            {
+                "ResourceType": declared[name]["Type"],
+                "LogicalResourceId": name,
+                "ResourceIdentifier": {IDENTIFIERS[declared[name]["Type"]]: value},
+            }
+            for name, value in names.items()
+        ],
+    )
+    _until(lambda: _change_set(client, stack), "CREATE_COMPLETE")
+    client.execute_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
+    _until(lambda: _stack(client, stack), "IMPORT_COMPLETE")
+    return sorted(set(names.values()))
+
+
+def _named_by(declared: Mapping[str, Any], name: str) -> str:
+    """The resource whose physical name identifies this one: of a policy its bucket."""
+    properties = declared[name].get("Properties", {})
+    return str(properties["Bucket"]["Ref"]) if declared[name]["Type"] == "AWS::S3::BucketPolicy" else name
+
+
+def _is_there(session: Callable[[str], Any], kind: str, name: str) -> bool:
+    try:
+        if kind == "AWS::DynamoDB::Table":
+            session("dynamodb").describe_table(TableName=name)
+        elif kind == "AWS::S3::Bucket":
+            session("s3").head_bucket(Bucket=name)
+        else:
+            session("s3").get_bucket_policy(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in (
+            "404",
+            "NoSuchBucket",
+            "NoSuchBucketPolicy",
+            "ResourceNotFoundException",
+        ):
+            return False
+        raise
+    return True
+
+
+def _change_set(client: Any, stack: str) -> tuple[str, str]:
+    found = client.describe_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
+    return found["Status"], found.get("StatusReason", "")
+
+
+def _stack(client: Any, stack: str) -> tuple[str, str]:
+    found = client.describe_stacks(StackName=stack)["Stacks"][0]
+    return found["StackStatus"], found.get("StackStatusReason", "")
+
+
+def _until(status: Callable[[], tuple[str, str]], wanted: str) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        now, reason = status()
+        if now == wanted:
+            return
+        if not now.endswith(("IN_PROGRESS", "PENDING")) or time.monotonic() > deadline:
+            raise AdoptionFailed(f"expected {wanted}, found {now}: {reason or 'no reason was given'}")
+        time.sleep(POLL_SECONDS)
