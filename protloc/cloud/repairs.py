@@ -20,6 +20,7 @@ from protloc.cloud.access import AccessLog
 from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
 from protloc.cloud.shapes import from_template
+from protloc.cloud.tasks import refused
 
 _object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("object_version", default=None)
 _asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
@@ -346,7 +347,9 @@ def _is_over() -> bool:
 
 
 def state_machines_act_as_their_role(changed: Callable[[], None], access: AccessLog) -> None:
-    """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
+    """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not; its
+    arguments fail it where the service would refuse them.
+    """
     states = module("ministack.services.stepfunctions")
     evaluator = module("ministack.core.iam_evaluator")
     execute, invoke, call_back = states._execute_task, states._invoke_resource, states._invoke_with_callback
@@ -381,6 +384,9 @@ def state_machines_act_as_their_role(changed: Callable[[], None], access: Access
                     f"User: {who} is not authorized to perform: {permission.action} on resource: "
                     f"{permission.resource} because no identity-based policy allows it",
                 )
+        refusal = refused(resource, given, _error_prefix(states, resource))
+        if refusal:
+            raise states._ExecutionError(refusal.error, refusal.cause)
 
     def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
         token = _execution.set(execution)

@@ -45,7 +45,7 @@ class Parts(NamedTuple):
 
 def build(home: Path, port: int) -> Parts:
     """The engine with everything added and its state restored."""
-    from protloc.cloud import access, delivery, repairs, snapshot, templates
+    from protloc.cloud import access, delivery, front_door, repairs, snapshot, templates
     from protloc.cloud import engine as engines
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
@@ -75,6 +75,7 @@ def build(home: Path, port: int) -> Parts:
     engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
+    engine.check_requests(front_door.refusal)
     repairs.repair_all(lambda: engine.changed(), access.access_log())
     delivery.queues_lose_no_message(lambda: engine.changed())
     delivery.Streams(engine.serving, lambda: engine.changed())
