@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.handlers
 import pytest
+from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from click.testing import CliRunner, Result
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +51,24 @@ class Embedded:
 def from_tsv(text: str, delimiter: str = "\t") -> list[dict[str, str]]:
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
+
+
+def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    """Where moto answers, the service's model does first: moto takes much that the service would not."""
+    mocks = sys.modules.get("moto.core.models")
+    if mocks is None or not mocks.botocore_stubber.enabled:
+        return
+    from protloc.cloud import front_door, validation
+
+    if found := validation.violations(model, params):
+        code, message = front_door.coded(model, found)
+        raise ClientError({"Error": {"Code": code, "Message": message}}, model.name)
+
+
+def pytest_configure() -> None:
+    # Last, since boto3's resources write their parameters in another form until then.
+    hook = ("before-parameter-build", refuse_what_services_refuse, botocore.handlers.REGISTER_LAST)
+    botocore.handlers.BUILTIN_HANDLERS.append(hook)
 
 
 @pytest.fixture(scope="session")
