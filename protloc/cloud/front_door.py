@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from xml.sax.saxutils import escape
 
 from botocore.model import OperationModel
@@ -77,9 +78,10 @@ def coded(operation: OperationModel, found: list[Violation]) -> tuple[str, str]:
     model = operation.service_model
     if model.service_name in WORDED:
         return WORDED[model.service_name](operation, found[0])
+    in_xml = model.metadata["protocol"] in ("query", "rest-xml")
     if wrong := [violation for violation in found if violation.kind == "type"]:
-        return "SerializationException", str(wrong[0])
-    default = "ValidationException" if "json" in model.metadata["protocol"] else "ValidationError"
+        return "MalformedInput" if in_xml else "SerializationException", str(wrong[0])
+    default = "ValidationError" if in_xml else "ValidationException"
     return CODES.get(model.service_name, default), validation.message(found)
 
 
@@ -120,13 +122,21 @@ def _of_sns(operation: OperationModel, violation: Violation) -> tuple[str, str]:
 WORDED = {"s3": _of_s3, "sns": _of_sns, "sqs": _of_sqs}
 
 
+# What no XML document may hold: https://www.w3.org/TR/xml/#charsets
+UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _xml(text: str) -> str:
+    return escape(UNWRITABLE.sub("?", text))
+
+
 def _answer(call: Call, code: str, message: str) -> Answer:
     if call.protocol == "query":
-        error = f"<Type>Sender</Type><Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+        error = f"<Type>Sender</Type><Code>{code}</Code><Message>{_xml(message)}</Message>"
         body = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
         return 400, {"Content-Type": "text/xml"}, body.encode()
     if call.protocol == "rest-xml":
-        body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+        body = f"<Error><Code>{code}</Code><Message>{_xml(message)}</Message></Error>"
         return 400, {"Content-Type": "application/xml"}, body.encode()
     if call.protocol == "cbor":
         headers = {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}

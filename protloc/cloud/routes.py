@@ -85,7 +85,7 @@ def _route(operation: OperationModel) -> Route:
         tuple(parts[1::3]),
         tuple(parse_qsl(query, keep_blank_values=True)),
         named("querystring"),
-        named("header") - {"content-type"},
+        named("header"),
     )
 
 

@@ -83,6 +83,16 @@ def client(cloud: Cloud, service: str) -> Any:
             id="query",
         ),
         pytest.param(
+            "iam", "get_role", {"RoleName": "<a>\x01&"},
+            "ValidationError", "Value '<a>?&' at 'roleName'",
+            id="characters that XML cannot hold",
+        ),
+        pytest.param(
+            "iam", "update_role", {"RoleName": "a", "MaxSessionDuration": "long"},
+            "MalformedInput", "Member must be of the type integer",
+            id="a query with another type",
+        ),
+        pytest.param(
             "sns", "publish", {"TopicArn": "t", "Message": "m", "Subject": "two\nlines"},
             "InvalidParameter", "Invalid parameter: Subject Reason: ",
             id="a query in words of its own",
