@@ -38,9 +38,12 @@ def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path
     """
     from protloc.account import account_of
     from protloc.doctor import PROBLEM, Doctor
+    from protloc.naming import check_stack_name
     from protloc.safe import safe
 
     account = account_of(stack, home)
+    if before_deployment:
+        check_stack_name(account.stack)
     examination = Doctor(account)
     checks = []
     for check in examination.account_checks() if before_deployment else examination.examine():

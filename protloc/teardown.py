@@ -87,7 +87,8 @@ class Teardown:
         """Type and name of what outlives the stack, found by the names that CloudFormation gives.
 
         These are STACK-LOGICALID-RANDOM, in lower case for buckets (CloudFormation user guide, "Name type"),
-        so what an earlier stack of this name left is among them.
+        and the template names package groups STACK-CREATION: so what an earlier stack of this name left is
+        among them.
         """
         stack = self.account.stack
         buckets = [bucket["Name"] for bucket in self._client("s3").list_buckets()["Buckets"]]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.handlers
 import pytest
+from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from click.testing import CliRunner, Result
 from xdist.scheduler import LoadFileScheduling
 
@@ -30,7 +34,7 @@ WAITING = {"cli", "cloud", "end_to_end"}  # folders of tests that mostly wait fo
 
 
 def pytest_configure() -> None:
-    """Have SIGTERM end the run as Ctrl-C does: what the fixtures hold is given back."""
+    """Check requests to moto, and have SIGTERM end the run as Ctrl-C does: what the fixtures hold is given back."""
 
     def end(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # asked again, as `timeout` does, the end is not cut short
@@ -38,6 +42,9 @@ def pytest_configure() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
+    # Last, since boto3's resources write their parameters in another form until then.
+    hook = ("before-parameter-build", refuse_what_services_refuse, botocore.handlers.REGISTER_LAST)
+    botocore.handlers.BUILTIN_HANDLERS.append(hook)
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,18 @@ class Embedded:
 def from_tsv(text: str, delimiter: str = "\t") -> list[dict[str, str]]:
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
+
+
+def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    """Where moto answers, the service's model does first: moto takes much that the service would not."""
+    mocks = sys.modules.get("moto.core.models")
+    if mocks is None or not mocks.botocore_stubber.enabled:
+        return
+    from protloc.cloud import front_door, validation
+
+    if found := validation.violations(model, params):
+        code, message = front_door.coded(model, found)
+        raise ClientError({"Error": {"Code": code, "Message": message}}, model.name)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -27,6 +27,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from protloc.cloud.routes import Wire
 from protloc.cloud.workers import Function, WorkerPool
 
 VERSION = "1.5.33"
@@ -413,6 +414,21 @@ class Engine:
 
         actions.extract_resource_arn = resource
 
+    def check_requests(self, refusal: Callable[[str, Wire], Response | None]) -> None:
+        """Ask `refusal` about every request to a service before the service gets it, tasks' requests too."""
+
+        def checked(service: str, handler: Callable[..., Awaitable[Response]]) -> Callable[..., Any]:
+            async def handle(
+                method: str, path: str, headers: Headers, body: bytes, query: dict[str, list[str]]
+            ) -> Response:
+                refused = refusal(service, Wire(method, path, query, headers, body))
+                return refused or await handler(method, path, headers, body, query)
+
+            return handle
+
+        handlers = self._app.SERVICE_HANDLERS
+        handlers.update({service: checked(service, handler) for service, handler in handlers.items()})
+
     def role_credentials(self, role_arn: str, session: str) -> dict[str, str]:
         """Credentials with which a service acts as `role_arn`, as boto3's client takes them."""
         digest = hashlib.sha256(f"{role_arn}:{session}".encode()).hexdigest()
@@ -447,6 +463,23 @@ class Engine:
         """Delete what an update replaced: once the update has succeeded, and unless its policy keeps it."""
         provisioners = module("ministack.services.cloudformation.provisioners")
         provisioners._delete_predecessor(delete, *arguments)
+
+    def check_resource_type(self, name: str, check: Callable[[dict[str, Any]], None]) -> None:
+        """Have `check` look at the properties of a type of the engine's before they are used."""
+        handler = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS[name]
+        create, update = handler["create"], handler.get("update")
+
+        def create_checked(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+            check(properties)
+            return create(logical_id, properties, stack)
+
+        def update_checked(physical_id: str, old: Any, new: dict[str, Any], *rest: Any) -> Any:
+            check(new)
+            return update(physical_id, old, new, *rest)
+
+        handler["create"] = create_checked
+        if update:
+            handler["update"] = update_checked
 
     # ── functions ───────────────────────────────────────────
 

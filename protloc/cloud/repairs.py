@@ -21,6 +21,7 @@ from protloc.cloud.demands import component_of, error_of
 from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.permissions import needed
 from protloc.cloud.shapes import from_template
+from protloc.cloud.tasks import refused
 
 _object_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("object_version", default=None)
 _asked_range: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
@@ -381,7 +382,9 @@ def _is_over() -> bool:
 def state_machines_act_as_their_role(
     changed: Callable[[], None], access: AccessLog, hosted: Callable[[str | None], Mapping[str, str]]
 ) -> None:
-    """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not."""
+    """Every task asks IAM whether the machine's role may do it, and fails with AccessDenied where not; its
+    arguments fail it where the service would refuse them.
+    """
     states = module("ministack.services.stepfunctions")
     execute, invoke, call_back = states._execute_task, states._invoke_resource, states._invoke_with_callback
     invoke_in_time = states._invoke_resource_with_timeout
@@ -399,6 +402,9 @@ def state_machines_act_as_their_role(
         if lacking is not None:
             error = error_of(permissions[0].action, lacking.permission)
             raise states._ExecutionError(f"{_error_prefix(states, resource)}.{error}", str(lacking))
+        refusal = refused(resource, given, _error_prefix(states, resource))
+        if refusal:
+            raise states._ExecutionError(refusal.error, refusal.cause)
 
     def execute_as_role(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
         token = _execution.set(execution)

@@ -54,7 +54,7 @@ class Parts(NamedTuple):
 
 def build(home: Path, port: int) -> Parts:
     """The engine with everything added and its state restored."""
-    from protloc.cloud import access, delivery, repairs, snapshot, templates, trust
+    from protloc.cloud import access, delivery, front_door, repairs, snapshot, templates, trust
     from protloc.cloud import engine as engines
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
@@ -84,6 +84,7 @@ def build(home: Path, port: int) -> Parts:
     engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
+    engine.check_requests(front_door.refusal)
     asked = access.access_log()
     repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)
     trust.services_need_to_be_let_in(asked)

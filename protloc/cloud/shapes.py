@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import botocore.loaders
 import botocore.model
 import botocore.validate
 
+from protloc.cloud import validation
+
 
 class UnknownOperationError(LookupError):
     """The service has no such operation."""
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=32)
 def service_model(service: str) -> botocore.model.ServiceModel:
-    return botocore.model.ServiceModel(botocore.loaders.Loader().load_service_model(service, "service-2"))
+    description = botocore.loaders.Loader().load_service_model(service, "service-2")
+    return botocore.model.ServiceModel(description, service)
 
 
 def problems(service: str, action: str, request: dict[str, Any]) -> str:
-    """What the service model does not allow: unknown or missing parameters, wrong types, lengths, values that
-    are none of a list; "" if nothing.
-    """
+    """What the service would refuse: values that break a constraint, else unknown names and wrong types."""
     try:
-        shape = service_model(service).operation_model(action).input_shape
+        operation = service_model(service).operation_model(action)
     except botocore.model.OperationNotFoundError:
         raise UnknownOperationError(action) from None
-    if shape is None:
+    if operation.input_shape is None:
         return ""
-    report = botocore.validate.ParamValidator().validate(request, shape)
-    return str(report.generate_report()) or "\n".join(_unlisted(request, shape, ""))
+    if found := validation.violations(operation, request):
+        return validation.message(found)
+    return str(botocore.validate.ParamValidator().validate(request, operation.input_shape).generate_report())
 
 
 def answer(action: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -46,18 +47,6 @@ def from_template(service: str, action: str, properties: dict[str, Any]) -> dict
         properties, service_model(service).operation_model(action).input_shape
     )
     return converted
-
-
-def _unlisted(value: Any, shape: Any, name: str) -> Iterator[str]:
-    """The values that are none of those a shape lists; the SDK leaves that to the service."""
-    if shape.type_name == "structure":
-        for key, item in value.items():
-            yield from _unlisted(item, shape.members[key], key)
-    elif shape.type_name == "list":
-        for item in value:
-            yield from _unlisted(item, shape.member, name)
-    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-        yield f"Value '{value}' at '{name}' failed to satisfy constraint: Member must satisfy enum value set"
 
 
 def _cut(value: Any, shape: Any) -> Any:

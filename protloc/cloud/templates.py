@@ -6,14 +6,30 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from protloc.cloud import shapes, validation
 from protloc.cloud.engine import Engine
 from protloc.cloud.records import ServiceError
 from protloc.cloud.sagemaker import SageMaker
 from protloc.cloud.scaling import IDENTITY, Scaling
+from protloc.cloud.tasks import renamed
 
 Created = tuple[str, dict[str, str]]
+
+# The call by which CloudFormation makes a resource of the engine's, where the properties are its parameters.
+CALLS = {
+    "AWS::CloudWatch::Alarm": ("cloudwatch", "PutMetricAlarm"),
+    "AWS::DynamoDB::Table": ("dynamodb", "CreateTable"),
+    "AWS::Events::Rule": ("events", "PutRule"),
+    "AWS::IAM::Role": ("iam", "CreateRole"),
+    "AWS::Lambda::EventSourceMapping": ("lambda", "CreateEventSourceMapping"),
+    "AWS::Lambda::Function": ("lambda", "CreateFunction"),
+    "AWS::Logs::LogGroup": ("logs", "CreateLogGroup"),
+    "AWS::Scheduler::Schedule": ("scheduler", "CreateSchedule"),
+    "AWS::StepFunctions::StateMachine": ("stepfunctions", "CreateStateMachine"),
+}
 
 
 def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
@@ -29,6 +45,26 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
     for kind, action in (("ScalableTarget", "RegisterScalableTarget"), ("ScalingPolicy", "PutScalingPolicy")):
         create, update, delete = _scaling_type(scaling, action)
         engine.add_resource_type(f"AWS::ApplicationAutoScaling::{kind}", create, update, delete)
+    for name in CALLS:
+        engine.check_resource_type(name, partial(check_properties, name))
+
+
+def check_properties(kind: str, properties: dict[str, Any]) -> None:
+    """Raise ValueError where the call that makes a resource would refuse its properties.
+
+    What a template writes in another form than the call, or leaves out, is left to CloudFormation.
+    """
+    service, action = CALLS[kind]
+    operation = shapes.service_model(service).operation_model(action)
+    assert operation.input_shape is not None
+    given = renamed(properties, operation.input_shape)
+    known = {name: value for name, value in given.items() if name in operation.input_shape.members}
+    request = shapes.from_template(service, action, known)
+    found = [
+        each for each in validation.violations(operation, request) if each.kind not in ("required", "type")
+    ]
+    if found:
+        raise ValueError(validation.message(found))
 
 
 def _sagemaker_type(
@@ -93,8 +129,14 @@ def _scaling_type(
         return {part: properties[part] for part in IDENTITY}
 
     def create(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
-        scaling.call(action, {**properties, **identity(properties)})
         known = identity(properties)
+        request = shapes.from_template(
+            "application-autoscaling", action, {**properties, **known, "ScalingTargetId": None}
+        )
+        given = {name: value for name, value in request.items() if value is not None}
+        if wrong := shapes.problems("application-autoscaling", action, given):
+            raise ValueError(wrong)
+        scaling.call(action, given)
         target = "|".join((known["ResourceId"], known["ScalableDimension"], known["ServiceNamespace"]))
         return (target if action.startswith("Register") else f"{target}|{properties['PolicyName']}"), {}
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.validate import ParamValidator
 
 from model.launch import LAUNCHERS, Job, request
+from protloc.cloud.tasks import refused
+from protloc.cloud.tasks import task as made
 from tests.retraining.machine import Asked, Machine, TaskError
 from tests.template.test_template import SOURCE
 
-SERVICES = {"applicationautoscaling": "application-autoscaling"}
 BUCKET = "models-bucket"
 STARTED = "2026-11-24T12:00:00.000Z"
 ACCOUNT = "763104351884"
@@ -92,13 +91,6 @@ WAYS = {
 }
 
 
-def parts(resource: str) -> tuple[str, str]:
-    """Service and operation of a task's resource."""
-    call = resource.split(":::", 1)[1].removeprefix("aws-sdk:").removesuffix(".sync")
-    service, operation = call.split(":")
-    return SERVICES.get(service, service), operation
-
-
 def asked(launcher: str = "torchrun", **others: Any) -> dict[str, Asked]:
     """Every task that any of the ways leads to, by its state."""
     return {
@@ -132,26 +124,31 @@ def test_a_component_on_gpus_asks_for_them_and_one_without_names_none() -> None:
 
 
 def require_valid(task: Asked) -> None:
-    service, operation = parts(task.resource)
-    if service == "lambda":
-        assert set(task.arguments) == {"FunctionName", "Payload"}
-        return
-    client = boto3.client(service, region_name="us-east-1")
-    model = client.meta.service_model.operation_model(operation[0].upper() + operation[1:])
-    assert ParamValidator().validate(task.arguments, model.input_shape).generate_report() == ""
-    assert list(wrong_choices(task.arguments, model.input_shape)) == []
+    assert made(task.resource, task.arguments) is not None
+    assert refused(task.resource, task.arguments, "Service") is None
 
 
-def wrong_choices(value: Any, shape: Any) -> Iterator[str]:
-    """Values that a service's model lists the choices for, and that are none of them."""
-    if isinstance(value, dict) and shape.type_name == "structure":
-        for key, each in value.items():
-            yield from wrong_choices(each, shape.members[key])
-    elif isinstance(value, list):
-        for each in value:
-            yield from wrong_choices(each, shape.member)
-    elif isinstance(value, str) and getattr(shape, "enum", None) and value not in shape.enum:
-        yield value
+# A stack's name of the most letters, and the names that are made of it.
+LONGEST_STACK = "s" * 22
+LONGEST = {
+    "Stack": LONGEST_STACK,
+    "EndpointName": LONGEST_STACK,
+    "ModelPackageGroup": LONGEST_STACK,
+    "ModelsBucket": "b" * 63,
+    "ModelsTable": f"{LONGEST_STACK}-ModelsTable-{'X' * 13}",
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_name_fits_for_the_longest_name_of_a_stack(launcher: str) -> None:
+    for each in asked(launcher, **LONGEST).values():
+        require_valid(each)
+
+
+def test_a_longer_name_of_a_stack_would_not_fit() -> None:
+    with pytest.raises(AssertionError, match="less than or equal to 63"):
+        for each in asked(Stack="s" * 41).values():
+            require_valid(each)
 
 
 @pytest.mark.parametrize("spot", [False, True])
