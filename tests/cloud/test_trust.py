@@ -13,7 +13,6 @@ import pytest
 
 from protloc.cloud.demands import Permission
 from protloc.cloud.trust import mapping_permissions
-
 from tests.waiting import until
 
 from .conftest import Stack
