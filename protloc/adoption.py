@@ -5,6 +5,8 @@ names that CloudFormation made up; plainly created again, it would begin with ne
 stack is made by an import of what is there, and everything else is added by the deployment that follows, as
 an update. CloudFormation does not change a resource that it imports.
 
+`adopt` does that with a template, `take_over` with the project's.
+
 Sources: docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-new-stack.html (a change set
 of type IMPORT for a stack that is not there); API_DescribeStackEvents (events of a deleted stack, by its id,
 for 90 days).
@@ -15,9 +17,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse
+
+from protloc.account import Account
+from protloc.naming import check_stack_name
 
 # The properties that name a resource to CloudFormation: `primaryIdentifier` of its registry schema.
 IDENTIFIERS = {
@@ -26,6 +33,8 @@ IDENTIFIERS = {
     "AWS::DynamoDB::Table": "TableName",
 }
 KEEPING = ("Retain", "RetainExceptOnCreate")
+TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+GONE = "DELETE_COMPLETE"
 CHANGE_SET = "adopt-what-was-kept"
 POLL_SECONDS = 1.0
 LIMIT_SECONDS = 300.0
@@ -46,7 +55,7 @@ def keepers(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def kept(client: Any, stack: str) -> Iterator[dict[str, str]]:
     """Physical names, by logical ones, of what deleted stacks of this name left; the last deleted first."""
-    pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=[GONE])
     gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
     for each in sorted(gone, key=lambda each: each["CreationTime"], reverse=True):
         pages = client.get_paginator("describe_stack_events").paginate(StackName=each["StackId"])
@@ -97,6 +106,16 @@ def adopt(session: Callable[[str], Any], template: Mapping[str, Any], stack: str
     client.execute_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
     _until(lambda: _stack(client, stack), "IMPORT_COMPLETE")
     return sorted(set(names.values()))
+
+
+def take_over(account: Account) -> list[str]:
+    """`adopt` for the project's own template, unless the stack is there. Raises `BadStackName` as well."""
+    check_stack_name(account.stack)
+    pages = account.client("cloudformation").get_paginator("list_stacks").paginate()
+    stacks = [each for page in pages for each in page["StackSummaries"]]
+    if any((each["StackName"], each["StackStatus"] == GONE) == (account.stack, False) for each in stacks):
+        return []
+    return adopt(account.client, yaml_parse(TEMPLATE.read_text(encoding="utf-8")), account.stack)
 
 
 def _named_by(declared: Mapping[str, Any], name: str) -> str:

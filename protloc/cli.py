@@ -22,7 +22,7 @@ from protloc.commands import client_of, note, print_json, stack_words
 from protloc.errors import UsageProblem
 from protloc.failures import Protloc
 from protloc.models_cli import models
-from protloc.operations_cli import doctor, teardown
+from protloc.operations_cli import adopt, doctor, teardown
 from protloc.options import (
     format_of,
     home_option,
@@ -358,7 +358,7 @@ for command in (models, labels, retrain):
 
 # ── Running a stack ─────────────────────────────────────────────────────────────────────────────────────────
 
-for command in (doctor, teardown):
+for command in (doctor, adopt, teardown):
     main.add_command(command)
 
 

@@ -17,13 +17,14 @@ import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
 from protloc.account import Account
+from protloc.naming import BadStackName, check_stack_name
 
 OK, WARNING, PROBLEM, UNCHECKED = "ok", "warning", "problem", "unchecked"
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 USABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS")
-OTHER_FUNCTIONS = 8
-"""Invocations left for the functions that are not `predict`: one of each that works on uploads."""
+OTHER_FUNCTIONS = 6
+"""Invocations left for what is not `predict`: two of receive, two of split, one of query and of sweep."""
 
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 ABSENT = ("UnknownOperationException", "InvalidAction", "UnsupportedOperation", "NotImplemented", "501")
@@ -58,6 +59,7 @@ class Doctor:
         """The checks that need no stack: what would keep one from being deployed, or from working then."""
         of_the_account = (
             self.credentials,
+            self.name,
             self.endpoint_quota,
             self.training_quota,
             self.concurrency,
@@ -86,6 +88,13 @@ class Doctor:
             return Check(name, UNCHECKED, str(error))
 
     # ── who and where ───────────────────────────────────────
+
+    def name(self) -> Check:
+        try:
+            check_stack_name(self.account.stack)
+        except BadStackName as error:
+            return Check("name", PROBLEM, str(error), "deploy under another name: make deploy STACK=name")
+        return Check("name", OK, f"every name made from {self.account.stack} fits")
 
     def credentials(self) -> Check:
         caller = self._client("sts").get_caller_identity()

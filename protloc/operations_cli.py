@@ -62,6 +62,39 @@ def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path
 
 
 @click.command()
+@json_option
+@stack_option
+@home_option
+def adopt(as_json: bool, stack: str | None, home: Path) -> None:
+    """Begin a new stack with what a deleted one of its name left: buckets and tables.
+
+    Run it before the deployment, which adds everything else; `make deploy` does. Where nothing was left, or
+    the stack is there, nothing is done. CloudFormation remembers a deleted stack for 90 days.
+
+    \b
+    Example
+      protloc adopt --stack protloc
+
+    JSON: stack, and adopted, the names of what it took over.
+    """
+    from protloc.account import account_of
+    from protloc.adoption import AdoptionFailed, take_over
+    from protloc.safe import safe
+
+    account = account_of(stack, home)
+    try:
+        adopted = take_over(account)
+    except AdoptionFailed as error:
+        raise UploadProblem(f"what {account.stack} left cannot be taken over: {error}") from None
+    if as_json:
+        print_json({"stack": account.stack, "adopted": adopted})
+    elif adopted:
+        click.echo(f"The stack {account.stack} begins with what was kept: {safe(', '.join(adopted))}.")
+    else:
+        click.echo(f"Nothing to take over for the stack {account.stack}.")
+
+
+@click.command()
 @click.option(
     "--erase", is_flag=True, help="Also delete what it keeps: files, results, models, tables, logs."
 )

@@ -102,7 +102,7 @@ def test_no_quota_for_training_keeps_nobody_from_predicting(on_aws: Callable[[An
     assert check.state == WARNING and "training job" in check.detail
 
 
-@pytest.mark.parametrize(("limit", "state"), [(10, WARNING), (1000, OK)])
+@pytest.mark.parametrize(("limit", "state"), [(9, WARNING), (10, OK)])
 def test_an_account_of_few_functions_at_once_is_warned_of(
     on_aws: Callable[[Answers], Doctor], limit: int, state: str
 ) -> None:
@@ -137,7 +137,7 @@ def test_what_may_not_be_asked_is_unchecked_and_hides_nothing(on_aws: Callable[[
 
     doctor = type(doctor)(Account("protloc", "eu-west-1", refuse, False, ""))
     states = {check.name: check.state for check in doctor.examine()}
-    assert states.pop("deployment") == PROBLEM
+    assert (states.pop("deployment"), states.pop("name")) == (PROBLEM, OK)
     assert set(states.values()) == {UNCHECKED} and len(states) == 9
 
 
@@ -147,3 +147,9 @@ def test_missing_credentials_come_with_a_remedy() -> None:
 
     first: Check = next(Doctor(Account("protloc", "eu-west-1", client, False, "")).examine())
     assert first.state == PROBLEM and "profile" in first.remedy
+
+
+def test_a_stacks_name_that_would_not_fit_is_a_problem_before_anything_is_made() -> None:
+    account = Account("A-Proteome", "eu-west-1", lambda service: None, False, "")
+    check = Doctor(account).name()
+    assert check.state == PROBLEM and "at most 22 lower-case letters" in check.detail and check.remedy

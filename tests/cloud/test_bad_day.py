@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from protloc.account import Account
+from protloc.adoption import take_over
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.deploy import PROJECT
 from protloc.cloud.lifecycle import Cloud
 from protloc.naming import BadStackName
 
-from .conftest import until
+from ..waiting import until
 
 NAME = "proteome"
 RELEASES = sorted((PROJECT / "tests" / "template" / "releases").glob("*.json"))
@@ -35,7 +37,7 @@ def _deleted_afterwards(cloud: Cloud) -> Iterator[None]:
 def delete(cloud: Cloud) -> None:
     client = cloud.client("cloudformation")
     client.delete_stack(StackName=NAME)
-    until(lambda: NAME not in stacks(cloud), 60)
+    until(lambda: NAME not in stacks(cloud))
 
 
 def stacks(cloud: Cloud) -> dict[str, str]:
@@ -105,8 +107,8 @@ def test_gpus_without_their_driver_are_refused_before_anything_is_made(cloud: Cl
         with pytest.raises(
             deploy.DeployError, match="InferenceAcceleratorDevices and InferenceAmiVersion go together"
         ):
-            deploy.deploy(cloud, stack=NAME, parameters=half)
-        assert NAME not in stacks(cloud)
+            deploy.deploy(cloud, stack="gpus", parameters=half)
+        assert "gpus" not in stacks(cloud)
 
 
 def test_a_name_that_would_not_fit_is_refused_before_anything_is_made(cloud: Cloud) -> None:
@@ -146,6 +148,19 @@ def held(cloud: Cloud, outputs: dict[str, str]) -> dict[str, Any]:
     return found
 
 
+def test_a_stack_on_aws_is_begun_with_what_was_kept_before_it_is_deployed(cloud: Cloud) -> None:
+    """By a command of its own, since the SAM CLI cannot import; the deployment then is an update."""
+    first = deploy.deploy(cloud, stack=NAME)
+    fill(cloud, first)
+    account = Account(NAME, cloud.region, cloud.client, True, f" --stack {NAME}")
+    assert take_over(account) == []  # while it is there
+    delete(cloud)
+    adopted = take_over(account)
+    assert {first[name] for name in ("UploadsBucket", "ResultsBucket", "ModelsBucket")} < set(adopted)
+    assert stacks(cloud)[NAME] == "IMPORT_COMPLETE"
+    assert held(cloud, deploy.deploy(cloud, stack=NAME)) == held(cloud, first) != {}
+
+
 @pytest.mark.parametrize("release", RELEASES, ids=[path.stem for path in RELEASES])
 def test_an_update_from_an_earlier_release_keeps_every_row(cloud: Cloud, release: Path) -> None:
     create(cloud, release)
@@ -170,5 +185,5 @@ def create(cloud: Cloud, release: Path) -> None:
         TemplateURL=f"{cloud.endpoint_url}/artifacts/{release.name}",
         Capabilities=deploy.CAPABILITIES,
     )
-    until(lambda: not stacks(cloud)[NAME].endswith("IN_PROGRESS"), 60)
+    until(lambda: not stacks(cloud)[NAME].endswith("IN_PROGRESS"))
     assert stacks(cloud)[NAME] == "CREATE_COMPLETE"
