@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.conftest import SAMPLE, Embedded
 from tests.end_to_end.retraining import QUICK, execute, left, lock, model, put_labels
 from tests.end_to_end.test_flow import messy_fasta
 from tests.model.tiny import build_tiny_artifact
+from tests.waiting import LIMIT_SECONDS, until
 
 IN_WORK = 3  # uploads at once, while versions change
 
@@ -87,7 +87,7 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
     def send() -> None:
         while not over.is_set():
             if len(sent) >= IN_WORK:  # more of them would only wait, and be waited for
-                cloud.client.wait(sent[-IN_WORK], lambda _: None, 120)
+                cloud.client.wait(sent[-IN_WORK], lambda _: None, LIMIT_SECONDS)
             body = messy_fasta(len(sent), 150).encode()
             sent.append(cloud.client.send(io.BytesIO(body), f"{len(sent)}.fasta", lambda _: None).upload_id)
 
@@ -98,9 +98,12 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
         assert cloud.protloc("models", "add", folder).exit_code == 0
         for active in ("new-1", "third-1", "new-1"):
             place = len(sent) + 1  # the one before may have been sent under the version before
-            while len(sent) <= place or not cloud.client.find_upload(sent[place]):
+
+            def received(place: int = place) -> bool:
                 assert sender.is_alive()
-                time.sleep(0.05)
+                return len(sent) > place and cloud.client.find_upload(sent[place]) is not None
+
+            until(received)
             assert cloud.protloc("models", "rollback").exit_code == 0
             assert cloud.client.models()["active"] == active
     finally:
@@ -108,7 +111,7 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
         sender.join()
     seen = set()
     for upload in sent:
-        view = cloud.client.wait(upload, lambda _: None, 120)
+        view = cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
         assert view["status"] == "complete", view
         versions = {row["model_version"] for row in cloud.rows(upload) if row["status"] == "predicted"}
         assert versions == {view["model_version"]}
