@@ -13,7 +13,7 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::URLSuffix": "amazonaws.com",
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/4c4f1f70-0b5e-11f1-9f3a-0a1b2c3d4e5f",
 }
 NOTHING = object()  # AWS::NoValue
 ARNS = {
@@ -74,6 +74,14 @@ class Resolved:
                 return re.sub(r"\$\{([^}!]+)\}", lambda found: self._substitute(found[1], names), text)
             if function == "Fn::Join":
                 return str(argument[0]).join(map(str, self(argument[1])))
+            if function == "Fn::Split":
+                return str(self(argument[1])).split(argument[0])
+            if function == "Fn::Select":
+                return self(argument[1])[int(argument[0])]
+            if function == "Fn::FindInMap":
+                table, *keys = self(argument)
+                return self(self._template["Mappings"][table][keys[0]][keys[1]])
+            assert not function.startswith("Fn::"), function
         return {key: each for key, each in ((key, self(inner)) for key, inner in value.items()) if each is not NOTHING}
 
     def _substitute(self, name: str, names: dict[str, Any]) -> str:
