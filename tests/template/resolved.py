@@ -40,7 +40,14 @@ REF_IS_ARN = (
     "AWS::SageMaker::Endpoint",
     "AWS::SageMaker::EndpointConfig",
 )
-NAMES = ("FunctionName", "StateMachineName", "LogGroupName", "EndpointName", "ModelPackageGroupName", "BucketName")
+NAMES = (
+    "FunctionName",
+    "StateMachineName",
+    "LogGroupName",
+    "EndpointName",
+    "ModelPackageGroupName",
+    "BucketName",
+)
 
 
 class Resolved:
@@ -67,14 +74,20 @@ class Resolved:
             if function == "Fn::If":
                 return self(argument[1] if self._met else argument[2])
             if function == "Fn::GetAtt":
-                name, _, attribute = argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+                name, _, attribute = (
+                    argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+                )
                 return self._attribute(name, attribute)
             if function == "Fn::Sub":
                 text, names = (argument, {}) if isinstance(argument, str) else argument
                 return re.sub(r"\$\{([^}!]+)\}", lambda found: self._substitute(found[1], names), text)
             if function == "Fn::Join":
                 return str(argument[0]).join(map(str, self(argument[1])))
-        return {key: each for key, each in ((key, self(inner)) for key, inner in value.items()) if each is not NOTHING}
+        return {
+            key: each
+            for key, each in ((key, self(inner)) for key, inner in value.items())
+            if each is not NOTHING
+        }
 
     def _substitute(self, name: str, names: dict[str, Any]) -> str:
         if name in names:
@@ -94,7 +107,9 @@ class Resolved:
 
     def _name(self, name: str) -> str:
         properties = self._template["Resources"][name].get("Properties", {})
-        return next((str(self(properties[key])) for key in NAMES if key in properties), f"{STACK}-{name}".lower())
+        return next(
+            (str(self(properties[key])) for key in NAMES if key in properties), f"{STACK}-{name}".lower()
+        )
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind = self._template["Resources"][name]["Type"]
