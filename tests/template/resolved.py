@@ -40,7 +40,14 @@ REF_IS_ARN = (
     "AWS::SageMaker::Endpoint",
     "AWS::SageMaker::EndpointConfig",
 )
-NAMES = ("FunctionName", "StateMachineName", "LogGroupName", "EndpointName", "ModelPackageGroupName", "BucketName")
+NAMES = (
+    "FunctionName",
+    "StateMachineName",
+    "LogGroupName",
+    "EndpointName",
+    "ModelPackageGroupName",
+    "BucketName",
+)
 
 
 class Resolved:
@@ -67,7 +74,9 @@ class Resolved:
             if function == "Fn::If":
                 return self(argument[1] if self._met else argument[2])
             if function == "Fn::GetAtt":
-                name, _, attribute = argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+                name, _, attribute = (
+                    argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+                )
                 return self._attribute(name, attribute)
             if function == "Fn::Sub":
                 text, names = (argument, {}) if isinstance(argument, str) else argument
@@ -102,7 +111,9 @@ class Resolved:
 
     def _name(self, name: str) -> str:
         properties = self._template["Resources"][name].get("Properties", {})
-        return next((str(self(properties[key])) for key in NAMES if key in properties), f"{STACK}-{name}".lower())
+        return next(
+            (str(self(properties[key])) for key in NAMES if key in properties), f"{STACK}-{name}".lower()
+        )
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind = self._template["Resources"][name]["Type"]

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from model.artifact import VERSION_PATTERN
+from protloc.cloud.tasks import task as made
 from protloc.naming import LONGEST_STACK_NAME, BadStackName, check_stack_name
-from tests.retraining.test_requests import asked, parts
+from tests.retraining.test_requests import asked
 from tests.template.rendering import ROOT, VARIANTS, render
 from tests.template.test_template import SOURCE
 
@@ -73,8 +73,8 @@ def names(template: Template) -> Iterator[tuple[str, str, str, str]]:
 
 def test_every_name_made_from_the_stacks_name_fits_for_the_longest_stack_name() -> None:
     template = render(**VARIANTS["everything"])
-    made = list(names(template))
-    assert {kind for _, kind, _, _ in made} == {
+    found = list(names(template))
+    assert {kind for _, kind, _, _ in found} == {
         "AWS::ApiGateway::RestApi",
         "AWS::Lambda::Function",
         "AWS::Logs::LogGroup",
@@ -83,7 +83,7 @@ def test_every_name_made_from_the_stacks_name_fits_for_the_longest_stack_name() 
         "AWS::Scheduler::Schedule",
         "AWS::StepFunctions::StateMachine",
     }
-    for logical, kind, key, name in made:
+    for logical, kind, key, name in found:
         registered = PROVIDER_SCHEMA_MANAGER.get_resource_schema("ap-southeast-2", kind).schema
         schema = registered["properties"].get(key, {})
         if reference := schema.get("$ref"):
@@ -102,13 +102,12 @@ def test_every_name_that_the_state_machine_gives_fits_for_the_longest_stack_name
     for task in asked(Stack=LONGEST, EndpointName=LONGEST).values():
         if "sagemaker" not in task.resource:
             continue
-        service, operation = parts(task.resource)
-        model = boto3.client(service, region_name="us-east-1").meta.service_model
-        shape = model.operation_model(operation[0].upper() + operation[1:]).input_shape
+        call = made(task.resource, task.arguments)
+        assert call is not None and call.operation.input_shape is not None
         for key, value in task.arguments.items():
             if key.endswith("Name") and isinstance(value, str) and LONGEST in value:
                 name = value.replace("model-1764000000000", version) if "-model-" in value else value
-                limits = shape.members[key].metadata
+                limits = call.operation.input_shape.members[key].metadata
                 assert len(name) <= limits["max"] and re.fullmatch(limits["pattern"], name), (
                     task.state,
                     name,

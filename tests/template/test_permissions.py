@@ -29,14 +29,26 @@ WITHOUT_DEPENDENT = {
 }
 # (action, type of resource): why a role needs no resource of a type that the reference requires.
 WITHOUT_TYPE = {
-    ("states:DescribeExecution", "express"): "the state machine is a standard one, and has no express executions",
+    (
+        "states:DescribeExecution",
+        "express",
+    ): "the state machine is a standard one, and has no express executions",
 }
 # (service, `aws:` key): where AWS says that the service sends the key when it calls on somebody's behalf.
 SENT_BY_SERVICES = {
     ("cloudwatch.amazonaws.com", "aws:SourceAccount"): "sns/latest/dg/sns-access-policy-use-cases.html",
-    ("events.amazonaws.com", "aws:SourceArn"): "eventbridge/latest/userguide/eb-use-resource-based.html#eb-sqs-permissions",
-    ("sagemaker.amazonaws.com", "aws:SourceAccount"): "sagemaker/latest/dg/security-confused-deputy-prevention.html",
-    ("scheduler.amazonaws.com", "aws:SourceAccount"): "scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html",
+    (
+        "events.amazonaws.com",
+        "aws:SourceArn",
+    ): "eventbridge/latest/userguide/eb-use-resource-based.html#eb-sqs-permissions",
+    (
+        "sagemaker.amazonaws.com",
+        "aws:SourceAccount",
+    ): "sagemaker/latest/dg/security-confused-deputy-prevention.html",
+    (
+        "scheduler.amazonaws.com",
+        "aws:SourceAccount",
+    ): "scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html",
     ("states.amazonaws.com", "aws:SourceAccount"): "step-functions/latest/dg/procedure-create-iam-role.html",
     ("apigateway.amazonaws.com", "aws:SourceArn"): "lambda/latest/dg/services-apigateway.html",
 }
@@ -87,7 +99,12 @@ def of_roles(template: Resolved) -> Iterator[Statement]:
 
 def of_resources(template: Resolved) -> Iterator[Statement]:
     """Policies of resources: of buckets, queues and topics, of who may assume a role or call a function."""
-    for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::Events::EventBusPolicy"):
+    for kind in (
+        "AWS::S3::BucketPolicy",
+        "AWS::SQS::QueuePolicy",
+        "AWS::SNS::TopicPolicy",
+        "AWS::Events::EventBusPolicy",
+    ):
         for name, policy in template.resources(kind):
             for statement in as_list(policy["PolicyDocument"]["Statement"]):
                 yield read(name, statement)
@@ -95,10 +112,18 @@ def of_resources(template: Resolved) -> Iterator[Statement]:
         for statement in as_list(role["AssumeRolePolicyDocument"]["Statement"]):
             yield read(name, statement, [f"arn:aws:iam::{ACCOUNT}:role/{STACK}-{name}"])
     for name, permission in template.resources("AWS::Lambda::Permission"):
-        function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{permission['FunctionName'].rsplit(':', 1)[-1]}"
+        function = (
+            f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{permission['FunctionName'].rsplit(':', 1)[-1]}"
+        )
         source = {"aws:SourceArn": permission["SourceArn"]} if "SourceArn" in permission else {}
         yield Statement(
-            name, "", "Allow", [permission["Action"]], [function], {"ArnLike": source}, [permission["Principal"]]
+            name,
+            "",
+            "Allow",
+            [permission["Action"]],
+            [function],
+            {"ArnLike": source},
+            [permission["Principal"]],
         )
 
 
@@ -110,7 +135,11 @@ def stack(request: pytest.FixtureRequest, rendered: Template) -> Resolved:
 
 def named(statement: Statement) -> list[str]:
     """The actions of a statement, each wildcard as what it stands for."""
-    return [name for pattern in statement.actions for name in (actions_of(pattern) if "*" in pattern else [pattern])]
+    return [
+        name
+        for pattern in statement.actions
+        for name in (actions_of(pattern) if "*" in pattern else [pattern])
+    ]
 
 
 def test_every_action_exists(stack: Resolved) -> None:
@@ -217,7 +246,9 @@ def test_what_an_action_depends_on_is_granted_beside_it(stack: Resolved) -> None
                 granted.setdefault(name, set()).update(each.resources)
         for name, resources in granted.items():
             for other in Action(name).dependents:
-                same = other.partition(":")[0] == name.partition(":")[0]  # then it is about the same resources
+                same = (
+                    other.partition(":")[0] == name.partition(":")[0]
+                )  # then it is about the same resources
                 beside = granted.get(other, set())
                 if not beside or (same and not beside & (resources | {"*"})):
                     missing.add((name, other))
@@ -246,14 +277,22 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "sagemaker:CreateModelPackage": {
         "InferenceSpecification": {
             "Containers": [
-                {"Image": IMAGE, "ModelDataUrl": f"s3://{STACK}-modelsbucket/training/{STACK}-1-train/output/model.tar.gz"}
+                {
+                    "Image": IMAGE,
+                    "ModelDataUrl": f"s3://{STACK}-modelsbucket/training/{STACK}-1-train/output/model.tar.gz",
+                }
             ]
         }
     },
     "sagemaker:InvokeEndpoint": {"InferenceComponentName": f"{STACK}-model-1"},
 } | {
     f"application-autoscaling:{name}": {"ResourceId": f"inference-component/{STACK}-model-1"}
-    for name in ("RegisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy", "DeregisterScalableTarget")
+    for name in (
+        "RegisterScalableTarget",
+        "PutScalingPolicy",
+        "DeleteScalingPolicy",
+        "DeregisterScalableTarget",
+    )
 }
 HOSTED = {"endpoint": STACK, "endpoint_config": f"{STACK}-endpointconfig"}
 
@@ -299,9 +338,21 @@ def test_an_alarm_of_scaling_may_have_any_name(rendered: Template) -> None:
 @pytest.mark.parametrize(
     ("resource", "arn", "fits"),
     [
-        ("arn:aws:dynamodb:r:1:table/t", "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}", True),
-        ("arn:aws:dynamodb:r:1:table/t/index/i", "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}", False),
-        ("arn:aws:dynamodb:r:1:table/t/*", "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}", False),
+        (
+            "arn:aws:dynamodb:r:1:table/t",
+            "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}",
+            True,
+        ),
+        (
+            "arn:aws:dynamodb:r:1:table/t/index/i",
+            "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}",
+            False,
+        ),
+        (
+            "arn:aws:dynamodb:r:1:table/t/*",
+            "arn:${Partition}:dynamodb:${Region}:${Account}:table/${TableName}",
+            False,
+        ),
         ("arn:aws:s3:::b", "arn:${Partition}:s3:::${BucketName}/${ObjectName}", False),
         ("arn:aws:s3:::b/*", "arn:${Partition}:s3:::${BucketName}/${ObjectName}", True),
         ("arn:aws:s3:::b/a/b", "arn:${Partition}:s3:::${BucketName}/${ObjectName}", True),
@@ -318,4 +369,6 @@ def test_the_reference_is_read_whole() -> None:
     assert exists("sagemaker:InvokeEndpoint") and not exists("sqs:SendMessageBatch")
     assert Action("dynamodb:ListStreams").kinds == []
     assert "iam:PassRole" in Action("sagemaker:CreateTrainingJob").dependents
-    assert json.dumps(sorted(Action("sagemaker:InvokeEndpoint").kinds)) == '["endpoint", "inference-component"]'
+    assert (
+        json.dumps(sorted(Action("sagemaker:InvokeEndpoint").kinds)) == '["endpoint", "inference-component"]'
+    )

@@ -20,8 +20,14 @@ WILDCARD_RESOURCES = {
     "Trace": "traces are no resources",
 }
 TRUSTED_WITHOUT_SOURCE = {
-    ("lambda.amazonaws.com", "sts:AssumeRole"): "Lambda names no source when it assumes a function's role; only who may pass it can use it",
-    ("events.amazonaws.com", "sns:Publish"): "EventBridge names no source to a topic: a condition would never be met",
+    (
+        "lambda.amazonaws.com",
+        "sts:AssumeRole",
+    ): "Lambda names no source when it assumes a function's role; only who may pass it can use it",
+    (
+        "events.amazonaws.com",
+        "sns:Publish",
+    ): "EventBridge names no source to a topic: a condition would never be met",
 }
 TABLES_WITHOUT_RECOVERY = {
     "PredictionsTable": "an index over the result parts in S3",
@@ -349,6 +355,8 @@ def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
 def test_no_exception_outlives_its_reason(rendered: Template) -> None:
     sids = {statement.get("Sid") for _, statement in statements(rendered) if statement["Resource"] == "*"}
     assert sids == set(WILDCARD_RESOURCES)
-    assert set(TRUSTED_WITHOUT_SOURCE) <= {(service, s["Action"]) for service, _, s in services_let_in(rendered)}
+    assert set(TRUSTED_WITHOUT_SOURCE) <= {
+        (service, s["Action"]) for service, _, s in services_let_in(rendered)
+    }
     topics = {name for name, topic in resources(rendered, "AWS::SNS::Topic") if "KmsMasterKeyId" not in topic}
     assert topics == set(TOPICS_IN_PLAIN)
