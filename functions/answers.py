@@ -6,8 +6,9 @@ Keys: pk is the sequence's digest, sk the model version and the preprocessing ve
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from functions.prediction import Prediction
-from functions.protein import PREPROCESSING_VERSION
+from functions.prediction import Prediction, Unpredictable
+from functions.protein import PREPROCESSING_VERSION, Protein
+from functions.rows import Row, predicted_row
 from functions.tables import from_item, get_all, now_seconds, put_all, to_item
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ class AnswersTable:
                 for digest, prediction in answers.items()
             ),
         )
+
+
+def ended_rows(proteins: list[Protein], reason: str, model_version: str, answers: AnswersTable) -> list[Row]:
+    """The rows of a batch that is given up: its answers as far as they are known, the others failed."""
+    known = answers.find({protein.digest for protein in proteins}, model_version)
+    return [
+        predicted_row(protein, known.get(protein.digest, Unpredictable(reason)), model_version)
+        for protein in proteins
+    ]
 
 
 def _sort_key(model_version: str) -> str:

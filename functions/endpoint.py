@@ -3,11 +3,20 @@
 Error codes: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
 
+from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from functions.errors import BrokenContract, EndpointError, EndpointRefused, EndpointUnavailable
+from functions.errors import (
+    BrokenContract,
+    EndpointError,
+    EndpointRefused,
+    EndpointTimedOut,
+    EndpointUnavailable,
+    OutOfTime,
+)
 from functions.prediction import Answer, Unpredictable, read_answer, request_body
 
 if TYPE_CHECKING:
@@ -26,9 +35,21 @@ _WAITING = {
     "ValidationException",
 }
 
+# A container that takes more than 60 s is reported with status 0: aws/amazon-sagemaker-examples#799, #1407.
+# The others are what a server or a proxy within the container says of the same.
+_TIMED_OUT = (0, 408, 504)
 
 CANARY = "MSMTILPLELIDKCIGSNLWVIMKSEREFAGTLVGFDDYVNIVLKDVTEYDTVTGVTEKHSEMLLNGNGMCMLIPGGKPE"
 """A small protein any model answers for: Q9P802's relative from the article, a nuclear LSm protein."""
+
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 70
+"""SageMaker gives a container 60 s to answer; waiting less would ask twice for the same work."""
+
+CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
+WRITING_SECONDS = 45
+"""What it may take after the last call to store what was found, or to send it on."""
 
 
 class Endpoint:
@@ -41,8 +62,9 @@ class Endpoint:
     def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
         """Ask one model version about these sequences, in one call.
 
-        Raises EndpointUnavailable where nobody answered, EndpointRefused where the model failed on the
-        request, BrokenContract where the answer is not what was agreed.
+        Raises EndpointUnavailable where nobody answered, EndpointTimedOut where nobody did in time,
+        EndpointRefused where the model failed on the request, BrokenContract where the answer is not what was
+        agreed.
         """
         try:
             answer = self.client.invoke_endpoint(
@@ -55,6 +77,8 @@ class Endpoint:
             body = answer["Body"].read()
         except ClientError as error:
             raise _meaning(error) from error
+        except ReadTimeoutError as error:
+            raise EndpointTimedOut(f"{self.name}: no answer in time") from error
         except BotoCoreError as error:  # no connection, or none that lasted
             raise EndpointUnavailable(f"{self.name}: {type(error).__name__}") from error
         return read_answer(body, sequences=sequences, model_version=model_version)
@@ -65,12 +89,14 @@ def _meaning(error: ClientError) -> EndpointError | BrokenContract | ClientError
     code = error.response["Error"]["Code"]
     if code == "ModelError":
         status = int(error.response.get("OriginalStatusCode", 500))  # type: ignore[call-overload]
+        if status in _TIMED_OUT:
+            return EndpointTimedOut(f"the model server did not answer in time (status {status})")
         if status in (429, 503):
             return EndpointUnavailable(f"the model server answered {status}")
         if status == 400:
             return BrokenContract("the model server does not understand the request")
         return EndpointRefused(f"the model failed with status {status}")
-    if code in _WAITING:
+    if code in _WAITING or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
         return EndpointUnavailable(f"{code}: {error.response['Error'].get('Message', '')[:200]}")
     return error
 
@@ -85,7 +111,12 @@ class Bisection:
     time alone, and if the model is known to have been well after that or the first time alone, too.
 
     A protein may take the model down with it. Then the search is interrupted by EndpointUnavailable, and goes
-    on from its `progress` when somebody answers again.
+    on from its `progress` when somebody answers again; by OutOfTime before a call that might outlive the
+    function.
+
+    That the model takes too long is nobody's fault: half as many are asked about at a time from then on. One
+    that it takes too long for alone is put last; if the model answers for no other in between, the search
+    waits, as it does when only such are left. However long that lasts, it is never a verdict.
     """
 
     def __init__(
@@ -95,13 +126,15 @@ class Bisection:
         model_version: str,
         sequences: dict[str, str],
         progress: dict[str, Any] | None = None,
+        seconds_left: Callable[[], float] = lambda: inf,
     ) -> None:
-        self.found: dict[str, Answer] = {}
+        given: dict[str, Any] = progress or {}
+        told: dict[str, str] = given.get("told", {})
+        self.found: dict[str, Answer] = {n: Unpredictable(told[n]) for n in told if n in sequences}
         self.heard = False
         """Whether any call brought the search on."""
         self._endpoint, self._component, self._model_version = endpoint, component, model_version
         self._sequences = sequences  # by any name; the names are what `progress` holds
-        given: dict[str, Any] = progress or {}
         suspects = given.get("suspects", [])
         self._suspects = [name for name in suspects if name in sequences]  # one of them is a culprit
         self._together = given.get("together", False) and self._suspects == suspects
@@ -112,6 +145,13 @@ class Bisection:
         self._refused = {name: twice for name, twice in refused.items() if name in sequences}
         """Who failed alone; and whether that was after another failure and a call that went well."""
         self._reason: str = given.get("reason", "")
+        self._most: int = max(1, min(2 * given.get("most", len(sequences)), len(sequences)))
+        """How many to ask about at a time: what was too many before may not be any more."""
+        self._slow = [name for name in given.get("slow", []) if name in sequences]
+        self._tired = bool(self._slow)
+        """Whether the model took too long for one sequence alone and has not answered since."""
+        self._asked: list[str] = []
+        self._seconds_left = seconds_left
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -123,13 +163,23 @@ class Bisection:
             "well_since_refused": self._well_since_refused,
             "refused": self._refused,
             "reason": self._reason,
+            "most": self._most,
+            "slow": self._slow,
+            "told": {
+                name: answer.reason
+                for name, answer in self.found.items()
+                if isinstance(answer, Unpredictable) and name not in self._refused
+            },
         }
 
     def answers(self) -> dict[str, Answer]:
         """An answer for every sequence, by name; Unpredictable for those the model fails on."""
-        while rest := [n for n in self._sequences if n not in self.found and n not in self._refused]:
-            if self._suspects or not self._all_answered(rest):
-                self._find_culprit()
+        while rest := self._rest():
+            try:
+                if self._suspects or not self._all_answered(rest[: self._most]):
+                    self._find_culprit()
+            except EndpointTimedOut:
+                self._ask_for_less()
         if self._refused and not self._well_since_refused:
             self._prove_alive()
         for name, twice in list(self._refused.items()):
@@ -137,6 +187,23 @@ class Bisection:
                 self._refused[name] = True
                 self.found[name] = Unpredictable(self._reason)
         return self.found
+
+    def _rest(self) -> list[str]:
+        """Those that nothing is known of, the slow ones last."""
+        rest = [n for n in self._sequences if n not in self.found and n not in self._refused]
+        return sorted(rest, key=self._slow.__contains__)
+
+    def _ask_for_less(self) -> None:
+        """Go on after a call that took too long; raise EndpointTimedOut where only waiting is left."""
+        if len(self._asked) > 1:
+            self._most = len(self._asked) // 2
+            return
+        gives_up = self._tired or not self._asked
+        self._slow += [name for name in self._asked if name not in self._slow]
+        self._tired, self._most = True, 1
+        self._suspects, self._together = [], False
+        if gives_up or set(self._rest()) <= set(self._slow):
+            raise EndpointTimedOut("the model takes too long, even for a single protein")
 
     def _all_answered(self, rest: list[str]) -> bool:
         if self._ask(rest):
@@ -151,7 +218,7 @@ class Bisection:
     def _find_culprit(self) -> None:
         """Narrow the suspects down to one, and hear it fail alone."""
         while len(self._suspects) > 1:
-            half = self._suspects[: len(self._suspects) // 2]
+            half = self._suspects[: min(len(self._suspects) // 2, self._most)]
             if self._ask(half):
                 self._suspects, self._together = self._suspects[len(half) :], False
             else:
@@ -163,8 +230,9 @@ class Bisection:
 
     def _ask(self, names: list[str]) -> bool:
         """Whether the model answered for these sequences, in one call."""
+        self._asked = names
         answers = self._invoke([self._sequences[name] for name in names])
-        self.heard = True
+        self.heard, self._tired = True, False
         self._well_since_refused = answers is not None
         if answers is None:
             return False
@@ -174,12 +242,15 @@ class Bisection:
 
     def _prove_alive(self) -> None:
         """Raise EndpointUnavailable unless the endpoint answers for a protein that any model can read."""
+        self._asked = []
         if self._invoke([CANARY]) is None:
             self._suspects, self._refused, self.heard = [], {}, False  # nobody is to blame
             raise EndpointUnavailable(f"the model fails on everything: {self._reason}")
         self._well_since_suspected = self._well_since_refused = True
 
     def _invoke(self, sequences: list[str]) -> list[Answer] | None:
+        if self._seconds_left() < CALL_SECONDS + WRITING_SECONDS:
+            raise OutOfTime("too little time left for another call of the model")
         try:
             return self._endpoint.invoke(
                 sequences, component=self._component, model_version=self._model_version

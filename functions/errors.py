@@ -4,6 +4,8 @@ ProtlocError
 ├── InputError            the user's file or request: recorded with its reason, never retried
 ├── EndpointError
 │   ├── EndpointUnavailable   nobody answers yet: the batch waits, nothing is wrong with it
+│   │   ├── EndpointTimedOut      the model took too long: it is asked for less at a time, or waited for
+│   │   └── OutOfTime             the function has no time for another call: the next delivery goes on
 │   └── EndpointRefused       the model failed on this very request: bisected down to the protein
 └── BrokenContract        two of our own parts disagree: loud, retried by the queue, then a dead letter
 """
@@ -28,6 +30,14 @@ class EndpointError(ProtlocError):
 
 class EndpointUnavailable(EndpointError):
     """No model is there to answer yet, or too many are asking; the same call may succeed later."""
+
+
+class EndpointTimedOut(EndpointUnavailable):
+    """The model did not answer within the time it has: too much was asked at once, or by too many."""
+
+
+class OutOfTime(EndpointUnavailable):
+    """The function would be ended before another call of the model could be."""
 
 
 class EndpointRefused(EndpointError):

@@ -21,7 +21,7 @@ class Hosting:
 
     @classmethod
     def connect(cls) -> "Hosting":
-        standard = Config(retries={"mode": "standard", "max_attempts": 5})
+        standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
         return cls(
             boto3.client("sagemaker", config=standard),
             boto3.client("application-autoscaling", config=standard),

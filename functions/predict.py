@@ -3,9 +3,12 @@
 In: batch messages. Out: a result part, rows in the tables, the batch's marker; the shard and the upload are
 counted in when theirs are all done. Sequences whose answer is known are not asked about. A batch nobody can
 answer yet is sent again with a delay: an outage is a wait, never a failure. A protein the model fails on is
-found by bisection and fails alone.
+found by bisection and fails alone. What a slow model cannot answer within the function's time is sent on,
+with what was found until then.
 """
 
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -15,7 +18,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.endpoint import Bisection
-from functions.errors import EndpointUnavailable
+from functions.errors import EndpointUnavailable, OutOfTime
 from functions.prediction import Answer, Prediction
 from functions.protein import Protein
 from functions.results import record_rows
@@ -38,21 +41,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     return process_partial_response(event=event, record_handler=_record, processor=processor, context=context)
 
 
-def _record(record: SQSRecord) -> None:
+def _record(record: SQSRecord, lambda_context: LambdaContext) -> None:
     aws = services()
     with aws.batches_queue.delivery(record) as message:
-        predict(message, aws)
+        predict(message, aws, lambda: lambda_context.get_remaining_time_in_millis() / 1_000)
 
 
-def predict(message: dict[str, Any], aws: Services) -> None:
-    """End a batch, or send it again for later where no model is there to answer."""
+def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], float] = lambda: inf) -> None:
+    """End a batch, or send it again for later where no model is there to answer, or no time to ask it."""
     upload_id, shard, batch = message["upload"], message["shard"], message["batch"]
     upload = aws.uploads.open_batch(upload_id, shard, batch)
     if upload is None:
         return
     proteins = [Protein(**protein) for protein in message["proteins"]]
     answers = _known_answers(proteins, upload, aws)
-    if not _ask_model(proteins, answers, message, upload, aws):
+    if not _ask_model(proteins, answers, message, upload, aws, seconds_left):
         return
     rows = [predicted_row(protein, answers[protein.digest], upload.model_version) for protein in proteins]
     counts = record_rows(upload, shard, batch, rows, aws)
@@ -74,6 +77,7 @@ def _ask_model(
     message: dict[str, Any],
     upload: Upload,
     aws: Services,
+    seconds_left: Callable[[], float],
 ) -> bool:
     """Add the answers for all other sequences, each asked about once; False where the batch has to wait."""
     unknown = {p.digest: p.sequence for p in proteins if p.digest not in answers}
@@ -82,7 +86,8 @@ def _ask_model(
     logger.info("asking the model", extra={"upload": upload.upload_id, "sequences": len(unknown)})
     metrics.add_metric("SequencesAsked", MetricUnit.Count, len(unknown))
     component = aws.settings.component(upload.model_version)
-    bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, message.get("progress"))
+    progress = message.get("progress")
+    bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, progress, seconds_left)
     try:
         answers |= bisection.answers()
     except EndpointUnavailable as error:
@@ -99,7 +104,6 @@ def _wait(message: dict[str, Any], error: EndpointUnavailable, aws: Services) ->
     """Send the batch again for later: a copy, since failed deliveries are counted and waits are not."""
     delay = min(FIRST_WAIT_SECONDS * 2 ** (max(message["waits"], 1) - 1), LONGEST_WAIT_SECONDS)
     aws.batches_queue.send(message, delay)
-    logger.warning(
-        "no model to answer", extra={"upload": message["upload"], "why": str(error), "delay": delay}
-    )
-    metrics.add_metric("EndpointWaits", MetricUnit.Count, 1)
+    logger.warning("the batch waits", extra={"upload": message["upload"], "why": str(error), "delay": delay})
+    metric = "BatchesContinued" if isinstance(error, OutOfTime) else "EndpointWaits"
+    metrics.add_metric(metric, MetricUnit.Count, 1)

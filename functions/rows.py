@@ -65,11 +65,6 @@ def rejected_row(rejection: Rejection) -> Row:
     return _blank_row(rejection, rejection.length) | {"status": "rejected", "reason": rejection.reason}
 
 
-def failed_row(protein: Protein, reason: str, model_version: str) -> Row:
-    row = _blank_row(protein, len(protein.sequence))
-    return row | {"status": "failed", "reason": reason, "model_version": model_version}
-
-
 def _blank_row(record: Protein | Rejection, length: int) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     row |= {

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from functions.answers import AnswersTable
 from functions.cursors import Cursors, stack_cursors
-from functions.endpoint import Endpoint
+from functions.endpoint import CONNECT_SECONDS, READ_SECONDS, Endpoint
 from functions.models import ModelsTable
 from functions.predictions import PredictionsTable
 from functions.queues import Queue
@@ -22,9 +22,6 @@ from functions.uploads import UploadsTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_CONTAINER_SECONDS = 60
-"""SageMaker gives a container 60 s to answer; waiting less would ask twice for the same work."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,18 @@ class Services:
 def services() -> Services:
     """The services of this process, as the environment names them."""
     names = settings()
-    standard = Config(retries={"mode": "standard", "max_attempts": 5})
+    standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
     database = boto3.resource("dynamodb", config=standard)
     s3 = boto3.client("s3", config=standard)
     sqs = boto3.client("sqs", config=standard)
     runtime = boto3.client(
         "sagemaker-runtime",
-        config=Config(read_timeout=_CONTAINER_SECONDS + 10, retries={"mode": "standard", "max_attempts": 1}),
+        config=Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            # `max_attempts` would count the requests after the first.
+            retries={"mode": "standard", "total_max_attempts": 1},
+        ),
     )
     return Services(
         settings=names,

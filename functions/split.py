@@ -15,12 +15,13 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.answers import ended_rows
 from functions.batches import Batch, pack
 from functions.errors import InputError
 from functions.fasta import LineCount, Record, read_records, require_fasta
 from functions.protein import Protein, Rejection, read_protein
 from functions.results import record_rows
-from functions.rows import failed_row, load_part, rejected_row
+from functions.rows import load_part, rejected_row
 from functions.services import Services, services
 from functions.storage import Inflater
 from functions.upload import (
@@ -180,9 +181,10 @@ def _with_damaged_end(
 
 
 def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None:
-    """End a batch without the model: its records are rejected, or given up."""
+    """End a batch without the model: its records are rejected, or given up where no answer is known."""
     rows = [rejected_row(rejection) for rejection in batch.rejections]
-    rows += [failed_row(protein, shard.give_up, upload.model_version) for protein in batch.proteins]
+    if batch.proteins:
+        rows += ended_rows(batch.proteins, shard.give_up, upload.model_version, aws.answers)
     record_rows(upload, shard.number, batch.number, rows, aws)
 
 

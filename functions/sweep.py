@@ -16,10 +16,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.answers import ended_rows
 from functions.errors import ProtlocError
 from functions.protein import Protein
 from functions.results import record_rows
-from functions.rows import failed_row
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
 from functions.upload import Ending, Shard, upload_id
@@ -100,7 +100,7 @@ def _fail_batch(message: dict[str, Any], aws: Services) -> None:
     if upload is None:
         return
     proteins = [Protein(**protein) for protein in message["proteins"]]
-    rows = [failed_row(protein, DEAD_BATCH, upload.model_version) for protein in proteins]
+    rows = ended_rows(proteins, DEAD_BATCH, upload.model_version, aws.answers)
     record_rows(upload, shard, batch, rows, aws)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from protloc.cloud import lineage
 from protloc.cloud.engine import module
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -85,6 +86,45 @@ def announce_again(since: float) -> None:
                     etag=version["etag"],
                     version_id=version["version_id"],
                 )
+
+
+def functions_may_be_allowed_to_loop() -> None:
+    """A function's `RecursiveLoop` in the template is its setting; without one Lambda stops loops."""
+    provisioners = module("ministack.services.cloudformation.provisioners")
+    kind = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+    functions = module("ministack.services.lambda_svc")
+    create, update = kind["create"], kind["update"]
+
+    def settle(made: Any, properties: dict[str, Any]) -> Any:
+        functions._functions[made[0]]["recursive_loop"] = properties.get("RecursiveLoop", "Terminate")
+        return made
+
+    def create_set(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        return settle(create(logical_id, properties, stack), properties)
+
+    def update_set(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any) -> Any:
+        return settle(update(physical_id, old, new, *rest), new)
+
+    kind["create"], kind["update"] = create_set, update_set
+
+
+def messages_keep_the_trace_of_their_sender() -> None:
+    """SQS keeps the trace header of the request that sent a message, as its attribute `AWSTraceHeader`.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-enabling-tracing.html
+    """
+    queues = module("ministack.services.sqs")
+    send = queues._act_send_message
+
+    def send_traced(data: dict[str, Any], qurl: str) -> Any:
+        trace, named = lineage.of_request.get(), data.get("MessageSystemAttributes") or {}
+        if trace and "AWSTraceHeader" not in named:
+            header = {"DataType": "String", "StringValue": trace}
+            data = {**data, "MessageSystemAttributes": {**named, "AWSTraceHeader": header}}
+        return send(data, qurl)
+
+    queues._act_send_message = send_traced
+    queues._HANDLERS["SendMessage"] = send_traced
 
 
 class Streams:

@@ -27,6 +27,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from protloc.cloud import lineage
 from protloc.cloud.routes import Wire
 from protloc.cloud.workers import Function, WorkerPool
 
@@ -181,6 +182,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_dynamodb_stream_positions_lock": None,
         "_send_ddb_stream_failure_record": ("esm", "func_rec", "batch", "stream_arn", "result", "condition"),
         "execution_credentials": ("config",),
+        "_recursive_loop_drop": ("name", "func", "depth"),
     },
     "ministack.services.stepfunctions": {
         "_execute_task": ("state_def", "raw_input", "execution", "ctx"),
@@ -342,9 +344,12 @@ class Engine:
             scope = scope | {"path": scope["raw_path"].decode("ascii")}
         self._loop = asyncio.get_running_loop()
         application: Callable[[Any, Any, Any], Awaitable[None]] = self._app.app
+        sent = dict(scope.get("headers", ()))
+        token = lineage.of_request.set(sent.get(b"x-amzn-trace-id", b"").decode("latin-1"))
         try:
             await application(scope, receive, send)
         finally:
+            lineage.of_request.reset(token)
             if scope["type"] == "http" and changes_state(scope):
                 self.changed()
 
@@ -489,6 +494,13 @@ class Engine:
         (self.delivering if delivered else self.serving).wait()
         config = func.get("config") or func
         name, version = config["FunctionName"], config.get("Version", "$LATEST")
+        traces = lineage.arriving(event)
+        invocation = lineage.invocation(config["FunctionArn"], traces)
+        known = self._lambda._functions.get(name) or func
+        dropped = self._lambda._recursive_loop_drop(name, known, invocation)
+        if dropped is not None:
+            refusal = {"errorType": "RecursiveInvocationException", "errorMessage": dropped[2].decode()}
+            return {"error": True, "body": refusal, "log": ""}
         function = Function(
             name=name,
             arn=config["FunctionArn"],
@@ -507,7 +519,9 @@ class Engine:
             },
         )
         begin = time.monotonic()
-        outcome = self._pool.invoke(function, json.dumps(event, ensure_ascii=False).encode(), request_id)
+        payload = json.dumps(event, ensure_ascii=False).encode()
+        trace = lineage.handed_on(function.arn, traces)
+        outcome = self._pool.invoke(function, payload, request_id, trace)
         self.changed()
         milliseconds = int((time.monotonic() - begin) * 1000)
         self._write_log(

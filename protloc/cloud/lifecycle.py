@@ -71,7 +71,7 @@ class Cloud:
             **{
                 "s3": {"addressing_style": "path"},
                 "read_timeout": 900,  # a function's answer takes as long as the function may run
-                "retries": {"mode": "standard", "max_attempts": 4},
+                "retries": {"mode": "standard", "total_max_attempts": 4},
                 "max_pool_connections": 32,
                 "proxies": {},
                 **settings,

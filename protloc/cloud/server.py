@@ -89,6 +89,8 @@ def build(home: Path, port: int) -> Parts:
     repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)
     trust.services_need_to_be_let_in(asked)
     engine.refusal = access.refusals(sagemaker.hosted)
+    delivery.functions_may_be_allowed_to_loop()
+    delivery.messages_keep_the_trace_of_their_sender()
     delivery.queues_lose_no_message(lambda: engine.changed())
     delivery.Streams(engine.serving, lambda: engine.changed())
     state_path = home / "state" / "state.pickle"

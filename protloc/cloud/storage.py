@@ -25,7 +25,7 @@ class S3AsRole:
     """S3 for one role; every call checks the role anew."""
 
     def __init__(self, endpoint_url: str, region: str, credentials: dict[str, str]) -> None:
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, proxies={})
+        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}, proxies={})
         key = credentials["aws_access_key_id"], credentials["aws_secret_access_key"]
         session = boto3.Session(*key, credentials["aws_session_token"], region)
         self._client: Any = session.client("s3", endpoint_url=endpoint_url, config=config)

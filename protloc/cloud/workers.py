@@ -153,7 +153,7 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def invoke(self, event: bytes, request_id: str) -> Outcome:
+    def invoke(self, event: bytes, request_id: str, trace: str = "") -> Outcome:
         """Run one event. The worker is unfit for another one if its process ended (`alive`)."""
         limit = time.monotonic() + INIT_SECONDS
         try:
@@ -171,6 +171,7 @@ class Worker:
             "Lambda-Runtime-Aws-Request-Id": request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self.function.arn,
+            "Lambda-Runtime-Trace-Id": trace,
         }
         connection, self._waiting = self._waiting, None
         try:
@@ -307,7 +308,7 @@ class WorkerPool:
         self._started = 0
         threading.Thread(target=self._reap, daemon=True, name="worker-reaper").start()
 
-    def invoke(self, function: Function, event: bytes, request_id: str) -> Outcome:
+    def invoke(self, function: Function, event: bytes, request_id: str, trace: str = "") -> Outcome:
         """Run one event in an idle worker of the function, or in a new one; waits where too many run already.
 
         AWS would start as many as asked for; here they would only share the same few cores.
@@ -317,7 +318,7 @@ class WorkerPool:
         with own, self._slots:
             worker = self._lease(function)
             try:
-                return worker.invoke(event, request_id)
+                return worker.invoke(event, request_id, trace)
             finally:
                 self._return(worker)
 

@@ -61,7 +61,7 @@ def serving(stack: Stack, url: str, **more: Any) -> str:
 
 
 def invoke(stack: Stack, name: str, body: Any) -> list[dict[str, Any]]:
-    answer = stack.cloud.client("sagemaker-runtime", retries={"max_attempts": 0}).invoke_endpoint(
+    answer = stack.cloud.client("sagemaker-runtime", retries={"total_max_attempts": 1}).invoke_endpoint(
         EndpointName=stack.outputs["Endpoint"],
         InferenceComponentName=name,
         ContentType="application/json",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.endpoint import CANARY, Bisection, Endpoint
-from functions.errors import EndpointRefused, EndpointUnavailable
+from functions.endpoint import CANARY, WRITING_SECONDS, Bisection, Endpoint
+from functions.errors import EndpointRefused, EndpointTimedOut, EndpointUnavailable
 from functions.prediction import Answer, Prediction, Unpredictable
 from tests.functions.world import answer_for
 
@@ -88,3 +88,105 @@ def test_a_model_that_fails_on_everything_is_asked_little_and_blames_nobody() ->
         bisection.answers()
     assert model.heard <= 1 + 9 + 1 + 1  # together, down to one, the others, a protein any model reads
     assert not bisection.found and not bisection.progress["refused"] and not bisection.progress["suspects"]
+
+
+class Clock(Model):
+    """Answers as `Model` does, and takes its time: some seconds a sequence, for ever over one it hangs on."""
+
+    def __init__(self, *, each: float = 0.0, hangs: set[str] | None = None) -> None:
+        super().__init__(set())
+        self.each, self.hangs = each, hangs or set()
+        self.seconds = 0.0
+        self.asked: list[list[str]] = []
+
+    def invoke(self, sequences: list[str], **named: str) -> list[Answer]:
+        self.asked.append(sequences)
+        taken = 61.0 if self.hangs & set(sequences) else self.each * len(sequences)
+        self.seconds += min(taken, 60.0)
+        if taken > 60:
+            raise EndpointTimedOut("no answer in time")
+        return super().invoke(sequences, **named)
+
+
+def test_too_much_at_once_is_asked_for_in_smaller_groups_until_all_is_answered() -> None:
+    sequences = [f"M{number}" for number in range(30)]
+    model = Clock(each=7)
+    answers = search(model, sequences)
+    assert all(isinstance(answers[name], Prediction) for name in sequences)
+    assert max(map(len, model.asked[-3:])) <= 8
+
+
+def test_one_protein_that_takes_too_long_is_waited_for_and_those_beside_it_are_answered() -> None:
+    sequences = [f"M{number}" for number in range(9)]
+    model = Clock(hangs={"M3"})
+    bisection = Bisection(model, "stack-m-1", "m-1", {name: name for name in sequences})
+    with pytest.raises(EndpointTimedOut):
+        bisection.answers()
+    assert set(bisection.found) == set(sequences) - {"M3"}
+    progress, calls = json.loads(json.dumps(bisection.progress)), len(model.asked)
+    resumed = Bisection(model, "stack-m-1", "m-1", {"M3": "M3"}, progress)
+    with pytest.raises(EndpointTimedOut):
+        resumed.answers()
+    assert len(model.asked) == calls + 1 and not resumed.heard, (
+        "each look costs one call, and waits get longer"
+    )
+    model.hangs = set()
+    assert isinstance(
+        Bisection(model, "stack-m-1", "m-1", {"M3": "M3"}, progress).answers()["M3"], Prediction
+    )
+
+
+def test_a_model_that_is_too_slow_for_anything_is_left_alone_soon() -> None:
+    model = Clock(each=100)
+    bisection = Bisection(model, "stack-m-1", "m-1", {f"M{n}": f"M{n}" for n in range(500)})
+    with pytest.raises(EndpointTimedOut):
+        bisection.answers()
+    assert len(model.asked) <= 1 + 9 + 1 and not bisection.found
+
+
+@given(size=st.integers(1, 30), each=st.floats(0, 59), data=st.data())
+def test_no_time_out_is_ever_a_verdict(size: int, each: float, data: st.DataObject) -> None:
+    sequences = [f"M{number}" for number in range(size)]
+    model = Clock(each=each, hangs=data.draw(st.sets(st.sampled_from(sequences), max_size=3)))
+    progress: dict[str, Any] | None = None
+    left = {name: name for name in sequences}
+    for _ in range(40):
+        bisection = Bisection(model, "stack-m-1", "m-1", left, progress)
+        try:
+            bisection.answers()
+        except EndpointTimedOut:
+            progress = bisection.progress
+        assert all(isinstance(answer, Prediction) for answer in bisection.found.values())
+        left = {name: name for name in left if name not in bisection.found}
+        if set(left) <= model.hangs:
+            return
+    raise AssertionError(f"never answered: {sorted(set(left) - model.hangs)}")
+
+
+@given(size=st.integers(1, 40), poison=st.integers(0, 39), each=st.floats(0, 20))
+def test_no_call_begins_that_could_outlive_the_function(size: int, poison: int, each: float) -> None:
+    """The function is ended after 300 s; a search that is stopped before goes on where it was."""
+    sequences = [f"M{number}" for number in range(size)]
+    model = Clock(each=each)
+    model.poison = {f"M{poison}"}
+    progress: dict[str, Any] | None = None
+    answers: dict[str, Answer] = {}
+    for _ in range(200):
+        began = model.seconds
+
+        def seconds_left(began: float = began) -> float:
+            return 300 - (model.seconds - began)
+
+        left = {name: name for name in sequences if name not in answers}
+        bisection = Bisection(model, "stack-m-1", "m-1", left, progress, seconds_left)
+        try:
+            answers |= bisection.answers()
+        except EndpointUnavailable:
+            progress = json.loads(json.dumps(bisection.progress))
+            answers |= {n: answer for n, answer in bisection.found.items() if isinstance(answer, Prediction)}
+        assert model.seconds - began <= 300 - WRITING_SECONDS
+        if len(answers) == size:
+            break
+    assert {n for n, answer in answers.items() if isinstance(answer, Unpredictable)} == model.poison & {
+        *sequences
+    }

@@ -7,7 +7,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from functions.endpoint import Endpoint
-from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
+from functions.errors import BrokenContract, EndpointRefused, EndpointTimedOut, EndpointUnavailable
 
 CALL = {"component": "stack-m-1", "model_version": "m-1"}
 
@@ -37,7 +37,15 @@ def test_nobody_there_is_a_wait(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "meaning"),
-    [(500, EndpointRefused), (503, EndpointUnavailable), (429, EndpointUnavailable), (400, BrokenContract)],
+    [
+        (0, EndpointTimedOut),  # what SageMaker says of a container that took longer than a minute
+        (400, BrokenContract),
+        (408, EndpointTimedOut),
+        (429, EndpointUnavailable),
+        (500, EndpointRefused),
+        (503, EndpointUnavailable),
+        (504, EndpointTimedOut),
+    ],
 )
 def test_what_the_container_answered_decides(status: int, meaning: type[Exception]) -> None:
     with pytest.raises(meaning):

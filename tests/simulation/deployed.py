@@ -27,6 +27,7 @@ class DeployedFunction:
     timeout_seconds: int
     batch_size: int
     concurrency: int
+    may_loop: bool
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def function(name: str) -> DeployedFunction:
         properties["Timeout"],
         source["Properties"]["BatchSize"],
         concurrency if isinstance(concurrency, int) else 10,
+        properties.get("RecursiveLoop") == "Allow",
     )
 
 

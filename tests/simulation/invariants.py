@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from functions.locations import LOCATION_NAMES
@@ -117,8 +119,7 @@ class Watch:
         if invocation_done is not None and invocation_done < invocation.started:
             self.violate(f"{invocation.subject} was done, and the model is asked again")
         for sequence in sequences:
-            digest = hashlib.sha256(sequence.encode()).hexdigest()[:32]
-            since = self.known.get((digest, version))
+            since = self.known.get((_digest(sequence), version))
             if since is not None and since < invocation.started - INDEX_SECONDS:
                 self.violate(f"{sequence} was asked about again, though its answer was known")
         if len(set(sequences)) < len(sequences):
@@ -297,15 +298,35 @@ class Watch:
         abandoned = any("kept" in shard for shard in shards)
         if self._begun[upload] >= self.world.scenario.weather.mended and not abandoned:
             poison = None  # the last attempt asked about every record that had failed, and a well model
+        # One that the model hangs on keeps its batch from ending, but no answer from those beside it.
+        waits_for_ever = poison and "hangs" in self.world.scenario.weather.poison.values()
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
             _REFUSED: poison in ("refused", "kills"),
-            TOO_LATE: late and self._first_deadline[upload] < self._excused_until,
+            TOO_LATE: late and (waits_for_ever or self._first_deadline[upload] < self._excused_until),
             DEAD_BATCH: any(q == "BatchesDeadLetters" and upload in body for q, body in self.world.buried),
             DEAD_SHARD: any(q == "ShardsDeadLetters" and upload in body for q, body in self.world.buried),
         }
         if row["status"] != "failed" or not allowed.get(reason, False):
             self.violate(f"{where}: {row['status']}: {reason}")
+        self._judge_given_up(upload, item, row, record.sequence, where)
+
+    def _judge_given_up(self, upload: str, item: Item, row: Row, sequence: str, where: str) -> None:
+        """Whoever gives a batch up keeps the answers that are known of it."""
+        known = self.known.get((_digest(sequence), item["model_version"]), math.inf)
+        for key in (batch_key(n, b) for n, b, proteins in self._ended(upload) if row["offset"] in proteins):
+            ended = self.marked[upload, key]
+            if known < ended - 600:
+                self.violate(f"{where}: failed, though its answer was known for {ended - known:.0f} s")
+
+    def _ended(self, upload: str) -> Iterator[tuple[int, int, set[int]]]:
+        """(shard, batch, offsets) of every batch of an upload that has its marker."""
+        for pk, sk in self.marked:
+            if pk == upload:
+                shard, batch = map(int, sk.split("#")[1:])
+                body = self.world.s3.latest("results", part_key(upload, shard, batch)) or b""
+                failed = [r for r in map(json.loads, body.splitlines()) if r["status"] == "failed"]
+                yield shard, batch, {r["offset"] for r in failed}
 
     def _judge_stores(self, upload: str, item: Item, rows: list[Row], *, cut_short: bool) -> None:
         """Parts, markers and the predictions table say the same."""
@@ -365,18 +386,26 @@ class Watch:
     def _judge_calls(self) -> None:
         """What a poisonous protein costs, and that a batch which is done asks nothing."""
         for invocation in self.world.simulation.invocations:
+            if invocation.overran:
+                self.violate(f"{invocation.name} was ended by its timeout")
             if not invocation.model_calls or invocation.resumes:
                 continue
             outcomes = [outcome for _, outcome in invocation.model_calls]
             asked = {sequence for sequences, _ in invocation.model_calls for sequence in sequences}
             poison = self.world.scenario.weather.poison
             poisonous = sum(poison.get(sequence) in ("refused", "kills") for sequence in asked)
+            if "timed out" in outcomes:
+                continue  # then the model is asked for less at a time, of whatever is left
             levels = (len(asked) - 1).bit_length()
             sick = self.world.scenario.weather.sick
             if not sick and len(outcomes) > 1 + poisonous * max(3, 2 * levels):
                 self.violate(
                     f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad"
                 )
+
+
+def _digest(sequence: str) -> str:
+    return hashlib.sha256(sequence.encode()).hexdigest()[:32]
 
 
 def item_of(world: World, upload: str) -> Item | None:

@@ -19,6 +19,8 @@ class Message:
     expires: float
     receives: int = 0
     receipt: str = ""
+    lineage: dict[str, int] = field(default_factory=dict)
+    """How often the event behind it has invoked each function."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class MessageService:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", f"{DelaySeconds} seconds of delay")
             if not MessageBody or len(MessageBody.encode()) > 1_048_576:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", "the message is too long or empty")
-            self.put(self.queues[QueueUrl], MessageBody, DelaySeconds)
+            self.put(self.queues[QueueUrl], MessageBody, DelaySeconds, self._surroundings.lineage())
             return {}
 
         about = (QueueUrl, DelaySeconds, MessageBody)
@@ -105,9 +107,11 @@ class MessageService:
 
     # What Lambda's poller does, and how it is kept
 
-    def put(self, queue: MessageQueue, body: str, delay_seconds: float = 0) -> None:
+    def put(
+        self, queue: MessageQueue, body: str, delay_seconds: float = 0, lineage: dict[str, int] | None = None
+    ) -> None:
         now = self._surroundings.clock()
-        message = Message(body, now, now + queue.retention_seconds)
+        message = Message(body, now, now + queue.retention_seconds, lineage=lineage or {})
         queue.messages.append(message)
         self._show(queue, message, now + delay_seconds)
 

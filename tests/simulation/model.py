@@ -18,6 +18,9 @@ from tests.simulation.surroundings import refusal
 
 Answer = dict[str, Any]
 
+CONTAINER_SECONDS = 60.0
+"""https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
+
 
 def true_answer(sequence: str, model_version: str) -> Answer:
     """What a model version says of a sequence: told from any other's, and the same every time."""
@@ -38,7 +41,7 @@ def true_answer(sequence: str, model_version: str) -> Answer:
 class Weather:
     """When the endpoint does what; moments are seconds since the epoch."""
 
-    poison: dict[str, str] = field(default_factory=dict)  # sequence: "refused", "kills" or "told"
+    poison: dict[str, str] = field(default_factory=dict)  # sequence: "refused", "kills", "told" or "hangs"
     mended: float = math.inf
     """From when on the model can answer for what was poison."""
     outages: list[tuple[float, float]] = field(default_factory=list)
@@ -53,6 +56,11 @@ class Weather:
     """How long a killed model takes to come back."""
     answer_seconds: float = 0.0
     """How long it thinks about a call, at most."""
+    loaded: list[tuple[float, float]] = field(default_factory=list)
+    """Others ask so much of it that each sequence takes `loaded_seconds`; a call is given up after 60 s."""
+    loaded_seconds: float = 0.0
+    refusing_seconds: float = 0.0
+    """How long it takes to fail on what it fails on."""
     checksums: bool = True
     """Whether answers say what they were made from; those of older artifacts don't."""
 
@@ -75,12 +83,13 @@ class ModelRuntime:
         Accept: str,  # noqa: N803
         Body: bytes,  # noqa: N803
     ) -> dict[str, Any]:
-        self._simulation.sleep(self._simulation.random.random() * self._weather.answer_seconds)
         sequences: list[str] = json.loads(Body)["sequences"]
         version = InferenceComponentName.removeprefix("stack-")
+        seconds = self._seconds(sequences)
+        self._simulation.work(seconds)
 
         def apply() -> dict[str, Any]:
-            outcome = self._outcome(sequences)
+            outcome = "timed out" if seconds >= CONTAINER_SECONDS else self._outcome(sequences)
             invocation = self._simulation.current
             if invocation is not None:
                 invocation.model_calls.append((tuple(sequences), outcome))
@@ -93,10 +102,25 @@ class ModelRuntime:
                     raise refusal("sagemaker-runtime.InvokeEndpoint", code)
                 case "refused":
                     raise refusal("sagemaker-runtime.InvokeEndpoint", "ModelError", OriginalStatusCode=500)
+                case "timed out":
+                    raise refusal("sagemaker-runtime.InvokeEndpoint", "ModelError", OriginalStatusCode=0)
             return {"Body": io.BytesIO(self._body(sequences, version))}
 
         about = (version, len(sequences), *sequences)
         return self._simulation.step("sagemaker-runtime.InvokeEndpoint", about, apply)
+
+    def _seconds(self, sequences: list[str]) -> float:
+        """How long a call takes; SageMaker gives up what takes the container longer than a minute."""
+        now, weather = self._simulation.now, self._weather
+        kinds = {self._poison(sequence) for sequence in sequences}
+        seconds = self._simulation.random.random() * weather.answer_seconds
+        if _within(now, weather.outages):
+            return 0.0
+        if _within(now, weather.loaded):
+            seconds += len(sequences) * weather.loaded_seconds
+        if kinds & {"refused", "kills"}:
+            seconds += weather.refusing_seconds
+        return CONTAINER_SECONDS if "hangs" in kinds else min(seconds, CONTAINER_SECONDS)
 
     def _outcome(self, sequences: list[str]) -> str:
         now, weather = self._simulation.now, self._weather

@@ -6,6 +6,7 @@ A mistake is a few replaced functions; `test_simulation.py` says which seed catc
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -25,16 +26,17 @@ from functions import (
     uploads,
 )
 from functions.endpoint import Bisection
-from functions.errors import EndpointRefused
+from functions.errors import EndpointRefused, EndpointTimedOut
 from functions.fasta import LineCount
 from functions.prediction import Unpredictable
 from functions.predictions import PredictionsTable
 from functions.protein import read_protein
 from functions.results import count_rows, record_rows
-from functions.rows import dump_part
+from functions.rows import dump_part, predicted_row
 from functions.storage import Storage
 from functions.upload import Shard, Upload, first_shard, part_key
 from functions.uploads import UPLOAD, UploadsTable, attempts, batch_key, shard_key
+from tests.simulation import deployed
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
 
@@ -85,7 +87,7 @@ def _abandon_what_is_on_its_way(self: UploadsTable, shard: Shard, reason: str) -
 # The order of writes
 
 
-def _acknowledge_first(record: Any) -> None:
+def _acknowledge_first(record: Any, lambda_context: Any) -> None:
     aws = predict.services()
     with aws.batches_queue.delivery(record) as message:
         aws.batches_queue.delete(record.receipt_handle)
@@ -293,6 +295,33 @@ def _put_failed_over(self: PredictionsTable, item: Any, attempt: int) -> None:
     self.table.put_item(Item=item | {"attempt": attempt})
 
 
+# What takes its time
+
+
+def _wait_at_the_first_slow_one(self: Bisection) -> None:
+    if len(self._asked) <= 1:
+        raise EndpointTimedOut
+    self._most = len(self._asked) // 2
+
+
+def _in_their_order(self: Bisection) -> list[str]:
+    return [n for n in self._sequences if n not in self.found and n not in self._refused]
+
+
+def _all_failed(proteins: Any, reason: str, model_version: str, _answers: Any) -> list[Any]:
+    return [predicted_row(protein, Unpredictable(reason), model_version) for protein in proteins]
+
+
+# What the template allows
+
+
+def _never_in_a_loop(name: str) -> deployed.DeployedFunction:
+    return replace(_function(name), may_loop=False)
+
+
+_function = deployed.function
+
+
 # Results that cannot be written
 
 
@@ -373,6 +402,17 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "a failure is put over an answer": ((PredictionsTable, "_put_failed", _put_failed_over),),
     "results that cannot be written are tried for ever": ((sweep, "_end_unwritten", _moved_for_ever),),
     "results are given up before the deadline": ((sweep, "move", _moved_if_young),),
+    "a time-out is the protein's own": ((endpoint, "_TIMED_OUT", ()),),
+    "nobody looks at the time before a call": ((endpoint, "CALL_SECONDS", -math.inf),),
+    "a slow protein holds up those beside it": (
+        (Bisection, "_ask_for_less", _wait_at_the_first_slow_one),
+        (Bisection, "_rest", _in_their_order),
+    ),
+    "who gives a batch up forgets its answers": (
+        (split, "ended_rows", _all_failed),
+        (sweep, "ended_rows", _all_failed),
+    ),
+    "no function is allowed to loop": ((deployed, "function", _never_in_a_loop),),
 }
 
 

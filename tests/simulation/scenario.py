@@ -64,6 +64,7 @@ class Scenario:
             *self.weather.outages,
             *self.weather.sick,
             *self.weather.deaf,
+            *self.weather.loaded,
             (0.0, BEGINNING + self.promotions[0][0]),
         ]
         return max(self.faults.until, *(end for _, end in spans))
@@ -85,6 +86,15 @@ def scenario(seed: int) -> Scenario:
         answer_seconds=chance.choice((0.0, 0.0, 2.0, 20.0)),
         checksums=chance.random() < 0.8,
     )
+    load = random.Random(f"load {seed}")
+    weather = replace(
+        weather,
+        loaded=_spans(load, 0.25, (300, 1_800, HOUR)),
+        loaded_seconds=load.choice((7.0, 25.0, 100.0)),
+        refusing_seconds=load.choice((0.0, 0.0, 30.0, 58.0)),
+    )
+    if load.random() < 0.08:
+        weather.poison[load.choice(pool)] = "hangs"
     batch_residues = chance.choice((60, 150, 400, 1_000))
     chosen = Scenario(
         files=_files(chance, pool),

@@ -7,6 +7,7 @@ the seed; whether the call then fails, and how, is drawn too. So a seed is a sch
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ class Invocation:
         self.disturbed = 0  # how often something came between it and a service
         self.subject: Any = None  # what it is about, where it matters
         self.resumes = False  # whether it goes on with a search that another began
+        self.lineage: dict[str, int] = {}  # how often its event has invoked each function
+        self.seconds_left = math.inf  # of what its function may work; what is frozen does not count
+        self.overran = False
         self.model_calls: list[tuple[tuple[str, ...], str]] = []  # what was asked, and what came of it
         self._simulation = simulation
         self._body = body
@@ -122,6 +126,19 @@ class Simulation:
         """What `time.sleep` does in an invocation."""
         if self.current is not None:
             self._pause(self.current, seconds)
+
+    def work(self, seconds: float) -> None:
+        """Let an invocation wait for a service that takes its time; Lambda ends what takes too long."""
+        invocation = self.current
+        if invocation is None:
+            return
+        invocation.seconds_left -= seconds
+        if invocation.seconds_left > 0:
+            return self._pause(invocation, seconds)
+        self._pause(invocation, seconds + invocation.seconds_left)
+        self.tell("ended by its timeout")
+        invocation.killed = invocation.overran = True
+        raise Killed
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
         self._order += 1
@@ -195,6 +212,8 @@ class Simulation:
                 raise refusal(operation, self.random.choice(_ERRORS[service]), status=503)
             case "answer lost":
                 apply()
+                if service == "sagemaker-runtime":
+                    invocation.model_calls.append(((), "timed out"))  # as it looks to the function
                 raise ReadTimeoutError(endpoint_url=service)
         # The client tried again after an answer that was lost: it is done twice and the second answer counts.
         apply()
@@ -230,6 +249,9 @@ class Simulation:
 
     def sees_the_past(self) -> bool:
         return self.random.random() < self.faults.past
+
+    def lineage(self) -> dict[str, int]:
+        return self.current.lineage if self.current else {}
 
     # For a person who replays
 

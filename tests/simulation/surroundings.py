@@ -26,6 +26,9 @@ class Surroundings(Protocol):
     def sees_the_past(self) -> bool:
         """Whether a read that need not be consistent misses the latest change."""
 
+    def lineage(self) -> dict[str, int]:
+        """How often the event behind what runs now has invoked each function."""
+
 
 class Calm:
     """Surroundings in which every call does at once what it says."""
@@ -41,6 +44,9 @@ class Calm:
 
     def sees_the_past(self) -> bool:
         return False
+
+    def lineage(self) -> dict[str, int]:
+        return {}
 
 
 def refusal(operation: str, code: str, message: str = "", status: int = 400, **fields: Any) -> ClientError:

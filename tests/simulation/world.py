@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -32,9 +33,11 @@ from tests.simulation.messages import Message, MessageQueue, MessageService
 from tests.simulation.model import EventBus, ModelRuntime
 from tests.simulation.objects import ObjectStore, Version
 from tests.simulation.scenario import File, Scenario
-from tests.simulation.scheduler import Killed, Simulation
+from tests.simulation.scheduler import Invocation, Killed, Simulation
 
 QUEUES = ("Uploads", "Shards", "Batches")
+MAX_ROUNDS = 16
+"""How often Lambda invokes a function for one event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
 _sweep = inspect.unwrap(sweep.handler)
 
 
@@ -183,6 +186,10 @@ class World:
         if not messages:
             return
         faults = self.simulation.faults
+        rounds = max(message.lineage.get(function, 0) for message in messages)
+        if rounds >= MAX_ROUNDS and not described.may_loop:
+            self.simulation.tell(f"{function} is not invoked: its {rounds + 1}th time for one event")
+            return self._poll_at(name, self.simulation.now)
         if self.simulation.faulty and self.simulation.random.random() < self.scenario.expiring:
             queue.messages = [m for m in queue.messages if m.receipt != messages[0].receipt]
             self.simulation.tell(f"a message of {name} expired")
@@ -193,7 +200,8 @@ class World:
         self._poll_at(name, self.simulation.now + 0.01)
 
     def _start(self, function: str, queue: MessageQueue, messages: list[Message]) -> None:
-        record: Callable[[SQSRecord], None] = _RECORDS[function]._record
+        record: Callable[..., None] = _RECORDS[function]._record
+        timed = "lambda_context" in inspect.signature(record).parameters
         simulation = self.simulation
 
         def body() -> None:
@@ -205,7 +213,9 @@ class World:
                         invocation.disturbed += 1
                         raise Killed
                     try:
-                        record(_delivered(message))
+                        record(
+                            _delivered(message), **({"lambda_context": _Context(invocation)} if timed else {})
+                        )
                     except Exception as error:
                         self._failed(error)
                     else:
@@ -224,10 +234,15 @@ class World:
 
         self.running[function] += 1
         invocation = simulation.invoke(function, queue.visibility_seconds, body)
+        longest = max((message.lineage for message in messages), key=lambda rounds: rounds.get(function, 0))
+        invocation.lineage = {**longest, function: longest.get(function, 0) + 1}
+        invocation.seconds_left = deployed.function(f"{function.title()}Function").timeout_seconds
         if function == "predict":
             batch = json.loads(messages[0].body)
             invocation.subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
-            invocation.resumes = bool(batch.get("progress", {}).get("suspects"))
+            progress = batch.get("progress", {})
+            few = progress.get("most", math.inf) < len(batch["proteins"])
+            invocation.resumes = bool(progress.get("suspects")) or few
 
     def _dooms(self, function: str) -> bool:
         return (
@@ -324,6 +339,16 @@ class World:
 
 _FUNCTIONS = {"UploadsQueue": "receive", "ShardsQueue": "split", "BatchesQueue": "predict"}
 _RECORDS: dict[str, Any] = {"receive": receive, "split": split, "predict": predict}
+
+
+class _Context:
+    """What an invocation knows of itself."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+
+    def get_remaining_time_in_millis(self) -> float:
+        return 1_000 * self._invocation.seconds_left
 
 
 def _delivered(message: Message) -> SQSRecord:

@@ -23,6 +23,7 @@ DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
             "Errors": {"FunctionName"},
             "Invocations": {"FunctionName"},
             "IteratorAge": {"FunctionName"},  # milliseconds, of functions that read a stream
+            "RecursiveInvocationsDropped": {"FunctionName"},
             "Throttles": {"FunctionName"},
         },
     ),
@@ -42,6 +43,15 @@ def alarms(template: Template) -> dict[str, dict[str, Any]]:
     return dict(resources(template, "AWS::CloudWatch::Alarm"))
 
 
+def watched(template: Template) -> list[tuple[str, dict[str, Any]]]:
+    """(alarm, metric) of each metric that an alarm watches, alone or in a sum."""
+    found = []
+    for name, alarm in alarms(template).items():
+        parts = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
+        found += [(name, metric) for metric in parts or [alarm]]
+    return found
+
+
 def explained() -> dict[str, tuple[str, str]]:
     """(what it means, what to do) of every alarm on the page."""
     text = (ROOT / "docs" / "operations.md").read_text()
@@ -58,13 +68,13 @@ def test_every_alarm_says_what_it_means_and_what_to_do(rendered: Template) -> No
 
 
 def test_every_alarm_watches_a_metric_that_is_emitted(rendered: Template) -> None:
-    for name, alarm in alarms(rendered).items():
-        dimensions = {dimension["Name"] for dimension in alarm["Dimensions"]}
-        if alarm["Namespace"] == OWN:
+    for name, metric in watched(rendered):
+        dimensions = {dimension["Name"] for dimension in metric["Dimensions"]}
+        if metric["Namespace"] == OWN:
             assert dimensions == {"service"}, name
             continue
-        _, metrics = DOCUMENTED[alarm["Namespace"]]
-        assert metrics[alarm["MetricName"]] == dimensions, name
+        _, metrics = DOCUMENTED[metric["Namespace"]]
+        assert metrics[metric["MetricName"]] == dimensions, name
 
 
 def test_every_function_that_is_throttled_raises_an_alarm(rendered: Template) -> None:
@@ -88,17 +98,17 @@ def test_own_metrics_are_emitted_under_the_stacks_name(rendered: Template) -> No
         {"Name": "service", "Value": function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]}
         for _, function in resources(rendered, "AWS::Lambda::Function")
     ]
-    for alarm in alarms(rendered).values():
-        if alarm["Namespace"] == OWN:
-            assert all(alarm["Dimensions"] == [name] for name in names)
+    for _, metric in watched(rendered):
+        if metric["Namespace"] == OWN:
+            assert all(metric["Dimensions"] == [name] for name in names)
 
 
 def test_a_swept_queue_is_counted_by_what_sweep_takes(rendered: Template) -> None:
     """Messages that lie there for less than a minute may never be seen lying there."""
     metrics = {
-        alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: alarm["MetricName"]
-        for alarm in alarms(rendered).values()
-        if alarm["Dimensions"][0]["Name"] == "QueueName"
+        metric["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: metric["MetricName"]
+        for _, metric in watched(rendered)
+        if metric["Dimensions"][0]["Name"] == "QueueName"
     }
     sweep = rendered["Resources"]["SweepFunction"]["Properties"]["Environment"]["Variables"]
     swept = {value["Ref"] for name, value in sweep.items() if name.endswith("DEAD_LETTERS")}

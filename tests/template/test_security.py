@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.template.test_operations import watched
 from tests.template.test_template import MACHINE, as_list, resources, statements
 
 Template = dict[str, Any]
@@ -252,14 +253,14 @@ def dead_letters(rendered: Template) -> dict[str, str]:
 def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rendered: Template) -> None:
     ends = dead_letters(rendered)
     assert len(ends) == 12  # three queues, a stream, two rules, four schedules, two functions they call
-    watched = {
+    heard = {
         dimension["Value"]["Fn::GetAtt"][0]
-        for _, alarm in resources(rendered, "AWS::CloudWatch::Alarm")
-        for dimension in alarm["Dimensions"]
+        for _, metric in watched(rendered)
+        for dimension in metric["Dimensions"]
         if dimension["Name"] == "QueueName"
     }
     letters = {name for name, _ in resources(rendered, "AWS::SQS::Queue") if name.endswith("DeadLetters")}
-    assert set(ends.values()) == letters <= watched
+    assert set(ends.values()) == letters <= heard
     scheduled = {
         target["Fn::GetAtt"][0]
         for _, schedule in resources(rendered, "AWS::Scheduler::Schedule")
@@ -348,8 +349,8 @@ def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
                 "EndpointName",
             ):
                 assert not isinstance(value, str), (name, key, value)
-    for name, alarm in resources(rendered, "AWS::CloudWatch::Alarm"):
-        assert any(not isinstance(dimension["Value"], str) for dimension in alarm["Dimensions"]), name
+    for name, metric in watched(rendered):
+        assert any(not isinstance(dimension["Value"], str) for dimension in metric["Dimensions"]), name
 
 
 def test_no_exception_outlives_its_reason(rendered: Template) -> None:

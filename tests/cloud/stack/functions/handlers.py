@@ -51,6 +51,16 @@ def note(event, context):
     return {"batchItemFailures": failed}
 
 
+def loop(event, context):
+    """A row for every delivery, and the message sent to this function's own queue again until its `last` round."""
+    for record in event["Records"]:
+        body = json.loads(record["body"])
+        _table().put_item(Item={"pk": body["loop"], "sk": f"{body['round']:02d}"})
+        if body["round"] < body["last"]:
+            again = json.dumps(body | {"round": body["round"] + 1})
+            boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=again)
+
+
 TRIES = {}
 
 
