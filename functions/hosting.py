@@ -8,7 +8,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-MISSING = ("Could not find", "Requested resource not found", "in status")  # a job that is over has a status
+MISSING = ("Could not find", "Requested resource not found")
+OVER = (*MISSING, "in status")
+"""What StopTrainingJob says of a job that is over. Of a component, a status is why it stays."""
 JOBS = ("snapshot", "train", "evaluate")
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
 
@@ -29,8 +31,12 @@ class Hosting:
         )
 
     def remove(self, component: str) -> None:
-        """Take away alarm, scaling, component and model of a version. Raises ClientError where one stays."""
-        self.alarms.delete_alarms(AlarmNames=[f"{component}-wake-up"])
+        """Take away component, scaling, alarm and model of a version. Raises ClientError where one stays.
+
+        The component goes first: where SageMaker refuses that, because it is still being created or changed,
+        scaling and alarm stay as well, so that it goes on costing nothing while it is idle until another try.
+        """
+        _unless_missing(lambda: self.sagemaker.delete_inference_component(InferenceComponentName=component))
         _unless_missing(
             lambda: self.scaling.deregister_scalable_target(
                 ServiceNamespace="sagemaker",
@@ -38,21 +44,22 @@ class Hosting:
                 ScalableDimension=DIMENSION,
             )
         )
-        _unless_missing(lambda: self.sagemaker.delete_inference_component(InferenceComponentName=component))
+        self.alarms.delete_alarms(AlarmNames=[f"{component}-wake-up"])
         _unless_missing(lambda: self.sagemaker.delete_model(ModelName=component))
 
     def stop_jobs(self, job: str) -> None:
         """Stop those training jobs of a retraining that still run: nobody waits for them."""
         for kind in JOBS:
-            _unless_missing(partial(self.sagemaker.stop_training_job, TrainingJobName=f"{job}-{kind}"))
+            stop = partial(self.sagemaker.stop_training_job, TrainingJobName=f"{job}-{kind}")
+            _unless_missing(stop, OVER)
 
 
-def _unless_missing(call: Callable[[], object]) -> None:
+def _unless_missing(call: Callable[[], object], missing: tuple[str, ...] = MISSING) -> None:
     """Do it, unless it is done: SageMaker and scaling each have their own way to say so."""
     try:
         call()
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        said = code == "ValidationException" and any(words in message for words in MISSING)
+        said = code == "ValidationException" and any(words in message for words in missing)
         if not said and code not in ("ObjectNotFoundException", "ResourceNotFound"):
             raise

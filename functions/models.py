@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ALIAS = {"pk": "alias", "sk": "active"}
 LOCK = {"pk": "lock", "sk": "retraining"}
 LATEST = {"pk": "retraining", "sk": "latest"}
+SOURCE = {"pk": "source", "sk": "training"}
 UNFINISHED = ("training", "hosting")
 GONE = ("retiring", "retired")
 
@@ -67,6 +68,10 @@ class ModelsTable:
         """The last retraining that was judged; empty before the first."""
         latest: Item = from_item(self._get(LATEST))
         return latest
+
+    def source(self) -> str:
+        """The s3:// address of the training program; empty where none was uploaded."""
+        return str(self._get(SOURCE).get("uri", ""))
 
     def activate(self, version: str, found: Alias) -> bool:
         """Make a version that is in service the active one; say whether nothing changed meanwhile."""

@@ -25,6 +25,7 @@ logger = Logger()
 LABELS_PREFIX, BASE_PREFIX = "labels/", "data/base/"
 SUFFIXES = (".fasta", ".fa", ".faa", ".tsv")
 NO_DATA = f"there are no labelled proteins under {LABELS_PREFIX}; add some with `protloc labels add`"
+NO_PROGRAM = "there is no training program in the models bucket; `protloc retrain` puts it there"
 NOTHING_NEW = "the labelled proteins are those that version {version} was judged on"
 
 
@@ -52,6 +53,7 @@ def plan(event: dict[str, Any], aws: Services) -> dict[str, Any]:
         "champion_artifact": champion["artifact"] if champion else "",
         "revision": alias.revision,
         "hyperparameters": hyperparameters(event.get("hyperparameters") or {}, aws, bool(champion)),
+        "source": aws.models.source(),
         "snapshot": "",
         "nothing": "",
     }
@@ -64,6 +66,8 @@ def plan(event: dict[str, Any], aws: Services) -> dict[str, Any]:
         planned["nothing"] = NO_DATA
     elif latest.get("snapshot") == planned["snapshot"] and not event.get("again"):
         planned["nothing"] = NOTHING_NEW.format(version=latest["version"])
+    elif not planned["source"]:
+        raise InputError(NO_PROGRAM)
     else:
         _write(planned["snapshot"], files, latest.get("snapshot"), aws)
     logger.info("retraining planned", extra={"snapshot": planned["snapshot"], "files": len(files)})

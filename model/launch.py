@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -169,6 +170,11 @@ def source_archive() -> bytes:
     return buffer.getvalue()
 
 
+def source_key(archive: bytes) -> str:
+    """Where an archive of the program lies in a bucket: named by its content, so none replaces another."""
+    return f"code/{hashlib.sha256(archive).hexdigest()[:32]}/sourcedir.tar.gz"
+
+
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
@@ -204,7 +210,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Upload the program and start the job, or with `--dry-run` print the request as JSON."""
     options = parse(arguments)
-    key = "code/sourcedir.tar.gz"
+    archive = source_archive()
+    key = source_key(archive)
     job = Job(
         name=options.name,
         launcher=options.launcher,
@@ -229,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import boto3  # here only, so that a request can be made without
 
     boto3.client("s3", region_name=job.region).put_object(
-        Bucket=options.bucket, Key=key, Body=source_archive()
+        Bucket=options.bucket, Key=key, Body=archive
     )
     print(boto3.client("sagemaker", region_name=job.region).create_training_job(**body)["TrainingJobArn"])
 

@@ -108,15 +108,14 @@ def retrain(
     JSON: outcome (Promoted, KeptChampion, NothingNew, Skipped or Failed), version, reason, report; with
     --no-wait outcome is null. Exit code: 1 where it failed, else 0.
     """
+    from protloc.cloud.deploy import upload_training_source
     from protloc.errors import UploadProblem
     from protloc.retraining import outcome, sentence, settings, start
 
     chosen = settings(words)
     client = client_of(stack, home, start=True)
-    if not stack:  # on this machine, the program of the jobs is this project's
-        from protloc.cloud.deploy import upload_training_source
-
-        upload_training_source(client.client("s3"), client.outputs["ModelsBucket"])
+    # The program of the jobs is this project's, on AWS as well.
+    upload_training_source(client.client, client.outputs["ModelsBucket"], client.outputs["ModelsTable"])
     started = start(client, version, chosen, again=again)
     look = f"protloc models{stack_words(stack)}"
     if not wait:

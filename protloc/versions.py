@@ -38,7 +38,8 @@ def add(client: Client, artifact: str, tell: Tell, *, wait: bool = True) -> str:
         else:
             tell(f"{version}: uploading {packed.stat().st_size / 1e6:.1f} MB")
             client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
-    upload_training_source(client.client("s3"), bucket)  # so that the next version can be trained from here
+    # So that the next version can be trained from here.
+    upload_training_source(client.client, bucket, client.outputs["ModelsTable"])
     request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics)}
     put_into_service(client, version, request, tell, wait=wait)
     return version

@@ -8,11 +8,9 @@ environment the cloud runs in.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
-import tarfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +20,11 @@ from typing import Any
 import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
+<<<<<<< HEAD
 from protloc.adoption import adopt
+=======
+from model.launch import source_archive, source_key
+>>>>>>> t8
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
 from protloc.naming import check_stack_name
 
@@ -34,7 +36,6 @@ POLL_SECONDS = 0.1
 DEPLOY_SECONDS = 300.0  # without any progress
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LEFT_OUT = {"__pycache__"}
-SOURCE_KEY = "code/sourcedir.tar.gz"
 
 
 class DeployError(Exception):
@@ -67,7 +68,7 @@ def deploy(
             _apply(cloud, client, stack, found, body, parameters or {})
         outputs = stack_outputs(cloud, stack)
         if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
-            upload_training_source(cloud.client("s3"), outputs["ModelsBucket"])
+            upload_training_source(cloud.client, outputs["ModelsBucket"], outputs["ModelsTable"])
     except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as problem:
         raise DeployError(f"stack {stack}: the cloud does not answer: {problem}") from problem
     return outputs
@@ -131,33 +132,24 @@ def zipped(folder: Path, inside: Path) -> bytes:
     return buffer.getvalue()
 
 
-def upload_training_source(s3: Any, bucket: str) -> None:
-    """Put the training program where the state machine's jobs look for it, unless it is there already."""
-    buffer = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as compressed,
-        tarfile.open(fileobj=compressed, mode="w") as archive,
-    ):
-        program = PROJECT / "model"
-        # SageMaker's containers install what a requirements.txt beside the program names.
-        sources = {"requirements.txt": program / "requirements-training.txt"}
-        for path in source_files(program):
-            if "default" not in path.relative_to(program).parts:  # the shipped artifact is no part of it
-                sources[f"model/{path.relative_to(program)}"] = path
-        for name, path in sources.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = path.stat().st_size, 0o644
-            with path.open("rb") as file:
-                archive.addfile(entry, file)
-    content = buffer.getvalue()
-    etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+def upload_training_source(client: Any, bucket: str, table: str) -> str:
+    """Put the training program into the models bucket, named by its content, and have retrainings take it.
+
+    A retraining pins what it finds in the models table when it begins; programs of others stay beside it.
+    """
+    content = source_archive()
+    key = source_key(content)
+    s3 = client("s3")
     try:
-        if s3.head_object(Bucket=bucket, Key=SOURCE_KEY)["ETag"] == etag:
-            return
+        s3.head_object(Bucket=bucket, Key=key)
     except botocore.exceptions.ClientError as problem:
-        if problem.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-    s3.put_object(Bucket=bucket, Key=SOURCE_KEY, Body=content)
+        if problem.response["ResponseMetadata"]["HTTPStatusCode"] not in (403, 404):
+            raise  # 403: the caller may not list the bucket
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+    uri = f"s3://{bucket}/{key}"
+    item = {"pk": {"S": "source"}, "sk": {"S": "training"}, "uri": {"S": uri}}
+    client("dynamodb").put_item(TableName=table, Item=item)
+    return uri
 
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:

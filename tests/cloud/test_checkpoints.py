@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud import deploy
+from model.launch import source_archive
 from protloc.cloud.checkpoints import Checkpoints
 from tests.model.runs import held
 from tests.model.tiny import write_labelled
@@ -198,10 +198,9 @@ def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_ru
     stack: Stack, tmp_path: Path
 ) -> None:
     s3, bucket = stack.client("s3"), stack.outputs["Bucket"]
-    deploy.upload_training_source(s3, bucket)
     gate = Gate(tmp_path / "gate")
     program = held(gate, 0, 'runpy.run_path("model/train.py", run_name="__main__")')
-    source = s3.get_object(Bucket=bucket, Key=deploy.SOURCE_KEY)["Body"].read()
+    source = source_archive()
     s3.put_object(Bucket=bucket, Key="models/real.tar.gz", Body=with_file(source, "held.py", program))
     s3.upload_file(str(write_labelled(tmp_path / "data.fasta", 60)), bucket, "models/labelled/data.fasta")
     place = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/models/labelled/"}

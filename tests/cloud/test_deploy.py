@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from model.launch import source_archive
 from protloc.cloud import deploy
 from protloc.cloud.lifecycle import Cloud
 
@@ -108,3 +109,18 @@ def test_a_deployment_takes_as_long_as_it_goes_on(cloud: Cloud, monkeypatch: pyt
     statuses, happened = iter(["CREATE_IN_PROGRESS"] * 3), iter([1, 1, 1])
     with pytest.raises(deploy.DeployError, match="did not go on"):
         deploy._wait(cloud.client("cloudformation"), "test")
+
+
+def test_another_program_stays_beside_the_one_that_a_retraining_pinned(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is proven of the archive that `model.launch` makes is true of what a stack trains with."""
+    s3, bucket, table = stack.client("s3"), stack.outputs["Bucket"], stack.outputs["Table"]
+    first = deploy.upload_training_source(stack.client, bucket, table)
+    stored = s3.get_object(Bucket=bucket, Key=first.removeprefix(f"s3://{bucket}/"))["Body"].read()
+    assert stored == source_archive()
+    monkeypatch.setattr(deploy, "source_archive", lambda: b"of somebody else")
+    second = deploy.upload_training_source(stack.client, bucket, table)
+    assert second != first
+    assert s3.get_object(Bucket=bucket, Key=first.removeprefix(f"s3://{bucket}/"))["Body"].read() == stored
+    assert stack.rows("source")["training"]["uri"]["S"] == second

@@ -11,7 +11,7 @@ import functions.activate
 from functions.activate import NotNow, activate
 from functions.errors import BrokenContract, InputError
 from functions.hosting import Hosting
-from functions.models import ALIAS, LATEST, LOCK
+from functions.models import ALIAS, LATEST, LOCK, SOURCE
 from functions.plan import NO_DATA, plan
 from functions.receive import receive
 from functions.retire import DRAINED, STOPPED, retire
@@ -50,6 +50,10 @@ def put(world: World, key: str, body: bytes = LABELS, bucket: str = "uploads") -
     world.s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
+def program(world: World, uri: str) -> None:
+    table(world).put_item(Item=SOURCE | {"uri": uri})
+
+
 def test_a_plan_pins_the_labels_and_the_base_data(empty_world: World) -> None:
     world = empty_world
     put(world, "labels/mine.fasta")
@@ -59,7 +63,11 @@ def test_a_plan_pins_the_labels_and_the_base_data(empty_world: World) -> None:
     put(world, "data/base/deeploc.fasta", bucket="models")
     version(world, "one")
     alias(world, "one", revision=4)
+    with pytest.raises(InputError, match="no training program"):
+        plan({}, world.aws)
+    program(world, "s3://models/code/1/sourcedir.tar.gz")
     planned = plan({}, world.aws)
+    assert planned["source"] == "s3://models/code/1/sourcedir.tar.gz"
     assert (planned["champion"], planned["champion_artifact"], planned["revision"]) == (
         "one",
         "s3://models/one",
@@ -85,6 +93,7 @@ def test_the_same_files_are_the_same_snapshot_and_nothing_new_once_they_were_jud
 ) -> None:
     world = empty_world
     assert plan({}, world.aws)["nothing"] == NO_DATA
+    program(world, "s3://models/code/1/sourcedir.tar.gz")
     put(world, "labels/mine.fasta")
     first = plan({}, world.aws)
     put(world, "labels/mine.fasta")  # a new version with the same in it

@@ -139,7 +139,8 @@ def test_a_dry_run_prints_the_request_and_calls_nobody(
             "--dry-run",
         ]
     )
-    assert json.loads(capsys.readouterr().out) == request(JOB)
+    source = f"s3://bucket/{launch.source_key(launch.source_archive())}"
+    assert json.loads(capsys.readouterr().out) == request(replace(JOB, source=source))
 
 
 def test_the_source_archive_holds_the_program_and_its_requirements() -> None:

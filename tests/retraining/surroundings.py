@@ -116,6 +116,7 @@ class Cloud:
             "champion": alias.version,
             "champion_artifact": champion["artifact"] if champion else "",
             "revision": alias.revision,
+            "source": "s3://models/code/0123/sourcedir.tar.gz",
             "snapshot": snapshot,
             "nothing": nothing,
             "hyperparameters": {},

@@ -39,6 +39,7 @@ PLAN = {
     "champion": "small-1",
     "champion_artifact": f"s3://{BUCKET}/models/small-1/model.tar.gz",
     "revision": 3,
+    "source": f"s3://{BUCKET}/code/0123/sourcedir.tar.gz",
     "snapshot": "0123456789abcdef",
     "nothing": "",
     "hyperparameters": {"start": '"champion"', "epochs": "3"},
@@ -163,7 +164,7 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
             launcher=launcher,
             role=SUBSTITUTIONS["ModelRole"],  # type: ignore[arg-type]
             region="us-east-1",
-            source=f"s3://{BUCKET}/code/sourcedir.tar.gz",
+            source=PLAN["source"],  # type: ignore[arg-type]
             output=f"s3://{BUCKET}/training",
             training=f"s3://{BUCKET}/snapshots/0123456789abcdef/training/",
             validation=f"s3://{BUCKET}/snapshots/0123456789abcdef/validation/",

@@ -154,13 +154,12 @@ def test_a_loop_through_several_functions_is_seen() -> None:
 
 
 def test_a_loop_that_lambda_stops_is_heard_of(rendered: Template) -> None:
-    """Every function that takes messages of a queue is in the alarm, also those that are allowed to loop today."""
+    """Every function that takes messages of a queue has an alarm, also those that are allowed to loop today."""
     watched = {
         dimension["Value"]["Ref"]
         for _, alarm in resources(rendered, "AWS::CloudWatch::Alarm")
-        for metric in alarm.get("Metrics", ())
-        if metric.get("MetricStat", {}).get("Metric", {}).get("MetricName") == "RecursiveInvocationsDropped"
-        for dimension in metric["MetricStat"]["Metric"]["Dimensions"]
+        if alarm["MetricName"] == "RecursiveInvocationsDropped"
+        for dimension in alarm["Dimensions"]
     }
     fed = fed_from(rendered)
     queues = {name for name, _ in resources(rendered, "AWS::SQS::Queue")}
