@@ -265,7 +265,7 @@ def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
 
 
 def test_the_table_has_every_task() -> None:
-    definition = yaml.safe_load((Path(__file__).parents[2] / "statemachine" / "retrain.asl.yaml").read_text())
+    definition = yaml.safe_load((Path(__file__).parents[2] / "model" / "retrain.asl.yaml").read_text())
     tasks = {name for name, state in definition["States"].items() if state["Type"] == "Task"}
     shown = {case.fails_in for case in CASES.values()} | {"Approve", "Notify", "Package"}
     same_permission = {

@@ -10,6 +10,7 @@ from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, ending, lock, put_labels
 
 
+@pytest.mark.slow
 def test_a_retraining_whose_every_call_is_throttled_once_is_promoted(
     start_embedded: Callable[..., Embedded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """The project's state machine, run step by step by whoever plays AWS: each task is handed out and its result handed in.
 
-An interpreter of as much of Amazon's States Language as `statemachine/` uses: JSONata throughout, Assign, Retry
+An interpreter of as much of Amazon's States Language as `model/retrain.asl.yaml` uses: JSONata throughout, Assign, Retry
 and Catch. Nothing sleeps; a Wait is handed out like a task.
 """
 
@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 _READ = re.compile(r"\$(\w+)")
-DEFINITION = ROOT / "statemachine" / "retrain.asl.yaml"
+DEFINITION = ROOT / "model" / "retrain.asl.yaml"
 
 
 class TaskError(Exception):
