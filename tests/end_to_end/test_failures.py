@@ -157,7 +157,7 @@ def cloud(
     start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Embedded]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SFN_WAIT_SCALE", "0.05")  # a state asks again for a minute
+        patched.setenv("SFN_WAIT_SCALE", "0.2")  # a state asks again for a minute
         made = start_embedded()
     folder = tmp_path_factory.mktemp("labels")
     put_labels(made, folder)
@@ -234,7 +234,7 @@ def test_what_is_no_part_of_the_promotion_does_not_stop_it(
     statements: tuple[str, ...],
     states: set[str],
 ) -> None:
-    monkeypatch.setenv("SFN_WAIT_SCALE", "0.05")
+    monkeypatch.setenv("SFN_WAIT_SCALE", "0.2")
     cloud = start_embedded()
     put_labels(cloud, tmp_path)
     with ExitStack() as denials:

@@ -15,7 +15,7 @@ def test_a_retraining_whose_every_call_is_throttled_once_is_promoted(
     start_embedded: Callable[..., Embedded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROTLOC_THROTTLE", "1")
-    monkeypatch.setenv("SFN_WAIT_SCALE", "0.05")
+    monkeypatch.setenv("SFN_WAIT_SCALE", "0.2")
     cloud = start_embedded()
     put_labels(cloud, tmp_path)
     machines = cloud.client.client("stepfunctions")
@@ -26,7 +26,8 @@ def test_a_retraining_whose_every_call_is_throttled_once_is_promoted(
     done = ending(cloud, execution)
     assert done["outcome"] == "Promoted", done
     assert lock(cloud) is None
-    events = machines.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+    pages = machines.get_paginator("get_execution_history").paginate(executionArn=execution)
+    events = [each for page in pages for each in page["events"]]
     tasks = [each for each in events if each["type"] == "TaskStateEntered"]
     refused = [each["taskFailedEventDetails"] for each in events if each["type"] == "TaskFailed"]
     names = {each["stateEnteredEventDetails"]["name"] for each in tasks}

@@ -192,6 +192,12 @@ def misnamed(value: Any, shape: Any) -> Iterator[str]:
             yield from misnamed(each, shape.member if shape.type_name == "list" else shape.value)
 
 
+def test_only_jobs_that_are_waited_for_use_sagemakers_optimised_integration() -> None:
+    """It asks for more than the call: to tag, and of models to list tags (aws-cdk#32294)."""
+    optimised = {name for name, state in TASKS.items() if ":::sagemaker:" in state["Resource"]}
+    assert optimised == JOBS
+
+
 @pytest.mark.parametrize("name", [name for name, state in TASKS.items() if "dynamodb" in state["Resource"]])
 def test_items_hold_texts_and_numbers_alone(name: str) -> None:
     """Every other kind is spelled one way by the optimised integration and another by the SDK (`BOOL`, `Bool`)."""
