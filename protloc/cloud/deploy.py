@@ -20,11 +20,8 @@ from typing import Any
 import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
-<<<<<<< HEAD
-from protloc.adoption import adopt
-=======
 from model.launch import source_archive, source_key
->>>>>>> t8
+from protloc.adoption import adopt
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
 from protloc.naming import check_stack_name
 

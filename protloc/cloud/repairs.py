@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
-
+from protloc.cloud import definitions, integrations
 from protloc.cloud.access import AccessLog
 from protloc.cloud.demands import component_of, error_of
 from protloc.cloud.engine import ACCOUNT, REGION, module
@@ -53,6 +52,7 @@ def repair_all(
     variables_are_assigned_together()
     executions_end_in_time(changed)
     state_machines_act_as_their_role(changed, access, hosted)
+    tasks_are_throttled_where_asked()
     training_jobs_can_be_waited_for()
     notifications_keep_their_attributes()
 
@@ -252,13 +252,13 @@ def sdk_answers_keep_inner_capitals() -> None:
 
 
 def definitions_may_be_yaml() -> None:
-    """A state machine's definition may be written in YAML; CloudFormation turns it into JSON."""
+    """A state machine's definition may be written in YAML, which CloudFormation reads in its own way."""
     provisioners = module("ministack.services.cloudformation.provisioners")
     read = provisioners._sfn_definition
 
     def as_json(props: dict[str, Any]) -> str:
         text: str = read(props)
-        return text if text.lstrip().startswith("{") else json.dumps(yaml.safe_load(text))
+        return text if text.lstrip().startswith("{") else json.dumps(definitions.read(text))
 
     provisioners._sfn_definition = as_json
 
@@ -449,6 +449,32 @@ def _error_prefix(states: Any, resource: str) -> str:
         "states": "StepFunctions",
         "events": "EventBridge",
     }.get(service, service.capitalize())
+
+
+def tasks_are_throttled_where_asked() -> None:
+    """With PROTLOC_THROTTLE in the environment, every task of an execution is throttled once."""
+    if not os.environ.get("PROTLOC_THROTTLE"):
+        return
+    states = module("ministack.services.stepfunctions")
+    execute, invoke = states._execute_task, states._invoke_resource
+    state: contextvars.ContextVar[tuple[str, str]] = contextvars.ContextVar("state")
+    throttled: set[tuple[str, str]] = set()
+
+    def execute_known(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
+        token = state.set((execution["executionArn"], ctx["State"]["Name"]))
+        try:
+            return execute(state_def, raw_input, execution, ctx)
+        finally:
+            state.reset(token)
+
+    def invoke_at_second(resource: str, input_data: Any) -> Any:
+        if state.get() not in throttled:
+            throttled.add(state.get())
+            code = integrations.service(resource).throttling
+            raise states._ExecutionError(integrations.error(resource, code), f"Rate exceeded ({code})")
+        return invoke(resource, input_data)
+
+    states._execute_task, states._invoke_resource = execute_known, invoke_at_second
 
 
 def training_jobs_can_be_waited_for() -> None:

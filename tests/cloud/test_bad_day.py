@@ -60,7 +60,7 @@ def left_over(cloud: Cloud) -> list[str]:
 
 def broken(folder: Path) -> Path:
     """A copy of the project whose template has one resource more, made last, which is refused."""
-    for name in ("functions", "statemachine", "model"):
+    for name in ("functions", "model"):
         (folder / name).symlink_to(PROJECT / name)
     text = (PROJECT / "template.yaml").read_text()
     (folder / "template.yaml").write_text(text.replace("\nOutputs:\n", f"{BROKEN}\nOutputs:\n"))
@@ -176,9 +176,7 @@ def create(cloud: Cloud, release: Path) -> None:
     s3.create_bucket(Bucket="artifacts")
     machine = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
     s3.put_object(Bucket="artifacts", Key="retrain.asl.json", Body=json.dumps(machine).encode())
-    s3.put_object(
-        Bucket="artifacts", Key="functions.zip", Body=deploy.zipped(PROJECT / "statemachine", Path())
-    )
+    s3.put_object(Bucket="artifacts", Key="functions.zip", Body=deploy.zipped(PROJECT / "events", Path()))
     s3.put_object(Bucket="artifacts", Key=release.name, Body=release.read_bytes())
     cloudformation.create_stack(
         StackName=NAME,

@@ -170,6 +170,31 @@ def test_a_cancelled_transaction_is_caught_by_its_name_and_changed_nothing(machi
     assert key not in machines.stack.rows("made")
 
 
+def test_when_a_model_was_made_is_a_time_that_an_expression_can_compare(machines: Machines) -> None:
+    """By it the state machine knows its own model from one that was there before."""
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    sagemaker = machines.stack.client("sagemaker")
+    sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/any",
+        PrimaryContainer={"Image": IMAGE, "ModelDataUrl": "s3://models/any/model.tar.gz"},
+    )
+    made = "$toMillis($states.result.CreationTime)"
+    states = {
+        "Read": task(
+            "aws-sdk:sagemaker:describeModel",
+            {"ModelName": name},
+            Output={"before": f"{{% {made} <= $toMillis($states.context.Execution.StartTime) %}}"},
+        )
+    }
+    try:
+        allowed = {f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model/{name}": ["sagemaker:DescribeModel"]}
+        done = machines.run(states, allowed)
+    finally:
+        sagemaker.delete_model(ModelName=name)
+    assert json.loads(done["output"]) == {"before": True}, done
+
+
 def test_a_notification_reaches_its_subscriber(machines: Machines) -> None:
     sns, sqs = machines.stack.client("sns"), machines.stack.client("sqs")
     topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]

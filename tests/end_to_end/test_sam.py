@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from samtranslator.yaml_helper import yaml_parse
 
 from protloc.client import Client, connect
-from protloc.cloud import lifecycle
+from protloc.cloud import definitions, lifecycle
 from protloc.cloud.lifecycle import Cloud
 from tests.cli.test_teardown import inventory
 from tests.conftest import Embedded
@@ -71,6 +73,16 @@ def test_make_deploy_puts_a_model_into_service_and_predicts_the_sample(deployed:
     examined = protloc("doctor", "--json")
     assert examined["healthy"], examined
     assert client().models()["active"]
+
+
+def test_cloudformation_reads_every_definition_that_sam_uploaded_as_it_is_meant(deployed: str) -> None:
+    build = ROOT / "build" / "aws"
+    resources = yaml_parse((build / "template.yaml").read_text())["Resources"].values()
+    machines = [each["Properties"] for each in resources if each["Type"] == "AWS::Serverless::StateMachine"]
+    assert machines
+    for machine in machines:
+        text = (build / machine["DefinitionUri"]).read_text()
+        assert definitions.read(text) == yaml.safe_load(text)
 
 
 def test_what_is_deployed_already_is_deployed_again_without_a_change(deployed: str) -> None:

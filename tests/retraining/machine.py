@@ -1,6 +1,6 @@
 """The project's state machine, run step by step by whoever plays AWS: each task is handed out and its result handed in.
 
-An interpreter of as much of Amazon's States Language as `statemachine/` uses: JSONata throughout, Assign, Retry
+An interpreter of as much of Amazon's States Language as `model/retrain.asl.yaml` uses: JSONata throughout, Assign, Retry
 and Catch. Nothing sleeps; a Wait is handed out like a task.
 """
 
@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 _READ = re.compile(r"\$(\w+)")
-DEFINITION = ROOT / "statemachine" / "retrain.asl.yaml"
+DEFINITION = ROOT / "model" / "retrain.asl.yaml"
 
 
 class TaskError(Exception):
@@ -77,7 +77,7 @@ class Machine:
                 try:
                     states["result"] = yield from self._task(name, state, variables, states)
                 except TaskError as problem:
-                    catcher = _matching(state.get("Catch", ()), problem.error)
+                    catcher = matching(state.get("Catch", ()), problem.error)
                     if catcher is None:
                         return Ended(True, {"Error": problem.error, "Cause": problem.cause})
                     states["errorOutput"] = {"Error": problem.error, "Cause": problem.cause}
@@ -86,7 +86,7 @@ class Machine:
                     continue
                 current = states["result"]
             elif state["Type"] == "Wait":
-                yield Asked(name, "wait", state["Seconds"])
+                yield Asked(name, "wait", self.evaluate(state["Seconds"], variables, states))
             else:
                 assert state["Type"] == "Pass", state
             self._assign(state, variables, states)
@@ -127,12 +127,14 @@ class Machine:
             try:
                 return (yield Asked(name, state["Resource"], arguments))
             except TaskError as problem:
-                retrier = _matching(state.get("Retry", ()), problem.error)
+                retrier = matching(state.get("Retry", ()), problem.error)
                 kind = str(retrier)
-                if retrier is None or tried.get(kind, 0) >= retrier["MaxAttempts"]:
+                count = tried.get(kind, 0)
+                if retrier is None or count >= retrier.get("MaxAttempts", 3):
                     raise
-                tried[kind] = tried.get(kind, 0) + 1
-                yield Asked(name, "wait", retrier["IntervalSeconds"])
+                tried[kind] = count + 1
+                seconds = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** count
+                yield Asked(name, "wait", seconds)
 
     def _chosen(
         self, state: dict[str, Any], variables: Mapping[str, Any], states: Mapping[str, Any]
@@ -160,12 +162,15 @@ def _compiled(text: str) -> jsonata.Jsonata:
     return jsonata.Jsonata.jsonata(text.removeprefix("{%").removesuffix("%}").strip())
 
 
-def _matching(handlers: Any, error: str) -> dict[str, Any] | None:
+def matching(handlers: Any, error: str) -> dict[str, Any] | None:
     for handler in handlers:
         names = handler["ErrorEquals"]
-        known = error in names or (
-            "States.TaskFailed" in names and error not in ("States.Timeout", "States.QueryEvaluationError")
-        )
-        if known or "States.ALL" in names:
+        # States.TaskFailed stands for every error but a time-out:
+        # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+        if (
+            error in names
+            or "States.ALL" in names
+            or ("States.TaskFailed" in names and error != "States.Timeout")
+        ):
             return dict(handler)
     return None

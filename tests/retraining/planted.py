@@ -67,11 +67,11 @@ def _lost_answer_is_failure(states: States) -> None:
 
 def _component_stays(states: States) -> None:
     states["RemoveScaling"]["Next"] = states["RemoveScaling"]["Catch"][0]["Next"] = "RemoveModel"
-    states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"BOOL": False}
+    states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"N": "0"}
 
 
 def _nothing_left_for_sure(states: States) -> None:
-    states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"BOOL": False}
+    states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"N": "0"}
 
 
 def _promoted_before_it_is_hosted(states: States) -> None:
@@ -85,9 +85,7 @@ def _previous_forgotten(states: States) -> None:
 
 
 def _reason_lost(states: States) -> None:
-    for state in states.values():
-        for catch in state.get("Catch", ()):
-            catch.pop("Assign", None)
+    del states["SayWhy"]["Assign"]
 
 
 def _retires_the_one_before(item: Any, alias: Alias, aws: Any) -> bool:

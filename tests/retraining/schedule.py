@@ -25,6 +25,7 @@ from functions.activate import NotNow, activate
 from functions.models import ALIAS, LOCK, UNFINISHED
 from functions.retire import retire
 from functions.tables import Item
+from protloc.cloud import integrations
 from tests.retraining.machine import DEFINITION, Asked, Ended, Machine, TaskError
 from tests.retraining.surroundings import Cloud, hosted_versions
 from tests.simulation.surroundings import refusal
@@ -63,6 +64,7 @@ class Execution:
     reached: set[str] = field(default_factory=set)
     revision: int | None = None  # of the alias when it was planned
     disturbed: set[str] = field(default_factory=set)  # states that were told of an error
+    refused: str = ""  # the state whose service is away for as long as it asks
     ended: Ended | None = None
 
 
@@ -146,11 +148,15 @@ class Schedule:
         drawn = 1.0 if self.calm else self.random.random()
         if drawn < 0.01:
             self._stop(execution, "ABORTED")
-        elif drawn < 0.03:
-            execution.disturbed.add(execution.asked.state)
-            self._go_on(execution, lambda: execution.run.throw(TaskError("Service.Unavailable", "try again")))
+        elif drawn < 0.04 or execution.refused == execution.asked.state:
+            if drawn < 0.02:
+                execution.refused = execution.asked.state
+            self._disturb(execution, integrations.service(execution.asked.resource).base)
         else:
-            self._do(execution, lost=drawn < 0.04)
+            lost = drawn < 0.06
+            if drawn < 0.05:
+                execution.refused = execution.asked.state  # after this time
+            self._do(execution, lost=lost)
 
     def _do(self, execution: Execution, lost: bool) -> None:
         """Have the service do it; a lost answer looks like an error."""
@@ -163,11 +169,16 @@ class Schedule:
         if execution.asked.state == "Plan":
             execution.revision = answer["Payload"]["revision"]
         if lost:
-            execution.disturbed.add(execution.asked.state)
-            self._go_on(execution, lambda: execution.run.throw(TaskError("States.Timeout", "no answer")))
+            self._disturb(execution, integrations.LOST)
         else:
             self._go_on(execution, lambda: execution.run.send(answer))
         self.now += self.random.random() * (3600 if execution.asked.state == "Evaluate" else 5)
+
+    def _disturb(self, execution: Execution, name: str) -> None:
+        """What was asked for may have been done, and the execution hears of an error."""
+        execution.disturbed.add(execution.asked.state)
+        error = f"{integrations.service(execution.asked.resource).prefix}.{name}"
+        self._go_on(execution, lambda: execution.run.throw(TaskError(error, "try again")))
 
     def _go_on(self, execution: Execution, step: Callable[[], Asked]) -> None:
         try:

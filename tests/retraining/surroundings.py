@@ -8,6 +8,7 @@ table; what a job or the judge finds is drawn by the schedule.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from botocore.exceptions import ClientError
 from functions.hosting import Hosting
 from functions.models import ModelsTable
 from functions.plan import NO_DATA, NOTHING_NEW
+from protloc.cloud import integrations
 from tests.retraining.machine import Asked, TaskError
 from tests.simulation.database import Database, Table, copied, stored
 from tests.simulation.expressions import compile_condition, compile_update
@@ -36,11 +38,12 @@ class Cloud:
         self.database = Database()
         self.table = self.database.create(MODELS, ("pk", "sk"), {})
         self.models = ModelsTable(Transacting(self.table))  # type: ignore[arg-type]
-        self.components: dict[str, str] = {}  # name → model
-        self.hosted: set[str] = set()  # SageMaker models
+        self.components: dict[str, float] = {}  # name → when it was made
+        self.hosted: dict[str, float] = {}  # SageMaker models
         self.targets: set[str] = set()
         self.alarms: set[str] = set()
         self.packages: dict[str, str] = {}  # ARN → approval
+        self.tokens: dict[str, str] = {}  # of packages
         self.jobs: set[str] = set()
         self.told: list[str] = []
         self.labels = 0  # what lies under labels/, as a number that grows with every change
@@ -53,12 +56,8 @@ class Cloud:
         try:
             return getattr(self, f"_{name}")(given)
         except ClientError as error:
-            prefix = (
-                "DynamoDb" if "aws-sdk:dynamodb" in asked.resource else asked.resource.split(":")[-2].title()
-            )
-            prefix = "DynamoDB" if ":::dynamodb" in asked.resource else prefix
             code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-            raise TaskError(f"{prefix}.{code}", message) from None
+            raise TaskError(integrations.error(asked.resource, code), message) from None
 
     # DynamoDB
 
@@ -129,18 +128,32 @@ class Cloud:
         if name in self.jobs:
             raise refusal("sagemaker.CreateTrainingJob", "ResourceInUse")
         self.jobs.add(name)
-        return {"ModelArtifacts": {"S3ModelArtifacts": f"s3://models/training/{name}/output/model.tar.gz"}}
+        return _artifact(name)
+
+    def _sagemaker_describeTrainingJob(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        name = given["TrainingJobName"]
+        if name not in self.jobs:
+            raise refusal("sagemaker.DescribeTrainingJob", "ValidationException", "Requested resource not found.")
+        chosen = self.random.choices(("Completed", "InProgress", "Failed"), (6, 3, 1))[0]
+        return {"TrainingJobStatus": chosen, "FailureReason": "no memory", **_artifact(name)}
 
     def _sagemaker_createModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
         if given["ModelName"] in self.hosted:
             raise refusal("sagemaker.CreateModel", "ValidationException", "already existing")
-        self.hosted.add(given["ModelName"])
+        self.hosted[given["ModelName"]] = self.seconds()
         return {}
 
+    def _sagemaker_describeModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
+        if given["ModelName"] not in self.hosted:
+            raise refusal("sagemaker.DescribeModel", "ValidationException", "Could not find model.")
+        return {"CreationTime": iso(self.hosted[given["ModelName"]])}
+
     def _sagemaker_createModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        arn = f"arn:aws:sagemaker:::model-package/protloc/{len(self.packages) + 1}"
-        self.packages[arn] = given["ModelApprovalStatus"]
-        return {"ModelPackageArn": arn}
+        token = given.get("ClientToken", str(len(self.packages)))
+        if token not in self.tokens:
+            self.tokens[token] = f"arn:aws:sagemaker:::model-package/protloc/{len(self.tokens) + 1}"
+            self.packages[self.tokens[token]] = given["ModelApprovalStatus"]
+        return {"ModelPackageArn": self.tokens[token]}
 
     def _sagemaker_updateModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
         self.packages[given["ModelPackageArn"]] = given["ModelApprovalStatus"]
@@ -155,14 +168,15 @@ class Cloud:
         name = given["InferenceComponentName"]
         if name in self.components:
             raise refusal("sagemaker.CreateInferenceComponent", "ValidationException", "already existing")
-        self.components[name] = given["Specification"]["ModelName"]
+        self.components[name] = self.seconds()
         return {}
 
     def _sagemaker_describeInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
         if given["InferenceComponentName"] not in self.components:
             raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
         chosen = self.random.choices(("InService", "Creating", "Failed"), (6, 3, 1))[0]
-        return {"InferenceComponentStatus": chosen, "FailureReason": "no memory"}
+        made = iso(self.components[given["InferenceComponentName"]])
+        return {"InferenceComponentStatus": chosen, "FailureReason": "no memory", "CreationTime": made}
 
     def _sagemaker_deleteInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
         Control(self).delete_inference_component(**given)
@@ -221,7 +235,7 @@ class Control:
     def delete_model(self, ModelName: str) -> None:  # noqa: N803
         if ModelName not in self._cloud.hosted:
             raise refusal("sagemaker.DeleteModel", "ValidationException", "Could not find it.")
-        self._cloud.hosted.remove(ModelName)
+        del self._cloud.hosted[ModelName]
 
 
 class Transacting:
@@ -273,6 +287,15 @@ def _plain(part: dict[str, Any]) -> dict[str, Any]:
 
 def _item(typed: dict[str, Any]) -> dict[str, Any]:
     return {name: _READ(value) for name, value in typed.items()}
+
+
+def _artifact(job: str) -> dict[str, Any]:
+    return {"ModelArtifacts": {"S3ModelArtifacts": f"s3://models/training/{job}/output/model.tar.gz"}}
+
+
+def iso(seconds: float) -> str:
+    """A time as Step Functions gives it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _typed(value: Any) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """What the state machine sends, as it would send it, against botocore's models of the services that would get it."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from model.launch import LAUNCHERS, Job, request
+from protloc.cloud import integrations
 from protloc.cloud.tasks import refused
 from protloc.cloud.tasks import task as made
+from protloc.retraining import MAX_NAME_CHARACTERS
 from tests.retraining.machine import Asked, Machine, TaskError
 from tests.template.test_template import SOURCE
 
@@ -33,6 +36,7 @@ SUBSTITUTIONS = {
     "TrainingSpot": "false",
     "JobImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{LAUNCHERS['cpu'].image}",
     "JobInstanceType": "ml.m5.xlarge",
+    "Partition": "aws",
     "Region": "us-east-1",
 }
 PLAN = {
@@ -53,6 +57,12 @@ ANSWERS: dict[str, Any] = {
     "Judge": {"Payload": {"promote": True, "reason": "better", "figures": FIGURES}},
     "Package": {"ModelPackageArn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/protloc/1"},
     "DescribeComponent": {"InferenceComponentStatus": "InService"},
+    "ReadModel": {"CreationTime": STARTED},
+    "ReadComponent": {"CreationTime": STARTED},
+    "FollowJob": {
+        "TrainingJobStatus": "Completed",
+        "ModelArtifacts": {"S3ModelArtifacts": f"s3://{BUCKET}/training/job/output/model.tar.gz"},
+    },
     "WakeUp": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1:policyName/wake-up"},
 }
 
@@ -75,8 +85,10 @@ def calls(
     try:
         while True:
             yield asked
-            if asked.state == failing:
-                asked = run.throw(TaskError("Service.Error", "it does not work"))
+            if asked.state == failing and asked.resource != "wait":
+                error = "ResourceInUseException" if failing == "Train" else integrations.LOST
+                prefix = integrations.service(asked.resource).prefix
+                asked = run.throw(TaskError(f"{prefix}.{error}", "it does not work"))
             else:
                 asked = run.send(known.get(asked.state, {}))
     except StopIteration:
@@ -89,6 +101,9 @@ WAYS = {
     "artifact": ({"artifact": f"s3://{BUCKET}/models/two/model.tar.gz", "version": "two"}, ""),
     "failing": ({}, "WakeUpAlarm"),
     "losing an answer": ({}, "Promote"),
+    "a job that is there": ({}, "Train"),
+    "a model that is there": ({}, "Host"),
+    "a component that is there": ({}, "AddComponent"),
 }
 
 
@@ -129,7 +144,7 @@ def require_valid(task: Asked) -> None:
     assert refused(task.resource, task.arguments, "Service") is None
 
 
-# A stack's name of the most letters, and the names that are made of it.
+# A stack's name of the most letters, the names that are made of it, and a version of the most letters behind it.
 LONGEST_STACK = "s" * 22
 LONGEST = {
     "Stack": LONGEST_STACK,
@@ -138,12 +153,41 @@ LONGEST = {
     "ModelsBucket": "b" * 63,
     "ModelsTable": f"{LONGEST_STACK}-ModelsTable-{'X' * 13}",
 }
+GIVEN_VERSION = "v" * MAX_NAME_CHARACTERS
+LONG_WAYS = {
+    "a version by the time": {},
+    "a version of the longest name": {"version": GIVEN_VERSION},
+    "an artifact of the longest name": {
+        "version": GIVEN_VERSION,
+        "artifact": f"s3://{'b' * 63}/models/{GIVEN_VERSION}/model.tar.gz",
+    },
+}
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_name_fits_for_the_longest_name_of_a_stack(launcher: str) -> None:
-    for each in asked(launcher, **LONGEST).values():
-        require_valid(each)
+@pytest.mark.parametrize("failing", ["", "WakeUpAlarm"])
+@pytest.mark.parametrize("way", LONG_WAYS)
+def test_every_name_fits_for_the_longest_name_of_a_stack(way: str, failing: str) -> None:
+    answers = {
+        "Lock": {"Attributes": {"fence": {"N": str(10**9)}}},
+        "Plan": {"Payload": PLAN | {"champion": "c" * MAX_NAME_CHARACTERS}},
+    }
+    for each in calls(machine(**LONGEST), LONG_WAYS[way], failing, answers):
+        if each.resource != "wait":
+            require_valid(each)
+
+
+@pytest.mark.parametrize("reason", ["two\nlines\tand a tab", "ein schöner Grund – 12 %", "x" * 5000])
+def test_whatever_the_judge_says_is_fit_for_the_registry_and_a_subject(reason: str) -> None:
+    figures = FIGURES | {"mcc": -0.123456789012345678, "ece": 1.5e-9}
+    answers = {"Judge": {"Payload": {"promote": True, "reason": reason, "figures": figures}}}
+    for each in calls(machine(), {}, answers=answers):
+        if each.resource != "wait":
+            require_valid(each)
+
+
+def test_a_subject_is_ascii_on_one_line_whatever_the_version_is_called() -> None:
+    (notified,) = (each for each in calls(machine(), {"version": "π\n" + "v" * 200}) if each.state == "Notify")
+    assert re.fullmatch(r"[!-~][ -~]{0,98}", notified.arguments["Subject"])
 
 
 def test_a_longer_name_of_a_stack_would_not_fit() -> None:
@@ -216,7 +260,7 @@ def test_what_a_job_says_of_its_failure_is_the_reason(name: str) -> None:
 def test_what_a_function_raised_is_the_reason() -> None:
     cause = '{"errorMessage": "the model answers differently", "errorType": "BrokenContract"}'
     assert reason_after("Smoke", TaskError("BrokenContract", cause)) == "the model answers differently"
-    assert reason_after("Host", TaskError("SageMaker.X", "no")) == "SageMaker.X: no"
+    assert reason_after("ScaleToZero", TaskError("A.X", "no")) == "A.X: no"
 
 
 def reason_after(name: str, problem: TaskError) -> str:
@@ -224,7 +268,10 @@ def reason_after(name: str, problem: TaskError) -> str:
     asked = next(run)
     try:
         while True:
-            asked = run.throw(problem) if asked.state == name else run.send(ANSWERS.get(asked.state, {}))
+            if asked.state == name and asked.resource != "wait":
+                asked = run.throw(problem)
+            else:
+                asked = run.send(ANSWERS.get(asked.state, {}))
     except StopIteration as end:
         assert end.value.failed
         return str(end.value.output["Cause"])

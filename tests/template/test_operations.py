@@ -33,7 +33,7 @@ DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     ),
     "AWS/States": (
         "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
-        {"ExecutionsFailed": {"StateMachineArn"}},
+        {name: {"StateMachineArn"} for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")},
     ),
 }
 OWN = "protloc"  # tests/end_to_end/test_access.py finds these in what the functions emit
@@ -114,3 +114,8 @@ def test_a_swept_queue_is_counted_by_what_sweep_takes(rendered: Template) -> Non
     swept = {value["Ref"] for name, value in sweep.items() if name.endswith("DEAD_LETTERS")}
     assert {metrics[queue] for queue in swept} == {"NumberOfMessagesReceived"}
     assert metrics["UnheardDeadLetters"] == "ApproximateNumberOfMessagesVisible"
+
+
+def test_every_way_in_which_a_retraining_does_not_succeed_is_an_alarm(rendered: Template) -> None:
+    watched = {each["MetricName"] for each in alarms(rendered).values() if each["Namespace"] == "AWS/States"}
+    assert watched == {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}

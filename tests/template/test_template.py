@@ -17,8 +17,8 @@ from tests.template.rendering import VARIANTS, render
 
 ROOT = Path(__file__).parents[2]
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
-MACHINE = yaml.safe_load((ROOT / "statemachine" / "retrain.asl.yaml").read_text())
 LINTED = yaml.safe_load((ROOT / ".ci" / "cfn-lint.yaml").read_text())
+MACHINE = yaml.safe_load((ROOT / "model" / "retrain.asl.yaml").read_text())
 FLOW = ("receive", "split", "predict", "complete", "query", "retry", "sweep")
 RETRAINING = ("plan", "judge", "smoke", "activate", "retire")
 HANDLERS = (*FLOW, *RETRAINING)
@@ -88,7 +88,7 @@ def test_nothing_is_paid_for_while_nobody_asks() -> None:
 
 def test_the_state_machine_uses_each_substitution_and_no_other() -> None:
     given = set(SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"])
-    text = (ROOT / "statemachine" / "retrain.asl.yaml").read_text()
+    text = (ROOT / "model" / "retrain.asl.yaml").read_text()
     assert set(re.findall(r"\$\{(\w+)\}", text)) == given
 
 
