@@ -33,7 +33,6 @@ SCALING_CALLS = tuple(
     )
 )
 JOB = "sagemaker:createTrainingJob.sync"  # an integration of Step Functions, by its name there
-MODEL = "sagemaker:createModel"
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,6 @@ DEMANDS = (
         "events:{region}:{account}:rule/StepFunctionsGetEventsForSageMakerTrainingJobsRule",
         STATES_POLICY,
     ),
-    Demand(
-        (MODEL,),
-        ("sagemaker:AddTags", "sagemaker:ListTags"),
-        "sagemaker:{region}:{account}:model/{model}",
-        "github.com/aws-quickstart/quickstart-aws-utility-meter-data-analytics-platform/issues/53, "
-        + STATES_POLICY,
-    ),
     # The registry reads what it registers as its caller.
     Demand(
         ("sagemaker:CreateModelPackage",),
@@ -219,9 +211,8 @@ def _names(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
     component = component_of(arguments)
     if component:
         names["component"] = [component]
-    for argument, name in (("TrainingJobName", "training_job"), ("ModelName", "model")):
-        if argument in arguments:
-            names[name] = [str(arguments[argument])]
+    if "TrainingJobName" in arguments:
+        names["training_job"] = [str(arguments["TrainingJobName"])]
     containers = (arguments.get("InferenceSpecification") or {}).get("Containers") or []
     artifacts = [str(each["ModelDataUrl"]) for each in containers if each.get("ModelDataUrl")]
     names["artifact"] = [url.removeprefix("s3://") for url in artifacts if url.startswith("s3://")]

@@ -26,7 +26,7 @@ OVER_HTTP = [
     for row in DEMANDS
     for call in row.calls
     for action in row.actions
-    if call != "sagemaker:InvokeEndpoint" and ".sync" not in call and call != "sagemaker:createModel"
+    if call != "sagemaker:InvokeEndpoint" and ".sync" not in call
 ]
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
 
@@ -66,7 +66,6 @@ def arguments(stack: Stack, component: str, call: str) -> dict[str, Any]:
         "DeleteScalingPolicy": {**target, "PolicyName": "wake-up"},
         "DeregisterScalableTarget": target,
         "createTrainingJob.sync": {"TrainingJobName": "job-1", "RoleArn": stack.outputs["HostRole"]},
-        "createModel": {"ModelName": "model-1", "ExecutionRoleArn": stack.outputs["HostRole"]},
         "CreateModelPackage": {
             "ModelPackageGroupName": stack.outputs["Packages"],
             "InferenceSpecification": {

@@ -79,9 +79,9 @@ def test_every_alarm_watches_a_metric_that_is_emitted(rendered: Template) -> Non
 
 def test_every_function_that_is_throttled_raises_an_alarm(rendered: Template) -> None:
     watching = {
-        alarm["Dimensions"][0]["Value"]["Ref"]
-        for alarm in alarms(rendered).values()
-        if alarm["MetricName"] == "Throttles"
+        metric["Dimensions"][0]["Value"]["Ref"]
+        for _, metric in watched(rendered)
+        if metric["MetricName"] == "Throttles"
     }
     assert watching == {name for name, _ in resources(rendered, "AWS::Lambda::Function")}
 
@@ -117,5 +117,5 @@ def test_a_swept_queue_is_counted_by_what_sweep_takes(rendered: Template) -> Non
 
 
 def test_every_way_in_which_a_retraining_does_not_succeed_is_an_alarm(rendered: Template) -> None:
-    watched = {each["MetricName"] for each in alarms(rendered).values() if each["Namespace"] == "AWS/States"}
-    assert watched == {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+    names = {metric["MetricName"] for _, metric in watched(rendered) if metric["Namespace"] == "AWS/States"}
+    assert names == {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}

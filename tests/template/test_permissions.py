@@ -25,6 +25,7 @@ UNTAGGED = "asked for a request with tags, and ours has none"
 WITHOUT_DEPENDENT = {
     ("application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource"): UNTAGGED,
     ("sagemaker:CreateInferenceComponent", "sagemaker:AddTags"): UNTAGGED,
+    ("sagemaker:CreateModel", "sagemaker:AddTags"): UNTAGGED,
     ("sagemaker:CreateModelPackage", "sagemaker:AddTags"): UNTAGGED,
 }
 # (action, type of resource): why a role needs no resource of a type that the reference requires.
