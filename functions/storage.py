@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from functions.errors import InputError
+from functions.errors import FileGone, InputError
 from functions.upload import Source
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Storage:
         self.bucket = bucket
 
     def size(self, source: Source) -> int:
-        """Bytes of an object's version. Raises InputError where it is gone."""
+        """Bytes of an object's version. Raises FileGone where it is gone."""
         version = _version(source)
         try:
             head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchVersion", "405"):
-                raise InputError("the file was deleted before it was read") from None
+                raise FileGone("the file was deleted before it was read") from None
             raise
         return head["ContentLength"]
 
