@@ -124,7 +124,10 @@ class StreamWriter:
     def _flush(self) -> None:
         if not self._upload_id:
             self._upload_id = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                Bucket=self._bucket,
+                Key=self._key,
+                ContentType=self._content_type,
+                ChecksumAlgorithm="CRC32",
             )["UploadId"]
         number = len(self._parts) + 1
         answer = self._client.upload_part(
@@ -133,8 +136,12 @@ class StreamWriter:
             UploadId=self._upload_id,
             PartNumber=number,
             Body=bytes(self._buffer),
+            ChecksumAlgorithm="CRC32",
         )
-        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
+        if "ChecksumCRC32" in answer:  # S3 wants those it was sent named again at the end
+            part["ChecksumCRC32"] = answer["ChecksumCRC32"]
+        self._parts.append(part)
         self._buffer.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
