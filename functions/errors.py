@@ -2,6 +2,7 @@
 
 ProtlocError
 ├── InputError            the user's file or request: recorded with its reason, never retried
+│   └── FileGone              the file; a young one may only not be readable yet
 ├── EndpointError
 │   ├── EndpointUnavailable   nobody answers yet: the batch waits, nothing is wrong with it
 │   │   ├── EndpointTimedOut      the model took too long: it is asked for less at a time, or waited for
@@ -22,6 +23,10 @@ class InputError(ProtlocError):
         self.found, self.expected, self.where = found, expected, where
         message = f"expected {expected}, found {found}" if expected else found
         super().__init__(f"{where}: {message}" if where else message)
+
+
+class FileGone(InputError):
+    """The version of a file that was sent is not there."""
 
 
 class EndpointError(ProtlocError):

@@ -12,6 +12,8 @@ stands by for a rollback, until `retire` takes it down: `retiring`, `retired`. T
 of it but activations by hand (`activate`) and what `retire` does.
 """
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.dynamodb.conditions import Key
@@ -28,6 +30,8 @@ LATEST = {"pk": "retraining", "sk": "latest"}
 SOURCE = {"pk": "source", "sk": "training"}
 UNFINISHED = ("training", "hosting")
 GONE = ("retiring", "retired")
+
+_ATTEMPTS = 5
 
 
 class Alias(NamedTuple):
@@ -143,18 +147,40 @@ class ModelsTable:
             return False
         return True
 
+    def _try(self, write: Callable[[], object]) -> None:
+        """Write, again where another transaction came between or there was too much to do."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                write()
+                return
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                cancelled = code == "TransactionCanceledException" and not _is_changed(error)
+                if attempt == _ATTEMPTS - 1 or not cancelled:
+                    raise
+            time.sleep(0.05 * 2**attempt)
+
     def _transact(self, *parts: dict[str, Item]) -> bool:
         """Write all parts or none; say which."""
         named: list[Any] = [
             {kind: {"TableName": self.table.name, **part} for kind, part in each.items()} for each in parts
         ]
         try:
-            self.table.meta.client.transact_write_items(TransactItems=named)
+            self._try(lambda: self.table.meta.client.transact_write_items(TransactItems=named))
         except ClientError as error:
-            if error.response["Error"]["Code"] != "TransactionCanceledException":
+            if not _is_changed(error):
                 raise
             return False
         return True
+
+
+def _is_changed(error: ClientError) -> bool:
+    """Whether a transaction was cancelled because of what it found; conflicts and throttling are tried again.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons)
 
 
 def _key(version: str) -> Item:

@@ -5,6 +5,8 @@ Out: an upload in the table, pinned to the active model version, and one message
 A file that is not FASTA ends here, with its reason on the upload.
 """
 
+from datetime import datetime
+from math import inf
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -13,7 +15,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import InputError
+from functions.errors import FileGone, InputError
 from functions.fasta import is_gzip, require_fasta
 from functions.services import Services, services
 from functions.storage import require_size
@@ -25,6 +27,11 @@ metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.SQS)
 
 HEAD_BYTES = 64 * 1024
+SPREADING_SECONDS = 900
+"""How long reads may miss an object after its bucket's versioning was switched on:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html"""
+
+NOT_YET = "the file cannot be read yet, or was deleted"
 NO_MODEL = "waiting for a model version in service; add one with `protloc models add`"
 
 
@@ -48,12 +55,13 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         return None  # what a console leaves for an empty folder
     source = Source(detail["bucket"]["name"], key, detail["object"].get("version-id") or "null")
     identity = upload_id(*source)
+    reason, waits = "", False
     try:
         size = aws.storage.size(source)
         require_size(size, f"{size:,}")
-        reason = ""
     except InputError as error:
         reason = str(error)
+        waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
     upload = aws.uploads.start(
         Upload(
             upload_id=identity,
@@ -67,13 +75,23 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     )
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
-    if reason:
+    if waits:
+        aws.uploads.note(identity, NOT_YET)  # `sweep` has it received again
+    elif reason:
         aws.uploads.refuse(identity, reason)
     elif not upload.model_version:
         _wait_for_model(upload, aws)
     else:
         _send_shards(upload, aws)
     return identity
+
+
+def _age_seconds(event: dict[str, Any]) -> float:
+    """How long ago S3 wrote the object; for ever where the event does not say, as those of `sweep`."""
+    try:
+        return now_seconds() - datetime.fromisoformat(event["time"]).timestamp()
+    except (KeyError, ValueError):
+        return inf
 
 
 def _wait_for_model(upload: Upload, aws: Services) -> None:

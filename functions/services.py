@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+# Links that any region and a bucket made a moment ago answer: signature 4 on the region's own host, where
+# boto3 would take signature 2 and the global host in older regions (boto/boto3#3015, #4768). An address that
+# is an IP, as the embedded cloud's is, gets the bucket as a path all the same.
+LINKING = Config(
+    signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+)
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything outside the process."""
@@ -52,7 +60,7 @@ def services() -> Services:
     names = settings()
     standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
     database = boto3.resource("dynamodb", config=standard)
-    s3 = boto3.client("s3", config=standard)
+    s3 = boto3.client("s3", config=standard.merge(LINKING))
     sqs = boto3.client("sqs", config=standard)
     runtime = boto3.client(
         "sagemaker-runtime",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from functions.errors import InputError
+from functions.errors import FileGone, InputError
 from functions.upload import Source
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Storage:
         self.bucket = bucket
 
     def size(self, source: Source) -> int:
-        """Bytes of an object's version. Raises InputError where it is gone."""
+        """Bytes of an object's version. Raises FileGone where it is gone."""
         version = _version(source)
         try:
             head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchVersion", "405"):
-                raise InputError("the file was deleted before it was read") from None
+                raise FileGone("the file was deleted before it was read") from None
             raise
         return head["ContentLength"]
 
@@ -124,7 +124,10 @@ class StreamWriter:
     def _flush(self) -> None:
         if not self._upload_id:
             self._upload_id = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                Bucket=self._bucket,
+                Key=self._key,
+                ContentType=self._content_type,
+                ChecksumAlgorithm="CRC32",
             )["UploadId"]
         number = len(self._parts) + 1
         answer = self._client.upload_part(
@@ -133,8 +136,12 @@ class StreamWriter:
             UploadId=self._upload_id,
             PartNumber=number,
             Body=bytes(self._buffer),
+            ChecksumAlgorithm="CRC32",
         )
-        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
+        if "ChecksumCRC32" in answer:  # S3 wants those it was sent named again at the end
+            part["ChecksumCRC32"] = answer["ChecksumCRC32"]
+        self._parts.append(part)
         self._buffer.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -10,10 +10,10 @@ import pytest
 from functions.complete import complete
 from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
 from functions.predict import predict
-from functions.receive import NO_MODEL, receive
+from functions.receive import NO_MODEL, NOT_YET, receive
 from functions.split import split_or_abandon
 from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, Failures, bury, move
-from functions.tables import Item
+from functions.tables import Item, iso, now_seconds
 from functions.upload import Counts, Ending, Shard, part_key
 from functions.views import upload_view
 from tests.functions.test_flow import fasta
@@ -314,3 +314,35 @@ def test_a_dead_letter_that_says_nothing_does_not_stop_the_sweep(running_world: 
     assert bury(world.aws, failures) == 4
     failures.tell()
     assert world.take(queue) == []
+
+
+def test_a_file_that_cannot_be_read_yet_is_received_again(running_world: World) -> None:
+    """Of a new bucket, S3 answers 404 for a while after versioning was switched on."""
+    world = running_world
+    event = world.upload(fasta(3))
+    source = {"Bucket": "uploads", "Key": "a.fasta"}
+    version = event["detail"]["object"]["version-id"]
+    world.s3.delete_object(**source, VersionId=version)
+    identity = receive(event | {"time": iso(now_seconds())}, world.aws)
+    assert identity and (world.status(identity), world.aws.uploads.item(identity)["reason"]) == (
+        "receiving",
+        NOT_YET,
+    )
+    world.aws.uploads.table.update_item(
+        Key={"pk": identity, "sk": "upload"},
+        UpdateExpression="SET updated = :then",
+        ExpressionAttributeValues={":then": 0},
+    )
+    assert move(world.aws.uploads.item(identity), world.aws)
+    (again,) = world.take(world.aws.uploads_queue)
+    receive(again, world.aws)
+    assert world.status(identity) == "finishing", "still gone, and old enough to be called deleted"
+
+
+def test_an_old_event_of_a_file_that_is_gone_ends_the_upload_at_once(running_world: World) -> None:
+    world = running_world
+    event = world.upload(fasta(3))
+    version = event["detail"]["object"]["version-id"]
+    world.s3.delete_object(Bucket="uploads", Key="a.fasta", VersionId=version)
+    identity = receive(event | {"time": iso(now_seconds() - 1_000)}, world.aws)
+    assert identity and world.status(identity) == "finishing"

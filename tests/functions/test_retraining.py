@@ -260,17 +260,22 @@ class Removed:
     def __init__(self) -> None:
         self.components: list[str] = []
         self.jobs: list[str] = []
-        self.failing = ""
+        self.failing, self.message = "", "no"
+        self.kept_scaling = True
 
     def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
+        self.kept_scaling = False
         assert AlarmNames[0].endswith("-wake-up")
 
     def deregister_scalable_target(self, **_named: str) -> None:
+        self.kept_scaling = False
         raise ClientError({"Error": {"Code": "ObjectNotFoundException", "Message": "none"}}, "Deregister")
 
     def delete_inference_component(self, InferenceComponentName: str) -> None:  # noqa: N803
         if self.failing:
-            raise ClientError({"Error": {"Code": self.failing, "Message": "no"}}, "DeleteInferenceComponent")
+            raise ClientError(
+                {"Error": {"Code": self.failing, "Message": self.message}}, "DeleteInferenceComponent"
+            )
         self.components.append(InferenceComponentName)
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
@@ -346,6 +351,22 @@ def test_a_version_half_taken_down_is_taken_down_the_next_time(two_versions: Wor
     assert state(world, "zero") == "retired"
 
 
+def test_a_component_that_may_not_go_yet_keeps_its_scaling_and_is_tried_again(
+    two_versions: World, removed: Removed
+) -> None:
+    """Taken for gone, its instance would be billed for ever."""
+    world = two_versions
+    version(world, "zero")
+    alias(world, "two", previous="one", changed=now_seconds() - 4000)
+    removed.failing, removed.message = "ValidationException", "Cannot delete: it is in status Creating."
+    with pytest.raises(ClientError):
+        retire(world.aws, hosting(removed), Machine())
+    assert (state(world, "zero"), removed.kept_scaling) == ("retiring", True)
+    removed.failing = ""
+    assert retire(world.aws, hosting(removed), Machine()) == 1
+    assert (removed.components, removed.kept_scaling) == (["stack-zero"], False)
+
+
 def test_a_version_is_not_taken_down_while_the_alias_changes(two_versions: World, removed: Removed) -> None:
     world = two_versions
     version(world, "zero")
@@ -394,3 +415,30 @@ def test_an_upload_of_a_retired_version_is_not_retried(running_world: World) -> 
         retry(identity, "2", world.aws)
     version(world, "test-1")
     assert retry(identity, "2", world.aws)["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "calls"),
+    [(["TransactionConflict", "None"], 2), (["None", "ThrottlingError"], 2), (["ConditionalCheckFailed"], 1)],
+)
+def test_only_what_was_found_changed_refuses_an_activation(
+    reasons: list[str], calls: int, two_versions: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = two_versions.aws.models.table.meta.client
+    write, made = client.transact_write_items, []
+
+    def cancelled_once(**request: Any) -> Any:
+        made.append(request)
+        if len(made) > 1:
+            return write(**request)
+        answer: Any = {
+            "Error": {"Code": "TransactionCanceledException", "Message": ""},
+            "CancellationReasons": [{"Code": reason} for reason in reasons],
+        }
+        raise ClientError(answer, "TransactWriteItems")
+
+    monkeypatch.setattr(client, "transact_write_items", cancelled_once)
+    monkeypatch.setattr("functions.models.time.sleep", lambda _: None)
+    models = two_versions.aws.models
+    assert models.activate("one", models.alias()) == (calls == 2)
+    assert len(made) == calls

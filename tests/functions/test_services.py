@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -70,3 +71,26 @@ def test_other_services_are_asked_five_times(refusing: Refusing) -> None:
     with pytest.raises(ClientError):
         Hosting.connect().sagemaker.delete_model(ModelName="m")
     assert len(refusing.requests) == 5
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "eu-west-1", "ap-southeast-3", "cn-north-1"])
+def test_a_link_is_signed_with_version_4_for_the_regions_own_host(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.setenv("RESULTS_BUCKET", "results")
+    settings.cache_clear()
+    services.cache_clear()
+    link = urlsplit(services().storage.link("results/a/results.tsv", 900))
+    settings.cache_clear()
+    services.cache_clear()
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    assert (link.netloc, link.path) == (f"results.s3.{region}.{domain}", "/results/a/results.tsv")
+    query = dict(parse_qsl(link.query))
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert query["X-Amz-Credential"].split("/")[2:] == [region, "s3", "aws4_request"]
+
+
+def test_a_link_of_the_embedded_cloud_names_the_bucket_in_its_path(refusing: Refusing) -> None:
+    link = urlsplit(services().storage.link("results/a", 900))
+    assert (link.netloc, link.path) == (f"127.0.0.1:{refusing.server_port}", "/results/results/a")

@@ -1,8 +1,11 @@
 """Objects are written whole or not at all, once where that is asked, and read in windows."""
 
+import base64
 import gzip
 import random
 from collections.abc import Iterator
+from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -71,3 +74,22 @@ def test_padding_after_the_last_member_is_no_damage_and_rubbish_is() -> None:
     padded, followed = Inflater(), Inflater()
     assert b"".join(padded.text([packed, bytes(512)])) == b"text" and not padded.damage
     assert b"".join(followed.text([packed + b"rubbish"])) == b"text" and followed.damage
+
+
+def test_a_long_object_names_the_checksum_of_each_part_at_its_end(running_world: World) -> None:
+    """S3 refuses the end of an upload that was begun with checksums and does not name them."""
+    ended: list[Any] = []
+    events = running_world.s3.meta.events
+    name = "provide-client-params.s3.CompleteMultipartUpload"
+
+    def note(params: Any, **_: Any) -> None:
+        ended.extend(params["MultipartUpload"]["Parts"])
+
+    events.register(name, note)
+    try:
+        running_world.aws.storage.write("results/long", [b"x" * WRITE_PART_BYTES, b"y"])
+    finally:
+        events.unregister(name, note)
+    assert [base64.b64decode(part["ChecksumCRC32"]) for part in ended] == [
+        crc32(body).to_bytes(4, "big") for body in (b"x" * WRITE_PART_BYTES, b"y")
+    ]

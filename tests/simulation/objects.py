@@ -93,7 +93,14 @@ class ObjectStore:
 
         return self._surroundings.step("s3.HeadObject", (Bucket, Key), apply)
 
-    def create_multipart_upload(self, *, Bucket: str, Key: str, ContentType: str = "") -> dict[str, Any]:  # noqa: N803
+    def create_multipart_upload(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        ContentType: str = "",  # noqa: N803
+        ChecksumAlgorithm: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
             self._require_writable("s3.CreateMultipartUpload", Key)
             self._named += 1
@@ -111,6 +118,7 @@ class ObjectStore:
         UploadId: str,  # noqa: N803
         PartNumber: int,  # noqa: N803
         Body: bytes,  # noqa: N803
+        ChecksumAlgorithm: str = "",  # noqa: N803
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
             self._parts("s3.UploadPart", UploadId)[PartNumber] = bytes(Body)
