@@ -54,7 +54,8 @@ UNSEEN = {
 
 # What one run asks for and another does not.
 SOMETIMES = {
-    "DropCheckpoints": "a training this short may end before a checkpoint that it replaces was stored"
+    "DropCheckpoints": "a training this short may end before a checkpoint that it replaces was stored",
+    "KeepAnswers": "split asks only where a batch is open when its shard is given up",
 }
 
 

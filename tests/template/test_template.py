@@ -12,6 +12,7 @@ import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.yaml_helper import yaml_parse
 
+from functions.endpoint import CALL_SECONDS, WRITING_SECONDS
 from functions.settings import Settings
 from tests.template.rendering import VARIANTS, render
 
@@ -158,3 +159,10 @@ def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, A
         and rule["ExpiredObjectDeleteMarker"]
         and "ExpirationInDays" not in rule
     )
+
+
+def test_a_function_has_time_for_the_most_that_a_delivery_may_ask_of_it() -> None:
+    functions = dict(resources(SOURCE, "AWS::Serverless::Function"))
+    assert functions["PredictFunction"]["Timeout"] >= 2 * CALL_SECONDS + WRITING_SECONDS
+    (uploads,) = functions["ReceiveFunction"]["Events"].values()
+    assert uploads["Properties"]["BatchSize"] == 1, "a thousand shards are sent one by one"
