@@ -79,7 +79,12 @@ def test_a_test_run_that_is_ended_leaves_no_process(
     command += ["--basetemp", str(tmp_path / "base"), str(Path(__file__).with_name("held.py"))]
     with log.open("wb") as output:
         run = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, RECORD: str(record)}, stdout=output, stderr=output
+            command,
+            cwd=ROOT,
+            env={**os.environ, RECORD: str(record)},
+            stdout=output,
+            stderr=output,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in `children`
         )
     processes: list[psutil.Process] = []
     try:
