@@ -25,6 +25,8 @@ from xdist.scheduler import LoadFileScheduling
 # Two processes of tests share the cores with what they start; read when torch is imported, here and there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers a terminal's width
+
 # However this process ends, its clouds end with it; with pytest-xdist each worker is a process that reads this.
 os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
 

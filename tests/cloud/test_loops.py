@@ -6,7 +6,8 @@ import json
 
 from protloc.cloud import lineage
 
-from .conftest import Stack, until
+from ..waiting import until
+from .conftest import Stack
 
 ARN, OTHER = "arn:aws:lambda:us-east-1:0:function:one", "arn:aws:lambda:us-east-1:0:function:other"
 
@@ -20,7 +21,7 @@ def test_the_seventeenth_delivery_of_a_loop_is_refused_until_the_message_is_dead
         found = queues.receive_message(QueueUrl=stack.outputs["LoopDeadLetters"], WaitTimeSeconds=1)
         return list(found.get("Messages", []))
 
-    (letter,) = until(dead, 120)
+    (letter,) = until(dead)
     assert json.loads(letter["Body"])["round"] == 17
     assert len(stack.rows("stopped")) == 16
     counted = metrics.list_metrics(Namespace="AWS/Lambda", MetricName="RecursiveInvocationsDropped")[
@@ -32,7 +33,7 @@ def test_the_seventeenth_delivery_of_a_loop_is_refused_until_the_message_is_dead
 def test_a_function_that_is_allowed_to_loop_gets_every_delivery(stack: Stack) -> None:
     body = json.dumps({"loop": "allowed", "round": 1, "last": 30})
     stack.client("sqs").send_message(QueueUrl=stack.outputs["AllowedLoopQueue"], MessageBody=body)
-    until(lambda: len(stack.rows("allowed")) == 30, 120)
+    until(lambda: len(stack.rows("allowed")) == 30)
     name = stack.outputs["AllowedLoopFunction"]
     setting = stack.client("lambda").get_function_recursion_config(FunctionName=name)
     assert setting["RecursiveLoop"] == "Allow"

@@ -49,6 +49,7 @@ UNSEEN = {
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
     "TellExpiredFromForbidden": "nobody calls it: with it S3 says that a text is gone, not that it is forbidden",
     "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
+    "Host sagemaker:DescribeModel": "only where the answer to the creation of a model is lost",
     "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
 }
 

@@ -68,7 +68,7 @@ def test_a_function_without_one_permission_is_denied_and_recovers_with_it(
 
 
 def test_the_api_without_one_permission_fails_and_tells_nobody_why(cloud: Embedded) -> None:
-    with without(cloud, "QueryRole", "ReadUploads"):
+    with without(cloud, "QueryRole", "ListUploads"):
         result = cloud.protloc("uploads")
     assert result.exit_code == 3
     assert "AccessDenied" not in result.stderr

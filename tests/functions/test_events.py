@@ -60,6 +60,10 @@ class Context(LambdaContext):
     _invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:test"
     _memory_limit_in_mb = 512
 
+    def get_remaining_time_in_millis(self) -> int:
+        """All the time that any function of the template has."""
+        return 900_000
+
 
 def sqs_event(queue: str, message: dict[str, Any]) -> dict[str, Any]:
     event = golden("queue-event")
