@@ -1,6 +1,6 @@
 # run    predict events/sample.fasta on the embedded cloud, setting everything up on the way
 # test   the tests, but for those that take long
-# test-all  all tests that need nothing but this environment: long ones, a cloud killed under load, failures
+# test-all  these, and those that take long: very large files, a retraining that fails in every way
 # simulate-retraining  double starts and crashes of the state machine: SEED=17 or N=5000
 # simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # deploy  to AWS, with a model in service and the sample predicted: make deploy [STACK=name] [PARAMETERS="Name=value …"]
@@ -34,9 +34,10 @@ run: .venv/run.stamp
 test: .venv/develop.stamp
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-# The others need shared data, the SAM CLI or environments of AWS's containers.
-test-all: .venv/develop.stamp
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not shared and not sam and not toolkit"
+# The others need shared data, the SAM CLI or environments of AWS's containers; `pytest -m soak -s` is run by hand.
+test-all: test
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --durations=10 \
+	  -m "(slow or large or failures) and not (shared or sam or toolkit or soak)"
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
