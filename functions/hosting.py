@@ -8,11 +8,17 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from functions.errors import ProtlocError
+
 MISSING = ("Could not find", "Requested resource not found")
 OVER = (*MISSING, "in status")
 """What StopTrainingJob says of a job that is over. Of a component, a status is why it stays."""
 JOBS = ("snapshot", "train", "evaluate")
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
+
+
+class ComponentStays(ProtlocError):
+    """A component is there after its deletion was accepted: what runs for it is billed on."""
 
 
 class Hosting:
@@ -30,13 +36,28 @@ class Hosting:
             boto3.client("cloudwatch", config=standard),
         )
 
-    def remove(self, component: str) -> None:
-        """Take away component, scaling, alarm and model of a version. Raises ClientError where one stays.
+    def remove(self, component: str, *, promised: bool) -> bool:
+        """Take away component, scaling, alarm and model of a version; say whether nothing of them is left.
 
-        The component goes first: where SageMaker refuses that, because it is still being created or changed,
-        scaling and alarm stay as well, so that it goes on costing nothing while it is idle until another try.
+        The component goes first, and only a description that finds none shows that it went: SageMaker deletes
+        it after it has answered, which takes minutes and may fail. Until then scaling and alarm stay as well,
+        so that it goes on costing nothing while it is idle. Call this again until it returns True, with
+        `promised` once it returned False. Raises ComponentStays where what was promised came to nothing
+        (and was asked for again), ClientError where SageMaker refuses, as of a component that is being
+        created or changed.
+
+        https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeInferenceComponent.html
         """
-        _unless_missing(lambda: self.sagemaker.delete_inference_component(InferenceComponentName=component))
+        before = self._describe(component)
+        if before and before["InferenceComponentStatus"] != "Deleting":
+            _unless_missing(
+                lambda: self.sagemaker.delete_inference_component(InferenceComponentName=component)
+            )
+            if promised:
+                status, reason = before["InferenceComponentStatus"], before.get("FailureReason", "no reason")
+                raise ComponentStays(f"{component} was to be deleted, and is {status}: {reason}")
+        if before and self._describe(component):
+            return False
         _unless_missing(
             lambda: self.scaling.deregister_scalable_target(
                 ServiceNamespace="sagemaker",
@@ -46,6 +67,17 @@ class Hosting:
         )
         self.alarms.delete_alarms(AlarmNames=[f"{component}-wake-up"])
         _unless_missing(lambda: self.sagemaker.delete_model(ModelName=component))
+        return True
+
+    def _describe(self, component: str) -> dict[str, Any]:
+        """What SageMaker knows of a component; empty where there is none."""
+        description: dict[str, Any] = {}
+        _unless_missing(
+            lambda: description.update(
+                self.sagemaker.describe_inference_component(InferenceComponentName=component)
+            )
+        )
+        return description
 
     def stop_jobs(self, job: str) -> None:
         """Stop those training jobs of a retraining that still run: nobody waits for them."""

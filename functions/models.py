@@ -96,7 +96,7 @@ class ModelsTable:
         }
         return self._transact({"Update": alias}, {"ConditionCheck": _in_service(version)})
 
-    def begin_retiring(self, version: str, found: Alias) -> bool:
+    def begin_retiring(self, version: str, found: Alias, reason: str) -> bool:
         """Take a version out of service; say whether it was in service and the alias is still as found."""
         alias = {
             "Key": ALIAS,
@@ -104,22 +104,23 @@ class ModelsTable:
             "ExpressionAttributeValues": {":revision": found.revision},
         }
         return self._transact(
-            {"ConditionCheck": alias}, {"Update": _retiring(version, "in_service", "retired")}
+            {"ConditionCheck": alias}, {"Update": _retiring(version, "in_service", "retired", reason)}
         )
 
-    def begin_removing(self, version: str, state: str) -> bool:
+    def begin_removing(self, version: str, state: str, reason: str) -> bool:
         """Begin to take away what is left of a version; say whether it still was in that state."""
-        return self._update(**_retiring(version, state, "failed"))
+        return self._update(**_retiring(version, state, "failed", reason))
 
-    def end_retiring(self, version: str, reason: str) -> bool:
+    def note_deletion(self, version: str) -> bool:
+        """SageMaker promised to delete a version's component; say whether it was being taken down."""
+        update = _in_state(version, "retiring") | {"UpdateExpression": "SET deletion = :promised"}
+        update["ExpressionAttributeValues"] |= {":promised": "promised"}
+        return self._update(**update)
+
+    def end_retiring(self, version: str) -> bool:
         """Nothing is left of a version; say whether it was being taken down."""
-        return self._update(
-            Key=_key(version),
-            UpdateExpression="SET #state = ends_as, reason = :reason REMOVE ends_as, leftover",
-            ConditionExpression="#state = :retiring",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":reason": reason, ":retiring": "retiring"},
-        )
+        expression = "SET #state = ends_as REMOVE ends_as, leftover, deletion"
+        return self._update(**_in_state(version, "retiring"), UpdateExpression=expression)
 
     def holder(self) -> str | None:
         """The execution that holds the lock."""
@@ -200,7 +201,8 @@ def _in_state(version: str, state: str) -> Item:
     }
 
 
-def _retiring(version: str, before: str, after: str) -> Item:
-    update = _in_state(version, before) | {"UpdateExpression": "SET #state = :retiring, ends_as = :after"}
-    update["ExpressionAttributeValues"] |= {":retiring": "retiring", ":after": after}
+def _retiring(version: str, before: str, after: str, reason: str) -> Item:
+    expression = "SET #state = :retiring, ends_as = :after, reason = :reason"
+    update = _in_state(version, before) | {"UpdateExpression": expression}
+    update["ExpressionAttributeValues"] |= {":retiring": "retiring", ":after": after, ":reason": reason}
     return update

@@ -4,6 +4,7 @@ In: a schedule. A version is drained when it is neither the active one nor the o
 for a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of
 the alias is an hour ago. A retraining that was stopped from outside leaves a version without an end, maybe
 hosted, and the lock; one that failed may have failed to clean up as well: what either left is taken away.
+A version stays `retiring` from run to run until its component is gone, and none stands in another's way.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
+from functions.failures import Failures
 from functions.hosting import Hosting
 from functions.models import UNFINISHED, Alias
 from functions.services import Services, services
@@ -34,36 +36,49 @@ STOPPED = "its retraining was stopped"
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     aws = services()
     settle_seconds = event.get("settle_seconds", SETTLE_SECONDS)
-    retired = retire(aws, Hosting.connect(), boto3.client("stepfunctions"), settle_seconds)
-    metrics.add_metric("ModelsRetired", MetricUnit.Count, retired)
-    return {"retired": retired}
+    return {"retired": retire(aws, Hosting.connect(), boto3.client("stepfunctions"), settle_seconds)}
 
 
 def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float = SETTLE_SECONDS) -> int:
     """Take down what is drained or was left, and free the lock of who is over; return how many versions.
 
-    `machine` is boto3's client of Step Functions.
+    `machine` is boto3's client of Step Functions. The first error is raised after all else was done.
     """
-    alias, retired = aws.models.alias(), 0
+    alias, retired, failures = aws.models.alias(), 0, Failures()
     for item in aws.models.all():
-        version = item["sk"]
-        if item["state"] == "retiring":  # begun before, and not ended
-            reason = item.get("reason") or DRAINED
-        elif _is_drained(item, alias, aws) and aws.models.begin_retiring(version, alias):
-            reason = DRAINED
-        elif _is_left(item, machine, settle_seconds) and aws.models.begin_removing(version, item["state"]):
-            reason = STOPPED if item["state"] in UNFINISHED else item["reason"]
-        else:
-            continue
-        if item.get("job"):
-            hosting.stop_jobs(item["job"])
-        hosting.remove(aws.settings.component(version))
-        retired += aws.models.end_retiring(version, reason)
-        logger.info("model version taken down", extra={"version": version, "reason": reason})
-    holder = aws.models.holder()
-    if holder and _is_over(holder, machine, settle_seconds):
-        aws.models.free_lock(holder)
+        with failures.kept(item["sk"]):
+            retired += _take_down(item, alias, aws, hosting, machine, settle_seconds)
+    with failures.kept("lock"):
+        holder = aws.models.holder()
+        if holder and _is_over(holder, machine, settle_seconds):
+            aws.models.free_lock(holder)
+    metrics.add_metric("ModelsRetired", MetricUnit.Count, retired)
+    failures.tell()
     return retired
+
+
+def _take_down(
+    item: Item, alias: Alias, aws: Services, hosting: Hosting, machine: Any, settle_seconds: float
+) -> bool:
+    """Take a version down where that is due; say whether nothing is left of it since now."""
+    version, state = item["sk"], item["state"]
+    if _is_drained(item, alias, aws):
+        begun = aws.models.begin_retiring(version, alias, DRAINED)
+    elif _is_left(item, machine, settle_seconds):
+        reason = STOPPED if state in UNFINISHED else item["reason"]
+        begun = aws.models.begin_removing(version, state, reason)
+    else:
+        begun = state == "retiring"  # by an earlier run
+    if not begun:
+        return False
+    if item.get("job"):
+        hosting.stop_jobs(item["job"])
+    if not hosting.remove(aws.settings.component(version), promised="deletion" in item):
+        aws.models.note_deletion(version)
+        logger.info("component is being deleted", extra={"version": version})
+        return False
+    logger.info("model version taken down", extra={"version": version})
+    return aws.models.end_retiring(version)
 
 
 def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:

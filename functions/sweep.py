@@ -7,17 +7,15 @@ bucket whose event was lost are received.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.answers import ended_rows
-from functions.errors import ProtlocError
+from functions.failures import Failures
 from functions.protein import Protein
 from functions.results import record_rows
 from functions.services import Services, services
@@ -51,26 +49,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     answer = {"dead_letters": bury(aws, failures), "moved": move_all(aws, failures)}
     failures.tell()
     return answer
-
-
-class Failures:
-    """Keeps what went wrong with one upload from standing in the way of the others."""
-
-    def __init__(self) -> None:
-        self._first: Exception | None = None
-
-    @contextmanager
-    def kept(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (BotoCoreError, ClientError, ProtlocError) as error:
-            logger.exception("not put right", extra={"what": what})
-            self._first = self._first or error
-
-    def tell(self) -> None:
-        """Fail after all, so that the alarm sees it."""
-        if self._first:
-            raise self._first
 
 
 def bury(aws: Services, failures: Failures) -> int:

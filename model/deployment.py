@@ -2,9 +2,10 @@
 
 A copy of this file lies at the root of a packed artifact, where AWS's Ray Serve container looks for
 `deployment:app` as `config.yaml` tells it; the artifact it serves is the folder that holds it. The
-container's own adapter answers `/ping` and sends `/invocations` here as `POST /`; both are answered here too,
-for a Ray Serve without that adapter. One request's refusal or failure costs no other that it was gathered
-with, and no answer or log line holds a sequence.
+container's own adapter answers `/ping` and sends `/invocations` here as `POST /`; both are answered here
+too, for a Ray Serve without that adapter. A model that cannot be loaded leaves the container unhealthy. One
+request's refusal or failure costs no other that it was gathered with, and no answer or log line holds a
+sequence.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def residues(requests: list[Request]) -> int:
 
 @serve.deployment(  # type: ignore[untyped-decorator, unused-ignore]
     max_ongoing_requests=64,
-    ray_actor_options={"num_cpus": 0, "num_gpus": 1 if torch.cuda.is_available() else 0},
+    ray_actor_options={"num_cpus": 0},
 )
 class Predictor:
     """One model in one process, which has the machine's cores to itself."""
@@ -104,4 +105,19 @@ def _refusal(status: int, message: str) -> Response:
     return Response(message, status_code=status, media_type=JSON)
 
 
-app = Predictor.bind(str(FOLDER))  # type: ignore[attr-defined, unused-ignore]
+def app(_arguments: dict[str, str]) -> serve.Application:
+    """Builds the application, for whoever starts it; raises what the model's loading raises.
+
+    Ray goes on answering its health check with 200 where a replica cannot start, and that is what the
+    container's `/ping` is. Where the application cannot be built it has no routes, and the answer is 503: so
+    SageMaker replaces the container, or says that it does not start. The build is a task of its own, which
+    ends and frees its memory before the first replica starts.
+    https://github.com/aws/deep-learning-containers/tree/main/scripts/docker/ray
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+    """
+    model_fn(str(FOLDER))
+    # Ray hides the GPUs from a task that asks for none, as this one: torch would see none here.
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    options = {"num_cpus": 0, "num_gpus": gpus}
+    bound: serve.Application = Predictor.options(ray_actor_options=options).bind(str(FOLDER))  # type: ignore[attr-defined, unused-ignore]
+    return bound

@@ -172,18 +172,16 @@ class Teardown:
                 scheduler.update_schedule(**{name: schedule[name] for name in settings}, State="DISABLED")
 
     def _remove_hosting(self) -> None:
-        """Remove components with scaling and alarms, wait until they are gone, then remove the models."""
+        """Remove the components, wait until they are gone, then remove scaling, alarms and models.
+
+        A component that stays keeps its scaling, and so costs nothing while it is idle. A model, which is
+        named as its component, goes last: it tells another run what to look for.
+        """
         sagemaker = self._client("sagemaker")
         components = self._components()
+        names = set(components)
         for component in components:
             self.tell(f"taking down {component}")
-            self._client("cloudwatch").delete_alarms(AlarmNames=[f"{component}-wake-up"])
-            with _ignoring_absence():
-                self._client("application-autoscaling").deregister_scalable_target(
-                    ServiceNamespace="sagemaker",
-                    ResourceId=f"inference-component/{component}",
-                    ScalableDimension=DIMENSION,
-                )
         deadline = time.monotonic() + GONE_SECONDS
         while components:
             for component in components:
@@ -201,10 +199,17 @@ class Teardown:
             if components:
                 time.sleep(POLL_SECONDS)
         pages = sagemaker.get_paginator("list_models").paginate(NameContains=self.account.stack)
-        for model in [model["ModelName"] for page in pages for model in page["Models"]]:
-            if self._is_own(model):
-                with _ignoring_absence():
-                    sagemaker.delete_model(ModelName=model)
+        models = [model["ModelName"] for page in pages for model in page["Models"]]
+        for name in sorted(names.union(filter(self._is_own, models))):
+            self._client("cloudwatch").delete_alarms(AlarmNames=[f"{name}-wake-up"])
+            with _ignoring_absence():
+                self._client("application-autoscaling").deregister_scalable_target(
+                    ServiceNamespace="sagemaker",
+                    ResourceId=f"inference-component/{name}",
+                    ScalableDimension=DIMENSION,
+                )
+            with _ignoring_absence():
+                sagemaker.delete_model(ModelName=name)
 
     def _components(self) -> list[str]:
         """The components on the stack's endpoint, which is named as the stack."""

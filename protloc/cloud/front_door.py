@@ -5,10 +5,10 @@ Pure: a request in, an answer out; None where the service's model finds nothing 
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
-from xml.sax.saxutils import escape
 
 from botocore.model import OperationModel
 
@@ -127,7 +127,7 @@ UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def _xml(text: str) -> str:
-    return escape(UNWRITABLE.sub("?", text))
+    return html.escape(UNWRITABLE.sub("?", text), quote=False)
 
 
 def _answer(call: Call, code: str, message: str) -> Answer:

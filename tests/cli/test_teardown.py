@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from protloc.errors import UploadProblem
+from protloc.teardown import Teardown
 from tests.conftest import SAMPLE, Embedded
 
 
@@ -98,6 +101,51 @@ def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["remains"] == []
     assert inventory(client) == {"bucket protloc-artifacts"}
+
+
+class Stuck:
+    """In place of all clients: a component whose deletion is accepted, and comes to nothing until it `goes`."""
+
+    def __init__(self) -> None:
+        self.components, self.models = ["protloc-stuck"], ["protloc-stuck", "protloc-idle", "other-1"]
+        self.targets, self.alarms = {"protloc-stuck", "protloc-idle"}, {"protloc-stuck-wake-up"}
+        self.goes = False
+
+    def get_paginator(self, operation: str) -> Any:
+        listed = {
+            "list_inference_components": {
+                "InferenceComponents": [{"InferenceComponentName": name} for name in self.components]
+            },
+            "list_models": {"Models": [{"ModelName": name} for name in self.models]},
+        }
+        return SimpleNamespace(paginate=lambda **_filters: [listed[operation]])
+
+    def delete_inference_component(self, InferenceComponentName: str) -> None:  # noqa: N803
+        if self.goes:
+            self.components.remove(InferenceComponentName)
+
+    def delete_model(self, ModelName: str) -> None:  # noqa: N803
+        self.models.remove(ModelName)
+
+    def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
+        self.alarms -= set(AlarmNames)
+
+    def deregister_scalable_target(self, ResourceId: str, **_named: str) -> None:  # noqa: N803
+        self.targets.remove(ResourceId.removeprefix("inference-component/"))
+
+
+def test_a_component_keeps_its_scaling_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, a component that stays has its instance billed by the hour."""
+    stuck = Stuck()
+    monkeypatch.setattr("protloc.teardown.GONE_SECONDS", -1.0)
+    account: Any = SimpleNamespace(stack="protloc", stack_words="", client=lambda _service: stuck)
+    teardown = Teardown(account, lambda _words: None)
+    with pytest.raises(UploadProblem, match="protloc-stuck cannot be deleted"):
+        teardown._remove_hosting()
+    assert stuck.targets == {"protloc-stuck", "protloc-idle"} and stuck.alarms
+    stuck.goes = True
+    teardown._remove_hosting()
+    assert (stuck.components, stuck.models, stuck.targets, stuck.alarms) == ([], ["other-1"], set(), set())
 
 
 def test_without_a_person_to_ask_nothing_is_taken_down(embedded: Embedded) -> None:

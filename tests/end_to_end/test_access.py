@@ -31,6 +31,7 @@ from tests.template.reference import Action, exists
 from tests.waiting import LIMIT_SECONDS, until
 
 INTERRUPTED = "only where writing a large object stops halfway"
+SCALED = "asked by who scales a component that is there; retire takes its scaling away once it is gone"
 
 # What a role allows though no run here asks for it, and why: a statement, or one action or resource of it.
 UNSEEN = {
@@ -49,7 +50,9 @@ UNSEEN = {
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
     "TellExpiredFromForbidden": "nobody calls it: with it S3 says that a text is gone, not that it is forbidden",
     "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
-    "Host sagemaker:DescribeModel": "only where the answer to the creation of a model is lost",
+    "LendEndpoint": SCALED,
+    "LendConfiguration": SCALED,
+    "Host sagemaker:DescribeModel": "only where creating a model fails, or its answer is lost",
     "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
 }
 
@@ -152,7 +155,13 @@ class Everything:
             UpdateExpression="SET previous = :none, changed = :none_yet",
             ExpressionAttributeValues={":none": {"S": ""}, ":none_yet": {"N": "0"}},
         )
-        assert self.call("retire", {"settle_seconds": 0})["retired"] >= 1
+        until(lambda: self.call("retire", {"settle_seconds": 0}) and self.state("trained-1") == "retired")
+
+    def state(self, version: str) -> str:
+        """How a model version stands."""
+        key = {"pk": {"S": "version"}, "sk": {"S": version}}
+        item = self.client("dynamodb").get_item(TableName=self.outputs["ModelsTable"], Key=key)["Item"]
+        return str(item["state"]["S"])
 
     # What goes wrong, and is put right
 
@@ -313,7 +322,9 @@ def used(start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempP
         patched.chdir(folder)
         cloud = start_embedded()
         Everything(cloud, folder).run()
-        yield Used(cloud, folder / "access.jsonl")
+        used = Used(cloud, folder / "access.jsonl")
+        until(lambda: any(entry["resource"].endswith(f":function:{STACK}-sweep") for entry in used.asked()))
+        yield used
 
 
 def granted(cloud: Embedded) -> Iterator[tuple[str, dict[str, Any]]]:

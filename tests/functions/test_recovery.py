@@ -9,10 +9,11 @@ import pytest
 
 from functions.complete import complete
 from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
+from functions.failures import Failures
 from functions.predict import predict
 from functions.receive import NO_MODEL, NOT_YET, receive
 from functions.split import split_or_abandon
-from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, Failures, bury, move
+from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, bury, move
 from functions.tables import Item, iso, now_seconds
 from functions.upload import Counts, Ending, Shard, part_key
 from functions.views import upload_view

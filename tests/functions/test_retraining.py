@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 import functions.activate
 from functions.activate import NotNow, activate
 from functions.errors import BrokenContract, InputError
-from functions.hosting import Hosting
+from functions.hosting import ComponentStays, Hosting
 from functions.models import ALIAS, LATEST, LOCK, SOURCE
 from functions.plan import NO_DATA, plan
 from functions.receive import receive
@@ -253,6 +253,8 @@ def test_the_api_says_what_became_of_it(
 
 # retire
 
+GONE = ""
+
 
 class Removed:
     """In place of three clients: notes what is taken away; what is named missing answers as AWS would."""
@@ -262,6 +264,8 @@ class Removed:
         self.jobs: list[str] = []
         self.failing, self.message = "", "no"
         self.kept_scaling = True
+        self.statuses: dict[str, str] = {}  # of components; others are in service until they are deleted
+        self.outcomes: dict[str, str] = {}  # what an accepted deletion makes of a component; others are gone
 
     def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
         self.kept_scaling = False
@@ -276,7 +280,18 @@ class Removed:
             raise ClientError(
                 {"Error": {"Code": self.failing, "Message": self.message}}, "DeleteInferenceComponent"
             )
+        self.describe_inference_component(InferenceComponentName)
         self.components.append(InferenceComponentName)
+        self.statuses[InferenceComponentName] = self.outcomes.get(InferenceComponentName, GONE)
+
+    def describe_inference_component(self, InferenceComponentName: str) -> dict[str, str]:  # noqa: N803
+        status = self.statuses.get(InferenceComponentName, "InService")
+        if status == GONE:
+            message = f'Could not find inference component "{InferenceComponentName}".'
+            raise ClientError(
+                {"Error": {"Code": "ValidationException", "Message": message}}, "DescribeInferenceComponent"
+            )
+        return {"InferenceComponentStatus": status, "FailureReason": "an instance does not answer"}
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         if TrainingJobName.endswith("-snapshot"):
@@ -367,12 +382,73 @@ def test_a_component_that_may_not_go_yet_keeps_its_scaling_and_is_tried_again(
     assert (removed.components, removed.kept_scaling) == (["stack-zero"], False)
 
 
+def test_a_version_is_retired_once_its_component_is_seen_to_be_gone(
+    two_versions: World, removed: Removed
+) -> None:
+    """That a deletion is accepted says nothing of how it ends."""
+    world = two_versions
+    version(world, "stopped", "hosting", execution="stopped")
+    removed.outcomes["stack-stopped"] = "Deleting"
+    for _ in range(2):
+        assert retire(world.aws, hosting(removed), Machine()) == 0
+        assert (state(world, "stopped"), removed.kept_scaling) == ("retiring", True)
+    assert removed.components == ["stack-stopped"]  # asked for once
+    removed.statuses["stack-stopped"] = GONE
+    assert retire(world.aws, hosting(removed), Machine()) == 1
+    assert (state(world, "stopped"), removed.kept_scaling) == ("failed", False)
+    assert world.aws.models.get("stopped")["reason"] == STOPPED  # type: ignore[index]
+
+
+@pytest.mark.parametrize("left_as", ["Failed", "InService"])
+def test_a_deletion_that_came_to_nothing_is_asked_for_again_and_told(
+    two_versions: World, removed: Removed, left_as: str
+) -> None:
+    world = two_versions
+    version(world, "zero")
+    alias(world, "two", previous="one", changed=now_seconds() - 4000)
+    removed.outcomes["stack-zero"] = left_as
+    assert retire(world.aws, hosting(removed), Machine()) == 0
+    for asked in (2, 3):
+        with pytest.raises(ComponentStays, match=f"stack-zero .*{left_as}: an instance does not answer"):
+            retire(world.aws, hosting(removed), Machine())
+        assert (state(world, "zero"), removed.kept_scaling) == ("retiring", True)
+        assert len(removed.components) == asked
+    del removed.outcomes["stack-zero"]
+    with pytest.raises(ComponentStays):
+        retire(world.aws, hosting(removed), Machine())
+    assert retire(world.aws, hosting(removed), Machine()) == 1
+    assert (state(world, "zero"), removed.kept_scaling) == ("retired", False)
+
+
+def test_a_version_that_fails_stands_in_no_others_way(
+    two_versions: World, removed: Removed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = two_versions
+    for name in ("a", "b", "c"):
+        version(world, name, created=name, job=f"stack-{name}")
+    alias(world, "two", previous="one", changed=now_seconds() - 4000)
+    table(world).put_item(Item=LOCK | {"holder": "over", "fence": 3, "expires": now_seconds() + 999})
+    stop = removed.stop_training_job
+
+    def refuse(TrainingJobName: str) -> None:  # noqa: N803
+        if TrainingJobName.startswith("stack-b-"):
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "StopTrainingJob")
+        stop(TrainingJobName)
+
+    monkeypatch.setattr(removed, "stop_training_job", refuse)
+    with pytest.raises(ClientError, match="StopTrainingJob"):
+        retire(world.aws, hosting(removed), Machine())
+    assert sorted(removed.components) == ["stack-a", "stack-c"]
+    assert [state(world, name) for name in ("a", "b", "c")] == ["retired", "retiring", "retired"]
+    assert world.aws.models.holder() is None
+
+
 def test_a_version_is_not_taken_down_while_the_alias_changes(two_versions: World, removed: Removed) -> None:
     world = two_versions
     version(world, "zero")
     before = world.aws.models.alias()
     activate("one", None, world.aws)
-    assert not world.aws.models.begin_retiring("zero", before)
+    assert not world.aws.models.begin_retiring("zero", before, DRAINED)
     assert state(world, "zero") == "in_service"
 
 

@@ -11,11 +11,12 @@ import functions.complete
 import functions.retry
 from functions.complete import complete
 from functions.errors import EndpointRefused, InputError
+from functions.failures import Failures
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import NothingToRetry, retry
 from functions.split import split_or_abandon
-from functions.sweep import Failures, bury, move
+from functions.sweep import bury, move
 from functions.upload import MAX_ATTEMPTS, MAX_SHARDS, Shard, first_shard
 from functions.uploads import UploadsTable
 from tests.functions.test_events import Context, golden

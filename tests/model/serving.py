@@ -47,15 +47,24 @@ def free_port() -> int:
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path, url: str) -> Iterator[Path]:
     """A server until the block ends, from when `url` answers 200; gives the file with what it printed."""
+    with started(command, environment, folder) as (server, log):
+        until(lambda: server.poll() is not None or call(url)[0] == 200, log.read_text)
+        assert server.poll() is None, log.read_text()
+        yield log
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A server from its start until the block ends, and the file with what it prints."""
     log = folder / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
             child(command), env=environment, cwd=folder, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        until(lambda: server.poll() is not None or call(url)[0] == 200, log.read_text)
-        assert server.poll() is None, log.read_text()
-        yield log
+        yield server, log
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:

@@ -92,8 +92,8 @@ def _retires_the_one_before(item: Any, alias: Alias, aws: Any) -> bool:
     return bool(item["state"] == "in_service" and item["sk"] != alias.version)
 
 
-def _retires_unseen(self: ModelsTable, version: str, _found: Alias) -> bool:
-    return self.begin_removing(version, "in_service")
+def _retires_unseen(self: ModelsTable, version: str, _found: Alias, reason: str) -> bool:
+    return self.begin_removing(version, "in_service", reason)
 
 
 def _retires_what_runs(_execution: str, _machine: Any, _settle_seconds: float) -> bool:

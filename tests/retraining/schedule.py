@@ -22,6 +22,7 @@ from functions import activate as activate_module
 from functions import models as models_module
 from functions import retire as retire_module
 from functions.activate import NotNow, activate
+from functions.hosting import ComponentStays
 from functions.models import ALIAS, LOCK, UNFINISHED
 from functions.retire import retire
 from functions.tables import Item
@@ -76,6 +77,7 @@ class Schedule:
         self.now = START
         self.machine = machine(lambda: self.now)
         self.cloud = Cloud(self.random, lambda: self.now)
+        self.cloud.undeleted = 0.3
         self.executions: dict[str, Execution] = {}
         self.late: list[Execution] = []  # stopped while a call of theirs was on its way
         self.violations: list[str] = []
@@ -228,7 +230,8 @@ class Schedule:
             uploads=SimpleNamespace(open_uploads=lambda: []),
             settings=SimpleNamespace(retire_seconds=3600, component=lambda version: f"protloc-{version}"),
         )
-        retire(aws, self.cloud.hosting, Descriptions(self))
+        with suppress(ComponentStays):
+            retire(aws, self.cloud.hosting, Descriptions(self))
 
     def _roll_back(self) -> None:
         alias = self.cloud.models.alias()
@@ -291,7 +294,7 @@ class Schedule:
 
     def _come_to_rest(self) -> None:
         """No more faults: every execution ends, and nothing of a stopped one is left."""
-        self.calm = True
+        self.calm, self.cloud.undeleted = True, 0.0
         for execution in self.late:
             self._land(execution)
         for _ in range(2_000):

@@ -48,6 +48,7 @@ class Cloud:
         self.told: list[str] = []
         self.labels = 0  # what lies under labels/, as a number that grows with every change
         self.hosting = Hosting(*[Control(self)] * 3)
+        self.undeleted = 0.0  # how many of the deletions that are accepted come to nothing
 
     def call(self, asked: Asked) -> Any:
         """What the service answers; raises TaskError."""
@@ -225,8 +226,14 @@ class Control:
         self._cloud.targets.remove(ResourceId)
 
     def delete_inference_component(self, InferenceComponentName: str) -> None:  # noqa: N803
-        if self._cloud.components.pop(InferenceComponentName, None) is None:
-            raise refusal("sagemaker.DeleteInferenceComponent", "ValidationException", "Could not find it.")
+        self.describe_inference_component(InferenceComponentName)
+        if self._cloud.random.random() >= self._cloud.undeleted:
+            del self._cloud.components[InferenceComponentName]
+
+    def describe_inference_component(self, InferenceComponentName: str) -> dict[str, str]:  # noqa: N803
+        if InferenceComponentName not in self._cloud.components:
+            raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
+        return {"InferenceComponentStatus": "InService"}
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         if TrainingJobName not in self._cloud.jobs:
