@@ -212,16 +212,21 @@ class Doctor:
         if self.account.embedded:
             return Check("image", UNCHECKED, "the embedded cloud serves models without a container")
         repository, _, tag = self._parameters["InferenceImage"].partition(":")
+        of_the_region = template()["Mappings"]["Registries"].get(self.account.region, {}).get("Account")
+        registry = self._parameters["ImageAccount"] or of_the_region
+        if registry is None:
+            detail = f"the template knows no registry of AWS's containers in {self.account.region}"
+            return Check(
+                "image", PROBLEM, detail, "add the region to the template's Registries, or take another"
+            )
         missing = self._client("ecr").batch_get_image(
-            registryId=self._parameters["ImageAccount"],
-            repositoryName=repository,
-            imageIds=[{"imageTag": tag}],
+            registryId=registry, repositoryName=repository, imageIds=[{"imageTag": tag}]
         )["failures"]
         if missing:
             return Check(
                 "image",
                 PROBLEM,
-                f"{repository}:{tag} is not in the registry {self._parameters['ImageAccount']}: "
+                f"{repository}:{tag} is not in the registry {registry}: "
                 + missing[0].get("failureReason", "not found"),
                 "deploy with another InferenceImage; github.com/aws/deep-learning-containers lists them",
             )

@@ -156,6 +156,36 @@ def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[..., Doc
     assert on_aws({"ecr": [("batch_get_image", {"images": [{}], "failures": []})]}).image().state == OK
 
 
+@pytest.mark.parametrize(
+    ("region", "chosen_account", "registry"),
+    [
+        ("eu-west-1", "", "763104351884"),
+        ("eu-south-1", "", "692866216735"),
+        ("xx-new-1", "123456789012", "123456789012"),
+    ],
+)
+def test_the_image_is_looked_for_in_the_registry_of_the_region(
+    region: str, chosen_account: str, registry: str
+) -> None:
+    asked: list[str] = []
+
+    class Registry:
+        def batch_get_image(self, registryId: str, **_: object) -> dict[str, object]:  # noqa: N803
+            asked.append(registryId)
+            return {"failures": []}
+
+    account = Account("protloc", region, lambda service: Registry(), False, "")
+    doctor = Doctor(account, {"ImageAccount": chosen_account})
+    doctor.__dict__["_description"] = None
+    assert doctor.image().state == OK and asked == [registry]
+
+
+def test_a_region_without_a_registry_is_a_problem() -> None:
+    doctor = Doctor(Account("protloc", "xx-new-1", lambda service: None, False, ""))
+    doctor.__dict__["_description"] = None
+    assert doctor.image().state == PROBLEM
+
+
 def test_what_may_not_be_asked_is_unchecked_and_hides_nothing(on_aws: Callable[..., Doctor]) -> None:
     doctor = on_aws({})
 
