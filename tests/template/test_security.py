@@ -366,6 +366,14 @@ def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
         assert any(not isinstance(dimension["Value"], str) for dimension in metric["Dimensions"]), name
 
 
+def test_a_rule_hears_of_this_stacks_bucket_alone(rendered: Template) -> None:
+    """The default bus carries the events of every stack in the account: the files and ends of others' uploads."""
+    rules = dict(resources(rendered, "AWS::Events::Rule"))
+    heard = {name: rule["EventPattern"]["detail"]["bucket"] for name, rule in rules.items()}
+    own = {"Ref": "UploadsBucket"}
+    assert heard == {"UploadCreatedRule": {"name": [own]}, "UploadCompletedRule": [own]}
+
+
 def test_no_exception_outlives_its_reason(rendered: Template) -> None:
     sids = {statement.get("Sid") for _, statement in statements(rendered) if statement["Resource"] == "*"}
     assert sids == set(WILDCARD_RESOURCES)
