@@ -53,7 +53,7 @@ RUNTIME ?= $(or $(shell python3.13 -c 'print("python3.13")' 2>/dev/null),$(shell
   'import sys; print("python%d.%d" % sys.version_info[:2])'))
 deploy: export SAM_CLI_TELEMETRY ?= 0
 deploy: .venv/run.stamp $(if $(filter build/%,$(SAM)),build/sam.stamp)
-	@$(BIN)/protloc doctor --stack $(STACK) --before-deployment
+	@$(BIN)/protloc doctor --stack $(STACK) --before-deployment $(PARAMETERS)
 	$(BIN)/protloc adopt --stack $(STACK)
 	PATH="$$PATH:$$(dirname $$(readlink -f $(BIN)/python))" $(SAM) build --build-dir build/aws --parameter-overrides FunctionRuntime=$(RUNTIME) $(PARAMETERS)
 	$(SAM) deploy --config-file $(CURDIR)/samconfig.toml --template-file build/aws/template.yaml --stack-name $(STACK) \

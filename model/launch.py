@@ -59,6 +59,34 @@ LAUNCHERS = {
 }
 
 
+# Whose the containers are: in these regions others' than in most. The template's Registries names all.
+REGISTRY = "763104351884"
+REGISTRIES = {
+    "af-south-1": "626614931356",
+    "ap-east-1": "871362719292",
+    "ap-east-2": "975050140332",
+    "ap-northeast-3": "364406365360",
+    "ap-south-2": "772153158452",
+    "ap-southeast-3": "907027046896",
+    "ap-southeast-4": "457447274322",
+    "ap-southeast-5": "550225433462",
+    "ap-southeast-6": "633930458069",
+    "ap-southeast-7": "590183813437",
+    "ca-west-1": "204538143572",
+    "cn-north-1": "727897471807",
+    "cn-northwest-1": "727897471807",
+    "eu-central-2": "380420809688",
+    "eu-south-1": "692866216735",
+    "eu-south-2": "503227376785",
+    "il-central-1": "780543022126",
+    "me-central-1": "914824155844",
+    "me-south-1": "217643126080",
+    "mx-central-1": "637423239942",
+    "us-gov-east-1": "446045086412",
+    "us-gov-west-1": "442386744353",
+}
+
+
 @dataclass(frozen=True)
 class Job:
     """What a job is to be; `training` is needed by `train.py` alone."""
@@ -79,7 +107,7 @@ class Job:
     spot: bool = False
     hours: float = 24
     volume_gb: int = 100  # the encoder, and activations of frozen layers: 11 GB for DeepLoc under ProtBERT
-    image_account: str = "763104351884"  # a few regions have another
+    image_account: str | None = None  # None: whose AWS's containers are in the region
 
 
 def request(job: Job) -> dict[str, Any]:
@@ -100,13 +128,14 @@ def request(job: Job) -> dict[str, Any]:
     seconds = round(job.hours * 3600)
     named = {"training": job.training, "validation": job.validation, "champion": job.champion}
     channels = [_channel(name, uri) for name, uri in named.items() if uri is not None]
+    account = job.image_account or REGISTRIES.get(job.region, REGISTRY)
     output = job.output.rstrip("/")
     kept = f"{output}/{job.name}/checkpoints"
     return {
         "TrainingJobName": job.name,
         "RoleArn": job.role,
         "AlgorithmSpecification": {
-            "TrainingImage": f"{job.image_account}.dkr.ecr.{job.region}.{suffix}/{launcher.image}",
+            "TrainingImage": f"{account}.dkr.ecr.{job.region}.{suffix}/{launcher.image}",
             "TrainingInputMode": "File",
         }
         | ({"MetricDefinitions": [dict(metric) for metric in METRICS]} if trains else {}),
@@ -235,9 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     import boto3  # here only, so that a request can be made without
 
-    boto3.client("s3", region_name=job.region).put_object(
-        Bucket=options.bucket, Key=key, Body=archive
-    )
+    boto3.client("s3", region_name=job.region).put_object(Bucket=options.bucket, Key=key, Body=archive)
     print(boto3.client("sagemaker", region_name=job.region).create_training_job(**body)["TrainingJobArn"])
 
 

@@ -5,7 +5,8 @@ names that CloudFormation made up; plainly created again, it would begin with ne
 stack is made by an import of what is there, and everything else is added by the deployment that follows, as
 an update. CloudFormation does not change a resource that it imports.
 
-`adopt` does that with a template, `take_over` with the project's.
+`adopt` does that with a template, `take_over` with the project's, which also notes that no model version is
+hosted any more, so that the last one can be hosted again.
 
 Sources: docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-new-stack.html (a change set
 of type IMPORT for a stack that is not there); API_DescribeStackEvents (events of a deleted stack, by its id,
@@ -14,6 +15,7 @@ for 90 days).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +38,7 @@ KEEPING = ("Retain", "RetainExceptOnCreate")
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 GONE = "DELETE_COMPLETE"
 CHANGE_SET = "adopt-what-was-kept"
+UNHOSTED = "the stack that hosted it was taken down"
 POLL_SECONDS = 1.0
 LIMIT_SECONDS = 300.0
 
@@ -67,10 +70,16 @@ def kept(client: Any, stack: str) -> Iterator[dict[str, str]]:
         }
 
 
-def adopt(session: Callable[[str], Any], template: Mapping[str, Any], stack: str) -> list[str]:
+def adopt(
+    session: Callable[[str], Any],
+    template: Mapping[str, Any],
+    stack: str,
+    before: Callable[[Mapping[str, str]], object] = lambda names: None,
+) -> list[str]:
     """Make the stack of what the last one of its name left; gives their names, none where none were left.
 
-    `session` gives clients by their service's name. Raises `AdoptionFailed`.
+    `session` gives clients by their service's name; `before` is called with the names by logical ones, before
+    anything is imported. Raises `AdoptionFailed`.
     """
     client = session("cloudformation")
     declared = keepers(template)
@@ -84,6 +93,7 @@ def adopt(session: Callable[[str], Any], template: Mapping[str, Any], stack: str
             break
     else:
         return []
+    before(names)
     body = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Resources": {name: declared[name] for name in names},
@@ -115,7 +125,80 @@ def take_over(account: Account) -> list[str]:
     stacks = [each for page in pages for each in page["StackSummaries"]]
     if any((each["StackName"], each["StackStatus"] == GONE) == (account.stack, False) for each in stacks):
         return []
-    return adopt(account.client, yaml_parse(TEMPLATE.read_text(encoding="utf-8")), account.stack)
+
+    def note_unhosted(names: Mapping[str, str]) -> None:
+        if table := names.get("ModelsTable"):
+            forget_hosting(account.client("dynamodb"), table)
+
+    template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return adopt(account.client, template, account.stack, note_unhosted)
+
+
+def forget_hosting(dynamodb: Any, table: str) -> None:
+    """Note in a table of models that nothing of them is left but what it says; may be repeated.
+
+    The stack that hosted them is gone, and so are its executions, of which one may have held the lock. The
+    version that was active becomes the one before, which the deployment hosts again.
+    """
+    request = {
+        "TableName": table,
+        "KeyConditionExpression": "pk = :version",
+        "ExpressionAttributeValues": {":version": {"S": "version"}},
+    }
+    for page in dynamodb.get_paginator("query").paginate(**request, ConsistentRead=True):
+        for item in page["Items"]:
+            _update(
+                dynamodb,
+                table,
+                {"pk": item["pk"], "sk": item["sk"]},
+                "SET #state = :retired, reason = :reason",
+                "#state = :in_service",
+                {"#state": "state"},
+                {
+                    ":retired": {"S": "retired"},
+                    ":in_service": {"S": "in_service"},
+                    ":reason": {"S": UNHOSTED},
+                },
+            )
+    _update(
+        dynamodb,
+        table,
+        {"pk": {"S": "alias"}, "sk": {"S": "active"}},
+        "SET previous = #version, #version = :none, revision = revision + :one, changed = :now",
+        "attribute_exists(pk) AND #version <> :none",
+        {"#version": "version"},
+        {":none": {"S": ""}, ":one": {"N": "1"}, ":now": {"N": str(int(time.time()))}},
+    )
+    _update(
+        dynamodb,
+        table,
+        {"pk": {"S": "lock"}, "sk": {"S": "retraining"}},
+        "SET expires = :never REMOVE holder",
+        "attribute_exists(holder)",
+        {},
+        {":never": {"N": "0"}},
+    )
+
+
+def _update(
+    dynamodb: Any,
+    table: str,
+    key: Mapping[str, Any],
+    update: str,
+    condition: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> None:
+    """Update an item where it still meets the condition."""
+    with contextlib.suppress(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            **({"ExpressionAttributeNames": names} if names else {}),
+        )
 
 
 def _named_by(declared: Mapping[str, Any], name: str) -> str:

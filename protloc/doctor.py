@@ -8,20 +8,18 @@ has no such thing). A check that fails never hides the ones after it. Nothing is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
 from protloc.account import Account
 from protloc.naming import BadStackName, check_stack_name
+from protloc.parameters import defaults, template
 
 OK, WARNING, PROBLEM, UNCHECKED = "ok", "warning", "problem", "unchecked"
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 USABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS")
 OTHER_FUNCTIONS = 6
 """Invocations left for what is not `predict`: two of receive, two of split, one of query and of sweep."""
@@ -48,6 +46,8 @@ class Doctor:
     """The examination of one stack, deployed or not yet."""
 
     account: Account
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the deployment that comes."""
 
     def examine(self) -> Iterator[Check]:
         """All checks in the order in which one would mend what they find."""
@@ -119,19 +119,14 @@ class Doctor:
 
     @cached_property
     def _parameters(self) -> dict[str, str]:
-        """The template's defaults, and over them what the stack was deployed with."""
-        template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _TemplateLoader)
-        values = {
-            name: str(parameter["Default"])
-            for name, parameter in template["Parameters"].items()
-            if "Default" in parameter
-        }
-        if not values.get("TrainingInstanceType"):
-            launchers = template["Mappings"]["Launchers"]
-            values["TrainingInstanceType"] = launchers[values["TrainingLauncher"]]["Instance"]
+        """The template's defaults, over them what the stack was deployed with, over that what is chosen."""
+        values = defaults()
         for parameter in (self._description or {}).get("Parameters", []):
-            if parameter.get("ParameterValue"):
-                values[parameter["ParameterKey"]] = parameter["ParameterValue"]
+            if parameter["ParameterKey"] in values:
+                values[parameter["ParameterKey"]] = parameter.get("ParameterValue", "")
+        values |= self.chosen
+        launcher = template()["Mappings"]["Launchers"].get(values["TrainingLauncher"], {})
+        values["TrainingInstanceType"] = values["TrainingInstanceType"] or launcher.get("Instance", "")
         return values
 
     @property
@@ -217,16 +212,21 @@ class Doctor:
         if self.account.embedded:
             return Check("image", UNCHECKED, "the embedded cloud serves models without a container")
         repository, _, tag = self._parameters["InferenceImage"].partition(":")
+        of_the_region = template()["Mappings"]["Registries"].get(self.account.region, {}).get("Account")
+        registry = self._parameters["ImageAccount"] or of_the_region
+        if registry is None:
+            detail = f"the template knows no registry of AWS's containers in {self.account.region}"
+            return Check(
+                "image", PROBLEM, detail, "add the region to the template's Registries, or take another"
+            )
         missing = self._client("ecr").batch_get_image(
-            registryId=self._parameters["ImageAccount"],
-            repositoryName=repository,
-            imageIds=[{"imageTag": tag}],
+            registryId=registry, repositoryName=repository, imageIds=[{"imageTag": tag}]
         )["failures"]
         if missing:
             return Check(
                 "image",
                 PROBLEM,
-                f"{repository}:{tag} is not in the registry {self._parameters['ImageAccount']}: "
+                f"{repository}:{tag} is not in the registry {registry}: "
                 + missing[0].get("failureReason", "not found"),
                 "deploy with another InferenceImage; github.com/aws/deep-learning-containers lists them",
             )
@@ -323,10 +323,3 @@ class Doctor:
 
     def _without_a_stack(self, name: str) -> Check:
         return Check(name, UNCHECKED, "the stack is not there yet")
-
-
-class _TemplateLoader(yaml.SafeLoader):
-    """Reads a template's plain values; CloudFormation's own tags are of no interest here."""
-
-
-_TemplateLoader.add_multi_constructor("!", lambda loader, suffix, node: None)

@@ -47,7 +47,11 @@ def models(context: click.Context, as_json: bool, stack: str | None, home: Path)
 @models.command("add")
 @click.argument("artifact")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is in service.")
-@click.option("--if-none", is_flag=True, help="Do nothing where a version is active already.")
+@click.option(
+    "--if-none",
+    is_flag=True,
+    help="Do nothing where a version is active; host that which was before the stack was made again.",
+)
 @stack_option
 @click.pass_obj
 def add_model(of_group: Group, artifact: str, wait: bool, if_none: bool, stack: str | None) -> None:
@@ -56,14 +60,19 @@ def add_model(of_group: Group, artifact: str, wait: bool, if_none: bool, stack: 
     The state machine hosts it beside the active version, tries it on known proteins, and makes it the active
     one. Uploads in work stay with the version they began with. What fails leaves the active version as it is.
     """
+    from protloc.activation import promote
     from protloc.versions import add
 
     stack = stack or of_group[0]
     client = client_of(stack, of_group[1])
-    if if_none and (active := client.models()["active"]):
-        click.echo(f"{active} is active; nothing was added.")
+    now = client.models() if if_none else {"active": None, "previous": None}
+    if now["active"]:
+        click.echo(f"{now['active']} is active; nothing was added.")
         return
-    version = add(client, artifact, note, wait=wait)
+    if version := now["previous"]:
+        promote(client, version, note, wait=wait)
+    else:
+        version = add(client, artifact, note, wait=wait)
     if wait:
         click.echo(f"{version} is in service and answers new uploads.")
     else:

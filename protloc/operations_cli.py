@@ -16,22 +16,27 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unchecked": "b
 
 
 @click.command()
+@click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option(
     "--before-deployment", is_flag=True, help="Check the account only: a stack need not be there yet."
 )
 @json_option
 @stack_option
 @home_option
-def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path) -> None:
+def doctor(
+    parameters: tuple[str, ...], before_deployment: bool, as_json: bool, stack: str | None, home: Path
+) -> None:
     """Examine a stack and its account: what would keep a file from being predicted, and its remedy.
 
     Credentials, the stack, quotas of instances and functions, the serving image, buckets, endpoint, the model
-    in service and the caller's permissions. Nothing is changed. Works before the first deployment, too.
+    in service and the caller's permissions. Nothing is changed. Works before the first deployment, too: name
+    the parameters of the template that it will be made with.
 
     \b
     Examples
       protloc doctor
       protloc doctor --stack protloc
+      protloc doctor --stack protloc --before-deployment InferenceInstanceType=ml.m5.xlarge
 
     Exit code 1 if anything would keep predictions from working. JSON: stack, healthy, and checks, each with
     name, state (ok, warning, problem or unchecked), detail, remedy.
@@ -39,12 +44,13 @@ def doctor(before_deployment: bool, as_json: bool, stack: str | None, home: Path
     from protloc.account import account_of
     from protloc.doctor import PROBLEM, Doctor
     from protloc.naming import check_stack_name
+    from protloc.parameters import chosen
     from protloc.safe import safe
 
     account = account_of(stack, home)
     if before_deployment:
         check_stack_name(account.stack)
-    examination = Doctor(account)
+    examination = Doctor(account, chosen(parameters))
     checks = []
     for check in examination.account_checks() if before_deployment else examination.examine():
         checks.append(check)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,6 +16,8 @@ from botocore.stub import Stubber
 
 from protloc.account import Account
 from protloc.doctor import OK, PROBLEM, UNCHECKED, WARNING, Check, Doctor
+from protloc.errors import UsageProblem
+from protloc.parameters import chosen
 from tests.conftest import Embedded
 
 
@@ -54,10 +58,10 @@ Answers = dict[str, list[tuple[str, dict[str, Any]]]]
 
 
 @pytest.fixture
-def on_aws() -> Callable[[Answers], Doctor]:
+def on_aws() -> Callable[..., Doctor]:
     """A doctor for a stack that is not deployed yet, in an account that answers as given."""
 
-    def doctor(answers: Answers) -> Doctor:
+    def doctor(answers: Answers, **chosen: str) -> Doctor:
         def client(service: str) -> Any:
             made = boto3.client(
                 service, region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
@@ -71,7 +75,8 @@ def on_aws() -> Callable[[Answers], Doctor]:
         class Undeployed(Doctor):
             _description = None
 
-        return Undeployed(Account("protloc", "eu-west-1", client, False, " --stack protloc"))
+        account = Account("protloc", "eu-west-1", client, False, " --stack protloc")
+        return Undeployed(account, chosen)
 
     return doctor
 
@@ -87,7 +92,7 @@ def quotas(**values: float) -> Answers:
 
 
 def test_the_quota_of_a_new_account_is_a_problem_before_anything_is_deployed(
-    on_aws: Callable[[Answers], Doctor],
+    on_aws: Callable[..., Doctor],
 ) -> None:
     name = "ml.c7i.2xlarge for endpoint usage"
     none = on_aws(quotas(**{name: 0})).endpoint_quota()
@@ -97,27 +102,91 @@ def test_the_quota_of_a_new_account_is_a_problem_before_anything_is_deployed(
     assert on_aws(quotas()).endpoint_quota().state == UNCHECKED
 
 
-def test_no_quota_for_training_keeps_nobody_from_predicting(on_aws: Callable[[Answers], Doctor]) -> None:
+def test_what_a_deployment_chooses_is_what_is_checked(on_aws: Callable[..., Doctor]) -> None:
+    """Else an account without quota for the default instance could never deploy with another."""
+    answers = quotas(**{"ml.c7i.2xlarge for endpoint usage": 0, "ml.m5.xlarge for endpoint usage": 1})
+    other = on_aws(answers, InferenceInstanceType="ml.m5.xlarge", MaxInferenceInstances="1")
+    assert other.endpoint_quota().state == OK
+    name = "ml.c7i.4xlarge for training job usage"
+    assert name in on_aws(quotas(**{name: 1}), TrainingLauncher="cpu").training_quota().detail
+
+
+def test_parameters_are_read_as_the_sam_cli_reads_them() -> None:
+    with pytest.raises(UsageProblem, match="no parameter 'StackX'"):
+        chosen(["StackX=1"])
+    with pytest.raises(UsageProblem, match="a number for MaxInferenceInstances, found 'two'"):
+        chosen(["MaxInferenceInstances=two"])
+    long_form = "ParameterKey=TrainingSpot,ParameterValue=true"
+    assert chosen(['TrainingLauncher="cpu"', long_form, 'TrainingHyperparameters={"a": "b=c"}']) == {
+        "TrainingLauncher": "cpu",
+        "TrainingSpot": "true",
+        "TrainingHyperparameters": '{"a": "b=c"}',
+    }
+
+
+def test_make_deploy_checks_the_account_for_the_parameters_it_deploys_with() -> None:
+    said = subprocess.run(
+        ["make", "-n", "deploy", "PARAMETERS=TrainingLauncher=cpu"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (doctor,) = (line for line in said.splitlines() if "--before-deployment" in line)
+    assert doctor.endswith(" TrainingLauncher=cpu")
+
+
+def test_no_quota_for_training_keeps_nobody_from_predicting(on_aws: Callable[..., Doctor]) -> None:
     check = on_aws(quotas(**{"ml.g5.12xlarge for training job usage": 0})).training_quota()
     assert check.state == WARNING and "training job" in check.detail
 
 
 @pytest.mark.parametrize(("limit", "state"), [(9, WARNING), (10, OK)])
 def test_an_account_of_few_functions_at_once_is_warned_of(
-    on_aws: Callable[[Answers], Doctor], limit: int, state: str
+    on_aws: Callable[..., Doctor], limit: int, state: str
 ) -> None:
     answer = {"AccountLimit": {"ConcurrentExecutions": limit}}
     assert on_aws({"lambda": [("get_account_settings", answer)]}).concurrency().state == state
 
 
-def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[[Answers], Doctor]) -> None:
+def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[..., Doctor]) -> None:
     failure = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
     check = on_aws({"ecr": [("batch_get_image", {"images": [], "failures": [failure]})]}).image()
     assert check.state == PROBLEM and "Requested image not found" in check.detail
     assert on_aws({"ecr": [("batch_get_image", {"images": [{}], "failures": []})]}).image().state == OK
 
 
-def test_what_may_not_be_asked_is_unchecked_and_hides_nothing(on_aws: Callable[[Answers], Doctor]) -> None:
+@pytest.mark.parametrize(
+    ("region", "chosen_account", "registry"),
+    [
+        ("eu-west-1", "", "763104351884"),
+        ("eu-south-1", "", "692866216735"),
+        ("xx-new-1", "123456789012", "123456789012"),
+    ],
+)
+def test_the_image_is_looked_for_in_the_registry_of_the_region(
+    region: str, chosen_account: str, registry: str
+) -> None:
+    asked: list[str] = []
+
+    class Registry:
+        def batch_get_image(self, registryId: str, **_: object) -> dict[str, object]:  # noqa: N803
+            asked.append(registryId)
+            return {"failures": []}
+
+    account = Account("protloc", region, lambda service: Registry(), False, "")
+    doctor = Doctor(account, {"ImageAccount": chosen_account})
+    doctor.__dict__["_description"] = None
+    assert doctor.image().state == OK and asked == [registry]
+
+
+def test_a_region_without_a_registry_is_a_problem() -> None:
+    doctor = Doctor(Account("protloc", "xx-new-1", lambda service: None, False, ""))
+    doctor.__dict__["_description"] = None
+    assert doctor.image().state == PROBLEM
+
+
+def test_what_may_not_be_asked_is_unchecked_and_hides_nothing(on_aws: Callable[..., Doctor]) -> None:
     doctor = on_aws({})
 
     def refuse(service: str) -> Any:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from functions.hosting import Hosting
+from protloc.adoption import forget_hosting
 from tests.cli.test_comparison import evaluation
 from tests.conftest import Embedded
 from tests.model.tiny import build_tiny_artifact
@@ -179,3 +181,30 @@ def test_the_report_of_a_version_is_fetched(cloud: Embedded, tmp_path: Any) -> N
     assert cloud.protloc("models", "report", "model-7", "-o", "no/such/folder.html").exit_code == 2
     never = cloud.protloc("models", "report", "tiny-1")
     assert never.exit_code == 2 and "never judged" in never.stderr
+
+
+def test_a_stack_made_again_hosts_the_version_that_was_active(cloud: Embedded, tmp_path: Any) -> None:
+    """The table outlives the stack and says what it hosted, which nothing hosts any more."""
+    clients = cloud.client.client
+    table = cloud.client.outputs["ModelsTable"]
+    hosting = Hosting(clients("sagemaker"), clients("application-autoscaling"), clients("cloudwatch"))
+    for version in ("tiny-1", "tiny-2"):
+        hosting.remove(f"{cloud.client.outputs['EndpointName']}-{version}")
+    held = {
+        "pk": {"S": "lock"},
+        "sk": {"S": "retraining"},
+        "holder": {"S": "gone"},
+        "expires": {"N": "9999999999"},
+    }
+    clients("dynamodb").put_item(TableName=table, Item=held | {"fence": {"N": "7"}})
+    before = cloud.answer("models")
+    forget_hosting(clients("dynamodb"), table)
+    now = cloud.answer("models")
+    assert (now["active"], now["previous"], now["revision"]) == (None, "tiny-2", before["revision"] + 1)
+    assert states(cloud)["tiny-1"] == states(cloud)["tiny-2"] == "retired"
+    forget_hosting(clients("dynamodb"), table)
+    assert cloud.answer("models") == now
+    other = build_tiny_artifact(tmp_path / "other", "other", seed=3)
+    added = cloud.protloc("models", "add", other, "--if-none")
+    assert added.exit_code == 0, added.output
+    assert cloud.answer("models")["active"] == "tiny-2" and states(cloud)["tiny-2"] == "in_service"

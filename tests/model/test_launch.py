@@ -114,6 +114,8 @@ def test_image_launcher_and_instance_are_one_setting() -> None:
     smddp = request(JOB)
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker"
     assert smddp["AlgorithmSpecification"]["TrainingImage"] == image
+    milan = request(replace(JOB, region="eu-south-1"))["AlgorithmSpecification"]["TrainingImage"]
+    assert milan.startswith("692866216735.dkr.ecr.eu-south-1.")
     with pytest.raises(ValueError, match=r"expected ml\.p4d\.24xlarge or .* found ml\.p5\.48xlarge"):
         request(replace(JOB, instance="ml.p5.48xlarge"))
     with pytest.raises(ValueError, match="expected one instance for cpu, found 2"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model.launch import LAUNCHERS, Job, request
+from model.launch import LAUNCHERS, REGISTRIES, REGISTRY, Job, request
 from protloc.cloud import integrations
 from protloc.cloud.tasks import refused
 from protloc.cloud.tasks import task as made
@@ -241,6 +241,14 @@ def test_the_template_knows_the_launchers_that_launch_knows() -> None:
         name: {"Image": each.image, "Instance": each.instance} for name, each in LAUNCHERS.items()
     }
     assert set(SOURCE["Parameters"]["TrainingLauncher"]["AllowedValues"]) == set(LAUNCHERS)
+
+
+def test_the_template_knows_the_registries_that_launch_knows() -> None:
+    """A region has its own, and an image of another region's registry is not found: ray-serve.json, by region."""
+    known = {region: each["Account"] for region, each in SOURCE["Mappings"]["Registries"].items()}
+    assert known == {region: REGISTRIES.get(region, REGISTRY) for region in known}
+    assert set(REGISTRIES) <= set(known) and known["eu-south-1"] == "692866216735"
+    assert SOURCE["Parameters"]["ImageAccount"]["Default"] == ""
 
 
 def test_the_substitutions_are_those_of_the_template() -> None:

@@ -16,6 +16,7 @@ PSEUDO = {
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/4c4f1f70-0b5e-11f1-9f3a-0a1b2c3d4e5f",
 }
 NOTHING = object()  # AWS::NoValue
+GIVEN = {"ImageAccount": "763104351884"}  # what a parameter is where the condition that it is given is met
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
@@ -105,7 +106,8 @@ class Resolved:
         if name in PSEUDO:
             return PSEUDO[name]
         if name in self._template.get("Parameters", {}):
-            return self._template["Parameters"][name].get("Default", name)
+            default = self._template["Parameters"][name].get("Default", name)
+            return GIVEN.get(name, default) if self._met else default
         kind = self._template["Resources"][name]["Type"]
         return self._attribute(name, "Arn") if kind in REF_IS_ARN else self._name(name)
 

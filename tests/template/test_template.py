@@ -37,10 +37,6 @@ def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             found = policy["PolicyDocument"]["Statement"]
             for statement in found if isinstance(found, list) else [found]:
                 yield name, statement
-    for _, policy in resources(template, "AWS::IAM::Policy"):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            for role in policy["Roles"]:
-                yield role["Ref"], statement
 
 
 def as_list(value: Any) -> list[Any]:
