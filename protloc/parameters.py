@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from samtranslator.yaml_helper import yaml_parse
 
 from protloc.errors import UsageProblem
 
@@ -20,9 +20,9 @@ _LONG_FORM = re.compile(r"ParameterKey=([^,]*),ParameterValue=(.*)", re.DOTALL)
 
 @cache
 def template() -> dict[str, Any]:
-    """The template's plain values; CloudFormation's own tags are read as None."""
-    found: dict[str, Any] = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)
-    return found
+    """The template as the SAM CLI reads it."""
+    source: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return source
 
 
 def defaults() -> dict[str, str]:
@@ -47,10 +47,3 @@ def chosen(words: Iterable[str]) -> dict[str, str]:
             raise UsageProblem(f"expected a number for {name}, found {value!r}")
         values[name] = value
     return values
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain values alone."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
