@@ -136,8 +136,7 @@ def take_over(account: Account) -> list[str]:
         for each in there:
             client.delete_stack(StackName=each["StackId"])
             _until(lambda id_=each["StackId"]: _stack(client, id_), GONE)  # type: ignore[misc]
-        if table := names.get("ModelsTable"):
-            forget_hosting(account.client("dynamodb"), table)
+        note_unhosted(account.client, names)
 
     template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
     return adopt(account.client, template, account.stack, make_way)
@@ -148,6 +147,12 @@ def _is_empty(client: Any, summary: Mapping[str, Any]) -> bool:
     if summary["StackStatus"] not in ("REVIEW_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"):
         return False
     return not client.list_stack_resources(StackName=summary["StackId"])["StackResourceSummaries"]
+
+
+def note_unhosted(session: Callable[[str], Any], names: Mapping[str, str]) -> None:
+    """`forget_hosting` for the table of models among the names by logical ones, if there is one."""
+    if table := names.get("ModelsTable"):
+        forget_hosting(session("dynamodb"), table)
 
 
 def forget_hosting(dynamodb: Any, table: str) -> None:
