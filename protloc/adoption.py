@@ -121,17 +121,38 @@ def adopt(
 def take_over(account: Account) -> list[str]:
     """`adopt` for the project's own template, unless the stack is there. Raises `BadStackName` as well."""
     check_stack_name(account.stack)
-    pages = account.client("cloudformation").get_paginator("list_stacks").paginate()
-    stacks = [each for page in pages for each in page["StackSummaries"]]
-    if any((each["StackName"], each["StackStatus"] == GONE) == (account.stack, False) for each in stacks):
+    client = account.client("cloudformation")
+    pages = client.get_paginator("list_stacks").paginate()
+    there = [
+        each
+        for page in pages
+        for each in page["StackSummaries"]
+        if each["StackName"] == account.stack and each["StackStatus"] != GONE
+    ]
+    if not all(_is_empty(client, each) for each in there):
         return []
 
-    def note_unhosted(names: Mapping[str, str]) -> None:
-        if table := names.get("ModelsTable"):
-            forget_hosting(account.client("dynamodb"), table)
+    def make_way(names: Mapping[str, str]) -> None:
+        for each in there:
+            client.delete_stack(StackName=each["StackId"])
+            _until(lambda id_=each["StackId"]: _stack(client, id_), GONE)  # type: ignore[misc]
+        note_unhosted(account.client, names)
 
     template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
-    return adopt(account.client, template, account.stack, note_unhosted)
+    return adopt(account.client, template, account.stack, make_way)
+
+
+def _is_empty(client: Any, summary: Mapping[str, Any]) -> bool:
+    """True of what an import that was refused leaves: to the SAM CLI a new stack, in which all is new."""
+    if summary["StackStatus"] not in ("REVIEW_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"):
+        return False
+    return not client.list_stack_resources(StackName=summary["StackId"])["StackResourceSummaries"]
+
+
+def note_unhosted(session: Callable[[str], Any], names: Mapping[str, str]) -> None:
+    """`forget_hosting` for the table of models among the names by logical ones, if there is one."""
+    if table := names.get("ModelsTable"):
+        forget_hosting(session("dynamodb"), table)
 
 
 def forget_hosting(dynamodb: Any, table: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from model.artifact import read_artifact
 from protloc import executions
+from protloc.activation import promote
 from protloc.client import Client
 from protloc.cloud import deploy, lifecycle
 from protloc.errors import Unreachable, UploadProblem
@@ -75,7 +76,7 @@ def active_model(client: Client) -> str | None:
         TableName=client.outputs["ModelsTable"], Key=key, ConsistentRead=True
     )
     version: str | None = found.get("Item", {}).get("version", {}).get("S")
-    return version
+    return version or None
 
 
 def _is_deployed(cloud: lifecycle.Cloud) -> bool:
@@ -89,16 +90,20 @@ def _client(cloud: lifecycle.Cloud, outputs: dict[str, str]) -> Client:
 
 
 def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
-    """Put the shipped model into service, or wait for whoever is at it."""
+    """Put the shipped model into service, or that which was before; or wait for whoever is at it."""
     if not model.is_dir():
         raise UploadProblem(f"no model in {model}; put one into service with `protloc models add ARTIFACT`")
-    for known in client.models()["models"]:
+    now = client.models()
+    for known in now["models"]:
         if known["state"] != "hosting":
             continue
         if execution := executions.running(client, known["version"]):
             follow(client, execution, known["version"], tell)
             return
-    add(client, str(model), tell)
+    if before := now["previous"]:  # of a stack that was taken down
+        promote(client, before, tell)
+    else:
+        add(client, str(model), tell)
 
 
 def _end_what_died(client: Client) -> None:

@@ -14,6 +14,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
 from model.launch import source_archive, source_key
-from protloc.adoption import adopt
+from protloc.adoption import adopt, note_unhosted
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
 from protloc.naming import check_stack_name
 
@@ -58,7 +59,7 @@ def deploy(
             client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
             _wait(client, stack, gone=True)
             found = None
-        if found is None and adopt(cloud.client, body, stack):
+        if found is None and adopt(cloud.client, body, stack, partial(note_unhosted, cloud.client)):
             found = _describe(client, stack)
         if found is None or not _same(client, stack, found, body):
             _upload(cloud, objects)

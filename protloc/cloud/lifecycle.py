@@ -141,7 +141,7 @@ def status(home: Path | str) -> dict[str, Any]:
             found["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
         key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
         item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
-        found["active_model"] = item.get("version", {}).get("S")
+        found["active_model"] = item.get("version", {}).get("S") or None
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from protloc.embedded import running
 from protloc.errors import UploadProblem
 from protloc.teardown import Teardown
 from tests.conftest import SAMPLE, Embedded
@@ -146,6 +147,23 @@ def test_a_component_keeps_its_scaling_until_it_is_gone(monkeypatch: pytest.Monk
     stuck.goes = True
     teardown._remove_hosting()
     assert (stuck.components, stuck.models, stuck.targets, stuck.alarms) == ([], ["other-1"], set(), set())
+
+
+def test_a_cloud_whose_stack_was_taken_down_hosts_its_model_again(
+    start_embedded: Callable[..., Embedded],
+) -> None:
+    cloud = start_embedded()
+    version = cloud.answer("models")["active"]
+    assert cloud.protloc("teardown", "--yes").exit_code == 0
+    up = cloud.protloc("up")
+    assert up.exit_code == 0, up.output
+    now = cloud.answer("models")
+    assert (now["active"], now["models"][0]["state"]) == (version, "in_service")
+    client = running(cloud.home)
+    assert client is not None
+    name = f"{client.outputs['EndpointName']}-{version}"
+    found = client.client("sagemaker").describe_inference_component(InferenceComponentName=name)
+    assert found["InferenceComponentStatus"] == "InService"
 
 
 def test_without_a_person_to_ask_nothing_is_taken_down(embedded: Embedded) -> None:
