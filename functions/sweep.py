@@ -13,6 +13,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
 from functions.answers import ended_rows
 from functions.failures import Failures
@@ -30,6 +31,10 @@ metrics = Metrics()
 DEAD_LETTERS_A_RUN = 200
 LOST_AFTER_SECONDS = 600
 LOST_UNTIL_SECONDS = 2 * 86_400
+LOST_PAGE_VERSIONS = 1000
+LOST_PAGES_A_RUN = 20
+"""At most a look in the table for each version: two of the five minutes that `sweep` has."""
+
 LABELS_PREFIX = "labels/"
 
 DEAD_BATCH = "the batch failed again and again; the functions' log tells why"
@@ -176,20 +181,63 @@ def _event(item: Item) -> dict[str, Any]:
 
 
 def receive_lost(aws: Services) -> int:
-    """Send events for files that are in the bucket and not in the table."""
-    bucket = aws.settings.uploads_bucket
-    lost = 0
-    for page in aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for version in page.get("Versions", []):
-            age = now_seconds() - version["LastModified"].timestamp()
-            if not LOST_AFTER_SECONDS < age < LOST_UNTIL_SECONDS or version["Key"].startswith(LABELS_PREFIX):
-                continue
-            source = {"bucket": bucket, "key": version["Key"], "version_id": version["VersionId"]}
-            if aws.uploads.exists(upload_id(**source)):
-                continue
-            aws.uploads_queue.send(_event({"source": source, "size": version["Size"]}))
-            lost += 1
+    """Send events for files that are in the bucket and not in the table; return how many.
+
+    A run looks at so many versions, and the next one goes on behind them: a bucket may hold years of files.
+    """
+    lost, place = 0, aws.uploads.listing_place()
+    for _ in range(LOST_PAGES_A_RUN):
+        page = _versions_after(place, aws)
+        lost += sum(_send_if_lost(version, aws) for version in page.get("Versions", []))
+        place = _end_of(page)
+        aws.uploads.keep_listing_place(_lasting_end_of(page))
+        if not place:
+            break
     if lost:
         logger.warning("files without an event", extra={"count": lost})
     metrics.add_metric("LostEvents", MetricUnit.Count, lost)
     return lost
+
+
+def _end_of(page: Any) -> dict[str, str]:
+    """The markers of what follows a page; none after the last one."""
+    markers = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
+    return {name: page[its] for name, its in markers.items() if page["IsTruncated"] and page.get(its)}
+
+
+def _lasting_end_of(page: Any) -> dict[str, str]:
+    """The same for the next hour's run: a version may be deleted until then, and its marker mean nothing.
+
+    So it goes on behind the last key that the page held all of, and looks at a few versions again.
+    """
+    keys = sorted({each["Key"] for kind in ("Versions", "DeleteMarkers") for each in page.get(kind, [])})
+    return {"KeyMarker": keys[-2]} if page["IsTruncated"] and len(keys) > 1 else _end_of(page)
+
+
+def _versions_after(place: dict[str, str], aws: Services) -> Any:
+    """A page of the bucket's versions; of the first ones, where S3 does not know the place any more.
+
+    S3 answers InvalidArgument to a version's marker that it cannot read:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+    """
+    named = {"Bucket": aws.settings.uploads_bucket, "MaxKeys": LOST_PAGE_VERSIONS}
+    listing: Any = aws.s3.list_object_versions
+    try:
+        return listing(**named, **place)
+    except ClientError as error:
+        if not place or error.response["Error"]["Code"] != "InvalidArgument":
+            raise
+        return listing(**named)
+
+
+def _send_if_lost(version: Any, aws: Services) -> bool:
+    """Send the event of a version that the table does not know; say whether that was due."""
+    age = now_seconds() - version["LastModified"].timestamp()
+    if not LOST_AFTER_SECONDS < age < LOST_UNTIL_SECONDS or version["Key"].startswith(LABELS_PREFIX):
+        return False
+    bucket = aws.settings.uploads_bucket
+    source = {"bucket": bucket, "key": version["Key"], "version_id": version["VersionId"]}
+    if aws.uploads.exists(upload_id(**source)):
+        return False
+    aws.uploads_queue.send(_event({"source": source, "size": version["Size"]}))
+    return True

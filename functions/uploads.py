@@ -10,7 +10,8 @@ A retry is one more attempt: the same shards again under new numbers, which hold
 failed before. What belongs to an earlier attempt cannot touch them, and every write to the upload itself
 that ends an attempt is made only if no later one has begun.
 
-Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012`.
+Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012`. One item is of no upload:
+the place up to which `sweep` has looked through the bucket.
 """
 
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 UPLOAD = "upload"
+LISTING = ("sweep", "listing")
 
 _SAME_ATTEMPT = "(attempts = :attempts OR attribute_not_exists(attempts))"
 """The fence. An upload that was never retried has no `attempts`."""
@@ -400,6 +402,14 @@ class UploadsTable:
             query["ExclusiveStartKey"] = start
         page = self.table.query(**query)
         return [from_item(item) for item in page["Items"]], page.get("LastEvaluatedKey")
+
+    def listing_place(self) -> dict[str, str]:
+        """Where the next look through the bucket goes on: S3's markers, none for its beginning."""
+        answer = self.table.get_item(Key=dict(zip(("pk", "sk"), LISTING, strict=True)), ConsistentRead=True)
+        return dict(from_item(answer.get("Item", {})).get("place", {}))
+
+    def keep_listing_place(self, place: dict[str, str]) -> None:
+        self._update(*LISTING, "SET place = :place, updated = :now", values={":place": place})
 
     def touch(self, upload_id: str, shard: int, *, given_up: bool) -> None:
         """Note that a shard was sent again, so that it is overdue only after another while."""

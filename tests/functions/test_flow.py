@@ -339,6 +339,36 @@ def test_a_file_whose_event_was_lost_is_found(running_world: World, monkeypatch:
     assert receive_lost(running_world.aws) == 0
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_bucket_is_looked_through_a_part_at_a_time(
+    running_world: World, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """However much a bucket holds, a run has its limit, and the next one goes on where it ended."""
+    world = running_world
+    versions = [
+        world.upload(fasta(1), key=key)["detail"]["object"]["version-id"] for key in "abbbbbbbbbcdefghi"
+    ]
+    for name, value in (("LOST_AFTER_SECONDS", -1), ("LOST_PAGES_A_RUN", 2), ("LOST_PAGE_VERSIONS", 3)):
+        monkeypatch.setattr(f"functions.sweep.{name}", value)
+
+    def look() -> list[str]:
+        assert receive_lost(world.aws) <= 6
+        events = world.take(world.aws.uploads_queue)
+        for event in events:
+            receive(event, world.aws)
+        return [event["detail"]["object"]["version-id"] for event in events]
+
+    received: set[str] = set()
+    for run in range(6):
+        received |= set(look())
+        if gone and run == 0:  # the version at which the first run stopped: the newest of b come first
+            world.s3.delete_object(Bucket="uploads", Key="b", VersionId=versions[5])
+    assert received == set(versions)
+    assert [look() for _ in range(5)] == [[]] * 5  # and from the beginning
+    late = world.upload(fasta(1), key="aa")["detail"]["object"]["version-id"]
+    assert [version for _ in range(5) for version in look()] == [late]
+
+
 def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> None:
     identity = receive(running_world.upload(fasta(10)), running_world.aws)
     assert identity

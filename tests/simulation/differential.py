@@ -229,8 +229,14 @@ def compare_objects(other: Clients, calls: list[Call]) -> None:
 def _on_objects(s3: Any, bucket: str, call: Call, versions: list[str]) -> Any:
     operation, given = call[0], dict(call[1])
     if operation == "list":
-        pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=bucket))
-        listed = [version for page in pages for version in page.get("Versions", [])]
+        listed: list[dict[str, Any]] = []
+        place: dict[str, str] = {}
+        while True:
+            page = s3.list_object_versions(Bucket=bucket, MaxKeys=3, **place)
+            listed += page.get("Versions", [])
+            if not page["IsTruncated"]:
+                break
+            place = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
         return sorted((each["Key"], versions.index(each["VersionId"]), each["Size"]) for each in listed)
     if operation == "multipart":
         return _multipart(s3, bucket, given, versions)

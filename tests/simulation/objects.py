@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -155,12 +155,10 @@ class ObjectStore:
 
         return self._surroundings.step("s3.AbortMultipartUpload", (Bucket, Key), apply)
 
-    def get_paginator(self, operation: str) -> ObjectStore:
-        assert operation == "list_object_versions"
-        return self
-
-    def paginate(self, *, Bucket: str) -> Iterator[dict[str, Any]]:  # noqa: N803
-        """Two versions a page."""
+    def list_object_versions(
+        self, *, Bucket: str, MaxKeys: int, KeyMarker: str = "", VersionIdMarker: str = ""  # noqa: N803
+    ) -> dict[str, Any]:
+        """Two versions a page: S3 may give fewer than it was asked for. The newest of a key come first."""
         listed = [
             {
                 "Key": key,
@@ -172,9 +170,22 @@ class ObjectStore:
             for version in reversed(versions)
             if version.body is not None
         ]
-        for first in range(0, max(len(listed), 1), 2):
-            page = {"Versions": listed[first : first + 2]} if listed else {}
-            yield self._surroundings.step("s3.ListObjectVersions", (Bucket, first), lambda page=page: page)  # type: ignore[misc]
+        kept = [version.version_id for version in reversed(self.buckets[Bucket].get(KeyMarker, []))]
+        before = kept[: kept.index(VersionIdMarker) + 1] if VersionIdMarker in kept else kept
+        rest = [
+            each
+            for each in listed
+            if each["Key"] > KeyMarker or (each["Key"] == KeyMarker and each["VersionId"] not in before)
+        ]
+        page: dict[str, Any] = {"IsTruncated": len(rest) > 2}
+        if rest:
+            page["Versions"] = rest[: min(MaxKeys, 2)]
+        if page["IsTruncated"]:
+            last = page["Versions"][-1]
+            page |= {"NextKeyMarker": last["Key"], "NextVersionIdMarker": last["VersionId"]}
+        return self._surroundings.step(
+            "s3.ListObjectVersions", (Bucket, KeyMarker, VersionIdMarker), lambda: page
+        )
 
     # What users do, and how it is kept
 
