@@ -103,10 +103,10 @@ def get_results(upload: str) -> Response[str]:
     return Response(HTTPStatus.SEE_OTHER, content_types.TEXT_PLAIN, "", headers={"Location": link})
 
 
-@app.get("/proteins/<accession>")
-def list_by_accession(accession: str) -> Response[str]:
+@app.get("/proteins/.+")  # a name between angle brackets would match neither `/` nor `#`
+def list_by_accession() -> Response[str]:
     _know_only("cursor", "size")
-    name = unquote(accession)
+    name = _accession()
     if len(name) > MAX_ACCESSION_CHARACTERS:
         expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
         raise InputError(f"{len(name):,}", expected=expected, where="accession")
@@ -154,6 +154,20 @@ def _upload(upload: str) -> Item:
         return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
+
+
+def _accession() -> str:
+    """The accession that the path names, decoded once.
+
+    API Gateway gives the path twice and the parameter beside it, each as it was sent or decoded. Where they
+    differ, one is what another is decoded; where all agree, they are as they were sent.
+    """
+    event = app.current_event
+    paths = (event.path, event.request_context.path or "")
+    forms = [rest for path in paths if (rest := path.partition("/proteins/")[2])]
+    forms += [value for name, value in (event.path_parameters or {}).items() if name == "accession"]
+    decoded = {unquote(other) for other in forms} & set(forms)
+    return decoded.pop() if len(set(forms)) > 1 and len(decoded) == 1 else unquote(forms[0])
 
 
 def _know_only(*known: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -69,6 +69,30 @@ def test_a_protein_is_found_across_uploads(world: World) -> None:
 def test_an_accession_with_a_slash_is_found(world: World) -> None:
     world.run(world.upload(b">a/b|c d\nMKV\n"))
     assert len(walk("/proteins/a%2Fb%7Cc", "predictions")) == 1
+
+
+@pytest.mark.parametrize("accession", ["a/b", "a#b", "a%b", "50%25", "a%2Fb", "a?b", "ü", "a+b", 'a"b', "a//b/"])
+@pytest.mark.parametrize("form", ["encoded", "decoded", "path decoded", "parameter decoded"])
+def test_an_accession_is_found_in_both_forms_of_a_path(world: World, accession: str, form: str) -> None:
+    """Nobody documents whether API Gateway decodes the path and the parameter of an event."""
+    for number in range(2):
+        world.run(world.upload(f">{accession} {number}\nMKV\n".encode(), key=str(number)))
+    encoded = quote(accession, safe="")
+    event = golden("api-get-upload") | {
+        "resource": "/proteins/{accession}",
+        "path": f"/proteins/{accession if form in ('decoded', 'path decoded') else encoded}",
+        "pathParameters": {"accession": encoded if form in ("encoded", "path decoded") else accession},
+        "queryStringParameters": {"size": "1"},
+    }
+    event["requestContext"] = event["requestContext"] | {"path": f"/v1/proteins/{encoded}"}
+    answer = functions.query.handler(event, Context())
+    assert answer["statusCode"] == 200, answer["body"]
+    assert [row["accession"] for row in json.loads(answer["body"])["predictions"]] == [accession]
+    target = urlsplit(answer["multiValueHeaders"]["Link"][0].partition(">")[0].removeprefix("<"))
+    assert target.path == f"/v1/proteins/{encoded}"
+    following = {name: values[0] for name, values in parse_qs(target.query).items()}
+    answer = functions.query.handler(event | {"queryStringParameters": following}, Context())
+    assert [row["accession"] for row in json.loads(answer["body"])["predictions"]] == [accession]
 
 
 def test_uploads_are_listed_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
