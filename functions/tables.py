@@ -29,6 +29,10 @@ def now_seconds() -> int:
     return int(time.time())
 
 
+def now_milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
 def now_iso() -> str:
     return iso(now_seconds())
 

@@ -25,6 +25,7 @@ from functions.tables import (
     from_item,
     is_condition_failure,
     now_iso,
+    now_milliseconds,
     now_seconds,
     put_new,
     query_all,
@@ -76,7 +77,7 @@ class UploadsTable:
                 "status": "receiving",
                 "open": "yes",
                 "listing": "uploads",
-                "listed": f"{upload.created}#{upload.upload_id}",
+                "listed": f"{upload.created}#{now_milliseconds()}#{upload.upload_id}",  # also within a second
                 "updated": now_seconds(),
                 "source": upload.source._asdict(),
                 "size": upload.size,

@@ -71,7 +71,9 @@ def test_an_accession_with_a_slash_is_found(world: World) -> None:
     assert len(walk("/proteins/a%2Fb%7Cc", "predictions")) == 1
 
 
-@pytest.mark.parametrize("accession", ["a/b", "a#b", "a%b", "50%25", "a%2Fb", "a?b", "ü", "a+b", 'a"b', "a//b/"])
+@pytest.mark.parametrize(
+    "accession", ["a/b", "a#b", "a%b", "50%25", "a%2Fb", "a?b", "ü", "a+b", 'a"b', "a//b/"]
+)
 @pytest.mark.parametrize("form", ["encoded", "decoded", "path decoded", "parameter decoded"])
 def test_an_accession_is_found_in_both_forms_of_a_path(world: World, accession: str, form: str) -> None:
     """Nobody documents whether API Gateway decodes the path and the parameter of an event."""
@@ -103,6 +105,17 @@ def test_uploads_are_listed_newest_first(world: World, monkeypatch: pytest.Monke
         )
         uploads.append(world.run(world.upload(fasta(1), key=str(minute))))
     assert [item["upload"] for item in walk("/uploads", "uploads", size="2")] == uploads[::-1]
+
+
+def test_uploads_of_one_second_are_listed_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.receive.now_iso", lambda: "2026-11-22T12:00:00Z")
+    uploads = []
+    for moment in range(8):
+        monkeypatch.setattr(
+            "functions.uploads.now_milliseconds", lambda moment=moment: 1_795_000_000_000 + moment
+        )
+        uploads.append(receive(world.upload(fasta(1), key=str(moment)), world.aws))
+    assert [item["upload"] for item in walk("/uploads", "uploads", size="3")] == uploads[::-1]
 
 
 def test_an_upload_in_work_shows_how_far_it_is(world: World) -> None:
