@@ -284,6 +284,9 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{home / 'tmp' / 'no-docker.sock'}",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
+        # A state machine's waits, and its pauses before it asks again, are made for AWS, where a server takes
+        # minutes to start and a throttled service one to recover. Here both take seconds.
+        "SFN_WAIT_SCALE": "0.2",
         "LOG_LEVEL": "WARNING",
     }
 

@@ -156,9 +156,7 @@ CASES = {
 def cloud(
     start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Embedded]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SFN_WAIT_SCALE", "0.2")  # a state asks again for a minute
-        made = start_embedded()
+    made = start_embedded()
     folder = tmp_path_factory.mktemp("labels")
     put_labels(made, folder)
     yield made
@@ -230,11 +228,9 @@ def test_whatever_fails_the_champion_answers_and_nothing_is_left(
 def test_what_is_no_part_of_the_promotion_does_not_stop_it(
     start_embedded: Callable[..., Embedded],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     statements: tuple[str, ...],
     states: set[str],
 ) -> None:
-    monkeypatch.setenv("SFN_WAIT_SCALE", "0.2")
     cloud = start_embedded()
     put_labels(cloud, tmp_path)
     with ExitStack() as denials:

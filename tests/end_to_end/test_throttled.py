@@ -15,7 +15,6 @@ def test_a_retraining_whose_every_call_is_throttled_once_is_promoted(
     start_embedded: Callable[..., Embedded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROTLOC_THROTTLE", "1")
-    monkeypatch.setenv("SFN_WAIT_SCALE", "0.2")
     cloud = start_embedded()
     put_labels(cloud, tmp_path)
     machines = cloud.client.client("stepfunctions")
