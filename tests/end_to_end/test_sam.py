@@ -49,13 +49,6 @@ def environment(cloud: Cloud) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def deployed(environment: None) -> str:
-    """The last words of `make deploy`."""
-    parameters = "FunctionArchitecture=x86_64 PredictConcurrency=2 TrainingLauncher=cpu"
-    return run("deploy", f"STACK={STACK}", f"PARAMETERS={parameters}")
-
-
 def run(*arguments: str) -> str:
     tools = Path(sys.executable).parent
     command = ["make", "--assume-old=.venv/run.stamp", f"SAM={SAM}", f"BIN={tools}", *arguments]
@@ -68,40 +61,42 @@ def client() -> Client:
     return connect(STACK)
 
 
-def test_make_deploy_puts_a_model_into_service_and_predicts_the_sample(deployed: str) -> None:
+PARAMETERS = "PARAMETERS=FunctionArchitecture=x86_64 PredictConcurrency=2 TrainingLauncher=cpu"
+
+
+def test_a_stack_is_deployed_learns_and_is_taken_down_to_nothing(
+    cloud: Cloud, environment: None, tmp_path: Path
+) -> None:
+    """One story: each chapter needs those before it."""
+    deployed = run("deploy", f"STACK={STACK}", PARAMETERS)
     assert "B2B9D9" in deployed and f"protloc predict FILE --stack {STACK}" in deployed
     examined = protloc("doctor", "--json")
     assert examined["healthy"], examined
     assert client().models()["active"]
+    require_definitions_as_meant(ROOT / "build" / "aws")
 
+    assert "nothing was added" in run("deploy", f"STACK={STACK}", PARAMETERS)
 
-def test_cloudformation_reads_every_definition_that_sam_uploaded_as_it_is_meant(deployed: str) -> None:
-    build = ROOT / "build" / "aws"
-    resources = yaml_parse((build / "template.yaml").read_text())["Resources"].values()
-    machines = [each["Properties"] for each in resources if each["Type"] == "AWS::Serverless::StateMachine"]
-    assert machines
-    for machine in machines:
-        text = (build / machine["DefinitionUri"]).read_text()
-        assert definitions.read(text) == yaml.safe_load(text)
-
-
-def test_what_is_deployed_already_is_deployed_again_without_a_change(deployed: str) -> None:
-    again = run("deploy", f"STACK={STACK}", "PARAMETERS=FunctionArchitecture=x86_64 TrainingLauncher=cpu")
-    assert "nothing was added" in again
-
-
-def test_labels_are_learned_and_the_new_model_is_promoted(deployed: str, tmp_path: Path) -> None:
     stack = Embedded(Path("/nonexistent"), client())
     put_labels(stack, tmp_path)
     done = execute(stack, {"version": "new-1", "hyperparameters": QUICK})
     assert done["outcome"] == "Promoted", done
     assert client().models()["active"] == "new-1"
 
-
-def test_a_teardown_leaves_nothing_but_what_sam_deploys_with(cloud: Cloud, deployed: str) -> None:
     answer = protloc("teardown", "--yes", "--erase", "--json")
     assert answer["remains"] == []
+    # The SAM CLI's own bucket belongs to whoever deploys.
     assert {each for each in inventory(cloud, STACK) if "aws-sam-cli-managed" not in each} == set()
+
+
+def require_definitions_as_meant(build: Path) -> None:
+    """CloudFormation reads every definition that `sam build` wrote as YAML means it."""
+    resources = yaml_parse((build / "template.yaml").read_text())["Resources"].values()
+    machines = [each["Properties"] for each in resources if each["Type"] == "AWS::Serverless::StateMachine"]
+    assert machines
+    for machine in machines:
+        text = (build / machine["DefinitionUri"]).read_text()
+        assert definitions.read(text) == yaml.safe_load(text)
 
 
 def protloc(command: str, *arguments: str) -> dict[str, object]:
