@@ -33,6 +33,7 @@ os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "events" / "sample.fasta"
 WAITING = {"cli", "cloud", "end_to_end"}  # folders of tests that mostly wait for a cloud
+SHARING_NOTHING = {"functions", "retraining", "simulation"}  # folders of tests that each make their own world
 
 
 def pytest_configure() -> None:
@@ -93,18 +94,31 @@ def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, *
         raise ClientError({"Error": {"Code": code, "Message": message}}, model.name)
 
 
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Keeps each file in one worker, so that what its tests share is made once; tests that share nothing fill up."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[1]
+        return nodeid if folder in SHARING_NOTHING else str(super()._split_scope(nodeid))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Keep each file in one worker, so that what its tests share is made once, and the files in their order."""
+    """Share the tests out in their order."""
     config.option.loadscopereorder = False
-    return LoadFileScheduling(config, log)
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, in the random order they have: what is short fills up the end."""
+    """Begin with what takes longest, in the random order it has: what is short fills up the end."""
     own_cloud = {item.path for item in items if "start_embedded" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path not in own_cloud, not WAITING & set(item.path.parts)))
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, bool]:
+        folders = set(item.path.parts)
+        return item.path not in own_cloud, not WAITING & folders, bool(SHARING_NOTHING & folders)
+
+    items.sort(key=turn)
 
 
 @contextmanager

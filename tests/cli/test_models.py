@@ -11,6 +11,7 @@ from protloc.adoption import forget_hosting
 from tests.cli.test_comparison import evaluation
 from tests.conftest import Embedded
 from tests.model.tiny import build_tiny_artifact
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,8 @@ def test_a_stack_made_again_hosts_the_version_that_was_active(cloud: Embedded, t
     table = cloud.client.outputs["ModelsTable"]
     hosting = Hosting(clients("sagemaker"), clients("application-autoscaling"), clients("cloudwatch"))
     for version in ("tiny-1", "tiny-2"):
-        hosting.remove(f"{cloud.client.outputs['EndpointName']}-{version}")
+        component = f"{cloud.client.outputs['EndpointName']}-{version}"
+        until(lambda component=component: hosting.remove(component, promised=False))
     held = {
         "pk": {"S": "lock"},
         "sk": {"S": "retraining"},

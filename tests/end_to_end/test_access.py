@@ -40,6 +40,7 @@ UNSEEN = {
     f"Sweep function:{STACK}-retire": "Scheduler itself calls, once an hour",
     "Retrain": "Scheduler itself calls, where its schedule is enabled",
     "Measure": "SageMaker itself, beside the container",
+    "Trace": "Lambda itself, where tracing is on",
     "LogInToRegistry": "SageMaker itself, before the container starts",
     "PullImages": "SageMaker itself, before the container starts",
     "CountUploads dynamodb:Query": "sweep counts what there is of an upload whose results cannot be written",
