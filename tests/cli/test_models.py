@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,11 @@ from tests.waiting import until
 @pytest.fixture(scope="module")
 def cloud(start_embedded: Any, tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """A cloud with two hosted versions: tiny-1, and the active one, tiny-2."""
-    cloud: Embedded = start_embedded()
-    artifact = build_tiny_artifact(tmp_path_factory.mktemp("two") / "tiny-2", "tiny-2", seed=2)
+    return with_two(start_embedded(), tmp_path_factory.mktemp("two"))
+
+
+def with_two(cloud: Embedded, folder: Path) -> Embedded:
+    artifact = build_tiny_artifact(folder / "tiny-2", "tiny-2", seed=2)
     assert cloud.protloc("models", "add", artifact).exit_code == 0
     return cloud
 
@@ -184,8 +188,9 @@ def test_the_report_of_a_version_is_fetched(cloud: Embedded, tmp_path: Any) -> N
     assert never.exit_code == 2 and "never judged" in never.stderr
 
 
-def test_a_stack_made_again_hosts_the_version_that_was_active(cloud: Embedded, tmp_path: Any) -> None:
+def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: Any, tmp_path: Path) -> None:
     """The table outlives the stack and says what it hosted, which nothing hosts any more."""
+    cloud = with_two(start_embedded(), tmp_path)
     clients = cloud.client.client
     table = cloud.client.outputs["ModelsTable"]
     hosting = Hosting(clients("sagemaker"), clients("application-autoscaling"), clients("cloudwatch"))
