@@ -1,9 +1,10 @@
 """Every function and the state machine hold the permissions they need, and IAM is what lets them pass."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,29 @@ def cloud(embedded: Embedded) -> Embedded:
 @contextmanager
 def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
     """The stack while one statement is missing from the policy of one of its roles."""
+
+    def rest(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        kept = [each for each in statements if each["Sid"] != statement]
+        assert len(kept) == len(statements) - 1
+        return kept
+
+    with changed(cloud, role, rest):
+        yield
+
+
+@contextmanager
+def forbidden(cloud: Embedded, role: str, action: str, resource: str) -> Iterator[None]:
+    """The stack while the policy of one of its roles denies one thing that it allows otherwise."""
+    denial = {"Effect": "Deny", "Action": action, "Resource": resource}
+    with changed(cloud, role, lambda statements: [*statements, denial]):
+        yield
+
+
+@contextmanager
+def changed(
+    cloud: Embedded, role: str, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> Iterator[None]:
+    """The stack while the statements of a role's policy are others."""
     iam = cloud.client.client("iam")
     resource = cloud.client.client("cloudformation").describe_stack_resource(
         StackName="protloc", LogicalResourceId=role
@@ -27,10 +51,8 @@ def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
     name = resource["StackResourceDetail"]["PhysicalResourceId"]
     [policy] = iam.list_role_policies(RoleName=name)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-    rest = [each for each in whole["Statement"] if each["Sid"] != statement]
-    assert len(rest) == len(whole["Statement"]) - 1
     put = {"RoleName": name, "PolicyName": policy}
-    iam.put_role_policy(**put, PolicyDocument=json.dumps({**whole, "Statement": rest}))
+    iam.put_role_policy(**put, PolicyDocument=json.dumps({**whole, "Statement": change(whole["Statement"])}))
     try:
         yield
     finally:
