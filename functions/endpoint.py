@@ -49,7 +49,7 @@ READ_SECONDS = 70
 
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
 WRITING_SECONDS = 45
-"""What it may take after the last call to store what was found, or to send it on."""
+"""Seconds that it may take after the last call to store what was found, or to send it on."""
 
 
 class Endpoint:
@@ -149,7 +149,7 @@ class Bisection:
         """How many to ask about at a time: what was too many before may not be any more."""
         self._slow = [name for name in given.get("slow", []) if name in sequences]
         self._tired = bool(self._slow)
-        """Whether the model took too long for one sequence alone and has not answered since."""
+        """True if the model took too long for one sequence alone and has not answered since."""
         self._asked: list[str] = []
         self._seconds_left = seconds_left
 

@@ -12,7 +12,7 @@ from functions.errors import ProtlocError
 
 MISSING = ("Could not find", "Requested resource not found")
 OVER = (*MISSING, "in status")
-"""What StopTrainingJob says of a job that is over. Of a component, a status is why it stays."""
+"""The words of StopTrainingJob about a job that is over. Of a component, a status is why it stays."""
 JOBS = ("snapshot", "train", "evaluate")
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
 
@@ -70,7 +70,7 @@ class Hosting:
         return True
 
     def _describe(self, component: str) -> dict[str, Any]:
-        """What SageMaker knows of a component; empty where there is none."""
+        """SageMaker's description of a component; empty where there is none."""
         description: dict[str, Any] = {}
         _unless_missing(
             lambda: description.update(

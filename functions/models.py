@@ -176,7 +176,7 @@ class ModelsTable:
 
 
 def _is_changed(error: ClientError) -> bool:
-    """Whether a transaction was cancelled because of what it found; conflicts and throttling are tried again.
+    """True if a transaction was cancelled because of what it found; conflicts and throttling are tried again.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """

@@ -284,7 +284,7 @@ class Doctor:
     # ── what the caller may do ──────────────────────────────
 
     def permissions(self) -> Check:
-        """What `protloc predict --stack` asks for, simulated by IAM."""
+        """Has IAM simulate what `protloc predict --stack` asks for."""
         if not self._outputs:
             return self._without_a_stack("permissions")
         caller = self._client("sts").get_caller_identity()["Arn"]

@@ -315,7 +315,7 @@ class Teardown:
                 logs.delete_log_stream(logGroupName=jobs, logStreamName=stream)
 
     def _remainder(self, kind: str, name: str) -> Remainder | None:
-        """What a kept resource holds, or None where it is gone."""
+        """Measures a kept resource; None where it is gone."""
         size = None
         with _ignoring_absence():
             if kind == "AWS::S3::Bucket":

@@ -1,4 +1,4 @@
-"""What IAM is asked besides the permission of a call (`demands`), and a record of all that it was asked.
+"""Asks IAM for more than the permission of a call (`demands`), and a record of all that it was asked.
 
 The record is JSON lines: role, action, resource, allowed. It is off unless PROTLOC_ACCESS_LOG names a file.
 With it a test can compare what roles allow with what was needed.

@@ -135,6 +135,6 @@ def from_text(text: Any, shape: Shape) -> Any:
 
 
 def from_xml(body: bytes, shape: Shape) -> Any:
-    """What an XML document holds. Requests are written as answers are: botocore's reader of those serves."""
+    """Reads an XML document. Requests are written as answers are: botocore's reader of those serves."""
     parser: Any = RestXMLParser()
     return parser._parse_shape(shape, parser._parse_xml_string_to_dom(body))

@@ -44,7 +44,7 @@ class Permission:
     context: Mapping[str, str] = field(default_factory=dict)
 
     def refused(self, who: str) -> str:
-        """What AWS answers to a caller that lacks it."""
+        """The code that AWS answers to a caller that lacks it."""
         return (
             f"User: {who} is not authorized to perform: {self.action} on resource: {self.resource} "
             "because no identity-based policy allows it"
@@ -165,7 +165,7 @@ def demanded(
     account: str,
     hosted: Mapping[str, str] | None = None,
 ) -> list[Permission]:
-    """What else the caller must be allowed. `calls` are the names of one call: the action's, and an
+    """A permission that the caller must have besides. `calls` are the names of one call: the action's, and an
     integration's; `hosted` names the endpoint and its configuration where an inference component is meant.
     """
     names = {"region": [region], "account": [account], **_names(arguments)}
@@ -206,7 +206,7 @@ def call_of(
 
 
 def _names(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What the arguments say of each name in a row's resource."""
+    """The arguments' value of each name in a row's resource."""
     names: dict[str, list[str]] = {}
     component = component_of(arguments)
     if component:

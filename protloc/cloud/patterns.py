@@ -54,7 +54,7 @@ def compiled(pattern: str) -> regex.Pattern[str]:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether the whole value is what a service's pattern asks for."""
+    """True if the whole value is what a service's pattern asks for."""
     return compiled(pattern).fullmatch(value) is not None
 
 

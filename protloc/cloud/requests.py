@@ -27,7 +27,7 @@ class UnreadableError(ValueError):
 
 
 class Call(NamedTuple):
-    """What a request asks for."""
+    """The operation and parameters of a request."""
 
     operation: OperationModel
     protocol: str

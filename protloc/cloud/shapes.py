@@ -23,7 +23,7 @@ def service_model(service: str) -> botocore.model.ServiceModel:
 
 
 def problems(service: str, action: str, request: dict[str, Any]) -> str:
-    """What the service would refuse: values that break a constraint, else unknown names and wrong types."""
+    """Lists what a service would refuse: values that break a constraint, else unknown names, wrong types."""
     try:
         operation = service_model(service).operation_model(action)
     except botocore.model.OperationNotFoundError:

@@ -91,7 +91,7 @@ def _exception(operation: OperationModel, code: str) -> str:
 
 
 def _base(resource: str, prefix: str) -> str:
-    """What an error is called that the model has not: the optimized integrations use the older SDK."""
+    """The name of an error that the model has not: the optimized integrations use the older SDK."""
     if "aws-sdk:" in resource:
         return f"{prefix}Exception"
     return "AWSLambdaException" if prefix == "Lambda" else f"Amazon{prefix}Exception"

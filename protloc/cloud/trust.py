@@ -39,7 +39,7 @@ def services_need_to_be_let_in(access: AccessLog) -> None:
 
 
 def mapping_permissions(properties: Mapping[str, Any]) -> Iterator[Permission]:
-    """What Lambda asks of the function's role before it makes a mapping or a configuration of calls."""
+    """The permissions that a function's role needs before Lambda makes a mapping or configures calls."""
     source = str(properties.get("EventSourceArn", ""))
     service = source.split(":")[2] if source else ""
     for action in READING.get(service, ()):

@@ -117,7 +117,7 @@ def shown(value: Any) -> str:
 
 
 def is_checked(service: str, shape: Shape) -> bool:
-    """Whether a service checks anything of what a shape holds."""
+    """True if a service checks anything of what a shape holds."""
     with _making:
         return _check(service, shape) is not None
 
@@ -240,7 +240,7 @@ def _collection(
     words: str,
     numbered: Callable[[Any], Iterable[tuple[Any, Any]]],
 ) -> Check:
-    """What a list or map holds: a structure is named by its place, anything else with the whole."""
+    """Checks what a list or map holds: a structure is named by its place, the rest with the whole."""
     limits, check = _limits(service, member), _check(service, member)
 
     def check_collection(value: Any, place: str, report: Report) -> None:
@@ -317,7 +317,7 @@ def _violation(
 
 
 def _typed(value: Any, shape: Shape, member: str, report: Report) -> bool:
-    """Whether a value is of its shape's type at all; only then can anything else be checked."""
+    """True if a value is of its shape's type at all; only then can anything else be checked."""
     expected = EXPECTED.get(shape.type_name, object)
     if isinstance(value, expected) and not (shape.type_name in NUMBERS and isinstance(value, bool)):
         return True

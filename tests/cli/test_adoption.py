@@ -1,4 +1,4 @@
-"""What AWS answers where an import was refused or cut off; the embedded cloud remembers one stack of a name alone."""
+"""Answers as AWS does where an import was refused or cut off; the embedded cloud remembers one stack of a name alone."""
 
 from __future__ import annotations
 

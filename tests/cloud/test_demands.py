@@ -1,4 +1,4 @@
-"""Whoever lacks what AWS asks for besides the permission of the call is refused, over HTTP and in a state machine."""
+"""A caller that lacks what AWS asks for besides the permission of the call is refused, over HTTP and in a state machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def role(stack: Stack) -> Iterator[str]:
 
 
 def arguments(stack: Stack, component: str, call: str) -> dict[str, Any]:
-    """What the call is asked with, so that every row applies to it."""
+    """Arguments of the call to which every row applies."""
     target = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"inference-component/{component}",

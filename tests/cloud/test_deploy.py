@@ -114,7 +114,7 @@ def test_a_deployment_takes_as_long_as_it_goes_on(cloud: Cloud, monkeypatch: pyt
 def test_another_program_stays_beside_the_one_that_a_retraining_pinned(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is proven of the archive that `model.launch` makes is true of what a stack trains with."""
+    """A stack trains with the very archive that `model.launch` makes."""
     s3, bucket, table = stack.client("s3"), stack.outputs["Bucket"], stack.outputs["Table"]
     first = deploy.upload_training_source(stack.client, bucket, table)
     stored = s3.get_object(Bucket=bucket, Key=first.removeprefix(f"s3://{bucket}/"))["Body"].read()

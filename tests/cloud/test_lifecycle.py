@@ -44,7 +44,7 @@ def children(pid: int) -> list[psutil.Process]:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether a process is gone, or dead and only not asked about yet."""
+    """True if a process is gone, or dead and only not asked about yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

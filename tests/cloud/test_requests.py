@@ -1,4 +1,4 @@
-"""What botocore writes into a request is what the embedded cloud reads from it."""
+"""The embedded cloud reads from a request what botocore writes into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What services refuse, in the words that people have got from them."""
+"""Requests are refused in the services' own words, as people have reported them."""
 
 from __future__ import annotations
 

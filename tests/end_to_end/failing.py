@@ -23,7 +23,7 @@ def without_predict(cloud: Embedded) -> Iterator[None]:
 
 
 def is_split(view: dict[str, Any] | None) -> bool:
-    """Whether every batch of an upload is in its queue."""
+    """True if every batch of an upload is in its queue."""
     return view is not None and 0 < view["progress"]["shards"] == view["progress"]["shards_split"]
 
 

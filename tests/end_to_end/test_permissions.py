@@ -60,7 +60,7 @@ def changed(
 
 
 def is_logged(cloud: Embedded, function: str, words: str) -> bool:
-    """Whether a function has logged `words`."""
+    """True if a function has logged `words`."""
     pages = cloud.client.client("logs").get_paginator("filter_log_events")
     found = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
     return any(words in event["message"] for page in found for event in page["events"])

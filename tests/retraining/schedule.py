@@ -177,7 +177,7 @@ class Schedule:
         self.now += self.random.random() * (3600 if execution.asked.state == "Evaluate" else 5)
 
     def _disturb(self, execution: Execution, name: str) -> None:
-        """What was asked for may have been done, and the execution hears of an error."""
+        """A request may have been granted although the execution hears of an error."""
         execution.disturbed.add(execution.asked.state)
         error = f"{integrations.service(execution.asked.resource).prefix}.{name}"
         self._go_on(execution, lambda: execution.run.throw(TaskError(error, "try again")))

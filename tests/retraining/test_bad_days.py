@@ -102,7 +102,7 @@ def test_throttled_once_at_every_task_it_is_promoted_all_the_same(way: str) -> N
 
 @pytest.mark.parametrize("way", WAYS)
 def test_where_every_first_answer_is_lost_it_is_promoted_all_the_same(way: str) -> None:
-    """What was asked for was done: jobs, model and component are there already when they are asked for again."""
+    """A request was granted and its answer lost: jobs, model and component are there already when they are asked for again."""
     day = Day()
     ended = day.run(WAYS[way], lost=lambda asked, count: silence(asked) if count == 1 else "")
     assert (ended.failed, ended.output["outcome"]) == (False, "Promoted"), ended

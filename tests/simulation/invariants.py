@@ -312,7 +312,7 @@ class Watch:
         self._judge_given_up(upload, item, row, record.sequence, where)
 
     def _judge_given_up(self, upload: str, item: Item, row: Row, sequence: str, where: str) -> None:
-        """Whoever gives a batch up keeps the answers that are known of it."""
+        """A function that gives a batch up keeps the answers that are known of it."""
         known = self.known.get((_digest(sequence), item["model_version"]), math.inf)
         for key in (batch_key(n, b) for n, b, proteins in self._ended(upload) if row["offset"] in proteins):
             ended = self.marked[upload, key]

@@ -342,7 +342,7 @@ _RECORDS: dict[str, Any] = {"receive": receive, "split": split, "predict": predi
 
 
 class _Context:
-    """What an invocation knows of itself."""
+    """The context that an invocation has."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation

@@ -48,7 +48,7 @@ class Action:
         return {kind for kind in self.kinds if overlap(resource, self._arns[kind])}
 
     def has_condition(self, key: str) -> bool:
-        """Whether a request carries the condition key; `aws:` keys are judged by who sends the request."""
+        """True if a request carries the condition key; `aws:` keys are judged by who sends the request."""
         known = {each for row in self._rows.values() for each in row["condition_keys"]}
         return any(_is_key(key, each) for each in known)
 
@@ -87,7 +87,7 @@ def _is_key(key: str, known: str) -> bool:
 
 
 def overlap(resource: str, arn: str) -> bool:
-    """Whether a policy's resource, with `*`, can name a resource of the reference's ARN with `${Name}`s."""
+    """True if a policy's resource, with `*`, can name a resource of the reference's ARN with `${Name}`s."""
     return _meet(tuple(_of_policy(resource)), tuple(_of_reference(arn)))
 
 
@@ -106,7 +106,7 @@ def _of_reference(arn: str) -> Iterator[object]:
 
 @cache
 def _meet(left: tuple[object, ...], right: tuple[object, ...]) -> bool:
-    """Whether some text fits both patterns."""
+    """True if some text fits both patterns."""
     if not left or not right:
         return all(each is ANY for each in left or right)
     ours, theirs = left[0], right[0]

@@ -40,7 +40,7 @@ SENDING = {
 
 
 def sent_to(template: Template) -> Edges:
-    """What each function's role lets it send to; who may write an event may set off any rule."""
+    """The targets that each function's role lets it send to; who may write an event may set off any rule."""
     functions = dict(resources(template, "AWS::Lambda::Function"))
     by_role = {next(names_in(function["Role"])): name for name, function in functions.items()}
     edges: Edges = {name: set() for name in functions}

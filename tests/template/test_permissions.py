@@ -216,7 +216,7 @@ def test_every_condition_is_one_that_the_request_can_meet(stack: Resolved) -> No
 
 
 def allows(statements: list[Statement], action: str, resource: str, context: dict[str, str]) -> bool:
-    """Whether one of the statements grants the action on the resource to a request with these keys."""
+    """True if one of the statements grants the action on the resource to a request with these keys."""
     return any(
         each.effect == "Allow"
         and action in named(each)
@@ -299,7 +299,7 @@ HOSTED = {"endpoint": STACK, "endpoint_config": f"{STACK}-endpointconfig"}
 
 
 def calls(role: str, statements: list[Statement]) -> set[str]:
-    """What a role calls by name: its actions, and for the state machine's its integrations."""
+    """The calls of a role by name: its actions, and for the state machine's its integrations."""
     names = {name for each in statements for name in named(each)}
     if role == "RetrainRole":
         resources = [state.get("Resource", "") for state in MACHINE["States"].values()]
