@@ -23,7 +23,7 @@ CAUGHT_BY: dict[str, int] = {
     "a delivery is acknowledged before its work": 1,
     "the marker comes before the part": 0,
     "the marker comes before the rows": 0,
-    "a late writer counts its own rows, not those that stand": 343,
+    "a late writer counts its own rows, not those that stand": 364,
     "a shard that is recorded counts as sent": 1,
     "an upload is noted as announced before it is": 5,
     "an upload that ended is closed before it is announced": 12,
@@ -46,16 +46,19 @@ CAUGHT_BY: dict[str, int] = {
     "what ends after its shard was abandoned belongs to the result": 440,
     "a retry asks again for what an earlier one answered": 303,
     "a retry leaves a failed record as it is": 58,
-    "a failure is put over an answer": 343,
+    "a failure is put over an answer": 402,
     "results that cannot be written are tried for ever": 8,
     "results are given up before the deadline": 8,
     "a time-out is the protein's own": 46,
-    "nobody looks at the time before a call": 343,
+    "nobody looks at the time before a call": 441,
     "a slow protein holds up those beside it": 16,
     "who gives a batch up forgets its answers": 16,
     "no function is allowed to loop": 96,
 }
 """The first seed that catches each mistake; another change of the functions may move it."""
+
+NOT_YET_MENDED = {343, 986}
+"""Seeds of the first thousand that find something without any mistake (docs/decisions.md, 2026-11-25)."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,6 @@ def test_many_seeds_end_with_one_object_that_counts_them() -> None:
 
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_every_planted_mistake_is_caught(mistake: str, stage: Stage) -> None:
-    seeds = sorted(range(1_000), key=lambda seed: seed != CAUGHT_BY.get(mistake))
+    seeds = sorted(set(range(1_000)) - NOT_YET_MENDED, key=lambda seed: seed != CAUGHT_BY.get(mistake))
     with planted(mistake):
         assert any(play(seed, stage).violations for seed in seeds)
