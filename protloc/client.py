@@ -28,7 +28,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from functions.upload import FINAL_STATUSES, upload_id
-from protloc.account import is_embedded, session
+from protloc.account import is_embedded, outputs_of, session
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 
 View = dict[str, Any]
@@ -287,7 +287,7 @@ def connect(stack: str) -> Client:
     of_aws = session()
     cloudformation = of_aws.client("cloudformation")
     found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    outputs = outputs_of(found)
     if not {"UploadsBucket", "ApiUrl"} <= outputs.keys():
         raise UsageProblem(f"the stack {stack} is not one of protloc: it has no output UploadsBucket")
     api_url = outputs["ApiUrl"]

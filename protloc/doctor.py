@@ -14,13 +14,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from protloc.account import Account
+from protloc.account import USABLE, Account, outputs_of
 from protloc.naming import BadStackName, check_stack_name
 from protloc.parameters import defaults, template
 
 OK, WARNING, PROBLEM, UNCHECKED = "ok", "warning", "problem", "unchecked"
 
-USABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS")
 OTHER_FUNCTIONS = 6
 """Invocations left for what is not `predict`: two of receive, two of split, one of query and of sweep."""
 
@@ -114,8 +113,7 @@ class Doctor:
 
     @cached_property
     def _outputs(self) -> dict[str, str]:
-        listed = (self._description or {}).get("Outputs", [])
-        return {output["OutputKey"]: output["OutputValue"] for output in listed}
+        return outputs_of(self._description or {})
 
     @cached_property
     def _parameters(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from model.artifact import read_artifact
 from protloc import executions
+from protloc.account import USABLE
 from protloc.activation import promote
 from protloc.client import Client
 from protloc.cloud import deploy, lifecycle
@@ -23,8 +24,6 @@ from protloc.versions import add, follow
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"
 DEFAULT_MODEL = PROJECT / "model" / "default"
-
-USABLE = {"CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 Tell = Callable[[str], None]
 

@@ -32,6 +32,7 @@ import boto3
 import psutil
 from botocore.config import Config
 
+from protloc.account import outputs_of
 from protloc.cloud import ports
 from protloc.cloud.engine import REGION, ROOT_KEY, check_version
 
@@ -160,7 +161,7 @@ def find(home: Path | str) -> Cloud | None:
 def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
     """The outputs of a stack, by name."""
     found = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    return outputs_of(found)
 
 
 def _start(home: Path, wanted: int | None) -> Cloud:

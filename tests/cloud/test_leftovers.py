@@ -40,20 +40,13 @@ def living(processes: list[psutil.Process]) -> list[str]:
     return found
 
 
+# What a command line holds of each kind of process that a test run starts.
+KINDS = ("cloud.server", "serve.py", "bootstrap.py", "attached.py", "model/train.py", "sleep", "pytest")
+
+
 def kind(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
-    for part in (
-        "cloud.server",
-        "serve.py",
-        "bootstrap.py",
-        "attached.py",
-        "model/train.py",
-        "sleep",
-        "pytest",
-    ):
-        if part in words:
-            return part
-    return words
+    return next((part for part in KINDS if part in words), words)
 
 
 ALONE, IN_A_WORKER = "0", "1"  # the number of workers of pytest-xdist
@@ -91,18 +84,8 @@ def test_a_test_run_that_is_ended_leaves_no_process(
         until(lambda: record.exists() or run.poll() is not None, log.read_text)
         assert run.poll() is None, log.read_text()
         processes = processes_of(record)
-        expected = {
-            "pytest",
-            "cloud.server",
-            "serve.py",
-            "bootstrap.py",
-            "attached.py",
-            "model/train.py",
-            "sleep",
-        }
-        assert {kind(process) for process in processes} >= expected - (
-            {"pytest"} if workers == "1" else set()
-        )
+        expected = set(KINDS) - ({"pytest"} if workers == "1" else set())
+        assert {kind(process) for process in processes} >= expected
         run.send_signal(number)
         until(lambda: run.poll() is not None, log.read_text)
         until(lambda: not living(processes), lambda: living(processes))
