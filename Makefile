@@ -64,6 +64,7 @@ deploy: .venv/run.stamp $(if $(filter build/%,$(SAM)),build/sam.stamp)
 
 check: .venv/develop.stamp build/checkov.stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive functions model protloc benchmarks locks
 	$(BIN)/python -m tests.template.rendering build/templates

@@ -88,19 +88,27 @@ def _unread(item: Item, shards: dict[int, Item]) -> str:
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
-    """The final status of an upload and why.
+    """The final status of an upload, and everything that speaks against it: what was not read, the failures,
+    the damage of its file.
 
     >>> verdict(Counts(records=3, predicted=2, rejected=1), "", "")
     ('complete', '')
+    >>> verdict(Counts(records=3, predicted=2, failed=1), "", "the gzip stream is cut off")[1]
+    '1 of 3 records could not be predicted; the gzip stream is cut off; the records before were read'
+    >>> verdict(Counts(records=2, predicted=2), "a part was not read", "the gzip stream is cut off")
+    ('partial', 'a part was not read; the gzip stream is cut off')
     """
     if not counts.records:
         return "failed", reason or "the file holds no records"
-    if counts.failed:
-        share = f"{counts.failed:,} of {counts.records:,} records could not be predicted"
-        return ("partial" if counts.predicted + counts.rejected else "failed"), reason or share
+    reasons = [reason] if reason else []
+    if counts.failed and not reason:
+        reasons.append(f"{counts.failed:,} of {counts.records:,} records could not be predicted")
     if damage:
-        return "partial", f"{damage}; the records before were read"
-    return ("partial" if reason else "complete"), reason
+        reasons.append(damage if reason else f"{damage}; the records before were read")
+    status = "partial" if reasons else "complete"
+    if counts.failed and not counts.predicted + counts.rejected:
+        status = "failed"
+    return status, "; ".join(reasons)
 
 
 def _write_results(

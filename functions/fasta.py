@@ -97,7 +97,7 @@ def read_records(
     numbers add up over the ranges of a file, as long as the first range reaches to the first record.
 
     >>> [(r.offset, r.header, r.sequence) for r in read_records([b">a\\nMK", b"V\\n>b\\n"])]
-    [(0, b'a', b'MKV'), (8, b'b', b'')]
+    [(0, b'a', b'MKV'), (7, b'b', b'')]
     """
     count = lines if lines is not None else LineCount()
     text = _Text(chunks, start)

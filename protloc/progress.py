@@ -79,7 +79,7 @@ def short(number: float) -> str:
 def duration(seconds: float) -> str:
     """A time as a person says it.
 
-    >>> duration(3.21), duration(75), duration(4000)
+    >>> duration(3.21), duration(75), duration(4020)
     ('3.2 s', '1 min 15 s', '1 h 7 min')
     """
     if seconds < 10:

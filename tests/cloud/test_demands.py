@@ -69,7 +69,12 @@ def arguments(stack: Stack, component: str, call: str) -> dict[str, Any]:
         "CreateModelPackage": {
             "ModelPackageGroupName": stack.outputs["Packages"],
             "InferenceSpecification": {
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{stack.outputs['Bucket']}/models/lent/model.tar.gz"}],
+                "Containers": [
+                    {
+                        "Image": IMAGE,
+                        "ModelDataUrl": f"s3://{stack.outputs['Bucket']}/models/lent/model.tar.gz",
+                    }
+                ],
                 "SupportedContentTypes": ["application/json"],
                 "SupportedResponseMIMETypes": ["application/json"],
             },
@@ -138,7 +143,12 @@ def test_a_caller_whose_role_lacks_a_row_is_refused(
 
 def test_a_caller_with_every_row_scales_and_registers(stack: Stack, component: str, role: str) -> None:
     scaling = client_of(stack, role, "application-autoscaling", all_but(None))
-    for name in ("RegisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy", "DeregisterScalableTarget"):
+    for name in (
+        "RegisterScalableTarget",
+        "PutScalingPolicy",
+        "DeleteScalingPolicy",
+        "DeregisterScalableTarget",
+    ):
         method = "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
         getattr(scaling, method)(**arguments(stack, component, f"application-autoscaling:{name}"))
     registry = client_of(stack, role, "sagemaker", all_but(None))
@@ -150,7 +160,11 @@ def test_a_component_is_invoked_by_whoever_may_invoke_it(stack: Stack, component
     """The endpoint alone is not enough."""
     endpoint = stack.outputs["Endpoint"]
     prefix = "arn:aws:sagemaker:us-east-1:000000000000"
-    statement = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": [f"{prefix}:endpoint/{endpoint}"]}
+    statement = {
+        "Effect": "Allow",
+        "Action": "sagemaker:InvokeEndpoint",
+        "Resource": [f"{prefix}:endpoint/{endpoint}"],
+    }
     request = {"EndpointName": endpoint, "InferenceComponentName": component, "Body": b"{}"}
     with pytest.raises(ClientError) as refused:
         client_of(stack, role, "sagemaker-runtime", statement).invoke_endpoint(**request)
@@ -164,7 +178,10 @@ def test_a_component_is_invoked_by_whoever_may_invoke_it(stack: Stack, component
 
 def test_a_row_is_asked_once_for_every_container() -> None:
     containers = [
-        {"Image": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{name}:tag", "ModelDataUrl": f"s3://b/{name}/m"}
+        {
+            "Image": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{name}:tag",
+            "ModelDataUrl": f"s3://b/{name}/m",
+        }
         for name in ("one", "team/two")
     ]
     found = demanded(

@@ -203,12 +203,19 @@ def test_what_cannot_be_read_is_left_to_the_service(service: str, sent: Wire) ->
 
 def test_a_template_cannot_make_what_the_call_would_refuse() -> None:
     metric = {"MetricName": "m", "Namespace": "n", "Statistic": "Sum", "Period": "60"}
-    alarm = {**metric, "EvaluationPeriods": "1", "Threshold": "0", "ComparisonOperator": "GreaterThanThreshold"}
+    alarm = {
+        **metric,
+        "EvaluationPeriods": "1",
+        "Threshold": "0",
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
     check_properties("AWS::CloudWatch::Alarm", alarm)
     with pytest.raises(ValueError, match="at 'treatMissingData'"):
         check_properties("AWS::CloudWatch::Alarm", {**alarm, "TreatMissingData": "ignored"})
     with pytest.raises(ValueError, match="at 'roleName'"):
-        check_properties("AWS::IAM::Role", {"RoleName": "r" * 65, "AssumeRolePolicyDocument": {"Statement": []}})
+        check_properties(
+            "AWS::IAM::Role", {"RoleName": "r" * 65, "AssumeRolePolicyDocument": {"Statement": []}}
+        )
     with pytest.raises(ValueError, match="at 'name'"):
         check_properties("AWS::StepFunctions::StateMachine", {"StateMachineName": "a", "Name": "n" * 81})
 

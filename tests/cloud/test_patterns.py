@@ -7,7 +7,9 @@ from protloc.cloud.patterns import UnreadablePatternError, compiled, matches, tr
 from protloc.cloud.shapes import service_model
 
 METADATA = r"([\p{L}\p{Z}\p{N}_.:\/=+\-@]*)${1,256}"  # SageMaker's CustomerMetadataValue
-DESCRIBED = r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*"  # Application Auto Scaling's XmlString
+DESCRIBED = (
+    r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*"  # Application Auto Scaling's XmlString
+)
 
 
 @pytest.mark.parametrize(

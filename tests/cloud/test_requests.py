@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.model import OperationModel
 from hypothesis import HealthCheck, Phase, given, settings
@@ -63,9 +65,7 @@ def test_every_service_that_is_checked_is_read_here() -> None:
 @pytest.mark.parametrize(
     ("service", "name"), [(service, name) for service, names in USED.items() for name in names.split()]
 )
-@settings(
-    max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_was_written_is_read(service: str, name: str, data: st.DataObject) -> None:
     operation = service_model(service).operation_model(name)
@@ -82,7 +82,11 @@ def test_what_is_not_wanted_stays_as_it_came() -> None:
     operation = service_model("dynamodb").operation_model("PutItem")
     sent = wire(operation, "json", {"TableName": "t", "Item": {"pk": {"B": b"a"}}})
     for wanted, value in ((True, b"a"), (False, "YQ==")):
-        call = read([service_model("dynamodb")], sent, lambda service, shape: shape.name == "PutItemInput" or wanted)  # noqa: B023
+
+        def decodes(_service: str, shape: Any, wanted: bool = wanted) -> bool:
+            return shape.name == "PutItemInput" or wanted
+
+        call = read([service_model("dynamodb")], sent, decodes)
         assert call is not None
         assert call.parameters["Item"] == {"pk": {"B": value}}
 

@@ -51,7 +51,11 @@ def test_members_may_be_named_as_the_java_sdk_names_them() -> None:
     values = {"a": {"Bool": True}, "b": {"Nul": True}, "c": {"M": {"bool": {"S": "x"}}}}
     made = task(f"{SDK}dynamodb:putItem", {"TableName": "table", "Item": values})
     assert made is not None
-    assert made.parameters["Item"] == {"a": {"BOOL": True}, "b": {"NULL": True}, "c": {"M": {"bool": {"S": "x"}}}}
+    assert made.parameters["Item"] == {
+        "a": {"BOOL": True},
+        "b": {"NULL": True},
+        "c": {"M": {"bool": {"S": "x"}}},
+    }
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,11 @@ def test_an_optimized_integration_takes_json_where_the_service_takes_text(
         (f"{OPTIMIZED}dynamodb:putItem", {"TableName": "table"}, "X.AmazonXException"),
         (f"{OPTIMIZED}sns:publish", {"Message": "m", "Subject": ""}, "X.InvalidParameterException"),
         (f"{SDK}sagemaker:createModel", {"ModelName": "ab", "Nonsense": 1}, "States.Runtime"),
-        (f"{SDK}sagemaker:createModel", {"ModelName": "ab", "EnableNetworkIsolation": "yes"}, "States.Runtime"),
+        (
+            f"{SDK}sagemaker:createModel",
+            {"ModelName": "ab", "EnableNetworkIsolation": "yes"},
+            "States.Runtime",
+        ),
     ],
 )
 def test_a_refusal_is_named_as_step_functions_names_it(

@@ -75,7 +75,9 @@ def deployed(stack: Stack, template: str) -> Iterator[list[dict[str, Any]]]:
 
 def reasons(events: list[dict[str, Any]]) -> str:
     failed = [each for each in events if each["ResourceStatus"] == "CREATE_FAILED"]
-    return " ".join(each.get("ResourceStatusReason", "") for each in failed if each["LogicalResourceId"] == "Mapping")
+    return " ".join(
+        each.get("ResourceStatusReason", "") for each in failed if each["LogicalResourceId"] == "Mapping"
+    )
 
 
 QUEUE = {"EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}
@@ -91,7 +93,10 @@ SENDS = {"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": QUEUE["Ev
     ("source", "statements", "lacking"),
     [
         (QUEUE, [ON_QUEUE], ""),
-        *((QUEUE, [{**ON_QUEUE, "Action": [a for a in READS_QUEUE if a != action]}], action) for action in READS_QUEUE),
+        *(
+            (QUEUE, [{**ON_QUEUE, "Action": [a for a in READS_QUEUE if a != action]}], action)
+            for action in READS_QUEUE
+        ),
         (GIVES_UP, [ON_STREAM, LISTS, SENDS], ""),
         (GIVES_UP, [ON_STREAM, LISTS], "sqs:SendMessage"),
         (STREAM, [ON_STREAM], "dynamodb:ListStreams"),
@@ -109,7 +114,9 @@ def test_a_mapping_needs_a_role_that_may_read_its_source(
 
 def test_a_function_that_sends_on_its_failures_needs_the_permission() -> None:
     queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:letters"
-    found = mapping_permissions({"FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": queue}}})
+    found = mapping_permissions(
+        {"FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": queue}}}
+    )
     assert list(found) == [Permission("sqs:SendMessage", queue)]
 
 
@@ -181,15 +188,29 @@ def test_a_topic_whose_policy_has_a_condition_hears_nothing_of_a_rule(stack: Sta
 
 def test_a_schedule_calls_as_its_role(stack: Stack) -> None:
     iam, name = stack.client("iam"), f"c-{uuid.uuid4().hex[:8]}"
-    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]["Arn"]
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))[
+        "Role"
+    ]["Arn"]
     sqs = stack.client("sqs")
-    queues = {kind: sqs.create_queue(QueueName=f"{name}-{kind}")["QueueUrl"] for kind in ("called", "letters")}
+    queues = {
+        kind: sqs.create_queue(QueueName=f"{name}-{kind}")["QueueUrl"] for kind in ("called", "letters")
+    }
     arns = {kind: f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}-{kind}" for kind in queues}
 
     def may(*kinds: str) -> None:
-        statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": [arns[kind] for kind in kinds]}
-        iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=json.dumps({"Statement": [statement]}))
+        statement = {
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": [arns[kind] for kind in kinds],
+        }
+        iam.put_role_policy(
+            RoleName=name, PolicyName="may", PolicyDocument=json.dumps({"Statement": [statement]})
+        )
 
     def called() -> str:
         stack.client("scheduler").create_schedule(
@@ -197,7 +218,12 @@ def test_a_schedule_calls_as_its_role(stack: Stack) -> None:
             ScheduleExpression=f"at({time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())})",
             FlexibleTimeWindow={"Mode": "OFF"},
             ActionAfterCompletion="DELETE",
-            Target={"Arn": arns["called"], "RoleArn": role, "Input": "{}", "DeadLetterConfig": {"Arn": arns["letters"]}},
+            Target={
+                "Arn": arns["called"],
+                "RoleArn": role,
+                "Input": "{}",
+                "DeadLetterConfig": {"Arn": arns["letters"]},
+            },
         )
         return arrival(stack, queues)
 

@@ -36,7 +36,9 @@ def test_a_parameter_that_is_null_is_missing() -> None:
 def test_a_pattern_is_compared_with_the_whole_value() -> None:
     # https://github.com/aws/amazon-sagemaker-examples/issues/2236, with the pattern of today
     variant = {"VariantName": "AllTraffic", "ModelName": "ENTER MODEL NAME"}
-    assert refusal("sagemaker", "CreateEndpointConfig", EndpointConfigName="a", ProductionVariants=[variant]) == (
+    assert refusal(
+        "sagemaker", "CreateEndpointConfig", EndpointConfigName="a", ProductionVariants=[variant]
+    ) == (
         "1 validation error detected: Value 'ENTER MODEL NAME' at 'productionVariants.1.member.modelName' failed "
         r"to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?"
     )
@@ -53,7 +55,9 @@ def test_each_violation_is_told() -> None:
 
 
 def test_a_text_may_be_too_long_or_too_short() -> None:
-    assert refusal("iam", "GetRole", RoleName="a" * 65).endswith("Member must have length less than or equal to 64")
+    assert refusal("iam", "GetRole", RoleName="a" * 65).endswith(
+        "Member must have length less than or equal to 64"
+    )
     assert "Member must have length greater than or equal to 20" in refusal(
         "sts", "AssumeRole", RoleArn="arn", RoleSessionName="ab"
     )
@@ -90,7 +94,9 @@ def test_a_key_may_be_wrong_and_a_secret_is_not_told() -> None:
 def test_one_of_a_list_may_be_wrong() -> None:
     (wrong,) = found("sqs", "GetQueueAttributes", QueueUrl="q", AttributeNames=["All", "Nonsense"])
     assert (wrong.kind, wrong.member, wrong.culprit) == ("enum", "attributeNames", "Nonsense")
-    assert wrong.constraint.startswith("Member must satisfy constraint: [Member must satisfy enum value set: [All, ")
+    assert wrong.constraint.startswith(
+        "Member must satisfy constraint: [Member must satisfy enum value set: [All, "
+    )
 
 
 def test_a_structure_in_a_list_is_named_by_its_place() -> None:
@@ -165,13 +171,19 @@ def test_what_the_sdk_fills_in_need_not_be_there() -> None:
         ("sqs", "SendMessage", {"QueueUrl": "q", "MessageBody": "b", "DelaySeconds": 901}),
         ("sqs", "ReceiveMessage", {"QueueUrl": "q", "MaxNumberOfMessages": 11}),
         ("sqs", "ReceiveMessage", {"QueueUrl": "q", "WaitTimeSeconds": 21}),
-        ("sqs", "ChangeMessageVisibility", {"QueueUrl": "q", "ReceiptHandle": "h", "VisibilityTimeout": 43_201}),
+        (
+            "sqs",
+            "ChangeMessageVisibility",
+            {"QueueUrl": "q", "ReceiptHandle": "h", "VisibilityTimeout": 43_201},
+        ),
         ("lambda", "UpdateFunctionConfiguration", {"FunctionName": "f", "Timeout": 901}),
         ("sns", "Publish", {"TopicArn": "t", "Message": "m", "Subject": "two\nlines"}),
         ("sns", "Publish", {"TopicArn": "t", "Message": "m", "Subject": "s" * 100}),
     ],
 )
-def test_documented_limits_hold_that_no_model_has(service: str, action: str, parameters: dict[str, Any]) -> None:
+def test_documented_limits_hold_that_no_model_has(
+    service: str, action: str, parameters: dict[str, Any]
+) -> None:
     assert len(found(service, action, **parameters)) == 1
 
 

@@ -1,8 +1,5 @@
-import doctest
-
 import pytest
 
-import functions.protein
 from functions.fasta import Record
 from functions.protein import MAX_RESIDUES, Protein, Rejection, parse_accession, read_protein
 
@@ -90,7 +87,3 @@ def test_a_header_of_a_megabyte_is_cut() -> None:
     judged = judge(b"MKV", header=b"<script>" * 131_072)
     assert len(judged.header) == 1_000 and judged.header.endswith("…")
     assert len(judged.accession) == 100
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(functions.protein).failed == 0

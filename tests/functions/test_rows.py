@@ -1,6 +1,3 @@
-import doctest
-
-import functions.rows
 from functions.protein import Protein, Rejection
 from functions.rows import COLUMNS, FORMATS, Row, dump_part, exported, load_part, predicted_row, rejected_row
 from tests.functions.world import answer_for
@@ -33,7 +30,3 @@ def test_a_predicted_row_has_every_column() -> None:
     assert (row["location"], row["go"], row["reason"]) == ("Nucleus", "GO:0005634", "terminal * removed")
     cells = dict(zip(COLUMNS, text("tsv", [row]).split("\n")[1].split("\t"), strict=True))
     assert (cells["confidence"], cells["p:Nucleus"], cells["truncated"]) == ("0.9100", "0.9100", "false")
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(functions.rows).failed == 0

@@ -134,7 +134,9 @@ class Cloud:
     def _sagemaker_describeTrainingJob(self, given: dict[str, Any]) -> Any:  # noqa: N802
         name = given["TrainingJobName"]
         if name not in self.jobs:
-            raise refusal("sagemaker.DescribeTrainingJob", "ValidationException", "Requested resource not found.")
+            raise refusal(
+                "sagemaker.DescribeTrainingJob", "ValidationException", "Requested resource not found."
+            )
         chosen = self.random.choices(("Completed", "InProgress", "Failed"), (6, 3, 1))[0]
         return {"TrainingJobStatus": chosen, "FailureReason": "no memory", **_artifact(name)}
 

@@ -55,7 +55,9 @@ class Day:
                 waits = asked.resource == "wait"
                 # Entered, scheduled, started, ended, left, and four of what stands behind it; of a wait two.
                 self.events += 2 if waits else 9
-                assert self.events < EVENTS, "the execution's history is full, and it ends without being asked"
+                assert self.events < EVENTS, (
+                    "the execution's history is full, and it ends without being asked"
+                )
                 if waits:
                     self.now += asked.arguments
                     asked = run.send({})

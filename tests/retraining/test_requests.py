@@ -186,7 +186,9 @@ def test_whatever_the_judge_says_is_fit_for_the_registry_and_a_subject(reason: s
 
 
 def test_a_subject_is_ascii_on_one_line_whatever_the_version_is_called() -> None:
-    (notified,) = (each for each in calls(machine(), {"version": "π\n" + "v" * 200}) if each.state == "Notify")
+    (notified,) = (
+        each for each in calls(machine(), {"version": "π\n" + "v" * 200}) if each.state == "Notify"
+    )
     assert re.fullmatch(r"[!-~][ -~]{0,98}", notified.arguments["Subject"])
 
 

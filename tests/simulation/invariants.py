@@ -40,6 +40,7 @@ class Watch:
         self.finished: dict[str, Item] = {}
         self._batches: dict[tuple[str, int, int], str] = {}
         self._immutable: dict[str, bytes] = {}
+        self._written: dict[str, float] = {}  # when a part was
         self._first_deadline: dict[str, int] = {}
         self._begun: dict[str, float] = {}  # when the last attempt began
         overdue = world.scenario.settings["overdue_seconds"]
@@ -64,6 +65,8 @@ class Watch:
             return
         place = key[: key.rindex("/") + 1]
         told = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
+        if key.startswith("parts/"):
+            self._written.setdefault(key, self.world.simulation.now)
         if told or key.startswith("parts/"):
             name = f"announced {key}" if told else key
             if self._immutable.setdefault(name, version.body) != version.body:
@@ -258,7 +261,7 @@ class Watch:
     def _judge_end(self, upload: str, item: Item, rows: list[Row], reading: Reading, file: File) -> None:
         offsets = [row["offset"] for row in rows]
         expected = reading.records
-        unread = file.deleted or item["reason"] in (DEAD_SHARD, TOO_LATE, UNWRITTEN)
+        unread = file.deleted or item["reason"].startswith((DEAD_SHARD, TOO_LATE, UNWRITTEN))
         deadline = self._first_deadline[upload]  # a row that was late at first may stay through a retry
         late = self.world.simulation.now >= deadline and item["finished"] >= iso(deadline)
         if expected is None or item.get("shards", 0) == 0:
@@ -299,7 +302,7 @@ class Watch:
         if self._begun[upload] >= self.world.scenario.weather.mended and not abandoned:
             poison = None  # the last attempt asked about every record that had failed, and a well model
         # One that the model hangs on keeps its batch from ending, but no answer from those beside it.
-        waits_for_ever = poison and "hangs" in self.world.scenario.weather.poison.values()
+        waits_for_ever = poison and self.world.scenario.weather.hangs
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
             _REFUSED: poison in ("refused", "kills"),
@@ -314,9 +317,9 @@ class Watch:
     def _judge_given_up(self, upload: str, item: Item, row: Row, sequence: str, where: str) -> None:
         """A function that gives a batch up keeps the answers that are known of it."""
         known = self.known.get((_digest(sequence), item["model_version"]), math.inf)
-        for key in (batch_key(n, b) for n, b, proteins in self._ended(upload) if row["offset"] in proteins):
-            ended = self.marked[upload, key]
-            if known < ended - 600:
+        for shard, batch, offsets in self._ended(upload):
+            ended = self._written[part_key(upload, shard, batch)]
+            if row["offset"] in offsets and known < ended - 600:
                 self.violate(f"{where}: failed, though its answer was known for {ended - known:.0f} s")
 
     def _ended(self, upload: str) -> Iterator[tuple[int, int, set[int]]]:

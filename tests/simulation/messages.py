@@ -121,8 +121,10 @@ class MessageService:
         queue.messages = [message for message in queue.messages if message.expires > now]
         ready = [message for message in queue.messages if message.visible <= now]
         self._chance.shuffle(ready)
-        taken = []
-        for message in ready[:limit]:
+        taken: list[Message] = []
+        for message in ready:
+            if len(taken) == limit:
+                break
             if queue.dead_letters and message.receives >= queue.max_receives:
                 queue.messages.remove(message)
                 self.put(queue.dead_letters, message.body)

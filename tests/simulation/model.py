@@ -64,6 +64,13 @@ class Weather:
     checksums: bool = True
     """Whether answers say what they were made from; those of older artifacts don't."""
 
+    @property
+    def hangs(self) -> bool:
+        """Whether some protein may keep the model busy for longer than SageMaker waits, each time."""
+        failing = self.refusing_seconds + self.answer_seconds >= CONTAINER_SECONDS
+        kinds = set(self.poison.values())
+        return "hangs" in kinds or (failing and bool(kinds & {"refused", "kills"}))
+
 
 class ModelRuntime:
     """One endpoint with every model version behind it."""

@@ -156,7 +156,12 @@ class ObjectStore:
         return self._surroundings.step("s3.AbortMultipartUpload", (Bucket, Key), apply)
 
     def list_object_versions(
-        self, *, Bucket: str, MaxKeys: int, KeyMarker: str = "", VersionIdMarker: str = ""  # noqa: N803
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        MaxKeys: int,  # noqa: N803
+        KeyMarker: str = "",  # noqa: N803
+        VersionIdMarker: str = "",  # noqa: N803
     ) -> dict[str, Any]:
         """Two versions a page: S3 may give fewer than it was asked for. The newest of a key come first."""
         listed = [

@@ -64,6 +64,7 @@ class World:
         self.unheard = 0
         self.unexpected: list[str] = []
         self.running: Counter[str] = Counter()  # invocations by function, but for the sweeps
+        self._taken: Counter[str] = Counter()  # of a function's concurrency
         self._streams: dict[str, list[float]] = {}
         self.sqs.listeners.append(self._on_message)
         self.bus.listeners.append(self._on_end)
@@ -180,7 +181,7 @@ class World:
         """Lambda's poller: one invocation with what the queue has, if another may run."""
         queue, function = self.queues[name], _FUNCTIONS[name]
         described = deployed.function(f"{function.title()}Function")
-        if not queue.messages or self.running[function] >= described.concurrency:
+        if not queue.messages or self._taken[function] >= described.concurrency:
             return
         messages = self.sqs.take(queue, self.simulation.random.randint(1, described.batch_size))
         if not messages:
@@ -202,7 +203,15 @@ class World:
     def _start(self, function: str, queue: MessageQueue, messages: list[Message]) -> None:
         record: Callable[..., None] = _RECORDS[function]._record
         timed = "lambda_context" in inspect.signature(record).parameters
-        simulation = self.simulation
+        described, simulation = deployed.function(f"{function.title()}Function"), self.simulation
+        ended: list[bool] = []
+
+        def end() -> None:
+            """Let another one start: when this one ends, or at its timeout if it is frozen."""
+            if not ended:
+                ended.append(True)
+                self._taken[function] -= 1
+                self._poll_at(queue.name, simulation.now)
 
         def body() -> None:
             done: list[Message] = []
@@ -224,7 +233,7 @@ class World:
             finally:
                 self._leave(function)
                 simulation.tell("died" if killed else "ended")
-                self._poll_at(queue.name, simulation.now)
+                end()
             for message in done:
                 if simulation.faulty and simulation.random.random() < simulation.faults.deliveries / 4:
                     simulation.tell("the acknowledgement is lost")
@@ -233,10 +242,12 @@ class World:
                 self.sqs.remove(queue, message.receipt)
 
         self.running[function] += 1
+        self._taken[function] += 1
+        simulation.after(described.timeout_seconds, end)
         invocation = simulation.invoke(function, queue.visibility_seconds, body)
         longest = max((message.lineage for message in messages), key=lambda rounds: rounds.get(function, 0))
         invocation.lineage = {**longest, function: longest.get(function, 0) + 1}
-        invocation.seconds_left = deployed.function(f"{function.title()}Function").timeout_seconds
+        invocation.seconds_left = described.timeout_seconds
         if function == "predict":
             batch = json.loads(messages[0].body)
             invocation.subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))

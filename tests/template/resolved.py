@@ -92,7 +92,11 @@ class Resolved:
                 table, *keys = self(argument)
                 return self(self._template["Mappings"][table][keys[0]][keys[1]])
             assert not function.startswith("Fn::"), function
-        return {key: each for key, each in ((key, self(inner)) for key, inner in value.items()) if each is not NOTHING}
+        return {
+            key: each
+            for key, each in ((key, self(inner)) for key, inner in value.items())
+            if each is not NOTHING
+        }
 
     def _substitute(self, name: str, names: dict[str, Any]) -> str:
         if name in names:

@@ -33,7 +33,10 @@ DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     ),
     "AWS/States": (
         "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
-        {name: {"StateMachineArn"} for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")},
+        {
+            name: {"StateMachineArn"}
+            for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+        },
     ),
 }
 OWN = "protloc"  # tests/end_to_end/test_access.py finds these in what the functions emit

@@ -115,7 +115,9 @@ def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered:
         if "xray:PutTraceSegments" in statement.get("Action", ())
     }
     traced = {f["Role"]["Fn::GetAtt"][0] for _, f in resources(rendered, "AWS::Lambda::Function")}
-    traced |= {m["RoleArn"]["Fn::GetAtt"][0] for _, m in resources(rendered, "AWS::StepFunctions::StateMachine")}
+    traced |= {
+        m["RoleArn"]["Fn::GetAtt"][0] for _, m in resources(rendered, "AWS::StepFunctions::StateMachine")
+    }
     assert traced - granted == set() and len(traced) == 13
 
 
