@@ -244,6 +244,8 @@ class Simulation:
 
     def left_undone(self, count: int) -> int:
         if self.faulty and self.random.random() < self.faults.undone:
+            if self.current is not None:
+                self.current.disturbed += 1
             return self.random.randint(1, count)
         return 0
 
