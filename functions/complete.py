@@ -62,6 +62,7 @@ def complete(upload_id: str, aws: Services) -> None:
         counts = aws.uploads.counts(upload_id, shards)
         reason = item.get("reason") or _unread(item, shards)
         status, reason = verdict(counts, reason, item.get("damage", ""))
+        reason = "; ".join(filter(None, (reason, left_out(item, shards))))
         results = {}
         try:
             require_records(counts.records, aws.settings.max_records)
@@ -85,6 +86,17 @@ def _unread(item: Item, shards: dict[int, Item]) -> str:
     return next(
         (shard["unread"] for n, shard in shards.items() if "unread" in shard and attempt_of(n) in telling), ""
     )
+
+
+def left_out(item: Item, shards: dict[int, Item]) -> str:
+    """Says what was not read because it is no FASTA: files of an archive, text before the first record."""
+    letters = 0
+    for _, shard in sorted(shards.items()):
+        letters += shard.get("left_out", 0)
+        if shard.get("records"):
+            break
+    before = f"{letters:,} characters of text before the first record were left out" if letters else ""
+    return "; ".join(filter(None, (before, item.get("left_out", ""))))
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.errors import FileGone, InputError
-from functions.fasta import is_gzip, require_fasta
+from functions.formats import packing, require_fasta
 from functions.services import Services, services
 from functions.storage import require_size
 from functions.tables import now_iso, now_seconds
@@ -105,7 +105,7 @@ def _wait_for_model(upload: Upload, aws: Services) -> None:
 
 def _send_shards(upload: Upload, aws: Services) -> None:
     head = b"".join(aws.storage.read(upload.source, 0, min(HEAD_BYTES, upload.size)))
-    if is_gzip(head):
+    if packing(head):
         aws.shards_queue.send({"upload": upload.upload_id, "inflate": True})
         return
     try:

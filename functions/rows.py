@@ -55,7 +55,7 @@ def predicted_row(protein: Protein, answer: Answer, model_version: str) -> Row:
         "membrane": answer.membrane,
         "residues_read": answer.residues_read,
         "truncated": answer.truncated,
-        "reason": protein.note or None,
+        "reason": "; ".join(protein.remarks) or None,
         "go": ",".join(BY_NAME[answer.location].go),
         **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
     }
@@ -103,14 +103,17 @@ def _json_line(row: Row) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def cell(column: str, value: Any) -> str:
-    """A value as the text of one spreadsheet cell.
+def cell(column: str, value: Any, *, defused: bool = True) -> str:
+    """A value as the text of one cell of a table.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe; characters that print nothing (control,
-    bidirectional, of no width), which could break the line or make it show something else, become spaces.
+    Characters that print nothing (control, bidirectional, of no width), which could break the line or make it
+    show something else, become spaces. Defused for a spreadsheet, text that it would run as a formula gets an
+    apostrophe; else an accession stays what its database writes, so that a join finds it.
 
-    >>> cell("accession", "=1+1"), cell("confidence", 0.5), cell("truncated", None)
-    ("'=1+1", '0.5000', '')
+    >>> cell("accession", "=1+1"), cell("accession", "-1_orf2", defused=False)
+    ("'=1+1", '-1_orf2')
+    >>> cell("confidence", 0.5), cell("truncated", None)
+    ('0.5000', '')
     """
     if value is None:
         return ""
@@ -118,7 +121,10 @@ def cell(column: str, value: Any) -> str:
         return "true" if value else "false"
     if column in _PROBABILITIES:
         return f"{value:.4f}"
-    return _FORMULA.sub("'", _printable(value)) if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    text = _printable(value)
+    return _FORMULA.sub("'", text) if defused else text
 
 
 def _printable(text: str) -> str:
@@ -126,10 +132,20 @@ def _printable(text: str) -> str:
 
 
 def _tsv(rows: Iterable[Row]) -> Iterator[bytes]:
+    """For programs: one record a line, accessions as databases write them."""
+    return _tab_separated(rows, defused=False)
+
+
+def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
+    """TSV of which a spreadsheet runs nothing."""
+    return _tab_separated(rows, defused=True)
+
+
+def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
     """Without quotation marks, so that readers with and without quoting find the same cells."""
     yield ("\t".join(COLUMNS) + "\n").encode()
     for row in rows:
-        line = "\t".join(cell(column, row[column]) for column in COLUMNS)
+        line = "\t".join(cell(column, row[column], defused=defused) for column in COLUMNS)
         yield (line.replace('"', "'") + "\n").encode("utf-8")
 
 
@@ -152,3 +168,6 @@ def _jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
 
 FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
 """Each takes exported rows in file order and yields the file's bytes, a piece a row."""
+
+SPREADSHEET = _spreadsheet
+"""TSV for a spreadsheet, as `FORMATS` has the others."""

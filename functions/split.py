@@ -18,12 +18,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.answers import ended_rows
 from functions.batches import Batch, pack
 from functions.errors import InputError
-from functions.fasta import LineCount, Record, read_records, require_fasta
+from functions.fasta import LineCount, Record, lookback, read_records
+from functions.formats import require_fasta
 from functions.protein import Protein, Rejection, read_protein
 from functions.results import record_rows
 from functions.rows import load_part, rejected_row
 from functions.services import Services, services
 from functions.storage import Inflater
+from functions.unpack import Seekable
 from functions.upload import (
     Shard,
     Source,
@@ -68,7 +70,12 @@ def inflate(upload: Upload, aws: Services) -> None:
             aws.uploads.refuse(upload.upload_id, str(error))
         else:
             shards = aws.uploads.plan(
-                upload.upload_id, text, inflater.size, aws.settings.shard_bytes, inflater.damage
+                upload.upload_id,
+                text,
+                inflater.size,
+                aws.settings.shard_bytes,
+                inflater.damage,
+                _told(inflater.left_out),
             )
     for shard in shards:
         aws.shards_queue.send(shard.as_message())
@@ -78,12 +85,22 @@ def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
     """Write the text. Raises InputError where there is none, or too much of it."""
     inflater = Inflater()
     aws.storage.size(upload.source)
-    aws.storage.write(text.key, _checked(inflater.text(aws.storage.read(upload.source, 0, upload.size))))
+    whole = Seekable(lambda start, end: b"".join(aws.storage.read(upload.source, start, end)), upload.size)
+    chunks = aws.storage.read(upload.source, 0, upload.size)
+    aws.storage.write(text.key, _checked(inflater.text(chunks, whole)))
     require_fasta(b"", whole=not inflater.size and not inflater.damage)
     if not inflater.size:
         raise InputError(inflater.damage)
     logger.info("upload inflated", extra={"upload": upload.upload_id, "bytes": inflater.size})
     return inflater
+
+
+def _told(left_out: list[str]) -> str:
+    """Which files of an archive were not read, in one line of bounded length."""
+    if not left_out:
+        return ""
+    more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    return f"left out of the archive: {', '.join(name[:100] for name in left_out[:3])}{more}"
 
 
 def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -127,7 +144,7 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
             _end_here(batch, shard, upload, aws)
         else:
             aws.batches_queue.send(batch_message(batch, shard, upload))
-    aws.uploads.record_split(shard, batches, lines.lines, records, residues)
+    aws.uploads.record_split(shard, batches, lines.lines, records, residues, lines.left_out)
     logger.info(
         "shard split",
         extra={"upload": upload.upload_id, "shard": shard.number, "batches": batches, "records": records},
@@ -160,7 +177,7 @@ def _failed_before(shard: Shard, aws: Services) -> set[int]:
 
 def _read(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | Rejection]:
     size = aws.storage.size(shard.text)
-    chunks = aws.storage.read(shard.text, max(shard.start - 1, 0), size)
+    chunks = aws.storage.read(shard.text, lookback(shard.start), size)
     records = read_records(chunks, start=shard.start, end=shard.end, lines=lines)
     if shard.damage:
         return _with_damaged_end(records, shard.damage, lines, size)

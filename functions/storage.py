@@ -1,7 +1,6 @@
 """Objects in S3: reading ranges of any size with little memory, writing parts once and exports as streams."""
 
 import json
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from functions.errors import FileGone, InputError
+from functions.unpack import Damage, Members, Seekable, inflated, is_tar, is_zip
 from functions.upload import Source
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 WINDOW_BYTES = 1024 * 1024
+TELLING_BYTES = 512
+"""What tells an archive from a text: a tar's mark is in its first block."""
+
 WRITE_PART_BYTES = 8 * 1024 * 1024
 """S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
 
@@ -169,40 +172,50 @@ class StreamWriter:
 
 
 class Inflater:
-    """Decompresses gzip, of one member or many, and remembers why it had to stop if it had to."""
+    """Unpacks what a file holds, and remembers why it had to stop if it had to and what it left out."""
 
     def __init__(self) -> None:
         self.size = 0
         self.damage = ""
+        self.left_out: list[str] = []
+        """Members of an archive that are no FASTA, each with the reason."""
 
-    def text(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything."""
-        member = zlib.decompressobj(wbits=31)
-        fresh = True  # at the beginning of a member
+    def text(self, chunks: Iterable[bytes], whole: Seekable | None = None) -> Iterator[bytes]:
+        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything.
+
+        `whole` is the same file to be read from any place, which a ZIP archive needs.
+        """
+        members = Members(WINDOW_BYTES)
+        self.left_out = members.left_out
+        pieces = inflated(chunks, WINDOW_BYTES)
+        first = b""
         try:
-            for chunk in chunks:
-                while chunk:
-                    if fresh and self.size:
-                        chunk = chunk.lstrip(b"\0")  # tapes pad with zeros
-                        if not chunk:
-                            break
-                    fresh = False
-                    piece = member.decompress(chunk, WINDOW_BYTES)
-                    while piece:  # what is full may not be all that the chunk held
-                        yield self._count(piece)
-                        piece = b"" if member.eof else member.decompress(member.unconsumed_tail, WINDOW_BYTES)
-                    chunk = member.unconsumed_tail
-                    if member.eof:
-                        chunk, member, fresh = member.unused_data, zlib.decompressobj(wbits=31), True
-            if not fresh:
-                self.damage = f"the gzip stream is cut off after {self.size:,} bytes of text"
-        except zlib.error:
-            self.damage = f"the gzip stream is damaged after {self.size:,} bytes of text"
+            while len(first) < TELLING_BYTES and (more := next(pieces, b"")):
+                first += more
+        except Damage as damage:
+            self.damage = str(damage)
+        try:
+            if is_zip(first) and whole is not None and is_zip(whole.head(4)):
+                pieces = members.of_zip(whole, whole.size)
+            elif is_tar(first):
+                pieces = members.of_tar(_chained(first, pieces))
+            else:
+                pieces = _chained(first, pieces)
+            yield from self._counted(pieces)
+        except Damage as damage:
+            self.damage = str(damage)
 
-    def _count(self, piece: bytes) -> bytes:
-        self.size += len(piece)
-        require_size(self.size, "more in a compressed file")
-        return piece
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if piece:
+                self.size += len(piece)
+                require_size(self.size, "more in a compressed file")
+                yield piece
+
+
+def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    yield from (first[at : at + WINDOW_BYTES] for at in range(0, len(first), WINDOW_BYTES))
+    yield from pieces
 
 
 def read_json(client: "S3Client", uri: str) -> Any:

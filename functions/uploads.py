@@ -102,7 +102,13 @@ class UploadsTable:
         return item
 
     def plan(
-        self, upload_id: str, text: Source, text_size: int, shard_bytes: int, damage: str = ""
+        self,
+        upload_id: str,
+        text: Source,
+        text_size: int,
+        shard_bytes: int,
+        damage: str = "",
+        left_out: str = "",
     ) -> list[Shard]:
         """Record how an upload's text is cut, once, and return the shards of the plan that stands.
 
@@ -113,7 +119,7 @@ class UploadsTable:
             upload_id,
             UPLOAD,
             "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
-            "damage = :damage, updated = :now REMOVE reason",
+            "damage = :damage, left_out = :left_out, updated = :now REMOVE reason",
             condition="#s = :receiving AND attribute_not_exists(shards)",
             names={"#s": "status", "#t": "text"},
             values={
@@ -124,6 +130,7 @@ class UploadsTable:
                 ":size": text_size,
                 ":bytes": shard_bytes,
                 ":damage": damage,
+                ":left_out": left_out,
             },
         )
         if not planned:
@@ -167,15 +174,24 @@ class UploadsTable:
 
     # The accounting
 
-    def record_split(self, shard: Shard, batches: int, lines: int, records: int, residues: int) -> None:
+    def record_split(
+        self, shard: Shard, batches: int, lines: int, records: int, residues: int, left_out: int = 0
+    ) -> None:
         """Record what a shard was split into, unless it was abandoned; every batch of it is done or sent."""
         self._update(
             shard.upload_id,
             shard_key(shard.number),
-            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, updated = :now",
+            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, "
+            "left_out = :left_out, updated = :now",
             condition="attribute_not_exists(kept)",
             names={"#l": "lines"},
-            values={":batches": batches, ":lines": lines, ":records": records, ":residues": residues},
+            values={
+                ":batches": batches,
+                ":lines": lines,
+                ":records": records,
+                ":residues": residues,
+                ":left_out": left_out,
+            },
         )
         self.close_shard(shard.upload_id, shard.number)
 

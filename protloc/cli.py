@@ -30,6 +30,7 @@ from protloc.options import (
     result_options,
     stack_option,
     timeout_option,
+    written_as,
 )
 from protloc.retraining_cli import labels, retrain
 
@@ -134,6 +135,7 @@ def status(home: Path, as_json: bool) -> None:
 def predict(
     file: Path,
     format_name: str | None,
+    spreadsheet: bool,
     output: Path | None,
     as_json: bool,
     wait: bool,
@@ -164,6 +166,7 @@ def predict(
     began = time.monotonic()
     name = "stdin" if file == Path("-") else file.name
     format_name = format_name or format_of(output)
+    written = written_as(format_name, spreadsheet)
     output = output or default_output(name, format_name)
     _require_one_on_stdout(as_json, output)
     if wait:
@@ -183,7 +186,7 @@ def predict(
             click.echo(sent.upload_id)
             note(f"sent; look with `protloc show{following.words}`")
         return
-    answer, problem = following.conclude(format_name, output)
+    answer, problem = following.conclude(written, output)
     if as_json:
         print_json(answer)
     elif wants_table(table, output):
@@ -247,6 +250,7 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
 def results(
     upload: str,
     format_name: str | None,
+    spreadsheet: bool,
     output: Path | None,
     as_json: bool,
     wait: bool,
@@ -271,6 +275,7 @@ def results(
 
     began = time.monotonic()
     format_name = format_name or format_of(output)
+    written = written_as(format_name, spreadsheet)
     _require_one_on_stdout(as_json, output)
     client = client_of(stack, home)
     following = Following(client, upload, stack, began)
@@ -284,7 +289,7 @@ def results(
         name = file_name(following.view["key"]) if following.view else upload
         output = default_output(safe(name), format_name)
         require_writable(output)
-    answer, problem = following.conclude(format_name, output)
+    answer, problem = following.conclude(written, output)
     if as_json:
         print_json(answer)
     elif answer["output"] and output != STDOUT:
@@ -306,6 +311,7 @@ def retry(
     context: click.Context,
     upload: str,
     format_name: str | None,
+    spreadsheet: bool,
     output: Path | None,
     as_json: bool,
     wait: bool,
@@ -337,6 +343,7 @@ def retry(
             results,
             upload=upload,
             format_name=format_name,
+            spreadsheet=spreadsheet,
             output=output,
             as_json=as_json,
             wait=True,

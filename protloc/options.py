@@ -49,6 +49,12 @@ def result_options(command: Command) -> Command:
         help="Where the results go; - is stdout. Without it: the input's name with .protloc.FORMAT added, "
         "in the current folder, replacing what an earlier run left there.",
     )(command)
+    command = click.option(
+        "--spreadsheet",
+        is_flag=True,
+        help="Defuse in TSV what a spreadsheet would run as a formula, as CSV always is: accessions that "
+        "begin with = + - @ then get an apostrophe.",
+    )(command)
     return click.option(
         "--format",
         "-f",
@@ -82,6 +88,19 @@ def timeout_option(command: Command) -> Command:
         type=Seconds(),
         help="Wait no longer than this (90s, 15m, 2h), then exit 1; the upload goes on.",
     )(command)
+
+
+def written_as(format_name: str, spreadsheet: bool) -> str:
+    """What is written where a format is asked for, and perhaps a table for a spreadsheet.
+
+    >>> written_as("tsv", True), written_as("csv", True), written_as("tsv", False)
+    ('spreadsheet', 'csv', 'tsv')
+    """
+    if spreadsheet and format_name not in ("tsv", "csv"):
+        raise click.UsageError(
+            f"--spreadsheet is for tsv and csv; {format_name} is no table of a spreadsheet."
+        )
+    return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
 
 
 def format_of(output: Path | None) -> str:

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.rows import COLUMNS, FORMATS, PROBABILITY_COLUMNS, Row
+from functions.rows import COLUMNS, FORMATS, PROBABILITY_COLUMNS, SPREADSHEET, Row
 from protloc.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def write_rows(rows: Iterable[Row], format_name: str, target: Path) -> None:
         _write_parquet(rows, target)
         return
     with target.open("wb") as file:
-        file.writelines(FORMATS[format_name](rows))
+        file.writelines((SPREADSHEET if format_name == "spreadsheet" else FORMATS[format_name])(rows))
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def test_show_and_uploads_tell_of_an_upload(embedded: Embedded) -> None:
 
 def test_pages_are_followed_to_the_end(embedded: Embedded, tmp_path: Path) -> None:
     source = tmp_path / "many.fasta"
-    source.write_bytes(b"".join(b">p%d\nMKV\n" % n for n in range(450)))
+    source.write_bytes(b"".join(b">p%d\nMKVLAAGIVG\n" % n for n in range(450)))
     upload = embedded.answer("predict", source)["upload"]
     names = [row["accession"] for row in embedded.client.predictions(upload)]
     assert names == [f"p{n}" for n in range(450)]

@@ -30,16 +30,18 @@ ODD_NAMES = [
 ]
 
 HOSTILE = (
-    b">esc\x1b[2Jape\x07 title\x1b]0;owned\x07\nMKV\n"
-    b">[red]markup[/red] [link=http://x]y[/link]\nMKVL\n"
-    b">bidi\xe2\x80\xaegnp.exe\xe2\x81\xa6 zero\xe2\x80\x8bwidth\nMKVLA\n"
-    b">=1+1 formula\nMKVLAG\n"
-    b">latin1 \xff\xfe bytes\nMKVLAGW\n"
+    b">esc\x1b[2Jape\x07 title\x1b]0;owned\x07\nMKVLAAGIVG\n"
+    b">[red]markup[/red] [link=http://x]y[/link]\nMKVLAAGIVGL\n"
+    b">bidi\xe2\x80\xaegnp.exe\xe2\x81\xa6 zero\xe2\x80\x8bwidth\nMKVLAAGIVGLC\n"
+    b">=1+1 formula\nMKVLAAGIVGLCA\n"
+    b">latin1 \xff\xfe bytes\nMKVLAAGIVGLCAK\n"
     b">:smile: {braces} %s $HOME `id`\nMK1\n"
 )
 
 
-def fasta(tmp_path: Path, content: bytes = b">a\nMKV\n>b\nMKVL\n", name: str = "in.fasta") -> Path:
+def fasta(
+    tmp_path: Path, content: bytes = b">a\nMKVLAAGIVG\n>b\nMKVLAAGIVGL\n", name: str = "in.fasta"
+) -> Path:
     path = tmp_path / name
     path.write_bytes(content)
     return path
@@ -129,7 +131,7 @@ def test_the_table_says_what_came_out_and_what_to_do_next(embedded: Embedded) ->
 
 
 def test_standard_input_and_output_work_as_files(embedded: Embedded) -> None:
-    result = embedded.protloc("predict", "-", "-o", "-", "-f", "csv", stdin=b">a\nMKV\n")
+    result = embedded.protloc("predict", "-", "-o", "-", "-f", "csv", stdin=b">a\nMKVLAAGIVG\n")
     assert result.exit_code == 0
     assert [row["accession"] for row in from_tsv(result.stdout, ",")] == ["a"]
 

@@ -131,7 +131,7 @@ class Everything:
         return result
 
     def fail_and_retry(self) -> None:
-        (self.folder / "failed.fasta").write_bytes(b">failed\nMKVFAILED\n")
+        (self.folder / "failed.fasta").write_bytes(b">failed\nMKVFAILEDWY\n")
         upload = failed_upload(self.cloud, self.folder / "failed.fasta")
         assert self.cloud.answer("retry", upload)["predicted"] == 1
 
@@ -221,7 +221,7 @@ class Everything:
         lost = self.forget_batches(upload)
         self.reopen(upload)
         shard, batch = (int(number) for number in lost[0].split("#")[1:])
-        [judged] = [read_protein(record) for record in read_records([b">a\nMKV\n"], start=0, end=7)]
+        [judged] = [read_protein(record) for record in read_records([b">a\nMKVLAAGIVG\n"], start=0, end=7)]
         assert isinstance(judged, Protein)
         self.client("s3").head_object(
             Bucket=self.outputs["ResultsBucket"], Key=part_key(upload, shard, batch)
@@ -258,13 +258,13 @@ class Everything:
         """One upload before there is any model, and one whose model does not answer and that then stands still."""
         active = self.cloud.client.models()["active"]
         self.alias(None)
-        waiting = self.put(b">early\nMKVEARLY\n")
+        waiting = self.put(b">early\nMKVEARLYWG\n")
         until(lambda: "reason" in self.item(waiting))  # it has looked for a model for the last time
         self.alias(active)
         self.call("sweep", {"task": "stuck"})
         self.cloud.client.wait(waiting, lambda _: None, LIMIT_SECONDS)
         self.alias("ghost")
-        stuck = self.put(b">stuck\nMKVSTVCK\n")
+        stuck = self.put(b">stuck\nMKVSTVCKWY\n")
         until(
             lambda: (
                 "batches" in self.item(stuck, "shard#00000") and "EndpointWaits" in dict(emitted(self.cloud))

@@ -89,7 +89,7 @@ def test_the_answer_depends_on_neither_case_nor_company(embedded: Embedded, tmp_
 def test_a_protein_longer_than_the_model_reads_says_how_much_was_read(
     embedded: Embedded, tmp_path: Path
 ) -> None:
-    (tmp_path / "titin.fasta").write_text(">titin\n" + "MKTAYIAKQR" * 3435 + "\n>short\nMKV\n")
+    (tmp_path / "titin.fasta").write_text(">titin\n" + "MKTAYIAKQR" * 3435 + "\n>short\nMKVLAAGIVG\n")
     long, short = embedded.rows(embedded.answer("predict", "titin.fasta")["upload"])
     assert (long["length"], long["truncated"]) == (34_350, True)
     assert 0 < long["residues_read"] < long["length"]
@@ -100,7 +100,7 @@ def test_an_object_put_by_anybody_is_an_upload(embedded: Embedded) -> None:
     from functions.upload import upload_id
 
     s3, bucket = embedded.client.client("s3"), embedded.client.outputs["UploadsBucket"]
-    for version in (b">one\nMKV\n", b">two\nMKVL\n"):
+    for version in (b">one\nMKVLAAGIVG\n", b">two\nMKVLAAGIVGL\n"):
         stored = s3.put_object(Bucket=bucket, Key="by hand/Größe (1)+x.fa", Body=version)
         upload = upload_id(bucket, "by hand/Größe (1)+x.fa", stored["VersionId"])
         view = embedded.client.wait(upload, lambda _: None, LIMIT_SECONDS)

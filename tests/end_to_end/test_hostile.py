@@ -32,7 +32,7 @@ def test_a_hostile_file_shows_as_a_table_and_leaves_no_word_in_a_log(
 
 def test_files_of_any_name_are_shown_and_written_back(embedded: Embedded, tmp_path: Path) -> None:
     for name in FILE_NAMES:
-        (tmp_path / name.replace("/", "_")).write_bytes(b">P1\nMKV\n")
+        (tmp_path / name.replace("/", "_")).write_bytes(b">P1\nMKVLAAGIVG\n")
         upload = embedded.answer("predict", name.replace("/", "_"), "--output", "rows.tsv")["upload"]
         for command in (("show", upload), ("uploads",), ("results", upload)):
             result = embedded.protloc(*command)
@@ -53,7 +53,7 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
         "emoji",
     )
     accessions = [shown(HEADERS[name]).split()[0] for name in names]
-    (tmp_path / "named.fasta").write_text("".join(f">{accession}\nMKV\n" for accession in accessions))
+    (tmp_path / "named.fasta").write_text("".join(f">{accession}\nMKVLAAGIVG\n" for accession in accessions))
     upload = embedded.answer("predict", "named.fasta")["upload"]
     for accession in accessions:
         status, answer, _ = embedded.client._get(f"/proteins/{quote(accession, safe='')}")

@@ -90,7 +90,9 @@ def asked() -> Iterator[World]:
             patch.setattr(functions.query, "services", lambda: made.aws)
             patch.setattr(functions.retry, "services", lambda: made.aws)
             patch.setattr(functions.activate, "services", lambda: made.aws)
-            hostile = b"".join(b">%b\nMKV\n" % name.encode() for name in ACCESSIONS if "\0" not in name)
+            hostile = b"".join(
+                b">%b\nMKVLAAGIVG\n" % name.encode() for name in ACCESSIONS if "\0" not in name
+            )
             UPLOADS[:] = [
                 made.run(made.upload(fasta(30))),
                 made.run(made.upload(hostile)),
@@ -103,7 +105,7 @@ def asked() -> Iterator[World]:
 
 def failed(made: World) -> str:
     """An upload that could be retried."""
-    identity = receive(made.upload(b">a\nMKVFAILED\n"), made.aws)
+    identity = receive(made.upload(b">a\nMKVFAILEDWY\n"), made.aws)
     assert identity
     move(made.aws.uploads.item(identity) | {"deadline": 0}, made.aws)
     made.finish(identity)

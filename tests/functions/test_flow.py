@@ -121,11 +121,11 @@ def test_a_death_between_marker_and_count_is_made_good_by_the_next_delivery(
 
 def test_a_batch_that_is_done_never_asks_again_about_a_protein_that_failed(running_world: World) -> None:
     def trouble(sequences: list[str]) -> None:
-        if "MKVL" in sequences:
+        if "MKVLAAGIVG" in sequences:
             raise EndpointRefused("the model failed with status 500")
 
     running_world.model.trouble = trouble
-    receive(running_world.upload(b">a\nMKVL\n>b\nMKVA\n"), running_world.aws)
+    receive(running_world.upload(b">a\nMKVLAAGIVG\n>b\nMKVAAAGIVG\n"), running_world.aws)
     running_world.split_shards()
     (message,) = running_world.take(running_world.aws.batches_queue)
     predict(message, running_world.aws)
@@ -199,7 +199,7 @@ def test_a_poisonous_protein_fails_alone_at_the_promised_cost(running_world: Wor
 
 
 def test_a_model_that_fails_on_everything_is_an_outage(running_world: World) -> None:
-    receive(running_world.upload(b">a\nMKVL\n"), running_world.aws)
+    receive(running_world.upload(b">a\nMKVLAAGIVG\n"), running_world.aws)
     running_world.split_shards()
     (message,) = running_world.take(running_world.aws.batches_queue)
 
@@ -212,12 +212,18 @@ def test_a_model_that_fails_on_everything_is_an_outage(running_world: World) -> 
 
 
 def test_a_sequence_is_asked_about_once(running_world: World) -> None:
-    body = b">a\nMKVLAAGG\n>b\nMKVLAAGG\n>c\nmkvlaagg*\n"
+    body = b">a\nMKVLAAGGWY\n>b\nMKVLAAGGWY\n>c\nmkvlaaggwy*\n"
     first = running_world.run(running_world.upload(body))
-    assert running_world.model.asked == ["MKVLAAGG"]
+    assert running_world.model.asked == ["MKVLAAGGWY"]
     rows = running_world.rows(first)
     assert len({tuple(row[f"p:{name}"] for name in ("Nucleus", "Cytoplasm")) for row in rows}) == 1
-    assert rows[2]["reason"] == "lower case read as upper case; terminal * removed"
+    assert rows[2]["reason"] == "; ".join(
+        (
+            "lower case read as upper case",
+            "terminal * removed",
+            "short: of 10 residues, a location is hard to tell",
+        )
+    )
     running_world.run(running_world.upload(body, key="again.fasta"))
     assert running_world.model.calls == 1
 
@@ -229,7 +235,7 @@ def test_an_upload_keeps_the_model_version_it_began_with(running_world: World) -
     running_world.finish(identity)
     assert {row["model_version"] for row in running_world.rows(identity)} == {"test-1"}
     assert (
-        running_world.rows(running_world.run(running_world.upload(b">a\nMKV\n")))[0]["model_version"]
+        running_world.rows(running_world.run(running_world.upload(b">a\nMKVLAAGIVG\n")))[0]["model_version"]
         == "test-2"
     )
 
@@ -407,10 +413,10 @@ def test_an_upload_that_could_not_be_announced_is_announced_once_more(
 
 
 def test_an_answer_that_was_known_equals_a_fresh_one(running_world: World) -> None:
-    first = running_world.rows(running_world.run(running_world.upload(b">a\nMKV\n", key="1")))
-    second = running_world.rows(running_world.run(running_world.upload(b">a\nMKV\n", key="2")))
+    first = running_world.rows(running_world.run(running_world.upload(b">a\nMKVLAAGIVG\n", key="1")))
+    second = running_world.rows(running_world.run(running_world.upload(b">a\nMKVLAAGIVG\n", key="2")))
     assert first == second
-    assert first[0]["location"] == answer_for("MKV").location
+    assert first[0]["location"] == answer_for("MKVLAAGIVG").location
 
 
 def test_an_unavailable_endpoint_is_told_from_a_refusal() -> None:

@@ -79,8 +79,8 @@ def test_what_the_model_could_not_answer_is_not_kept_as_an_answer(running_world:
 def test_a_sequence_in_several_batches_is_asked_about_once_by_each_of_those_in_flight_at_most() -> None:
     """Batches that begin before the first answer is written do not know of it: a race, and all it costs."""
     in_flight = 3
-    body = b">x\nMKVLAAGG\n" + b"".join(
-        b">p%d\n%s\n>x\nMKVLAAGG\n" % (n, b"AC" * (20 + n)) for n in range(30)
+    body = b">x\nMKVLAAGGWY\n" + b"".join(
+        b">p%d\n%s\n>x\nMKVLAAGGWY\n" % (n, b"AC" * (20 + n)) for n in range(30)
     )
     with world(shard_bytes=10_000, packing=PackingSettings(batch_proteins=8, window_records=8)) as here:
         here.activate()
@@ -88,7 +88,7 @@ def test_a_sequence_in_several_batches_is_asked_about_once_by_each_of_those_in_f
         assert identity
         here.split_shards()
         messages = here.take(here.aws.batches_queue)
-        assert sum("MKVLAAGG" in str(message) for message in messages) > in_flight
+        assert sum("MKVLAAGGWY" in str(message) for message in messages) > in_flight
         find = here.aws.answers.find
         looked = {}
         for message in messages[:in_flight]:  # all of them look before any of them answers
@@ -100,13 +100,13 @@ def test_a_sequence_in_several_batches_is_asked_about_once_by_each_of_those_in_f
             else:
                 here.aws.answers.find = find  # type: ignore[method-assign]
             predict(message, here.aws)
-        assert here.model.asked.count("MKVLAAGG") == in_flight
-        assert all(here.model.asked.count(s) == 1 for s in set(here.model.asked) - {"MKVLAAGG"})
+        assert here.model.asked.count("MKVLAAGGWY") == in_flight
+        assert all(here.model.asked.count(s) == 1 for s in set(here.model.asked) - {"MKVLAAGGWY"})
         here.complete(identity)
-        assert len({str(row["p:Nucleus"]) for row in here.rows(identity) if row["length"] == 8}) == 1
+        assert len({str(row["p:Nucleus"]) for row in here.rows(identity) if row["length"] == 10}) == 1
 
 
 def _digest(sequence: str) -> str:
     from functions.protein import Protein
 
-    return Protein(0, 0, "", "", sequence, "").digest
+    return Protein(0, 0, "", "", sequence, ()).digest

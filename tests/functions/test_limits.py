@@ -35,9 +35,9 @@ def test_a_text_that_is_too_long_is_refused_and_leaves_nothing(
 def test_too_many_records_fail_the_upload_before_they_are_all_asked_about(
     pack: Callable[[bytes], bytes],
 ) -> None:
-    with world(shard_bytes=200, max_records=100) as here:
+    with world(shard_bytes=650, max_records=100) as here:
         here.activate()
-        identity = receive(here.upload(pack(b">\nM\n" * 2_000)), here.aws)
+        identity = receive(here.upload(pack(b">\nMKVLAAGIVG\n" * 2_000)), here.aws)
         assert identity
         here.finish(identity)
         item = here.aws.uploads.item(identity)
@@ -53,14 +53,14 @@ def test_too_many_records_fail_the_upload_before_they_are_all_asked_about(
 def test_as_many_records_as_may_be_are_answered() -> None:
     with world(shard_bytes=200, max_records=100) as here:
         here.activate()
-        identity = here.run(here.upload(b">\nM\n" * 100))
+        identity = here.run(here.upload(b">\nMKVLAAGIVG\n" * 100))
         assert here.aws.uploads.item(identity)["predicted"] == len(here.rows(identity)) == 100
 
 
 def test_a_header_of_a_megabyte_costs_nothing_but_its_end() -> None:
     with world() as here:
         here.activate()
-        identity = here.run(here.upload(b">P1 " + b"h" * MB + b"\nMKV\n" + fasta(1)))
+        identity = here.run(here.upload(b">P1 " + b"h" * MB + b"\nMKVLAAGIVG\n" + fasta(1)))
         long, short = here.rows(identity)
     assert (long["accession"], long["status"], short["status"]) == ("P1", "predicted", "predicted")
     assert len(long["header"]) == MAX_HEADER_CHARACTERS and long["header"].endswith("h…")

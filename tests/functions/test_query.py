@@ -67,7 +67,7 @@ def test_a_protein_is_found_across_uploads(world: World) -> None:
 
 
 def test_an_accession_with_a_slash_is_found(world: World) -> None:
-    world.run(world.upload(b">a/b|c d\nMKV\n"))
+    world.run(world.upload(b">a/b|c d\nMKVLAAGIVG\n"))
     assert len(walk("/proteins/a%2Fb%7Cc", "predictions")) == 1
 
 
@@ -78,7 +78,7 @@ def test_an_accession_with_a_slash_is_found(world: World) -> None:
 def test_an_accession_is_found_in_both_forms_of_a_path(world: World, accession: str, form: str) -> None:
     """Nobody documents whether API Gateway decodes the path and the parameter of an event."""
     for number in range(2):
-        world.run(world.upload(f">{accession} {number}\nMKV\n".encode(), key=str(number)))
+        world.run(world.upload(f">{accession} {number}\nMKVLAAGIVG\n".encode(), key=str(number)))
     encoded = quote(accession, safe="")
     event = golden("api-get-upload") | {
         "resource": "/proteins/{accession}",

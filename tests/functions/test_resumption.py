@@ -22,8 +22,8 @@ from tests.functions.dying import Died, dying
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
 
-BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKV"
-SHORT_BODY = b">a\nMKVLAAGG\n>bad\nMK1V\n>last\nMKV"
+BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKVLWYAAGG"
+SHORT_BODY = b">a\nMKVLAAGGWY\n>bad\nMK1V\n>last\nMKVLWYAAGG"
 PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
 MOMENTS = ("before-call", "after-call")
 
@@ -135,7 +135,7 @@ def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
 
         def begin(name: str) -> str:
             def trouble(sequences: list[str]) -> None:
-                if "MKV" in sequences:
+                if "MKVLWYAAGG" in sequences:
                     raise EndpointRefused("the model failed with status 500")
 
             here.model.trouble = trouble

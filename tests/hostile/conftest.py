@@ -39,7 +39,7 @@ HANDLERS = (
     functions.query,
     functions.sweep,
 )
-ACCEPTED, REFUSED = "MKVL", "MK1VL"
+ACCEPTED, REFUSED = "MKVLAAGIVG", "MK1VLAAGIVG"
 """Two records bear each header: one is predicted, one is rejected. Their numbers make their sequences distinct."""
 
 
@@ -49,7 +49,7 @@ def numbered(number: int) -> str:
 
 
 def hostile_fasta() -> bytes:
-    """Every header twice, behind a long record: in a file's beginning a NUL would say that it is no text."""
+    """Every header twice, behind a long record."""
     records = [b">first\n" + b"A" * 70_000]
     for number, header in enumerate(HEADERS.values()):
         for sequence in (ACCEPTED, REFUSED):
@@ -131,7 +131,8 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> Carried:
             files[name].write_bytes(made.aws.storage.get(f"results/{identity}/results.{name}"))
         with files["jsonl"].open("rb") as lines:
             rows = [json.loads(line) for line in lines]
-        for name in ("csv", "parquet"):
+        files["spreadsheet"] = folder / "results.spreadsheet.tsv"
+        for name in ("csv", "parquet", "spreadsheet"):
             write_rows(rows, name, files[name])
         return Carried(
             identity=identity,

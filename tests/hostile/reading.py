@@ -3,7 +3,9 @@
 Limits are small here, so that a short text reaches them. The fuzzer (`fuzz.py`) and the tests call `check`.
 """
 
+import bz2
 import gzip
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
@@ -14,17 +16,17 @@ import functions.fasta
 import functions.storage
 from functions.batches import PackingSettings, pack
 from functions.errors import InputError
-from functions.fasta import BYTE_ORDER_MARK, LineCount, Record, read_records, require_fasta
+from functions.fasta import LineCount, Record, lookback, read_records
+from functions.formats import require_fasta
 from functions.protein import ALPHABET, MAX_ACCESSION_CHARACTERS, MAX_HEADER_CHARACTERS, Protein, read_protein
 from functions.storage import Inflater
+from tests.simulation import letters
 
-RECORD_BYTES = functions.fasta.MAX_RECORD_BYTES = 48
+RECORD_BYTES = functions.fasta.MAX_RECORD_BYTES = 100
+LOOKBACK_BYTES = functions.fasta.LOOKBACK_BYTES = 24
 WINDOW_BYTES = functions.storage.WINDOW_BYTES = 32
 TEXT_BYTES = functions.storage.MAX_TEXT_BYTES = 1024
 PACKING = PackingSettings(batch_residues=40, batch_proteins=3, window_records=5, window_residues=100)
-
-_START = re.compile(rb"(?:\A|(?<=[\r\n]))>")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Plan(NamedTuple):
@@ -38,7 +40,7 @@ def check(data: bytes) -> None:
     """Three bytes of plan, then the text; every fourth is inflated, the others are read."""
     first, second, third = data[:3].ljust(3, b"\x13")
     text = data[3:]
-    shard = len(BYTE_ORDER_MARK) + 1 + third % 50 + len(text) // 10
+    shard = 1 + third % 50 + len(text) // 10
     plan = Plan((first % 50 + 1, second % 50 + 1), shard)
     if third % 4 == 0:
         check_inflating(text, plan)
@@ -63,7 +65,10 @@ def check_head(text: bytes) -> None:
 def check_records(text: bytes, plan: Plan) -> None:
     """Every record is read once, as an independent reader reads it, however the text is cut, and judged once."""
     records = list(read_records([text]))
-    assert [(r.offset, r.header, r.length) for r in records] == list(read_simply(text))
+    expected = list(letters.records(text, LOOKBACK_BYTES))
+    assert [(r.offset, r.header) for r in records] == [
+        (at, header[:RECORD_BYTES]) for at, header, _ in expected
+    ]
     assert all(before.offset < after.offset for before, after in pairwise(records))
     assert list(read_records(cut(text, plan))) == records
     assert [r._replace(line=0) for r in read_in_shards(text, plan)] == [r._replace(line=0) for r in records]
@@ -72,6 +77,10 @@ def check_records(text: bytes, plan: Plan) -> None:
     for record in records:
         assert len(record.sequence) in (0, record.length) and len(record.sequence) <= RECORD_BYTES
     judged = [read_protein(record) for record in records]
+    assert [one.sequence if isinstance(one, Protein) else None for one in judged] == [
+        letters.sequence(header, body) if len(header) + len(body) <= RECORD_BYTES else None
+        for _, header, body in expected
+    ]
     for one in judged:
         assert len(one.accession) <= MAX_ACCESSION_CHARACTERS and len(one.header) <= MAX_HEADER_CHARACTERS
         if isinstance(one, Protein):
@@ -84,22 +93,12 @@ def check_records(text: bytes, plan: Plan) -> None:
     assert [batch.number for batch in batches] == list(range(len(batches)))
 
 
-def read_simply(text: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Offset, header and residues of each record, by splitting a text that is all there."""
-    mark = len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
-    starts = [match.start() + mark for match in _START.finditer(text[mark:])]
-    for start, end in pairwise([*starts, len(text)]):
-        header, *lines = _LINE_END.split(text[start + 1 : end])
-        kept = [line for line in lines if not line.startswith(b";")]
-        yield start, header[:RECORD_BYTES], len(b"".join(b"".join(kept).split()))
-
-
 def read_in_shards(text: bytes, plan: Plan) -> Iterator[Record]:
     """The records of a text read range by range, each as a function of its own would."""
     lines_before = 0
     for start in range(0, len(text), plan.shard):
         lines = LineCount()
-        pieces = cut(text[max(start - 1, 0) :], plan)
+        pieces = cut(text[lookback(start) :], plan)
         for record in read_records(pieces, start=start, end=start + plan.shard, lines=lines):
             yield record._replace(line=record.line + lines_before)
         lines_before += lines.lines
@@ -113,7 +112,7 @@ def check_inflating(text: bytes, plan: Plan) -> None:
     if text and len(text) <= TEXT_BYTES:
         assert check_inflater(packed, plan) == (text, "")
         assert check_inflater(packed + bytes(plan.shard), plan) == (text, "")
-        part, damage = check_inflater(packed[: -plan.shard], plan)
+        part, damage = check_inflater(packed[: max(len(packed) - plan.shard, 2)], plan)
         assert text.startswith(part) and (damage or part in (b"", text[:middle]))
 
 
@@ -142,10 +141,23 @@ def check_inflater(packed: bytes, plan: Plan) -> tuple[bytes, str]:
 
 
 def inflate_simply(packed: bytes) -> bytes:
-    """What the library that comes with Python makes of a gzip that is whole."""
+    """What the libraries that come with Python make of a file that is whole, and of the text in it."""
     text = b""
-    while packed := packed.lstrip(b"\0") if text else packed:
-        member = zlib.decompressobj(wbits=31)
+    makers = {
+        b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+        b"BZh": bz2.BZ2Decompressor,
+        b"\xfd7zXZ\0": lzma.LZMADecompressor,
+    }
+    packed_before = False
+    while packed := packed.lstrip(b"\0") if packed_before else packed:
+        make = next((make for magic, make in makers.items() if packed.startswith(magic)), None)
+        if make is None:
+            inside = re.search(rb"(?<=[\r\n])\x1f\x8b\x08", packed)
+            end = inside.start() if inside else len(packed)
+            text, packed, packed_before = text + packed[:end], packed[end:], False
+            continue
+        packed_before = True
+        member = make()
         text += member.decompress(packed)
         packed = member.unused_data
     return text

@@ -52,7 +52,7 @@ def test_only_a_mark_is_a_record_without_residues(world: World) -> None:
 @pytest.mark.parametrize("key", FILE_NAMES)
 def test_a_file_may_have_any_name(world: World, key: str) -> None:
     with heard() as log:
-        identity = drive(world, world.upload(b">P1\nMKV\n", key=key))
+        identity = drive(world, world.upload(b">P1\nMKVLAAGIVG\n", key=key))
     assert world.status(identity) == "complete"
     assert key not in log.getvalue() and log.getvalue().replace("\n", "").isprintable()
 
@@ -60,7 +60,7 @@ def test_a_file_may_have_any_name(world: World, key: str) -> None:
 @pytest.mark.parametrize("letter", ["🧬", "\x01", '"', "é", "x"])
 def test_no_header_makes_a_message_that_the_queue_would_not_take(letter: str) -> None:
     text = b"".join(
-        b">%b\nMKV\n" % (letter * length).encode() for length in (*range(1, 1000, 7), *[100] * 2000)
+        b">%b\nMKVLAAGIVG\n" % (letter * length).encode() for length in (*range(1, 1000, 7), *[100] * 2000)
     )
     upload = Upload("u" * 26, Source("uploads", "a", "null"), len(text), "test-1", "2026", 0, True)
     shard = Shard(upload.upload_id, 0, upload.source, 0, len(text))
@@ -73,7 +73,9 @@ def test_no_header_makes_a_message_that_the_queue_would_not_take(letter: str) ->
 @pytest.mark.parametrize("letter", ["🧬", "\x01", '"', "蛋"])
 def test_no_header_makes_a_page_that_a_function_may_not_answer(world: World, letter: str) -> None:
     header = (letter * 1000).encode()
-    identity = drive(world, world.upload(b"".join(b">%b\n%b\n" % (header, b"MKV") for _ in range(600))))
+    identity = drive(
+        world, world.upload(b"".join(b">%b\n%b\n" % (header, b"MKVLAAGIVG") for _ in range(600)))
+    )
     assert len(world.rows(identity)) == 600
     for path in (f"/uploads/{identity}/predictions", f"/proteins/{quote(letter * 100)}"):
         event = golden("api-get-upload") | {"path": path, "queryStringParameters": {"size": "500"}}

@@ -1,8 +1,9 @@
 """What each output promises of any header: one row a record, and nothing that acts.
 
 JSON Lines, Parquet and the API give the header as it is, in an encoding in which nothing acts: ASCII with
-escapes, or lengths. TSV and CSV are for spreadsheets and give it defused: no formula, only printing
-characters, no quotation mark in TSV. In all of them a header is the text of its bytes as UTF-8, blanks around
+escapes, or lengths. CSV, and TSV that is asked for with `--spreadsheet`, give it defused: no formula. TSV is for
+programs: an accession is what its database writes. All tables hold printing characters alone, TSV no quotation
+mark. In all of them a header is the text of its bytes as UTF-8, blanks around
 it gone, and ends after 1,000 characters.
 """
 
@@ -66,7 +67,16 @@ def cells(path: Path, dialect: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), dialect))
 
 
-@pytest.mark.parametrize(("name", "dialect"), [("tsv", "lines"), ("tsv", "excel-tab"), ("csv", "excel")])
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        ("tsv", "lines"),
+        ("tsv", "excel-tab"),
+        ("spreadsheet", "lines"),
+        ("spreadsheet", "excel-tab"),
+        ("csv", "excel"),
+    ],
+)
 def test_a_table_is_one_row_a_record_for_any_reader(carried: Carried, name: str, dialect: str) -> None:
     columns, *rows = cells(carried.files[name], dialect)
     assert tuple(columns) == COLUMNS
@@ -76,7 +86,7 @@ def test_a_table_is_one_row_a_record_for_any_reader(carried: Carried, name: str,
 
 @pytest.mark.parametrize(
     ("name", "dialect"),
-    [("tsv", "lines"), ("tsv", "excel-tab"), ("csv", "excel"), ("csv", "semicolon"), ("tsv", "excel"), ("tsv", "semicolon")],
+    [("spreadsheet", "lines"), ("spreadsheet", "excel-tab"), ("csv", "excel"), ("csv", "semicolon"), ("spreadsheet", "excel"), ("spreadsheet", "semicolon")],
 )  # fmt: skip
 def test_no_cell_of_a_table_is_a_formula_however_it_is_cut(carried: Carried, name: str, dialect: str) -> None:
     found = [cell for row in cells(carried.files[name], dialect) for cell in row if FORMULA.match(cell)]
@@ -84,7 +94,7 @@ def test_no_cell_of_a_table_is_a_formula_however_it_is_cut(carried: Carried, nam
     assert len(found) > 10  # the corpus did try
 
 
-@pytest.mark.parametrize("name", ["tsv", "csv"])
+@pytest.mark.parametrize("name", ["tsv", "csv", "spreadsheet"])
 def test_every_character_of_a_table_is_one_that_prints(carried: Carried, name: str) -> None:
     text = carried.files[name].read_bytes().decode()
     assert text.replace("\t", "").replace("\n", "").isprintable()
@@ -92,10 +102,19 @@ def test_every_character_of_a_table_is_one_that_prints(carried: Carried, name: s
 
 
 def test_tables_change_nothing_that_is_harmless(carried: Carried) -> None:
-    for name, dialect in (("tsv", "lines"), ("csv", "excel")):
+    for name, dialect in (("tsv", "lines"), ("spreadsheet", "lines"), ("csv", "excel")):
         headers = [row[COLUMNS.index("header")] for row in cells(carried.files[name], dialect)[1:]]
         for harmless in ("other scripts", "Hebrew and Arabic", "combining", "backslash", "shell", "null", "up"):  # fmt: skip
             assert headers.count(shown(HEADERS[harmless])) == 2, (name, harmless)
+
+
+def test_accessions_of_tsv_join_those_of_json_lines(carried: Carried) -> None:
+    exact = [json.loads(line)["accession"] for line in carried.files["jsonl"].read_bytes().splitlines()]
+    column = [row[COLUMNS.index("accession")] for row in cells(carried.files["tsv"], "lines")[1:]]
+    plain = [
+        (one, other) for one, other in zip(exact, column, strict=True) if one.isprintable() and '"' not in one
+    ]
+    assert all(one == other for one, other in plain) and sum(one[:1] in "=+-@" for one, _ in plain if one) > 6
 
 
 def test_every_accession_is_found_through_the_api_and_finds_its_own(carried: Carried) -> None:

@@ -19,6 +19,13 @@ texts += [b">" + header[:300] + b"\\nMKV" for header in HEADERS.values()]
 texts += [body[:300] for body, _ in FILES.values()]
 words = [b">", b"\\n", b"\\r", b"\\n>", b"\\n;", b"MKV", b" ", b"*", b"\\0", b"x" * 50, b"\\x1f\\x8b\\x08", b"\\xef\\xbb\\xbf"]
 texts += [b"".join(draw.choices(words, k=draw.randint(1, 40))) for _ in range(3000)]
+words = [
+    b">a", b">P1;x", b">a >b", b"\\n", b"\\n", b"\\r\\n", b"\\r", b"MKVLAAGIVGW", b"mkvlaagivgw", b"MKVLAAGIVGW*>", b"\\xef\\xbb\\xbf>",
+    b" >", b"\\x1a>", b"\\0>", b"<pre>", b"</b>", b"\\xc2\\xa0", b"\\xa0", b"--", b"//", b"# x", b"#", b";", b"Met-Lys-Val-Leu", b"MET LYS ",
+    b"IIIIIOOOOOO", b"HHHHHEEECCC", b"11223344556", b"wrapped in an email", b"Sequence unavailable", b"None", b"1 ", b" 37", b".", b"..",
+    b"_", b"-", b"ACGTTGCAAGC", b"MdKvVvLpApAvGvAaKa", b"(((...)))", b"Hypothetical", b"sp|P1|X", b"\\\\n>", b"'", b"XXXXXXXXXXX", b"DVVVPLSVVVD",
+]
+texts += [b">" + b"".join(draw.choices(words, k=draw.randint(1, 12))) for _ in range(9000)]
 for text in texts:
     check(bytes(draw.choices(range(256), k=3)) + text)
 print(len(texts))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from typing import NamedTuple
 
-_RESIDUES = re.compile(rb"[ACDEFGHIKLMNPQRSTVWYUOBZJX]+")
+from tests.simulation.letters import records, sequence
+
+LOOKBACK_BYTES = 1024
 
 
 class Expected(NamedTuple):
@@ -26,12 +27,14 @@ class Reading(NamedTuple):
 def read(body: bytes) -> Reading:
     """Read a file, gzip or not, whole and in memory."""
     text, damaged = _inflated(body) if body[:2] == b"\x1f\x8b" else (body, False)
-    records = _records(text)
-    if records is None:
+    found = [
+        Expected(offset, sequence(header, rest)) for offset, header, rest in records(text, LOOKBACK_BYTES)
+    ]
+    if not found:
         return Reading(None, damaged)
-    if damaged and records:
-        records[-1] = Expected(records[-1].offset, None)
-    return Reading(records, damaged)
+    if damaged:
+        found[-1] = Expected(found[-1].offset, None)
+    return Reading(found, damaged)
 
 
 def _inflated(body: bytes) -> tuple[bytes, bool]:
@@ -43,25 +46,3 @@ def _inflated(body: bytes) -> tuple[bytes, bool]:
             return text, True
         body = member.unused_data
     return text, False
-
-
-def _records(text: bytes) -> list[Expected] | None:
-    records: list[tuple[int, list[bytes]]] = []
-    offset = 0
-    for line in text.splitlines(keepends=True):
-        if line.startswith(b">"):
-            records.append((offset, []))
-        elif records and not line.startswith(b";"):
-            records[-1][1].append(b"".join(line.split()))
-        elif line.strip() and not line.startswith(b";"):
-            return None
-        offset += len(line)
-    if not records:
-        return None
-    return [Expected(start, _sequence(b"".join(lines))) for start, lines in records]
-
-
-def _sequence(letters: bytes) -> str | None:
-    letters = letters.upper()
-    letters = letters[:-1] if letters.endswith(b"*") else letters
-    return letters.decode() if _RESIDUES.fullmatch(letters) else None

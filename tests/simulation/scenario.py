@@ -231,4 +231,4 @@ def _letters(chance: random.Random, pool: list[str], end: str) -> str:
 
 def _sequence(chance: random.Random) -> str:
     """A few share a length, so that answers in the wrong order fit by it."""
-    return "M" + "".join(chance.choices(RESIDUES, k=chance.choice((8, 8, 12, 20, 35))))
+    return "MKV" + "".join(chance.choices(RESIDUES, k=chance.choice((8, 8, 12, 20, 35))))
