@@ -53,7 +53,7 @@ def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], f
     upload = aws.uploads.open_batch(upload_id, shard, batch)
     if upload is None:
         return
-    proteins = [Protein(**protein) for protein in message["proteins"]]
+    proteins = [Protein.from_message(protein) for protein in message["proteins"]]
     answers = _known_answers(proteins, upload, aws)
     if not _ask_model(proteins, answers, message, upload, aws, seconds_left):
         return

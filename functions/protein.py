@@ -1,13 +1,13 @@
 """From a FASTA record to a `Protein` that the model can read, or a `Rejection` that says why not.
 
-A letter is read whatever its case; one terminal `*` (a translated stop codon) is dropped; both are noted on
+A letter is read whatever its case; one terminal `*` (a translated stop codon) is dropped; both are remarks of
 the protein, because nothing may change silently. The alphabet is the twenty residues and IUPAC's U O B Z J X
 (https://iupac.qmul.ac.uk/AminoAcid/), of which the model reads the last six as X.
 """
 
 import hashlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from functions.fasta import MAX_RECORD_BYTES, Record
 
@@ -35,12 +35,20 @@ class Protein(NamedTuple):
     accession: str
     header: str
     sequence: str  # upper case letters of ALPHABET
-    note: str  # what was changed on reading, or empty
+    remarks: tuple[str, ...]  # what was changed on reading, and each doubt
 
     @property
     def digest(self) -> str:
         """The sequence's identity across uploads, 32 hexadecimal digits."""
         return hashlib.sha256(self.sequence.encode("ascii")).hexdigest()[:32]
+
+    @staticmethod
+    def from_message(message: dict[str, Any]) -> "Protein":
+        """The protein that a batch message carries, of this release or of one that had a `note` only."""
+        fields = dict(message)
+        note = fields.pop("note", "")
+        fields["remarks"] = tuple(fields.get("remarks", [note] if note else []))
+        return Protein(**fields)
 
 
 class Rejection(NamedTuple):
@@ -66,14 +74,14 @@ def read_protein(record: Record) -> Protein | Rejection:
     accession = parse_accession(header)
     shown = header if len(header) <= MAX_HEADER_CHARACTERS else header[: MAX_HEADER_CHARACTERS - 1] + "…"
     sequence = record.sequence.upper()
-    notes = [] if sequence == record.sequence else ["lower case read as upper case"]
+    remarks = [] if sequence == record.sequence else ["lower case read as upper case"]
     length = record.length
     if sequence.endswith(b"*"):
         sequence, length = sequence[:-1], length - 1
-        notes.append("terminal * removed")
+        remarks.append("terminal * removed")
     if reason := _fault(sequence, length):
         return Rejection(record.offset, record.line, accession, shown, length, reason)
-    return Protein(record.offset, record.line, accession, shown, sequence.decode("ascii"), "; ".join(notes))
+    return Protein(record.offset, record.line, accession, shown, sequence.decode("ascii"), tuple(remarks))
 
 
 def _fault(sequence: bytes, length: int) -> str:

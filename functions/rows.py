@@ -55,7 +55,7 @@ def predicted_row(protein: Protein, answer: Answer, model_version: str) -> Row:
         "membrane": answer.membrane,
         "residues_read": answer.residues_read,
         "truncated": answer.truncated,
-        "reason": protein.note or None,
+        "reason": "; ".join(protein.remarks) or None,
         "go": ",".join(BY_NAME[answer.location].go),
         **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
     }

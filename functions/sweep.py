@@ -82,7 +82,7 @@ def _fail_batch(message: dict[str, Any], aws: Services) -> None:
     upload = aws.uploads.open_batch(upload_id, shard, batch)
     if upload is None:
         return
-    proteins = [Protein(**protein) for protein in message["proteins"]]
+    proteins = [Protein.from_message(protein) for protein in message["proteins"]]
     rows = ended_rows(proteins, DEAD_BATCH, upload.model_version, aws.answers)
     record_rows(upload, shard, batch, rows, aws)
 

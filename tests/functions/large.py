@@ -256,7 +256,7 @@ def answering(upload: Any, aws: Any) -> Any:
 
     def rows(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for given in message["proteins"]:
-            protein = Protein(**given)
+            protein = Protein.from_message(given)
             answer = Prediction((0.91, *[0.01] * 9), 0.25, len(protein.sequence), False)
             yield predicted_row(protein, answer, upload.model_version)
 

@@ -13,7 +13,7 @@ SMALL = PackingSettings(batch_residues=50, batch_proteins=4, window_records=12, 
 
 
 def protein(offset: int, sequence: str, header: str = "") -> Protein:
-    return Protein(offset, 0, "P", header, sequence, "")
+    return Protein(offset, 0, "P", header, sequence, ())
 
 
 records = st.lists(

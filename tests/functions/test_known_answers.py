@@ -109,4 +109,4 @@ def test_a_sequence_in_several_batches_is_asked_about_once_by_each_of_those_in_f
 def _digest(sequence: str) -> str:
     from functions.protein import Protein
 
-    return Protein(0, 0, "", "", sequence, "").digest
+    return Protein(0, 0, "", "", sequence, ()).digest

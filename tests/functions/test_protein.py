@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from functions.fasta import Record
@@ -45,7 +47,10 @@ def test_accessions_of_every_dialect(header: str, accession: str) -> None:
 def test_case_and_a_terminal_stop_are_forgiven_and_noted() -> None:
     judged = judge(b"mkvU*")
     assert isinstance(judged, Protein)
-    assert (judged.sequence, judged.note) == ("MKVU", "lower case read as upper case; terminal * removed")
+    assert (judged.sequence, judged.remarks) == (
+        "MKVU",
+        ("lower case read as upper case", "terminal * removed"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,22 @@ def test_why_a_record_cannot_be_predicted(sequence: bytes, why: str) -> None:
 def test_short_or_repetitive_proteins_are_not_taken_for_dna() -> None:
     for sequence in (b"ACGTACGT", b"GAGAGSGAGAGSGAGAGSGAGAGSGAGAGSGAGAGS", b"A" * 50, b"GA" * 30):
         assert isinstance(judge(sequence), Protein)
+
+
+@pytest.mark.parametrize(
+    ("carried", "remarks"),
+    [
+        ({"remarks": ["one", "two"]}, ("one", "two")),
+        ({"remarks": []}, ()),
+        ({"note": "one; two"}, ("one; two",)),
+        ({"note": ""}, ()),
+    ],
+)
+def test_a_message_of_either_release_gives_its_protein(
+    carried: dict[str, Any], remarks: tuple[str, ...]
+) -> None:
+    message = {"offset": 0, "line": 0, "accession": "P1", "header": "P1", "sequence": "MKV", **carried}
+    assert Protein.from_message(message) == Protein(0, 0, "P1", "P1", "MKV", remarks)
 
 
 def test_a_protein_too_long_is_rejected_by_its_true_length() -> None:

@@ -24,9 +24,13 @@ def test_the_reason_for_a_missing_answer_names_the_line() -> None:
 
 
 def test_a_predicted_row_has_every_column() -> None:
-    protein = Protein(0, 0, "P1", "P1 x", "MKV", "terminal * removed")
+    protein = Protein(0, 0, "P1", "P1 x", "MKV", ("lower case read as upper case", "terminal * removed"))
     row = exported(predicted_row(protein, answer_for("MKV"), "m-1"), first_line=0)
     assert tuple(row) == COLUMNS
-    assert (row["location"], row["go"], row["reason"]) == ("Nucleus", "GO:0005634", "terminal * removed")
+    assert (row["location"], row["go"], row["reason"]) == (
+        "Nucleus",
+        "GO:0005634",
+        "lower case read as upper case; terminal * removed",
+    )
     cells = dict(zip(COLUMNS, text("tsv", [row]).split("\n")[1].split("\t"), strict=True))
     assert (cells["confidence"], cells["p:Nucleus"], cells["truncated"]) == ("0.9100", "0.9100", "false")
