@@ -168,7 +168,9 @@ def test_an_upload_that_ended_without_results_says_why(world: World) -> None:
     identity = receive(world.upload(fasta(3)), world.aws)
     assert identity
     world.aws.uploads.set_finishing(identity, 1)
-    world.aws.uploads.finish(identity, 1, Ending("failed", "they could not be written", Counts(3, 3), {}, {}))
+    world.aws.uploads.finish(
+        identity, 1, Ending("failed", "they could not be written", Counts(3, 3), {}, {}, [])
+    )
     status, body, _ = get(f"/uploads/{identity}/results")
     assert (status, body["detail"]) == (409, "The upload ended without results: they could not be written")
 
