@@ -84,6 +84,31 @@ def timeout_option(command: Command) -> Command:
     )(command)
 
 
+class Organism(click.ParamType[str]):
+    """An organism whose kingdom is known: by its name, its genus, its number, or the kingdom itself."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from functions.organisms import KINGDOMS, kingdom_of
+
+        if not value.isascii() or not kingdom_of(value):
+            self.fail(
+                f"expected an organism of a known genus, or one of {', '.join(KINGDOMS)}; found {value!r}.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+def organism_option(command: Command) -> Command:
+    return click.option(
+        "--organism",
+        type=Organism(),
+        help="Of what the proteins are, where their headers do not say: 'Homo sapiens', 'fungi', …",
+    )(command)
+
+
 def format_of(output: Path | None) -> str:
     """The format that the end of a name asks for.
 
