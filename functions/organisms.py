@@ -15,11 +15,10 @@ VIRUSES = "viruses"
 NO_EUKARYOTES = ("bacteria", "archaea", "bacteria or archaea", VIRUSES)
 KINGDOMS = ("bacteria", "archaea", VIRUSES, "animals", "fungi", "plants", "eukaryotes")
 
-_NAMED = re.compile(r"\b(?:OS|Tax)=(.+?)(?=\s+[A-Za-z]{1,5}=|$)")
+_NAMED = re.compile(r"\b(?:OS|Tax)=(.+?)(?=\s[A-Za-z]{1,5}=|$)")
 _NUMBERED = re.compile(r"\b(?:OX|TaxID)=(\d+)")
-_BRACKETED = re.compile(
-    r"\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\s*$"
-)  # NCBI writes [[Candida] auris] where it doubts
+# With brackets inside, since NCBI writes [[Candida] auris] where a genus is in doubt.
+_BRACKETED = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\s*$")
 _VIRUS = re.compile(r"(?:virus|phage|viroid|viridae)\b|^[HS]IV-", re.IGNORECASE)
 _DOUBTED = re.compile(r"[\[\]'\"]|^(?:uncultured|unclassified|unidentified) ")
 _PROKARYOTE = re.compile(r"bacterium\b|\barchaeon\b|^Candidatus ")

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from model import composition, data, homology, record
-from model.artifact import Artifact, read_artifact
+from model.artifact import Artifact, read_artifact, write_description
 from model.artificial import KINDS, artificial
 from model.data import LabelledProtein
 from model.inference import Model, model_fn, predict_fn
@@ -222,12 +222,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--labelled", type=Path, required=True, help="eukaryotic proteins: what the model learned from"
     )
     add_argument("--prokaryotes", type=Path, action="append", default=[], help="a FASTA file to learn from")
+    add_argument("--model-version", help="a name of its own for the artifact that then has a detector")
     add_argument(
         "--measured", type=Path, action="append", default=[], help="a FASTA file that is measured only"
     )
     options = parser.parse_args(arguments)
     files = {name: getattr(options, name) for name in ("prokaryotes", "measured")}
     sets = {name: {path.name.split(".")[0]: read_fasta(path) for path in files[name]} for name in files}
+    if options.model_version:
+        write_description(replace(read_artifact(options.artifact), version=options.model_version))
     add(options.artifact, data.read_channel(options.labelled), **sets)
     for name, found in read_artifact(options.artifact).outside.get("figures", {}).items():
         print(f"{name:40} {found}")
