@@ -1,7 +1,7 @@
 """Fits the detector of what is outside of a model's knowledge, and measures it through the serving code.
 
     python -m model.detection ARTIFACT --labelled DEEPLOC.fasta \\
-        --prokaryotes ecoli.fasta --prokaryotes bsubtilis.faa.gz --measured yeast.fasta
+        --prokaryotes "E. coli=ecoli.fasta" --prokaryotes bsubtilis.faa.gz --measured yeast.fasta
 
 Eukaryotic proteins are the labelled ones, test proteins left out, and fragments of them; sequences that no
 cell makes are drawn from these (`artificial.py`); prokaryotic proteins are those of the files, if any. The
@@ -51,6 +51,16 @@ def read_fasta(path: Path) -> list[str]:
     records = f"\n{content.decode('utf-8', 'replace')}".split("\n>")[1:]
     sequences = ("".join(record.splitlines()[1:]).upper().strip("*-. ") for record in records)
     return [sequence for sequence in sequences if sequence.isascii() and sequence.isalpha()]
+
+
+def named(text: str) -> tuple[str, Path]:
+    """A file and what its sequences are called: NAME=FILE, or by the beginning of the file's name.
+
+    >>> named("E. coli=data/ecoli.fasta")[0], named("data/yeast.faa.gz")[0]
+    ('E. coli', 'yeast')
+    """
+    name, _, path = text.rpartition("=")
+    return name or Path(path).name.split(".")[0], Path(path)
 
 
 def fragments(sequences: Sequence[str], seed: int = 0) -> list[str]:
@@ -221,14 +231,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_argument(
         "--labelled", type=Path, required=True, help="eukaryotic proteins: what the model learned from"
     )
-    add_argument("--prokaryotes", type=Path, action="append", default=[], help="a FASTA file to learn from")
+    add_argument(
+        "--prokaryotes",
+        type=named,
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="a FASTA file to learn from",
+    )
     add_argument("--model-version", help="a name of its own for the artifact that then has a detector")
     add_argument(
-        "--measured", type=Path, action="append", default=[], help="a FASTA file that is measured only"
+        "--measured",
+        type=named,
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="a FASTA file that is measured only",
     )
     options = parser.parse_args(arguments)
     files = {name: getattr(options, name) for name in ("prokaryotes", "measured")}
-    sets = {name: {path.name.split(".")[0]: read_fasta(path) for path in files[name]} for name in files}
+    sets = {kind: {name: read_fasta(path) for name, path in files[kind]} for kind in files}
     if options.model_version:
         write_description(replace(read_artifact(options.artifact), version=options.model_version))
     add(options.artifact, data.read_channel(options.labelled), **sets)

@@ -52,7 +52,7 @@ def test_its_card_says_how_often_it_errs_on_what_it_does_not_know() -> None:
     for group in (
         "without one",
         "29 residues from the middle",
-        "ecoli, not learned from",
+        "B. subtilis 168 (RefSeq), not learned from",
         "yeast",
         "shuffled",
     ):
