@@ -7,6 +7,7 @@
 # check  lint, types, security, template, secrets
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
+#        [PROKARYOTES="ecoli.fasta bsubtilis.faa.gz"]  bacteria and archaea, for it to tell; none are needed
 # lock   write the locks again after a change of pyproject.toml or locks/*.in
 # sbom   bills of materials in build/sbom: of what travels to Lambda, and of this environment
 # clean  stop the cloud and remove what the other targets made
@@ -86,6 +87,8 @@ model: .venv/run.stamp
 	  --dropout 0.5 --mutation-rate 0.15 --weight-decay 0.1 --training-residues 800 && wait $$first
 	$(BIN)/python -m model.ensemble build/model/ensemble build/model/1 build/model/2 \
 	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
+	$(if $(PROKARYOTES),$(BIN)/python -m model.detection build/model/ensemble --labelled '$(DEEPLOC)' \
+	  $(PROKARYOTES:%=--prokaryotes '%'))
 	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
 
 lock: .venv/develop.stamp

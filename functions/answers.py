@@ -10,6 +10,7 @@ from functions.prediction import Prediction, Unpredictable
 from functions.protein import PREPROCESSING_VERSION, Protein
 from functions.rows import Row, predicted_row
 from functions.tables import from_item, get_all, now_seconds, put_all, to_item
+from functions.upload import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
@@ -35,6 +36,9 @@ class AnswersTable:
                 float(values["membrane"]),
                 values["residues_read"],
                 values["truncated"],
+                values.get("uncertain"),  # this and what follows older releases did not keep
+                None if values.get("outside") is None else float(values["outside"]),
+                values.get("outside_like", ""),
             )
         return known
 
@@ -55,11 +59,11 @@ class AnswersTable:
         )
 
 
-def ended_rows(proteins: list[Protein], reason: str, model_version: str, answers: AnswersTable) -> list[Row]:
+def ended_rows(proteins: list[Protein], reason: str, upload: Upload, answers: AnswersTable) -> list[Row]:
     """The rows of a batch that is given up: its answers as far as they are known, the others failed."""
-    known = answers.find({protein.digest for protein in proteins}, model_version)
+    known = answers.find({protein.digest for protein in proteins}, upload.model_version)
     return [
-        predicted_row(protein, known.get(protein.digest, Unpredictable(reason)), model_version)
+        predicted_row(protein, known.get(protein.digest, Unpredictable(reason)), upload)
         for protein in proteins
     ]
 

@@ -19,6 +19,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.errors import BrokenContract, InputError
+from functions.remarks import Doubts
 from functions.rows import FORMATS, Row, exported, load_part
 from functions.services import Services, services
 from functions.storage import StreamWriter
@@ -63,14 +64,14 @@ def complete(upload_id: str, aws: Services) -> None:
         reason = item.get("reason") or _unread(item, shards)
         status, reason = verdict(counts, reason, item.get("damage", ""))
         reason = "; ".join(filter(None, (reason, left_out(item, shards))))
-        results = {}
+        results, warnings = dict[str, str](), list[str]()
         try:
             require_records(counts.records, aws.settings.max_records)
         except InputError as error:
             status, reason = "failed", str(error)
         else:
-            results = _write_results(item, shards, counts, status, reason, aws)
-        ending = Ending(status, reason, counts, progress_of(item, shards), results)
+            results, warnings = _write_results(item, shards, counts, status, reason, aws)
+        ending = Ending(status, reason, counts, progress_of(item, shards), results, warnings)
         aws.uploads.finish(upload_id, attempts(item), ending)
         # UploadsComplete, UploadsPartial or UploadsFailed
         metrics.add_metric(f"Uploads{status.capitalize()}", MetricUnit.Count, 1)
@@ -125,8 +126,11 @@ def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
 
 def _write_results(
     item: Item, shards: dict[int, Item], counts: Counts, status: str, reason: str, aws: Services
-) -> dict[str, str]:
-    """Write the exports and the manifest; return where each is. Raises BrokenContract on a wrong count."""
+) -> tuple[dict[str, str], list[str]]:
+    """Write the exports and the manifest; return where each is, and what the rows warn of.
+
+    Raises BrokenContract on a wrong count.
+    """
     upload_id = item["pk"]
     attempt = attempts(item)
     keys = {name: result_key(upload_id, f"results.{name}", attempt) for name in EXPORTS}
@@ -157,21 +161,24 @@ def _write_results(
         "finished": now_iso(),
         **counts._asdict(),
         "results": results,
+        "warnings": rows.doubts.warnings(),
     }
     aws.storage.write(key, [json.dumps(manifest, indent=2).encode()], "application/json")
-    return results | {"manifest": f"s3://{aws.storage.bucket}/{key}"}
+    return results | {"manifest": f"s3://{aws.storage.bucket}/{key}"}, rows.doubts.warnings()
 
 
 class _Counted:
-    """Counts rows as they pass."""
+    """Counts rows, and the doubts that they carry, as they pass."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
         self.count = 0
+        self.doubts = Doubts()
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
             self.count += 1
+            self.doubts.count(row)
             yield row
 
 
@@ -223,6 +230,7 @@ def _announce(item: Item, aws: Services) -> None:
         "key": item["source"]["key"],
         "attempts": attempts(item),
         **{name: item[name] for name in ("status", "reason", "model_version", *Counts._fields, "results")},
+        "warnings": item.get("warnings", []),
     }
     entry = {"Source": "protloc", "DetailType": "UploadCompleted", "Detail": json.dumps(detail)}
     answer = aws.events.put_events(Entries=[entry])

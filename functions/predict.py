@@ -57,7 +57,7 @@ def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], f
     answers = _known_answers(proteins, upload, aws)
     if not _ask_model(proteins, answers, message, upload, aws, seconds_left):
         return
-    rows = [predicted_row(protein, answers[protein.digest], upload.model_version) for protein in proteins]
+    rows = [predicted_row(protein, answers[protein.digest], upload) for protein in proteins]
     counts = record_rows(upload, shard, batch, rows, aws)
     metrics.add_metric("ProteinsPredicted", MetricUnit.Count, counts.predicted)
     metrics.add_metric("ProteinsFailed", MetricUnit.Count, counts.failed)

@@ -6,12 +6,14 @@ The request and the answer are pinned in `events/endpoint-request.json` and `eve
 import json
 import math
 from binascii import crc32
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from functions.errors import BrokenContract
 from functions.locations import LOCATION_NAMES
 
 _SUM_TOLERANCE = 0.01
+MAX_KIND_CHARACTERS = 40
 
 
 class Prediction(NamedTuple):
@@ -21,6 +23,9 @@ class Prediction(NamedTuple):
     membrane: float  # probability of being bound to a membrane
     residues_read: int
     truncated: bool
+    uncertain: bool | None = None  # by the artifact's own threshold; None where an older one has none
+    outside: float | None = None  # the share of held-out eukaryotic proteins that are less unlike the others
+    outside_like: str = ""  # what it is more like, where that share is beyond the artifact's bound
 
     @property
     def location(self) -> str:
@@ -29,6 +34,20 @@ class Prediction(NamedTuple):
     @property
     def confidence(self) -> float:
         return max(self.probabilities)
+
+    @property
+    def runner_up(self) -> tuple[str, float]:
+        """The second most probable location, and its probability."""
+        return second_of(self.probabilities)
+
+
+def second_of(probabilities: Sequence[float]) -> tuple[str, float]:
+    """The second most probable location of probabilities in the order of LOCATION_NAMES, and its probability.
+
+    Of those that are as probable as the first, the one that comes after it.
+    """
+    order = sorted(range(len(probabilities)), key=lambda index: -probabilities[index])
+    return LOCATION_NAMES[order[1]], probabilities[order[1]]
 
 
 class Unpredictable(NamedTuple):
@@ -61,13 +80,26 @@ def read_answer(body: bytes, *, sequences: list[str], model_version: str) -> lis
     if not isinstance(predictions, list) or len(predictions) != len(sequences):
         raise BrokenContract(f"expected {len(sequences)} predictions, found {_size(predictions)}")
     order = [names.index(name) for name in LOCATION_NAMES]
+    bounds = [_share(answer, name) for name in ("uncertain_below", "outside_above")]
     return [
-        _read_one(prediction, order, sequence)
+        _read_one(prediction, order, sequence, *bounds)
         for prediction, sequence in zip(predictions, sequences, strict=True)
     ]
 
 
-def _read_one(given: Any, order: list[int], sequence: str) -> Answer:
+def _share(given: dict[str, Any], name: str) -> float | None:
+    """A number between 0 and 1 that an answer may have; artifacts of older releases give none."""
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BrokenContract(f"expected {name} between 0 and 1, found {value!r}")
+    return float(value)
+
+
+def _read_one(
+    given: Any, order: list[int], sequence: str, uncertain_below: float | None, outside_above: float | None
+) -> Answer:
     if isinstance(given, dict) and isinstance(given.get("error"), str):
         return Unpredictable(given["error"][:200])
     try:
@@ -87,7 +119,22 @@ def _read_one(given: Any, order: list[int], sequence: str) -> Answer:
     read = _read_of(sequence, residues_read)
     if given.get("checksum", read) != read:  # artifacts made before there were checksums give none
         raise BrokenContract(f"expected the answer for residues of checksum {read}, found another's")
-    return Prediction(tuple(round(p, 4) for p in probabilities), round(membrane, 4), residues_read, truncated)
+    rounded = tuple(round(p, 4) for p in probabilities)
+    outside, like = _share(given, "outside"), given.get("outside_like")
+    if outside is not None and not isinstance(like, str):
+        raise BrokenContract(
+            f"expected what a protein is outside of the model's knowledge like, found {like!r}"
+        )
+    beyond = outside is not None and outside_above is not None and outside > outside_above
+    return Prediction(
+        rounded,
+        round(membrane, 4),
+        residues_read,
+        truncated,
+        None if uncertain_below is None else max(rounded) < uncertain_below,
+        None if outside is None else round(outside, 4),
+        str(like)[:MAX_KIND_CHARACTERS] if beyond else "",
+    )
 
 
 def _read_of(sequence: str, residues: int) -> str:

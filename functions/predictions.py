@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
-from functions.locations import BY_NAME
-from functions.rows import COLUMNS, Row
+from functions.rows import COLUMNS, DERIVED, Row, current
 from functions.tables import Item, from_item, is_condition_failure, now_seconds, put_all, to_item
 from functions.upload import attempt_of, first_shard
 
@@ -86,7 +85,8 @@ def _item(upload_id: str, shard: int, row: Row, expires: int) -> Item:
         "upload": upload_id,
         "expires": expires,
     }
-    item.pop("go", None)  # follows from the location
+    for column in DERIVED:
+        item.pop(column, None)
     if not row["accession"]:
         item.pop("accession")  # an index key may not be empty
     if row["location"]:
@@ -98,6 +98,4 @@ def _row(item: Item) -> Row:
     values = from_item(item)
     row: Row = {"upload": values["upload"]} | {column: values.get(column) for column in COLUMNS}
     row["accession"] = row["accession"] or ""
-    if row["location"]:
-        row["go"] = ",".join(BY_NAME[row["location"]].go)
-    return row
+    return current(row, "remarks" in values)

@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.errors import FileGone, InputError
 from functions.formats import packing, require_fasta
+from functions.organisms import kingdom_of
 from functions.services import Services, services
 from functions.storage import require_size
 from functions.tables import now_iso, now_seconds
@@ -55,9 +56,9 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         return None  # what a console leaves for an empty folder
     source = Source(detail["bucket"]["name"], key, detail["object"].get("version-id") or "null")
     identity = upload_id(*source)
-    reason, waits = "", False
+    reason, waits, organism = "", False, ""
     try:
-        size = aws.storage.size(source)
+        size, organism = aws.storage.stored(source)
         require_size(size, f"{size:,}")
     except InputError as error:
         reason = str(error)
@@ -71,6 +72,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
             created=now_iso(),
             deadline=now_seconds() + aws.settings.deadline_seconds,
             indexed=size <= aws.settings.indexed_bytes,
+            organism=kingdom_of(organism),
         )
     )
     logger.info("upload received", extra={"upload": identity, "bytes": size})

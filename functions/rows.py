@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from functions.locations import BY_NAME, LOCATION_NAMES
-from functions.prediction import Answer, Prediction
+from functions.prediction import Answer, Prediction, second_of
 from functions.protein import Protein, Rejection
+from functions.remarks import doubts
+from functions.upload import Upload
 
 Row = dict[str, Any]
 
@@ -25,37 +27,48 @@ COLUMNS: tuple[str, ...] = (
     "status",
     "location",
     "confidence",
+    "uncertain",
+    "second",
+    "second_confidence",
     "membrane",
     "length",
     "residues_read",
     "truncated",
     "model_version",
     "reason",
+    "remarks",
     "go",
     *PROBABILITY_COLUMNS,
     "header",
     "offset",
 )
 
-_PROBABILITIES = {"confidence", "membrane", *PROBABILITY_COLUMNS}
+DERIVED = ("go", "second", "second_confidence")
+"""Columns that follow from others, and are kept nowhere but where rows travel whole."""
+
+_PROBABILITIES = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
 _FORMULA = re.compile(r"""(?:^|(?<=[,;]))(?=[\s"]*[=+\-@＝＋－＠])""")
 """Where a formula begins: also after a comma or semicolon, at which a spreadsheet of another country cuts."""
 
 
-def predicted_row(protein: Protein, answer: Answer, model_version: str) -> Row:
+def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
     """The row of a protein the model was asked about."""
     row = _blank_row(protein, len(protein.sequence))
-    row["model_version"] = model_version
+    row |= {"model_version": upload.model_version, "remarks": list(protein.remarks)}
     if not isinstance(answer, Prediction):
         return row | {"status": "failed", "reason": answer.reason}
+    second, second_confidence = answer.runner_up
     return row | {
         "status": "predicted",
         "location": answer.location,
         "confidence": answer.confidence,
+        "uncertain": answer.uncertain,
+        "second": second,
+        "second_confidence": second_confidence,
         "membrane": answer.membrane,
         "residues_read": answer.residues_read,
         "truncated": answer.truncated,
-        "reason": "; ".join(protein.remarks) or None,
+        "remarks": [*protein.remarks, *doubts(answer, protein.header, upload.organism)],
         "go": ",".join(BY_NAME[answer.location].go),
         **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
     }
@@ -73,7 +86,27 @@ def _blank_row(record: Protein | Rejection, length: int) -> Row:
         "header": record.header,
         "offset": record.offset,
         "line": record.line,
+        "remarks": [],
     }
+    return row
+
+
+def current(row: Row, has_remarks: bool) -> Row:
+    """The row with every column of today, also if it was kept by an older release.
+
+    `has_remarks` says whether it was kept with remarks: before there were any, the reason of a predicted row
+    said what was changed on reading.
+    """
+    if not has_remarks:
+        remarks = [row["reason"]] if row["status"] == "predicted" and row["reason"] else []
+        row |= {"uncertain": None, "remarks": remarks}
+        if row["status"] == "predicted":
+            row["reason"] = None
+    row |= dict.fromkeys(DERIVED)
+    if row["location"]:
+        row["go"] = ",".join(BY_NAME[row["location"]].go)
+        probabilities = [row[column] for column in PROBABILITY_COLUMNS]
+        row["second"], row["second_confidence"] = second_of(probabilities)
     return row
 
 
@@ -95,7 +128,9 @@ def dump_part(rows: Iterable[Row]) -> bytes:
 
 
 def load_part(body: bytes) -> list[Row]:
-    return [json.loads(line) for line in body.splitlines()]
+    """The rows of a part, of this release or of an older one."""
+    rows = (json.loads(line) for line in body.splitlines())
+    return [row if "remarks" in row else current(row, False) for row in rows]
 
 
 def _json_line(row: Row) -> bytes:
@@ -117,6 +152,8 @@ def cell(column: str, value: Any, *, defused: bool = True) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, list):
+        value = "; ".join(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if column in _PROBABILITIES:

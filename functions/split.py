@@ -201,7 +201,7 @@ def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None
     """End a batch without the model: its records are rejected, or given up where no answer is known."""
     rows = [rejected_row(rejection) for rejection in batch.rejections]
     if batch.proteins:
-        rows += ended_rows(batch.proteins, shard.give_up, upload.model_version, aws.answers)
+        rows += ended_rows(batch.proteins, shard.give_up, upload, aws.answers)
     record_rows(upload, shard.number, batch.number, rows, aws)
 
 

@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -28,6 +28,17 @@ MAX_TEXT_BYTES = 5 * 1024**3
 results of, within Lambda's 900 seconds."""
 
 
+ORGANISM = "organism"
+"""The name, in an object's own metadata, of the organism that its proteins are of."""
+
+
+class Stored(NamedTuple):
+    """What S3 says of an object's version."""
+
+    size: int  # bytes
+    organism: str  # as whoever sent it named it
+
+
 class Storage:
     """The results bucket, and read access to the uploads."""
 
@@ -37,6 +48,10 @@ class Storage:
 
     def size(self, source: Source) -> int:
         """Bytes of an object's version. Raises FileGone where it is gone."""
+        return self.stored(source).size
+
+    def stored(self, source: Source) -> Stored:
+        """What S3 keeps beside an object's version. Raises FileGone where it is gone."""
         version = _version(source)
         try:
             head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)
@@ -44,7 +59,7 @@ class Storage:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchVersion", "405"):
                 raise FileGone("the file was deleted before it was read") from None
             raise
-        return head["ContentLength"]
+        return Stored(head["ContentLength"], head.get("Metadata", {}).get(ORGANISM, ""))
 
     def is_gone(self, source: Source) -> bool:
         try:

@@ -83,7 +83,7 @@ def _fail_batch(message: dict[str, Any], aws: Services) -> None:
     if upload is None:
         return
     proteins = [Protein.from_message(protein) for protein in message["proteins"]]
-    rows = ended_rows(proteins, DEAD_BATCH, upload.model_version, aws.answers)
+    rows = ended_rows(proteins, DEAD_BATCH, upload, aws.answers)
     record_rows(upload, shard, batch, rows, aws)
 
 
@@ -145,7 +145,7 @@ def _end_unwritten(item: Item, aws: Services) -> None:
     """
     shards = aws.uploads.begun_shards(item)
     counts = aws.uploads.counts(item["pk"], shards)
-    ending = Ending("failed", item.get("reason") or UNWRITTEN, counts, progress_of(item, shards), {})
+    ending = Ending("failed", item.get("reason") or UNWRITTEN, counts, progress_of(item, shards), {}, [])
     if aws.uploads.finish(item["pk"], attempts(item), ending):
         logger.error("results not written", extra={"upload": item["pk"], **counts._asdict()})
         metrics.add_metric("UploadsFailed", MetricUnit.Count, 1)

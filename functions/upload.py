@@ -48,6 +48,7 @@ class Ending(NamedTuple):
     counts: Counts
     progress: dict[str, int]
     results: dict[str, str]  # where each export is, by name
+    warnings: list[str]  # what speaks against believing its answers
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Upload:
     created: str  # ISO 8601, UTC
     deadline: int  # seconds since the epoch
     indexed: bool  # whether predictions go into the predictions table too
+    organism: str = ""  # the kingdom it is said to be of, where whoever sent it said so
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ class UploadsTable:
                 "created": upload.created,
                 "deadline": upload.deadline,
                 "indexed": upload.indexed,
+                "organism": upload.organism,
             },
         )
         return self.pinned(upload.upload_id)
@@ -484,6 +485,7 @@ def pinned(item: Item) -> Upload:
         created=item["created"],
         deadline=item["deadline"],
         indexed=item["indexed"],
+        organism=item.get("organism", ""),
     )
 
 

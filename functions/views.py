@@ -33,6 +33,7 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
         **counts._asdict(),
         "progress": progress,
         "results": item.get("results") or None,
+        "warnings": item.get("warnings", []),
     }
 
 

@@ -31,7 +31,7 @@ REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_co
 # What serving needs of this package; training and evaluation stay out of the container.
 SERVING_MODULES = (
     *("__init__", "artifact", "bert", "calibration", "classifier", "composition", "hardware", "inference"),
-    *("packed", "substitution", "tokens"),
+    *("outside", "packed", "substitution", "tokens"),
 )
 ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
 
@@ -70,6 +70,9 @@ class Artifact:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what `outside.Detector` reads; older ones have none
 
     def __post_init__(self) -> None:
         if not VERSION_PATTERN.fullmatch(self.version):
@@ -117,6 +120,7 @@ def read_artifact(folder: Path) -> Artifact:
             metrics=said["metrics"],
             data=said["data"],
             training=said["training"],
+            outside=said.get("outside", {}),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error

@@ -67,6 +67,10 @@ It is a research tool, not a diagnostic one.
 
 {calibration}
 
+## What is outside of its knowledge
+
+{outside}
+
 ## What it reads
 
 Upper-case sequences; U, Z, O, B and J are read as X. Up to {max_residues} residues whole; of a longer
@@ -88,7 +92,8 @@ learned from: `{digest}`){epochs}, with:
 ## What it is not
 
 - **Not for bacteria, archaea or viruses.** It knows proteins of eukaryotes; of others it names the most
-  similar of its {count} places, with a confidence that means nothing.
+  similar of its {count} places, with a confidence that means nothing. Where a header names such an organism a
+  remark says so; where none does, the detector above tells a part of them.
 - **One place only.** Many proteins live in two or more; it names one, and the second most probable place is
   then worth a look. Proteins of both cytoplasm and nucleus count as cytoplasm here.
 - **Rare places are its weakest.** Few proteins of {rare} were there to learn from; the table shows how often
@@ -139,6 +144,7 @@ def card(artifact: Artifact) -> str:
         else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
         figures=figures_of(artifact.metrics),
         calibration=_calibration(artifact),
+        outside=_outside(artifact.outside),
         max_residues=f"{artifact.max_residues:,}",
         half=f"{artifact.max_residues // 2:,}",
         trained=f"{data['proteins']:,}",
@@ -189,7 +195,58 @@ def _calibration(artifact: Artifact) -> str:
             which {percent(found["certain_accuracy"])} are right; of the uncertain ones
             {percent(found["uncertain_accuracy"])} are."""
         )
-    return "\n\n".join(textwrap.fill(" ".join(text.split()), WIDTH) for text in paragraphs)
+    written = [textwrap.fill(" ".join(text.split()), WIDTH) for text in paragraphs]
+    return "\n\n".join([*written, *_groups(metrics.get("groups"))])
+
+
+def _groups(groups: Mapping[str, Any] | None) -> list[str]:
+    """How right and how sure it is of proteins that the figures above hide."""
+    if groups is None:
+        return []
+    text = f"""That is said of the {groups["split"]} split as a whole. Proteins without a relative among
+        those it learned from, and fragments, fare otherwise (`model/groups.py`):"""
+    columns = ["proteins of the split", "number", "Q10", "macro-F1", "mean confidence", "ECE"]
+    columns += ["confidence ≥ 0.8", "of which right"]
+    numbers, shares = (
+        ("proteins", "q10", "macro_f1", "confidence", "ece"),
+        ("confident_share", "confident_accuracy"),
+    )
+    rows = [
+        [name, *(shown(found[each]) for each in numbers), *(percent(found[each]) for each in shares)]
+        for name, found in groups["figures"].items()
+    ]
+    return [textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)]
+
+
+def _outside(said: Mapping[str, Any]) -> str:
+    """What tells that a protein is none it could know, and how often that errs."""
+    if not said:
+        return "It does not tell: for whatever is spelled like a protein it names a place."
+    kinds = "prokaryotic proteins and from sequences that no cell makes"
+    if "prokaryotic" not in said["kinds"]:
+        kinds = "sequences that no cell makes"
+    learned = (
+        f" Of prokaryotes it has learned from {_listed(said['prokaryotes'])}."
+        if said.get("prokaryotes")
+        else ""
+    )
+    text = f"""A detector beside the networks (`model/outside.py`) tells eukaryotic proteins from
+        {kinds}. Each answer says which share of eukaryotic proteins, in families that the detector has not
+        learned from, are less unlike the known ones than this one (`outside`); beyond
+        {percent(said["above"])} a remark says what it is more like. Confidence is not scaled by
+        it.{learned} How often it calls sequences outside, none of which it has learned from, and how many
+        answers are given with confidence 0.8 or more, at all and without such a remark:"""
+    rows = [
+        [name, shown(found["sequences"])]
+        + [percent(found[figure]) for figure in ("outside", "confident", "confident_inside")]
+        for name, found in said.get("figures", {}).items()
+    ]
+    columns = ["sequences", "number", "called outside", "confidence ≥ 0.8", "confidence ≥ 0.8, no remark"]
+    return "\n\n".join([textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _looks(looks: Sequence[Mapping[str, Any]] | None, split: str | None) -> str:

@@ -216,10 +216,16 @@ class ProteinClassifier(nn.Module):
         """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
         return self.answer(ids, mask)[:2]
 
-    def answer(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none."""
+    def answer(
+        self, ids: Tensor, mask: Tensor, numbers: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none.
+
+        The proteins' `numbers` (batch, composition.SIZE) are computed here if they are needed and not given.
+        """
         members = [network.answer_alone(ids, mask) for network in self.members()]
-        numbers = composition.describe_tokens(ids, mask) if len(self.compositions) else None
+        if numbers is None and len(self.compositions):
+            numbers = composition.describe_tokens(ids, mask)
         locations, bound = self.unite([member[:2] for member in members], numbers)
         shares = [member[2] for member in members if member[2] is not None]
         return locations, bound, torch.cat(shares, dim=1) if shares else None

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model import data, outcome
+from model import data, detection, outcome
 from model.activations import Tokens
 from model.artifact import Artifact, read_artifact
 from model.bert import BertConfig
@@ -144,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "history": members[0].training.get("history", []),
                 },
             )
+            detection.add_missing(options.out, [*training, *validation])
             print(
                 f"Validation Accuracy: {metrics['q10']:.4f}\nValidation Macro-F1: {metrics['macro_f1']:.4f}"
             )

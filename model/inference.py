@@ -9,6 +9,10 @@ to call from many threads.
 
     {"sequences": ["MKV…", …], "attention": true}
 
+An artifact that has a threshold and a detector says with each answer below which confidence it is uncertain
+(`uncertain_below`), how far each protein is outside of the model's knowledge (`outside`, `outside_like`; see
+`outside.py`) and from where on that is too far (`outside_above`).
+
 `attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
 list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
 fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
@@ -36,7 +40,9 @@ from model.artifact import Artifact, read_artifact
 from model.bert import BertConfig
 from model.calibration import Calibration
 from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.composition import describe_tokens
 from model.hardware import has_bf16
+from model.outside import Detector
 from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
@@ -89,6 +95,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     token_budget: int
+    detector: Detector | None = None  # of what is outside of its knowledge; older artifacts have none
 
 
 def model_fn(model_dir: str) -> Model:
@@ -125,7 +132,8 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
             )
     classifier.config = config
     budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
-    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget)
+    detector = Detector.read(folder, artifact.outside)
+    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget, detector)
 
 
 def _below(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -183,10 +191,18 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
         else {
             "model_version": artifact.version,
             "locations": list(artifact.locations),
+            **_bounds(model),
             "predictions": predictions[share],
         }
         for share in shares
     ]
+
+
+def _bounds(model: Model) -> dict[str, float]:
+    """Where an answer begins to be uncertain, and a protein to be outside of what the model knows."""
+    below = model.artifact.calibration.get("uncertain_below")
+    bounds = {} if below is None else {"uncertain_below": below}
+    return bounds if model.detector is None else {**bounds, "outside_above": model.detector.above}
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
@@ -206,7 +222,7 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
     by_length = sorted(readable, key=lengths.__getitem__)
     for members in pack_by_length(lengths, by_length, model.token_budget):
         asked = [read[index] for index in members]
-        probabilities, membrane, looked = _answer(model, asked)
+        probabilities, membrane, looked, outside = _answer(model, asked)
         for row, index in enumerate(members):
             if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
                 predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
@@ -218,6 +234,8 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
                 "truncated": len(sequences[index]) > lengths[index],
                 "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
             }
+            if outside is not None:
+                predictions[index] |= {"outside": float(outside[0][row]), "outside_like": outside[1][row]}
             if wanted[index]:
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
                 predictions[index]["attention"] = None if residues is None else residues.tolist()
@@ -237,8 +255,11 @@ def _fault(sequence: Any) -> str | None:
 
 
 @torch.inference_mode()
-def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Probabilities (sequences, locations), membrane (sequences) and attention (sequences, tokens).
+def _answer(
+    model: Model, sequences: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[np.ndarray, list[str]] | None]:
+    """Probabilities (sequences, locations), membrane (sequences), attention (sequences, tokens) and what the
+    detector says of each, where there is one.
 
     Each row of probabilities sums to 1.
     """
@@ -248,10 +269,15 @@ def _answer(model: Model, sequences: list[str]) -> tuple[np.ndarray, np.ndarray,
     def on_device(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(model.device)
 
+    # The detector reads the very numbers that compositions do.
+    numbers = None if model.detector is None else describe_tokens(*map(torch.from_numpy, (ids, mask)))
+    given = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask))
+        locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask), given)
     calibration = Calibration.read(model.artifact.calibration, len(model.artifact.locations))
     probabilities = calibration.apply(locations.double().cpu().numpy(), membrane.double().cpu().numpy())
     looked = None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6)
-    return *probabilities, looked
+    if model.detector is None or numbers is None:
+        return *probabilities, looked, None
+    return *probabilities, looked, model.detector.judge(numbers.numpy())

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from model import calibration, data, evaluate, homology, record, seen
+from model import calibration, data, detection, evaluate, homology, record, seen
 from model.activations import Activations, Tokens
 from model.artifact import (
     Artifact,
@@ -220,6 +220,7 @@ def write(
         training={**training, "parameters": sum(value.numel() for value in classifier.parameters())},
     )
     artifact = record.with_looks_of(artifact, earlier)
+    artifact = detection.inherited(artifact, earlier)
     record.write(artifact)
     seen.write(folder, proteins, [each.folder for each in earlier])
     write_serving_code(folder)

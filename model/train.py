@@ -36,7 +36,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model import activations, data, seen
+from model import activations, data, detection, seen
 from model.activations import Activations, Tokens, Upper
 from model.adapters import add_adapters, merged
 from model.artifact import opened, read_artifact
@@ -107,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
         options.max_residues = min(options.max_residues, longest)
         fit(options, processes, classifier, tokenizer, training, validation)
+        if processes.first:
+            detection.add_missing(options.model_dir, [*training, *validation])
 
 
 def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.LabelledProtein]:

@@ -27,6 +27,7 @@ from protloc.options import (
     format_of,
     home_option,
     json_option,
+    organism_option,
     result_options,
     stack_option,
     timeout_option,
@@ -130,6 +131,7 @@ def status(home: Path, as_json: bool) -> None:
 @click.option(
     "--table/--no-table", default=None, help="Print the answers as a table. Without it: on a terminal."
 )
+@organism_option
 @stack_option
 @home_option
 def predict(
@@ -141,6 +143,7 @@ def predict(
     wait: bool,
     timeout: float | None,
     table: bool | None,
+    organism: str | None,
     stack: str | None,
     home: Path,
 ) -> None:
@@ -156,10 +159,11 @@ def predict(
       protloc predict proteome.fasta --json | jq .predicted
       zcat *.faa.gz | protloc predict - -o all.tsv
       protloc predict proteome.fasta --stack protloc --timeout 2h
+      protloc predict assembly.faa --organism "Aspergillus niger"
 
-    JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason.
+    JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason, warnings.
     """
-    from protloc.following import Following, sentence, show_outcome, wants_table
+    from protloc.following import Following, sentence, show_outcome, wants_table, warn
     from protloc.progress import make_progress
     from protloc.results import STDOUT, default_output, require_writable
 
@@ -175,7 +179,7 @@ def predict(
         client = client_of(stack, home, start=True)
         size = os.fstat(stream.fileno()).st_size if file.is_file() else None
         with make_progress() as progress:
-            sent = client.send(stream, name, lambda done: progress.sending(done, size))
+            sent = client.send(stream, name, lambda done: progress.sending(done, size), organism)
             following = Following(client, sent.upload_id, stack, began)
             if wait:
                 following.wait(progress, timeout)
@@ -187,6 +191,7 @@ def predict(
             note(f"sent; look with `protloc show{following.words}`")
         return
     answer, problem = following.conclude(written, output)
+    warn(answer)
     if as_json:
         print_json(answer)
     elif wants_table(table, output):
@@ -222,7 +227,8 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
     """Show how one upload stands: its status, counts, and where its results are.
 
     JSON: upload, status (receiving, running, complete, partial or failed), reason, records, predicted,
-    rejected, failed, model_version, created, finished, progress, results, and where the file is in S3.
+    rejected, failed, model_version, created, finished, progress, results, warnings, and where the file is in
+    S3.
     """
     from protloc.display import show_upload
     from protloc.progress import stage
@@ -269,7 +275,7 @@ def results(
     JSON: the same object as of `protloc predict`.
     """
     from protloc.client import file_name
-    from protloc.following import Following, follow, sentence
+    from protloc.following import Following, follow, sentence, warn
     from protloc.results import STDOUT, default_output, require_writable
     from protloc.safe import safe
 
@@ -290,6 +296,7 @@ def results(
         output = default_output(safe(name), format_name)
         require_writable(output)
     answer, problem = following.conclude(written, output)
+    warn(answer)
     if as_json:
         print_json(answer)
     elif answer["output"] and output != STDOUT:

@@ -27,6 +27,7 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from functions.storage import ORGANISM
 from functions.upload import FINAL_STATUSES, upload_id
 from protloc.account import is_embedded, outputs_of, session
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
@@ -81,12 +82,22 @@ class Client:
 
     # Files in
 
-    def send(self, file: IO[bytes], name: str, progress: Callable[[int], None] | None = None) -> Sent:
-        """Stream a file into the uploads bucket; `progress` is told the bytes sent so far."""
+    def send(
+        self,
+        file: IO[bytes],
+        name: str,
+        progress: Callable[[int], None] | None = None,
+        organism: str | None = None,
+    ) -> Sent:
+        """Stream a file into the uploads bucket; `progress` is told the bytes sent so far.
+
+        `organism` travels as the object's own metadata, which may hold ASCII only.
+        """
         bucket, key = self.outputs["UploadsBucket"], upload_key(name)
         counted = _Counted(progress) if progress else None
         s3 = self.client("s3")
-        s3.upload_fileobj(file, bucket, key, Config=TRANSFER, Callback=counted)
+        extra = {"Metadata": {ORGANISM: organism}} if organism else None
+        s3.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=TRANSFER, Callback=counted)
         stored = s3.head_object(Bucket=bucket, Key=key)
         version_id = stored.get("VersionId") or "null"
         return Sent(upload_id(bucket, key, version_id), bucket, key, version_id, stored["ContentLength"])

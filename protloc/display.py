@@ -75,10 +75,12 @@ def _answer(row: Row) -> list[str | Text]:
         style = "yellow" if row["status"] == "rejected" else "red"
         remark = Text(f"{row['status']}: {safe(row['reason'] or '', 70)}", style)
         return [accession, "–", "", "", length, remark]
-    remarks = [safe(row["reason"], 70)] if row["reason"] else []
+    remarks = [safe(remark, 110) for remark in row["remarks"]]
     if row["truncated"]:
         remarks.append(f"{row['residues_read']:,} residues read")
     location = BY_NAME[row["location"]].display
+    if row["uncertain"]:
+        location += f" (or {BY_NAME[row['second']].display})"
     numbers = [f"{row['confidence']:.2f}", f"{row['membrane']:.2f}", length]
     return [accession, location, *numbers, "; ".join(remarks)]
 
@@ -111,6 +113,7 @@ def show_upload(view: View) -> None:
         ("attempts", str(view["attempts"]) if view["attempts"] > 1 else ""),
         ("created", view["created"]),
         ("finished", view["finished"] or ""),
+        *(("warning", safe(warning)) for warning in view.get("warnings", [])),
         *((f"results ({name})", uri) for name, uri in (view["results"] or {}).items()),
     ]
     out = console()

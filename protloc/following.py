@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from protloc.commands import note
 from protloc.errors import Problem, UploadProblem, UsageProblem
 from protloc.failures import aws_errors
 from protloc.progress import duration, make_progress
@@ -97,7 +98,14 @@ class Following:
             "seconds": round(time.monotonic() - self.began, 2),
             "output": written,
             "reason": view.get("reason"),
+            "warnings": view.get("warnings", []),
         }
+
+
+def warn(answer: View) -> None:
+    """Say on stderr what speaks against believing the answers."""
+    for warning in answer["warnings"]:
+        note(f"warning: {safe(warning)}")
 
 
 def sentence(answer: View) -> str:

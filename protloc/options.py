@@ -103,6 +103,31 @@ def written_as(format_name: str, spreadsheet: bool) -> str:
     return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
 
 
+class Organism(click.ParamType[str]):
+    """An organism whose kingdom is known: by its name, its genus, its number, or the kingdom itself."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from functions.organisms import KINGDOMS, kingdom_of
+
+        if not value.isascii() or not kingdom_of(value):
+            self.fail(
+                f"expected an organism of a known genus, or one of {', '.join(KINGDOMS)}; found {value!r}.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+def organism_option(command: Command) -> Command:
+    return click.option(
+        "--organism",
+        type=Organism(),
+        help="Of what the proteins are, where their headers do not say: 'Homo sapiens', 'fungi', …",
+    )(command)
+
+
 def format_of(output: Path | None) -> str:
     """The format that the end of a name asks for.
 

@@ -28,8 +28,15 @@ STDOUT = Path("-")
 ROW_GROUP_ROWS = 50_000
 
 _INTEGERS = {"length", "residues_read", "offset"}
-_NUMBERS = {"confidence", "membrane", *PROBABILITY_COLUMNS}
-_REPEATED = {"status", "location", "model_version", "go"}  # few different values: kept as a dictionary
+_NUMBERS = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
+_TRUTHS = {"truncated", "uncertain"}
+_REPEATED = {
+    "status",
+    "location",
+    "second",
+    "model_version",
+    "go",
+}  # few different values: kept as a dictionary
 
 
 def default_output(name: str, format_name: str) -> Path:
@@ -117,7 +124,9 @@ def _write_parquet(rows: Iterable[Row], target: Path) -> None:
             return pyarrow.int64()
         if column in _NUMBERS:
             return pyarrow.float64()
-        return pyarrow.bool_() if column == "truncated" else pyarrow.string()
+        if column == "remarks":
+            return pyarrow.list_(pyarrow.string())
+        return pyarrow.bool_() if column in _TRUTHS else pyarrow.string()
 
     schema = pyarrow.schema([(column, kind(column)) for column in COLUMNS])
     following = iter(rows)

@@ -16,7 +16,18 @@ from tests.conftest import ROOT, SAMPLE, Embedded, from_tsv
 from tests.end_to_end.failing import without_predict
 from tests.waiting import LIMIT_SECONDS
 
-JSON_KEYS = ["upload", "status", "records", "predicted", "rejected", "failed", "seconds", "output", "reason"]
+JSON_KEYS = [
+    "upload",
+    "status",
+    "records",
+    "predicted",
+    "rejected",
+    "failed",
+    "seconds",
+    "output",
+    "reason",
+    "warnings",
+]
 
 ODD_NAMES = [
     "my proteins (1)+copy.fasta",
@@ -66,8 +77,8 @@ def test_the_results_hold_a_row_for_every_record_in_file_order(embedded: Embedde
     assert [row["header"] for row in rows] == headers
     by_name = {row["accession"]: row for row in rows}
     assert by_name["empty"]["status"] == "rejected"
-    assert by_name["lower-case"]["reason"] == "lower case read as upper case"
-    assert by_name["terminal-stop"]["reason"] == "terminal * removed"
+    assert by_name["lower-case"]["remarks"] == "lower case read as upper case"
+    assert by_name["terminal-stop"]["remarks"] == "terminal * removed"
     twins = [row["p:Nucleus"] for row in rows if row["accession"] == "P62805"]
     assert len(twins) == 2 and twins[0] == twins[1]
 
@@ -95,6 +106,19 @@ def test_tsv_and_jsonl_are_the_stacks_own_bytes(embedded: Embedded, tmp_path: Pa
         bucket, _, key = results[name].removeprefix("s3://").partition("/")
         stored = embedded.client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         assert Path(f"r.{name}").read_bytes() == stored
+
+
+def test_an_organism_that_the_model_does_not_know_is_a_remark_and_a_warning(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    arguments = ("predict", fasta(tmp_path), "--organism", "Bacillus subtilis", "-o", "r.jsonl", "--json")
+    result = embedded.protloc(*arguments)
+    rows = [json.loads(line) for line in Path("r.jsonl").read_bytes().splitlines()]
+    foreign = "of bacteria, and the model knows eukaryotic cells only"
+    assert [foreign in row["remarks"] for row in rows] == [True, True]
+    warnings = [f"2 of 2 answers are for proteins {foreign}"]
+    assert json.loads(result.stdout)["warnings"] == warnings
+    assert f"warning: {warnings[0]}" in result.stderr
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -189,6 +213,7 @@ def test_time_that_is_over_exits_1_and_says_how_to_come_back(embedded: Embedded,
         ["predict"],
         ["predict", SAMPLE, "--format", "xls"],
         ["predict", SAMPLE, "--timeout", "soon"],
+        ["predict", SAMPLE, "--organism", "Nomen nescio"],
         ["predict", SAMPLE, "--output", "no/such/folder/x.tsv"],
         ["predict", SAMPLE, "--output", "-", "--json"],
         ["show", "nosuchupload"],

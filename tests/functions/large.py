@@ -258,7 +258,7 @@ def answering(upload: Any, aws: Any) -> Any:
         for given in message["proteins"]:
             protein = Protein.from_message(given)
             answer = Prediction((0.91, *[0.01] * 9), 0.25, len(protein.sequence), False)
-            yield predicted_row(protein, answer, upload.model_version)
+            yield predicted_row(protein, answer, upload)
 
     return lambda message: record_rows(upload, message["shard"], message["batch"], list(rows(message)), aws)
 

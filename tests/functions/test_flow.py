@@ -217,13 +217,11 @@ def test_a_sequence_is_asked_about_once(running_world: World) -> None:
     assert running_world.model.asked == ["MKVLAAGGWY"]
     rows = running_world.rows(first)
     assert len({tuple(row[f"p:{name}"] for name in ("Nucleus", "Cytoplasm")) for row in rows}) == 1
-    assert rows[2]["reason"] == "; ".join(
-        (
-            "lower case read as upper case",
-            "terminal * removed",
-            "short: of 10 residues, a location is hard to tell",
-        )
-    )
+    assert rows[2]["remarks"] == [
+        "lower case read as upper case",
+        "terminal * removed",
+        "short: of 10 residues, a location is hard to tell",
+    ]
     running_world.run(running_world.upload(body, key="again.fasta"))
     assert running_world.model.calls == 1
 

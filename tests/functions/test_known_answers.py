@@ -6,7 +6,9 @@ import pytest
 
 from functions.batches import PackingSettings
 from functions.predict import predict
+from functions.prediction import Answer
 from functions.receive import receive
+from functions.remarks import UNLIKE
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, unavailable, world
 
@@ -63,6 +65,35 @@ def test_another_way_of_reading_is_asked_about_anew(
     running_world.model.asked.clear()
     running_world.run(running_world.upload(fasta(20), key="again.fasta"))
     assert len(running_world.model.asked) == 20
+
+
+def test_an_answer_that_an_older_release_kept_is_taken_without_its_doubts(running_world: World) -> None:
+    running_world.run(running_world.upload(fasta(5)))
+    table = running_world.database.Table("AnswersTable")
+    for item in table.scan()["Items"]:
+        names = ("pk", "sk", "expires", "probabilities", "membrane", "residues_read", "truncated")
+        table.put_item(Item={name: item[name] for name in names})
+    running_world.model.trouble = unavailable
+    rows = running_world.rows(running_world.run(running_world.upload(fasta(5), key="again.fasta")))
+    assert [(row["status"], row["uncertain"], row["remarks"]) for row in rows] == [
+        ("predicted", None, [])
+    ] * 5
+
+
+def test_the_doubts_of_an_answer_are_kept_with_it(running_world: World) -> None:
+    invoke = running_world.model.invoke
+
+    def doubtful(sequences: list[str], **names: str) -> list[Answer]:
+        answers = invoke(sequences, **names)
+        return [a._replace(uncertain=True, outside=0.97, outside_like="artificial") for a in answers]  # type: ignore[union-attr]
+
+    running_world.model.invoke = doubtful  # type: ignore[assignment, method-assign]
+    first = running_world.rows(running_world.run(running_world.upload(fasta(5))))
+    running_world.model.trouble = unavailable
+    again = running_world.rows(running_world.run(running_world.upload(fasta(5), key="again.fasta")))
+    assert first == again
+    assert all(row["uncertain"] for row in again)
+    assert {row["remarks"][0].split(",")[0] for row in again} == {UNLIKE}
 
 
 def test_what_the_model_could_not_answer_is_not_kept_as_an_answer(running_world: World) -> None:

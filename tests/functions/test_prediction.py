@@ -46,6 +46,29 @@ def test_of_a_long_protein_the_checksum_is_that_of_the_ends_which_were_read(read
         read_answer(answer(given), sequences=["WKVLAW"], model_version="m-1")
 
 
+def test_a_confidence_below_the_artifacts_own_threshold_is_uncertain() -> None:
+    def read(**more: Any) -> Any:
+        body = json.dumps(json.loads(answer(GOOD)) | more).encode()
+        (found,) = read_answer(body, sequences=["MKV"], model_version="m-1")
+        return found
+
+    assert read(uncertain_below=0.56).uncertain is True
+    assert read(uncertain_below=0.55).uncertain is False
+    assert read().uncertain is None  # an artifact of an older release
+
+
+def test_a_protein_is_outside_of_the_models_knowledge_only_beyond_the_artifacts_own_bound() -> None:
+    def read(**more: Any) -> Any:
+        prediction = GOOD | {"outside": 0.97, "outside_like": "prokaryotic"}
+        body = json.dumps(json.loads(answer(prediction)) | more).encode()
+        (found,) = read_answer(body, sequences=["MKV"], model_version="m-1")
+        return found.outside, found.outside_like
+
+    assert read(outside_above=0.95) == (0.97, "prokaryotic")
+    assert read(outside_above=0.97) == (0.97, "")
+    assert read() == (0.97, "")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -65,6 +88,12 @@ def test_of_a_long_protein_the_checksum_is_that_of_the_ends_which_were_read(read
         answer(GOOD | {"truncated": True}),
         answer(GOOD | {"checksum": "00000000"}),
         answer(GOOD | {"checksum": None}),
+        answer(GOOD | {"outside": 1.5, "outside_like": "artificial"}),
+        answer(GOOD | {"outside": float("nan"), "outside_like": "artificial"}),
+        answer(GOOD | {"outside": "0.5", "outside_like": "artificial"}),
+        answer(GOOD | {"outside": 0.5}),
+        answer(GOOD)[:-1] + b', "uncertain_below": 2}',
+        answer(GOOD)[:-1] + b', "outside_above": true}',
         answer({"location": "Nucleus"}),
         answer(None),
     ],

@@ -53,6 +53,22 @@ def test_pages_lead_through_every_prediction_in_file_order(world: World, size: s
     assert rows[0]["p:Nucleus"] == world.rows(identity)[0]["p:Nucleus"]
 
 
+def test_rows_that_an_older_release_indexed_have_every_column_of_today(world: World) -> None:
+    identity = world.run(world.upload(b">a\nMKVLAAGG*\n"))
+    (row,) = world.rows(identity)
+    table = world.database.Table("PredictionsTable")
+    (item,) = table.scan()["Items"]
+    kept = {name: value for name, value in item.items() if name not in ("remarks", "uncertain")}
+    table.put_item(Item=kept | {"reason": "terminal * removed"})
+    (found,) = walk(f"/uploads/{identity}/predictions", "predictions")
+    assert found == row | {"upload": identity, "uncertain": None}
+    assert (found["reason"], found["remarks"], found["second"]) == (
+        None,
+        ["terminal * removed"],
+        row["second"],
+    )
+
+
 def test_predictions_of_one_location(world: World) -> None:
     identity = world.run(world.upload(fasta(40)))
     rows = walk(f"/uploads/{identity}/predictions", "predictions", location="Nucleus", size="3")
@@ -168,7 +184,9 @@ def test_an_upload_that_ended_without_results_says_why(world: World) -> None:
     identity = receive(world.upload(fasta(3)), world.aws)
     assert identity
     world.aws.uploads.set_finishing(identity, 1)
-    world.aws.uploads.finish(identity, 1, Ending("failed", "they could not be written", Counts(3, 3), {}, {}))
+    world.aws.uploads.finish(
+        identity, 1, Ending("failed", "they could not be written", Counts(3, 3), {}, {}, [])
+    )
     status, body, _ = get(f"/uploads/{identity}/results")
     assert (status, body["detail"]) == (409, "The upload ended without results: they could not be written")
 

@@ -260,7 +260,7 @@ def test_who_writes_the_results_after_all_changes_nothing_of_an_end_that_was_tol
     world, item = running_world, unwritable_upload
     move(item | {"deadline": 0, "updated": 0}, world.aws)
     ended = world.aws.uploads.item(item["pk"])
-    assert not world.aws.uploads.finish(item["pk"], 1, Ending("complete", "", Counts(61, 60, 1), {}, {}))
+    assert not world.aws.uploads.finish(item["pk"], 1, Ending("complete", "", Counts(61, 60, 1), {}, {}, []))
     move(item | {"deadline": 0, "updated": 0}, world.aws)
     assert world.aws.uploads.item(item["pk"]) == ended
 

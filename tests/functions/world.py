@@ -133,9 +133,10 @@ class World:
         item = {"pk": "alias", "sk": "active", "version": version, "revision": 1, "changed": 0}
         self.database.Table("ModelsTable").put_item(Item=item)
 
-    def upload(self, body: bytes, key: str = "a.fasta") -> dict[str, Any]:
+    def upload(self, body: bytes, key: str = "a.fasta", **metadata: str) -> dict[str, Any]:
         """Put a file into the bucket; return the event S3 would send."""
-        version = self.s3.put_object(Bucket="uploads", Key=key, Body=body)["VersionId"]
+        stored = self.s3.put_object(Bucket="uploads", Key=key, Body=body, Metadata=metadata)
+        version = stored["VersionId"]
         detail = {
             "bucket": {"name": "uploads"},
             "object": {"key": key, "size": len(body), "version-id": version},

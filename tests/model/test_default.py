@@ -12,6 +12,7 @@ import model
 from model.artifact import pack, read_artifact
 from model.data import LOCATIONS
 from model.inference import Model, model_fn, predict_fn
+from tests.model.tiny import random_sequences
 
 FOLDER = Path(model.__file__).parent / "default"
 PREPROINSULIN = (  # human INS, P01308: secreted, by the signal peptide it begins with
@@ -38,6 +39,24 @@ def test_its_card_and_its_description_give_the_same_test_figures() -> None:
     for figure in ("q10", "macro_f1", "membrane_q2", "ece"):
         assert f"{artifact.metrics[figure]:.4f}" in card
     assert "/" not in json.dumps(artifact.training)  # no path of the machine that trained it
+
+
+def test_it_tells_letters_at_random_from_a_protein(default: Model) -> None:
+    answer = predict_fn([PREPROINSULIN, *random_sequences([300] * 20)], default)
+    insulin, *letters = [each["outside"] > answer["outside_above"] for each in answer["predictions"]]
+    assert not insulin and sum(letters) >= 18
+
+
+def test_its_card_says_how_often_it_errs_on_what_it_does_not_know() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for group in (
+        "without one",
+        "29 residues from the middle",
+        "B. subtilis 168 (RefSeq), not learned from",
+        "yeast",
+        "shuffled",
+    ):
+        assert f"| {group} |" in card, group
 
 
 def test_it_knows_that_insulin_is_secreted_and_not_held_by_a_membrane(default: Model) -> None:

@@ -308,8 +308,8 @@ def _in_their_order(self: Bisection) -> list[str]:
     return [n for n in self._sequences if n not in self.found and n not in self._refused]
 
 
-def _all_failed(proteins: Any, reason: str, model_version: str, _answers: Any) -> list[Any]:
-    return [predicted_row(protein, Unpredictable(reason), model_version) for protein in proteins]
+def _all_failed(proteins: Any, reason: str, upload: Any, _answers: Any) -> list[Any]:
+    return [predicted_row(protein, Unpredictable(reason), upload) for protein in proteins]
 
 
 # What the template allows
