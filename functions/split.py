@@ -23,6 +23,7 @@ from functions.protein import Protein, Rejection, read_protein
 from functions.results import record_rows
 from functions.rows import load_part, rejected_row
 from functions.services import Services, services
+from functions.settings import MIB
 from functions.storage import Inflater
 from functions.upload import (
     Shard,
@@ -76,7 +77,7 @@ def inflate(upload: Upload, aws: Services) -> None:
 
 def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
     """Write the text. Raises InputError where there is none, or too much of it."""
-    inflater = Inflater()
+    inflater = Inflater(aws.settings.max_upload_mib * MIB)
     aws.storage.size(upload.source)
     aws.storage.write(text.key, _checked(inflater.text(aws.storage.read(upload.source, 0, upload.size))))
     require_fasta(b"", whole=not inflater.size and not inflater.damage)

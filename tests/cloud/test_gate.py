@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.auth
 import botocore.awsrequest
+import psutil
 import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -24,6 +29,9 @@ from protloc.cloud import lifecycle
 from protloc.cloud.front_door import SERVED
 from protloc.cloud.lifecycle import Cloud
 from tests.cloud.conftest import Stack
+from tests.cloud.models import artifact
+from tests.cloud.test_sagemaker import put, serving
+from tests.waiting import Gate, until
 
 # A call of each service that the project uses, which only looks.
 LOOKING = {
@@ -275,9 +283,9 @@ def test_what_env_prints_lets_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
     done = subprocess.run(
         ["bash", "-c", f'eval "$(protloc env --home {cloud.home})" && python -c "{LISTS}"'],
         env={
-            "PATH": os.pathsep.join([str(Path(os.sys.executable).parent), os.defpath]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "AWS_PROFILE": "other",
-        },  # type: ignore[attr-defined]
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -287,3 +295,56 @@ def test_what_env_prints_lets_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
 
 
 LISTS = "import boto3; c = boto3.client('sts'); print(c.get_caller_identity()['Arn'], c.meta.region_name)"
+
+
+def listening(cloud: Cloud) -> dict[int, list[str]]:
+    """The ports on which processes of a cloud listen, and the command of each."""
+    processes = [psutil.Process(cloud.pid), *psutil.Process(cloud.pid).children(recursive=True)]
+    found: dict[int, list[str]] = {}
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in process.net_connections("inet"):
+                if each.status == psutil.CONN_LISTEN or each.type == socket.SOCK_DGRAM:
+                    assert each.laddr.ip == "127.0.0.1", each
+                    found.setdefault(each.laddr.port, []).extend(process.cmdline())
+    return found
+
+
+def test_every_socket_that_a_working_cloud_listens_on_refuses_a_stranger(
+    stack: Stack, tmp_path: Path
+) -> None:
+    cloud, gate = stack.cloud, Gate(tmp_path / "gate")
+    component = serving(stack, put(stack, "models/listened/model.tar.gz", artifact()))
+    payload = json.dumps({"ask": "pid", "gate": str(gate.path)})
+    with ThreadPoolExecutor(1) as threads:
+        called = threads.submit(
+            stack.client("lambda").invoke, FunctionName=stack.outputs["AnswerFunction"], Payload=payload
+        )
+        try:
+            until(lambda: gate.reached)
+            ports = listening(cloud)
+            assert cloud.port in ports and len(ports) > 1, "the cloud's own and those of workers"
+            for port in ports:
+                for method, path in (
+                    ("GET", "/"), ("GET", "/ping"), ("POST", "/invocations"), ("POST", "/"),
+                    ("GET", "/2018-06-01/runtime/invocation/next"),
+                    ("POST", "/2018-06-01/runtime/init/error"),
+                ):  # fmt: skip
+                    status, _, body = ask(Cloud(0, port, cloud.home), method, path, b"{}")
+                    assert status in (400, 403), (port, ports[port], method, path, status, body)
+        finally:
+            gate.open()
+    assert "pid" in json.loads(called.result()["Payload"].read())["body"]
+    assert component
+
+
+def test_no_secret_stands_where_other_users_can_read_it(stack: Stack) -> None:
+    """Command lines are everybody's to read: /proc/PID/cmdline."""
+    cloud = stack.cloud
+    stack.client("lambda").invoke(FunctionName=stack.outputs["AnswerFunction"], Payload=b'{"ask": "pid"}')
+    for process in [psutil.Process(cloud.pid), *psutil.Process(cloud.pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words, environment = process.cmdline(), process.environ()
+            secrets = [cloud.keys.secret_key, environment.get("AWS_LAMBDA_RUNTIME_API", "none")]
+            assert not [word for word in words for secret in secrets if secret in word]
+            assert cloud.keys.secret_key not in environment.values(), words
