@@ -32,8 +32,8 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from protloc.cloud import lineage
+from protloc.cloud.claims import Refused
 from protloc.cloud.routes import Wire
-from protloc.cloud.signatures import Refused
 from protloc.cloud.workers import Function, WorkerPool
 
 VERSION = "1.5.33"

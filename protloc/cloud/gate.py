@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from protloc.cloud.claims import Claim, Refused, Sent, claim_of
 from protloc.cloud.keys import Keys
-from protloc.cloud.signatures import Claim, Refused, Sent, body_must_be_read, check, check_time, claim_of
+from protloc.cloud.signatures import body_must_be_read, check, check_body, check_time
 
 log = logging.getLogger("protloc.cloud")
 
@@ -115,15 +116,15 @@ class Gate:
         _check_scope(sent, claim)
         secret = self._secret_of(sent, claim)
         check_time(claim, datetime.now(UTC))
-        check(sent, claim, secret, None)
+        check(sent, claim, secret)
         if not body_must_be_read(sent, claim):
             return None
         limit = MAX_UNDECLARED_BYTES if sent.header("x-amz-content-sha256") is None else None
         body = await reading.whole(limit)
         if len(body) < INLINE_BYTES:
-            check(sent, claim, secret, body)
+            check_body(sent, claim, secret, body)
         else:
-            await asyncio.to_thread(check, sent, claim, secret, body)
+            await asyncio.to_thread(check_body, sent, claim, secret, body)
         return body
 
     def _secret_of(self, sent: Sent, claim: Claim) -> str:
