@@ -104,7 +104,8 @@ def down(home: Path, erase: bool) -> None:
 def status(home: Path, as_json: bool) -> None:
     """Say whether the embedded cloud runs, and where.
 
-    JSON: pid, state (running, starting or stopped), api, console_url, home, active_model.
+    JSON: pid, state (running, starting or stopped), api, console_url, home, active_model, and what the code
+    of models may use because this system cannot take it away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 
