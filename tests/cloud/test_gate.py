@@ -15,6 +15,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import botocore.auth
@@ -24,6 +25,8 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from protloc.cloud import lifecycle
 from protloc.cloud.front_door import SERVED
@@ -348,3 +351,41 @@ def test_no_secret_stands_where_other_users_can_read_it(stack: Stack) -> None:
             secrets = [cloud.keys.secret_key, environment.get("AWS_LAMBDA_RUNTIME_API", "none")]
             assert not [word for word in words for secret in secrets if secret in word]
             assert cloud.keys.secret_key not in environment.values(), words
+
+
+words = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+claims = st.sampled_from(
+    [
+        "AWS4-HMAC-SHA256 Credential={}/20261125/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
+        "AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request, SignedHeaders={}, Signature={}",
+        "AWS4-HMAC-SHA256 Credential={},SignedHeaders={},Signature={}",
+        "AWS {}:{}", "Bearer {}", "{}",
+    ]
+)  # fmt: skip
+queries = st.sampled_from(
+    [
+        "", "?{}", "?X-Amz-Signature={}", "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={}",
+        "?AWSAccessKeyId={}&Signature={}&Expires={}", "?Action={}",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(["GET", "PUT", "POST", "DELETE", "HEAD"]),
+    words,
+    queries,
+    words,
+    claims,
+    st.booleans(),
+    words,
+)
+def test_whatever_a_stranger_sends_is_refused(
+    cloud: Cloud, method: str, path: str, query: str, word: str, claim: str, signed: bool, date: str
+) -> None:
+    filled = query.replace("{}", quote(word, safe=""))
+    headers = {"X_Amz_Date": date.strip(), "X_Amz_Target": word.strip()}
+    if signed:
+        headers["Authorization"] = claim.replace("{}", word).strip()
+    status, answered, _ = ask(cloud, method, "/" + quote(path, safe="/") + filled, **headers)
+    assert status in (400, 403), (status, answered)

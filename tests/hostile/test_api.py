@@ -22,6 +22,7 @@ from tests.functions.world import VERSION, World, world
 from tests.hostile.corpus import HEADERS, shown
 
 KNOWN: list[str] = []
+METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "HEAD")
 
 digits = st.integers(0, 6000).map(lambda count: "9" * count)
 nested = st.integers(0, 100_000).map(lambda depth: "[" * depth)
@@ -94,7 +95,7 @@ def path_of(template: str, filled: list[str]) -> str:
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(routes()),
-    st.sampled_from(["", "", "", "GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"]),
+    st.sampled_from(["", "", "", *METHODS]),
     st.tuples(names, names),
     queries,
     bodies,
