@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import secrets
+import string
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from protloc.cloud import private
 
 FILE = "credentials"
 PROFILE = "default"
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+LETTERS = string.ascii_uppercase + "234567"
 
 
 class Keys(NamedTuple):

@@ -32,7 +32,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 
 from protloc.account import outputs_of
@@ -267,7 +267,7 @@ def health(port: int, home: Path) -> dict[str, Any] | None:
         health: dict[str, Any] = json.loads(
             URLLib3Session(timeout=int(ANSWER_SECONDS)).send(request.prepare()).content
         )
-    except (HTTPClientError, private.NotPrivate, OSError, ValueError):
+    except (BotoCoreError, private.NotPrivate, OSError, ValueError):
         return None
     return health
 
