@@ -19,6 +19,7 @@ from functions.errors import FileGone, InputError
 from functions.formats import packing, require_fasta
 from functions.organisms import kingdom_of
 from functions.services import Services, services
+from functions.settings import MIB
 from functions.storage import require_size
 from functions.tables import now_iso, now_seconds
 from functions.upload import Source, Upload, upload_id
@@ -33,6 +34,7 @@ SPREADING_SECONDS = 900
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html"""
 
 NOT_YET = "the file cannot be read yet, or was deleted"
+TOO_MANY = "waiting until fewer uploads are in work than the stack takes at once"
 NO_MODEL = "waiting for a model version in service; add one with `protloc models add`"
 
 
@@ -59,7 +61,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     reason, waits, organism = "", False, ""
     try:
         size, organism = aws.storage.stored(source)
-        require_size(size, f"{size:,}")
+        require_size(size, f"{size:,}", aws.settings.max_upload_mib * MIB)
     except InputError as error:
         reason = str(error)
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
@@ -68,7 +70,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
             upload_id=identity,
             source=source,
             size=size,
-            model_version=aws.models.active() or "",
+            model_version="" if _is_full(aws) else aws.models.active() or "",
             created=now_iso(),
             deadline=now_seconds() + aws.settings.deadline_seconds,
             indexed=size <= aws.settings.indexed_bytes,
@@ -82,7 +84,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     elif reason:
         aws.uploads.refuse(identity, reason)
     elif not upload.model_version:
-        _wait_for_model(upload, aws)
+        _wait(upload, aws)
     else:
         _send_shards(upload, aws)
     return identity
@@ -96,8 +98,17 @@ def _age_seconds(event: dict[str, Any]) -> float:
         return inf
 
 
-def _wait_for_model(upload: Upload, aws: Services) -> None:
-    """Pin the model version now if there is one by now; otherwise leave the upload to `sweep`."""
+def _is_full(aws: Services) -> bool:
+    """Whether as many uploads are in work as the stack takes at once. By an index that may lag a little."""
+    most = aws.settings.max_open_uploads
+    return most > 0 and aws.uploads.in_work_at_once(most) >= most
+
+
+def _wait(upload: Upload, aws: Services) -> None:
+    """Pin the model version now if there is one, and room, by now; otherwise leave the upload to `sweep`."""
+    if _is_full(aws):
+        aws.uploads.note(upload.upload_id, TOO_MANY)
+        return
     version = aws.models.active()
     if not version:
         aws.uploads.note(upload.upload_id, NO_MODEL)

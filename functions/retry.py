@@ -5,6 +5,7 @@ twice begins one. Out: the upload is running again, and a message a shard; every
 way. Answered and rejected records stay as they are, and so does the model version.
 """
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,8 @@ from functions.uploads import attempts, planned_shards
 
 logger = Logger()
 metrics = Metrics()
+
+MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 
 
 class NothingToRetry(ProtlocError):
@@ -51,6 +54,10 @@ def retry(upload_id: str, attempt: str, aws: Services) -> Item:
     Raises KeyError where there is no such upload, InputError where `attempt` cannot be one, NothingToRetry
     where it is not the next one of an upload that ended with failed records.
     """
+    if len(upload_id) > MAX_NAME_CHARACTERS:
+        raise InputError(f"{len(upload_id):,} characters", expected="the name of an upload", where="upload")
+    if not re.fullmatch("[0-9]{1,9}", attempt):
+        raise InputError(repr(attempt)[:40], expected=f"a number from 2 to {MAX_ATTEMPTS}", where="attempt")
     _require_next(aws.uploads.item(upload_id), attempt, aws)
     if aws.uploads.retry(upload_id, int(attempt), now_seconds() + aws.settings.deadline_seconds):
         logger.info("upload retried", extra={"upload": upload_id, "attempt": attempt})
@@ -63,7 +70,7 @@ def retry(upload_id: str, attempt: str, aws: Services) -> Item:
 
 def _require_next(item: Item, attempt: str, aws: Services) -> None:
     begun = attempts(item)
-    if not attempt.isascii() or not attempt.isdigit() or not 2 <= int(attempt[:9]) <= MAX_ATTEMPTS:
+    if not 2 <= int(attempt) <= MAX_ATTEMPTS:
         raise InputError(repr(attempt)[:40], expected=f"a number from 2 to {MAX_ATTEMPTS}", where="attempt")
     if int(attempt) <= begun:
         return

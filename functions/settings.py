@@ -35,6 +35,8 @@ class Settings:
     shard_bytes: int = 4 * MIB
     indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only
     max_records: int = 10_000_000  # of an upload; `complete` merges them within Lambda's 900 seconds
+    max_upload_mib: int = 5 * 1024  # of the file as it was sent, and of its text
+    max_open_uploads: int = 0  # that are in work at once, the others wait; 0 for no limit
     parts_ahead: int = 1  # result parts that `complete` asks for at once
     deadline_seconds: int = 24 * 3600
     overdue_seconds: int = 1800

@@ -24,6 +24,7 @@ from functions.protein import Protein, Rejection, read_protein
 from functions.results import record_rows
 from functions.rows import load_part, rejected_row
 from functions.services import Services, services
+from functions.settings import MIB
 from functions.storage import Inflater
 from functions.unpack import Seekable
 from functions.upload import (
@@ -83,7 +84,7 @@ def inflate(upload: Upload, aws: Services) -> None:
 
 def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
     """Write the text. Raises InputError where there is none, or too much of it."""
-    inflater = Inflater()
+    inflater = Inflater(aws.settings.max_upload_mib * MIB)
     aws.storage.size(upload.source)
     whole = Seekable(lambda start, end: b"".join(aws.storage.read(upload.source, start, end)), upload.size)
     chunks = aws.storage.read(upload.source, 0, upload.size)

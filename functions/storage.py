@@ -189,9 +189,10 @@ class StreamWriter:
 class Inflater:
     """Unpacks what a file holds, and remembers why it had to stop if it had to and what it left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack_most: int | None = None) -> None:
         self.size = 0
         self.damage = ""
+        self._stack_most = stack_most
         self.left_out: list[str] = []
         """Members of an archive that are no FASTA, each with the reason."""
 
@@ -224,7 +225,7 @@ class Inflater:
         for piece in pieces:
             if piece:
                 self.size += len(piece)
-                require_size(self.size, "more in a compressed file")
+                require_size(self.size, "more in a compressed file", self._stack_most)
                 yield piece
 
 
@@ -239,11 +240,12 @@ def read_json(client: "S3Client", uri: str) -> Any:
     return json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
-def require_size(size: int, found: str) -> None:
-    """Raise InputError where a text of this many bytes is too long for one upload."""
-    if size > MAX_TEXT_BYTES:
+def require_size(size: int, found: str, stack_most: int | None = None) -> None:
+    """Raise InputError where a text of this many bytes is too long for one upload, or one of this stack."""
+    most = MAX_TEXT_BYTES if stack_most is None else min(stack_most, MAX_TEXT_BYTES)
+    if size > most:
         raise InputError(
-            f"{found}; send it in parts", expected=f"at most {MAX_TEXT_BYTES:,} bytes of text in an upload"
+            f"{found}; send it in parts", expected=f"at most {most:,} bytes of text in an upload"
         )
 
 

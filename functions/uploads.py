@@ -15,6 +15,7 @@ the place up to which `sweep` has looked through the bucket.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, Key
@@ -407,6 +408,11 @@ class UploadsTable:
         """Every upload whose end was not announced yet, oldest first."""
         for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
             yield from_item(item)
+
+    def in_work_at_once(self, most: int) -> int:
+        """How many uploads are past receiving and have not ended, counted to `most`."""
+        found = (item for item in self.open_uploads() if item["status"] != "receiving")
+        return sum(1 for _ in islice(found, most))
 
     def listed(self, size: int, start: Item | None) -> tuple[list[Item], Item | None]:
         """A page of all uploads, newest first, and where the next one begins."""

@@ -16,15 +16,21 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FORMAT = 1
 DESCRIPTION = "artifact.json"
+# What an archive may unpack to. Weights hardly shrink; a bomb is a thousand times its size.
+MAX_MEMBERS = 10_000
+MAX_UNPACKED_BYTES = 32 << 30
+MAX_RATIO, ALWAYS_UNPACKED_BYTES = 100, 64 << 20
+MAX_READ_BYTES = 1 << 20
 ARCHIVE = "model.tar.gz"  # as SageMaker names what a training job leaves
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
@@ -180,33 +186,76 @@ def pack(folder: Path, tar_path: Path) -> Path:
     return tar_path
 
 
-def extract(archive: tarfile.TarFile, folder: Path) -> None:
-    """Extract the files of an archive into `folder`; raises ArtifactError for a link, a device, a way out.
+class _Bounded:
+    """What an archive unpacks to, read as long as it is not more than an archive of its size may hold."""
 
+    def __init__(self, content: IO[bytes], packed_bytes: int) -> None:
+        self._content = content
+        self._most = min(MAX_UNPACKED_BYTES, max(ALWAYS_UNPACKED_BYTES, MAX_RATIO * packed_bytes))
+
+    def read(self, size: int = -1) -> bytes:
+        # `tarfile` reads a header whole, of whatever size it says it is.
+        if not 0 <= size <= MAX_READ_BYTES:
+            raise ArtifactError(f"expected headers of at most {MAX_READ_BYTES} bytes in the archive")
+        self._require(self.tell())
+        return self._content.read(size)
+
+    def seek(self, place: int) -> int:
+        self._require(place)
+        return self._content.seek(place)
+
+    def tell(self) -> int:
+        return self._content.tell()
+
+    def _require(self, place: int) -> None:
+        if place > self._most:
+            raise ArtifactError(
+                f"expected an archive that unpacks to at most {MAX_RATIO} times its size, and at most "
+                f"{MAX_UNPACKED_BYTES >> 30} GiB; it holds more"
+            )
+
+
+def extracted(archive: Path, folder: Path) -> None:
+    """Extract the files of a tar archive, gzipped or not, into `folder`.
+
+    Raises ArtifactError for a link, a device, a way out of the folder, and more than an archive may hold.
     Python's own filter for this came with 3.11.4, and Debian 12 has 3.11.2.
     """
     inside = folder.resolve()
-    for member in archive:
-        place = (inside / member.name).resolve()
-        if not place.is_relative_to(inside) or not (member.isfile() or member.isdir()):
-            raise ArtifactError(f"expected only files that stay in their folder, found {member.name!r}")
-        if member.isdir():
-            place.mkdir(parents=True, exist_ok=True)
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        content = archive.extractfile(member)
-        assert content is not None  # it is a file
-        with content, place.open("wb") as file:
-            shutil.copyfileobj(content, file)
+    folder.mkdir(parents=True, exist_ok=True)
+    with archive.open("rb") as packed:
+        squeezed = packed.read(2) == b"\x1f\x8b"
+        packed.seek(0)
+        content: Any = gzip.GzipFile(fileobj=packed) if squeezed else packed
+        bounded: Any = _Bounded(content, archive.stat().st_size)
+        with tarfile.open(fileobj=bounded, mode="r:") as tar:
+            for number, member in enumerate(tar):
+                place = (inside / member.name).resolve()
+                if number >= MAX_MEMBERS:
+                    raise ArtifactError(f"expected at most {MAX_MEMBERS} files in the archive, found more")
+                if not place.is_relative_to(inside) or not (member.isreg() or member.isdir()):
+                    raise ArtifactError(
+                        f"expected only files that stay in their folder, found {member.name[:200]!r}"
+                    )
+                if member.issparse():
+                    raise ArtifactError(f"expected only whole files, found the sparse {member.name[:200]!r}")
+                if member.isdir():
+                    place.mkdir(parents=True, exist_ok=True)
+                    continue
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file = tar.extractfile(member)
+                assert file is not None  # it is a file
+                with file, place.open("wb") as target:
+                    shutil.copyfileobj(file, target)
 
 
 def unpack(tar_path: Path, folder: Path) -> Artifact:
-    """Extract an artifact's archive into `folder`; raises ArtifactError for anything that leaves it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Extract an artifact's archive into `folder`; raises ArtifactError for what is none, or does not fit."""
     try:
-        with tarfile.open(tar_path, mode="r:gz") as archive:
-            extract(archive, folder)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        extracted(tar_path, folder)
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(f"expected a model.tar.gz at {tar_path}, found: {error}") from error
     return read_artifact(folder)
 

@@ -106,7 +106,8 @@ def down(home: Path, erase: bool) -> None:
 def status(home: Path, as_json: bool) -> None:
     """Say whether the embedded cloud runs, and where.
 
-    JSON: pid, state (running, starting or stopped), api, console_url, home, active_model.
+    JSON: pid, state (running, starting or stopped), api, console_url, home, active_model, and what the code
+    of models may use because this system cannot take it away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 
@@ -117,6 +118,38 @@ def status(home: Path, as_json: bool) -> None:
     for name, value in found.items():
         if value is not None:
             click.echo(f"{name.replace('_', ' '):>12}  {value}")
+
+
+@main.command()
+@home_option
+@json_option
+def env(home: Path, as_json: bool) -> None:
+    """Print what lets AWS's tools work on the embedded cloud: its address and its access key, for a shell.
+
+    The key is that of the home's file `credentials`, which only you can read; who has it owns the cloud.
+
+    \b
+    Examples
+      eval "$(protloc env)" && aws s3 ls
+      protloc env --json | jq -r .AWS_ENDPOINT_URL
+
+    JSON: the variables by name.
+    """
+    import shlex
+
+    from protloc.cloud import lifecycle
+    from protloc.errors import Unreachable
+
+    cloud = lifecycle.find(home.resolve())
+    if cloud is None:
+        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
+    variables = cloud.variables
+    if as_json:
+        print_json(variables)
+        return
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
 
 
 # ── Predictions ─────────────────────────────────────────────────────────────────────────────────────────────

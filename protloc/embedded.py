@@ -17,7 +17,7 @@ from protloc import executions
 from protloc.account import USABLE
 from protloc.activation import promote
 from protloc.client import Client
-from protloc.cloud import deploy, lifecycle
+from protloc.cloud import deploy, lifecycle, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.versions import add, follow
 
@@ -123,7 +123,10 @@ def _is_news(client: Client, model: Path) -> bool:
 @contextlib.contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
     """Two commands that find a cold home make it ready one after the other."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home / "ready.lock").open("w") as file:
+    try:
+        lock = private.opened(private.folder(home) / "ready.lock")
+    except private.NotPrivate as problem:
+        raise Unreachable(str(problem)) from None
+    with lock as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

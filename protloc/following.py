@@ -131,7 +131,9 @@ def show_outcome(following: Following, answer: View, stack: str | None) -> None:
     click.echo(f"API      {client.api_url}/uploads/{following.upload}")
     if not stack:
         click.echo(
-            f"         curl --aws-sigv4 aws:amz:{client.region}:execute-api --user test:test \\\n"
+            '         eval "$(protloc env)"; '
+            f"curl --aws-sigv4 aws:amz:{client.region}:execute-api \\\n"
+            '           --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\\n'
             f"           '{client.api_url}/uploads/{following.upload}/predictions?location=Nucleus'"
         )
         click.echo("Stop     protloc down")

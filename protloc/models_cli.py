@@ -52,14 +52,22 @@ def models(context: click.Context, as_json: bool, stack: str | None, home: Path)
     is_flag=True,
     help="Do nothing where a version is active; host that which was before the stack was made again.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask whether to trust it.")
 @stack_option
 @click.pass_obj
-def add_model(of_group: Group, artifact: str, wait: bool, if_none: bool, stack: str | None) -> None:
+def add_model(
+    of_group: Group, artifact: str, wait: bool, if_none: bool, yes: bool, stack: str | None
+) -> None:
     """Put a trained model into service: ARTIFACT is a folder, a model.tar.gz, or the s3:// address of one.
 
     The state machine hosts it beside the active version, tries it on known proteins, and makes it the active
     one. Uploads in work stay with the version they began with. What fails leaves the active version as it is.
+
+    A model brings code that runs: on this machine, or in the endpoint of the stack. So you are asked whether
+    you trust it, unless it is the one that comes with protloc, or --yes is given.
     """
+    from functools import partial
+
     from protloc.activation import promote
     from protloc.versions import add
 
@@ -72,7 +80,7 @@ def add_model(of_group: Group, artifact: str, wait: bool, if_none: bool, stack: 
     if version := now["previous"]:
         promote(client, version, note, wait=wait)
     else:
-        version = add(client, artifact, note, wait=wait)
+        version = add(client, artifact, note, wait=wait, agree=partial(_agree, artifact, yes, stack))
     if wait:
         click.echo(f"{version} is in service and answers new uploads.")
     else:
@@ -186,6 +194,23 @@ def report_model(of_group: Group, version: str, output: Path | None, stack: str 
     except OSError as error:
         raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
     click.echo(safe(str(output)))
+
+
+def _agree(artifact: str, yes: bool, stack: str | None, version: str) -> None:
+    """Ask whether a model may run. Raises UsageProblem where nobody can answer."""
+    import sys
+
+    from protloc.embedded import DEFAULT_MODEL
+    from protloc.errors import UsageProblem
+
+    if yes or Path(artifact).resolve() == DEFAULT_MODEL:
+        return
+    place = f"in the endpoint of the stack {stack}" if stack else "on this machine, started by you"
+    told = f"{version} is not the model that comes with protloc; it brings code that runs {place}"
+    if not sys.stdin.isatty():
+        raise UsageProblem(f"{told}. Add --yes if you trust whoever made it")
+    note(f"{told}.")
+    click.confirm("Do you trust whoever made it?", abort=True, err=True)
 
 
 def _print_alias(now: dict[str, object]) -> None:

@@ -26,12 +26,23 @@ START_SECONDS = 3600.0
 Tell = Callable[[str], None]
 
 
-def add(client: Client, artifact: str, tell: Tell, *, wait: bool = True) -> str:
-    """Put an artifact into service and return its version. Raises UsageProblem for what is no artifact."""
+def add(
+    client: Client,
+    artifact: str,
+    tell: Tell,
+    *,
+    wait: bool = True,
+    agree: Callable[[str], None] = lambda version: None,
+) -> str:
+    """Put an artifact into service and return its version. Raises UsageProblem for what is no artifact.
+
+    `agree` is called before anything of it is sent or run, and raises where it may not be.
+    """
     with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
         packed, description = _packed(client, artifact, Path(folder))
         version = description.version
         refuse_known(client, version, 'give the artifact another "version" in its artifact.json')
+        agree(version)
         bucket, key = client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"
         if artifact == f"s3://{bucket}/{key}":
             tell(f"{version}: already in the models bucket")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.demands import Permission, call_of, component_of, demanded, error_of
-from protloc.cloud.engine import ACCOUNT, REGION, ROOT_KEY, Headers, Response, module
+from protloc.cloud.engine import ACCOUNT, REGION, Headers, Response, module
 
 VARIABLE = "PROTLOC_ACCESS_LOG"
 
@@ -115,7 +115,7 @@ def refusals(
 
     def refusal(service: str, path: str, headers: Headers, body: bytes, query: Any) -> Response | None:
         key = caller(headers, query)
-        if key == ROOT_KEY:
+        if evaluator.is_root_access_key(key):
             return None
         call, arguments = call_of(service, path, headers, body)
         for each in demanded(call, arguments, REGION, ACCOUNT, hosted(component_of(arguments))):

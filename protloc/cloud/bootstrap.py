@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import types
+from typing import Any
 
 PARENT_CHECK_SECONDS = 0.5
 API = "/2018-06-01/runtime"
@@ -35,9 +36,11 @@ class Transport(types.ModuleType):
     def __init__(self) -> None:
         super().__init__("runtime_client")
         self._connection: http.client.HTTPConnection | None = None
+        self._token = ""
 
     def initialize_client(self, user_agent: str) -> None:
-        self._connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        address, _, self._token = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+        self._connection = http.client.HTTPConnection(address)
 
     def next(self) -> tuple[bytes, dict[str, str | int]]:
         body, headers = self._call("GET", f"{API}/invocation/next", None, {})
@@ -59,7 +62,7 @@ class Transport(types.ModuleType):
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[bytes, dict[str, str]]:
         assert self._connection is not None
-        self._connection.request(method, path, body, headers)
+        self._connection.request(method, f"/{self._token}{path}", body, headers)
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status >= 300:
@@ -67,11 +70,29 @@ class Transport(types.ModuleType):
         return content, dict(answer.getheaders())
 
 
+def tell_with_token() -> None:
+    """Have AWS's client tell of what fails before the first event, too, at an address that holds a path."""
+    from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
+
+    call = BaseLambdaRuntimeClient.call_rapid
+
+    def call_with_token(client: Any, method: str, endpoint: str, *rest: Any, **named: Any) -> None:
+        address, _, token = client.lambda_runtime_address.partition("/")
+        client.lambda_runtime_address = address
+        try:
+            call(client, method, f"/{token}{endpoint}", *rest, **named)
+        finally:
+            client.lambda_runtime_address = f"{address}/{token}"
+
+    BaseLambdaRuntimeClient.call_rapid = call_with_token
+
+
 def main() -> None:
     end_with_parent(int(sys.argv[1]))
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
     if "--plain" in sys.argv or importlib.util.find_spec("runtime_client") is None:
         sys.modules["runtime_client"] = Transport()
+    tell_with_token()
     from awslambdaric.__main__ import main as run_handler
 
     run_handler(["bootstrap", os.environ["_HANDLER"]])

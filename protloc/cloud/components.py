@@ -1,7 +1,8 @@
 """Inference components as processes: one model server (`serve`) a copy, started again when it ends unasked.
 
-The servers hang on the cloud process by their standard input: they end with it, `kill -9` included. After a
-restart the unpacked model is still there and only the processes are started anew.
+The servers hang on the cloud process by their standard input, a socket over which it hands them connections:
+they end with it, `kill -9` included, and answer nobody else. Each is `confined` to its model. After a restart
+the unpacked model is still there and only the processes are started anew.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import logging
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from model.artifact import extract
+from model.artifact import extracted
 
 SERVE = Path(__file__).with_name("serve.py")
+CONFINED = Path(__file__).with_name("confined.py")
+# Folders that model servers may use besides their own, for who has models that need them.
+FOLDERS_VARIABLE = "PROTLOC_MODEL_FOLDERS"
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
 # What a person may limit for the cloud as a whole: processes it starts see nothing else of its environment.
 THREADS = ("OMP_NUM_THREADS",)
@@ -48,8 +52,7 @@ def unpack(archive: Path, folder: Path) -> None:
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    with tarfile.open(archive) as tar:
-        extract(tar, partial)
+    extracted(archive, partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -59,28 +62,45 @@ def threads() -> dict[str, str]:
     return {name: os.environ[name] for name in THREADS if name in os.environ}
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection to a server that has no address; it cannot be made again."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__("model", timeout=INVOCATION_SECONDS)
+        connected.settimeout(INVOCATION_SECONDS)
+        self.sock = connected
+
+    def connect(self) -> None:
+        raise ConnectionError("the connection is closed")
+
+
 class Copy:
     """One model server."""
 
     def __init__(self, model: Path, environment: Mapping[str, str], log_path: Path) -> None:
         self._log_path = log_path
-        self.port = 0
         self.turn = threading.BoundedSemaphore(int(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
         self._connections: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(KEPT_CONNECTIONS)
-        with log_path.open("ab") as errors:
+        scratch = model.with_suffix(".scratch")
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        usable = [str(scratch), *filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep))]
+        self._starter, standard_input = socket.socketpair()
+        python = [sys.executable, "-P"]
+        with log_path.open("ab") as errors, standard_input:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(SERVE), str(model)],
+                [*python, str(CONFINED), str(model), *usable, "--", *python, str(SERVE), str(model)],
                 cwd=model,
                 env={
                     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
                     "LANG": "C.UTF-8",
-                    "HOME": str(log_path.parent),
+                    "HOME": str(scratch),
+                    "TMPDIR": str(scratch),
                     "PYTHONUNBUFFERED": "1",
                     "SM_MODEL_DIR": str(model),
                     **threads(),
                     **environment,
                 },
-                stdin=subprocess.PIPE,
+                stdin=standard_input.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
@@ -90,16 +110,16 @@ class Copy:
         """Return once it answers a ping; raises `StartFailed`."""
         timer = threading.Timer(seconds, self.process.kill)
         timer.start()
+        ready = False
         try:
             assert self.process.stdout is not None
             for line in self.process.stdout:
-                if line.startswith(b"port "):
-                    self.port = int(line.split()[1])
+                if ready := line == b"ready\n":
                     break
                 self._note(line)
         finally:
             timer.cancel()
-        if not self.port:
+        if not ready:
             raise StartFailed(f"the model server ended with {self.process.wait()}: {self.log_tail()}")
         threading.Thread(target=self._follow, daemon=True, name="model-log").start()
         status, _, _ = self.request("GET", "/ping", b"", {})
@@ -130,8 +150,7 @@ class Copy:
             return ""
 
     def stop(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        self._starter.close()
         try:
             self.process.wait(2)
         except subprocess.TimeoutExpired:
@@ -166,12 +185,14 @@ class Copy:
         return self._connections.get_nowait()
 
     def _fresh(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=INVOCATION_SECONDS)
-        try:
-            connection.connect()
-        except OSError as problem:
-            raise NotRunning(str(problem)) from problem
-        return connection
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self._starter, [b"c"], [theirs.fileno()])
+            except OSError as problem:
+                ours.close()
+                raise NotRunning(str(problem)) from problem
+        return _Connection(ours)
 
     def _note(self, line: bytes) -> None:
         with self._log_path.open("ab") as file:

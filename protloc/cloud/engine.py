@@ -12,22 +12,27 @@ import asyncio
 import contextvars
 import copy
 import hashlib
+import hmac
 import importlib
 import importlib.metadata
 import json
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
+import uuid
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from protloc.cloud import lineage
+from protloc.cloud.claims import Refused
 from protloc.cloud.routes import Wire
 from protloc.cloud.workers import Function, WorkerPool
 
@@ -36,7 +41,6 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 LOG_BYTES = 16 << 20
 LOG_STREAMS = 200
-ROOT_KEY = "test"  # the key the engine takes as the account's root
 
 # Every private name of the engine this package touches: module → name → parameters (None: not a function).
 TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
@@ -52,12 +56,25 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.core.router": {
         "SERVICE_PATTERNS": None,
         "extract_access_key_id": ("headers", "query_params"),
+        "detect_service": ("method", "path", "headers", "query_params"),
     },
     "ministack.core.iam_actions": {
         "SERVICE_TO_IAM_NAMESPACE": None,
         "_BOTOCORE_SERVICE_MAP": None,
         "extract_iam_action": ("service", "method", "path", "headers", "body", "query_params"),
         "request_tag_context": ("service", "iam_action", "body", "params"),
+        "access_denied_response": (
+            "service",
+            "action",
+            "principal_arn",
+            "request_id",
+            "error_code",
+            "message",
+            "headers",
+            "resource_arn",
+            "explicit_deny",
+            "resource_policy_arn",
+        ),
         "extract_resource_arn": (
             "service",
             "method",
@@ -82,10 +99,13 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
             "service_context",
         ),
         "resolve_caller_identity": ("access_key_id",),
+        "is_root_access_key": ("access_key_id",),
+        "resolve_credential": ("access_key_id", "account_id", "session_token"),
+        "CredentialResolutionError": None,
         "evaluate_resource_policy": ("doc", "ctx", "service", "named_only", "direct_only"),
     },
     "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
-    "ministack.services.sts": {"register_session": ("access_key", "session")},
+    "ministack.services.sts": {"register_session": ("access_key", "session"), "_sessions": None},
     "ministack.services.sqs": {
         "queue_policy_for_arn": ("queue_arn",),
         "_queues": None,
@@ -270,8 +290,6 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "MINISTACK_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": ROOT_KEY,
-        "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "S3_PERSIST": "1",
@@ -302,6 +320,7 @@ class Engine:
     def __init__(self, home: Path, port: int, pool: WorkerPool) -> None:
         check_version()
         self.home = home
+        self._session_secret = secrets.token_bytes(32)
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.changed: Callable[[], None] = lambda: None
         self.report: Callable[[], dict[str, float]] = dict
@@ -324,24 +343,13 @@ class Engine:
             if short != name and "." not in short:
                 self._app._get_module(short)
         self._lambda._execute_function_warm = self._run_function
+        # The engine's are a hash of the function's name: anybody can compute them.
+        self._lambda.execution_credentials = self._function_credentials
 
     # ── serving ─────────────────────────────────────────────
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The ASGI application: the engine's, with a page of our own and a note of every change."""
-        if scope["type"] == "http" and scope["path"] == "/_protloc/health":
-            known = {
-                "home": str(self.home),
-                "pid": os.getpid(),
-                "serving": self.serving.is_set(),
-                "delivering": self.delivering.is_set(),
-                **self.report(),
-            }
-            body = json.dumps(known).encode()
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-            return
+        """The ASGI application behind `gate`: the engine's, with a note of every change."""
         if scope["type"] == "http" and scope["path"].startswith("/_aws/execute-api/"):
             # A REST API of AWS hands on the path as it was sent; decoded, a name with a slash would be two.
             scope = scope | {"path": scope["raw_path"].decode("ascii")}
@@ -355,6 +363,45 @@ class Engine:
             lineage.of_request.reset(token)
             if scope["type"] == "http" and changes_state(scope):
                 self.changed()
+
+    def health(self) -> dict[str, Any]:
+        """The state of the cloud, for its owner."""
+        return {
+            "home": str(self.home),
+            "pid": os.getpid(),
+            "serving": self.serving.is_set(),
+            "delivering": self.delivering.is_set(),
+            **self.report(),
+        }
+
+    def secret_of(self, access_key: str, token: str) -> str:
+        """The secret of a role's session or of a user's key. Raises `Refused`."""
+        evaluator = module("ministack.core.iam_evaluator")
+        unknown = Refused("InvalidClientTokenId", "The security token included in the request is invalid.")
+        if evaluator.is_root_access_key(access_key):
+            raise unknown
+        found = evaluator.resolve_credential(access_key, ACCOUNT, token)
+        if isinstance(found, evaluator.CredentialResolutionError):
+            raise Refused(found.code, found.message) if found.code == "ExpiredTokenException" else unknown
+        return str(found.secret_access_key)
+
+    def refused(
+        self, method: str, path: str, query: str, headers: Headers, refusal: Refused
+    ) -> tuple[int, Headers, bytes]:
+        """The answer, in its own protocol, of the service that a refused request asked."""
+        actions, router = module("ministack.core.iam_actions"), module("ministack.core.router")
+        asked = parse_qs(query, keep_blank_values=True)
+        if not headers.get("authorization") and "X-Amz-Credential" in asked:
+            credential = asked["X-Amz-Credential"][0]
+            service = router.detect_service(
+                method, path, {"authorization": f"Credential={credential}"}, asked
+            )
+        else:
+            service = router.detect_service(method, path, headers, asked)
+        status, answered, body = actions.access_denied_response(
+            service, "", "", str(uuid.uuid4()), error_code=refusal.code, message=str(refusal), headers=headers
+        )
+        return refusal.status or status, answered, body
 
     def run_at_rest(self, call: Callable[[], int]) -> int:
         """Run `call` on the event loop, between requests."""
@@ -438,13 +485,20 @@ class Engine:
         handlers.update({service: checked(service, handler) for service, handler in handlers.items()})
 
     def role_credentials(self, role_arn: str, session: str) -> dict[str, str]:
-        """Credentials with which a service acts as `role_arn`, as boto3's client takes them."""
-        digest = hashlib.sha256(f"{role_arn}:{session}".encode()).hexdigest()
+        """Credentials with which a service acts as `role_arn`, as boto3's client takes them.
+
+        The same for the same role and session as long as this process lives; nobody can compute them.
+        """
+        name = f"{role_arn}:{session}"
+
+        def derived(part: str) -> str:
+            return hmac.new(self._session_secret, f"{part}:{name}".encode(), hashlib.sha256).hexdigest()
+
         role = role_arn.rsplit("/", 1)[-1]
         credentials = {
-            "aws_access_key_id": f"ASIA{digest[:16].upper()}",
-            "aws_secret_access_key": hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
-            "aws_session_token": hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+            "aws_access_key_id": f"ASIA{derived('key')[:16].upper()}",
+            "aws_secret_access_key": derived("secret"),
+            "aws_session_token": derived("token"),
         }
         module("ministack.services.sts").register_session(
             credentials["aws_access_key_id"],
@@ -513,7 +567,7 @@ class Engine:
             memory_megabytes=int(config.get("MemorySize") or 128),
             task_root=self._unpack(func["code_zip"]),
             environment={
-                **self._lambda.execution_credentials(config),
+                **self._function_credentials(config),
                 "AWS_REGION": REGION,
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', 'python')}",
@@ -535,6 +589,11 @@ class Engine:
         )
         result = {"body": outcome.payload, "log": outcome.log}
         return {**result, "error": True} if outcome.error else result
+
+    def _function_credentials(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """The variables with which a function acts as its role."""
+        found = self.role_credentials(str(config.get("Role", "")), str(config["FunctionName"])[:64])
+        return {name.upper(): value for name, value in found.items()}
 
     def _write_log(self, name: str, text: str) -> None:
         """Append to <home>/logs/<function>.log, one older file kept; bound what the engine remembers."""
@@ -594,6 +653,9 @@ class Engine:
             if saved:
                 name = "lambda_svc" if key == "lambda" else key
                 self._app._get_module(name).load_persisted_state(saved)
+        sessions = module("ministack.services.sts")._sessions
+        for key in [key for key, session in sessions.items() if "Expiration" not in session]:
+            del sessions[key]  # of processes that are gone
         tables._stream_records.update(state["streams"]["records"])
         tables._stream_trimmed.update(state["streams"]["trimmed"])
         tables._stream_seq_counter = state["streams"]["sequence"]

@@ -323,6 +323,7 @@ class Hosting:
             self._storage(role).fetch(url, archive)
             unpack(archive, folder)
             archive.unlink()
+            shutil.rmtree(folder.with_suffix(".scratch"), ignore_errors=True)
             source.write_text(url)
         return folder, dict(container.get("Environment", {}))
 

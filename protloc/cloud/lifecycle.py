@@ -20,8 +20,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,11 +28,17 @@ from typing import Any
 
 import boto3
 import psutil
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import URLLib3Session
 
 from protloc.account import outputs_of
-from protloc.cloud import ports
-from protloc.cloud.engine import REGION, ROOT_KEY, check_version
+from protloc.cloud import confined, keys, ports, private
+from protloc.cloud.engine import REGION, check_version
+from protloc.cloud.gate import HEALTH, OWN
 
 # So much that only a cloud that hangs takes longer, on a machine with far too much to do as well.
 START_SECONDS = 600.0
@@ -61,10 +65,18 @@ class Cloud:
         return f"http://127.0.0.1:{self.port}"
 
     @cached_property
+    def keys(self) -> keys.Keys:
+        """The key of the account's root; one that no cloud takes where the home has none."""
+        return keys.read(self.home) or keys.Keys("none", "none")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment in which AWS's tools work on this cloud as its owner."""
+        return keys.variables(self.keys, self.endpoint_url, self.region)
+
+    @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session(
-            aws_access_key_id=ROOT_KEY, aws_secret_access_key=ROOT_KEY, region_name=self.region
-        )
+        return boto3.Session(*self.keys, region_name=self.region)
 
     def client(self, service: Any, **settings: Any) -> Any:
         """A boto3 client of this cloud; `settings` go into its `Config`."""
@@ -87,8 +99,9 @@ class Cloud:
 
 def up(home: Path | str, port: int | None = None) -> Cloud:
     """Start the cloud of `home` unless it runs. Raises `CloudError`."""
-    home = Path(home).resolve()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _private():
+        home = private.folder(Path(home))
+        keys.made(home)
     with _lock(home, "starting"):
         running = find(home)
         if running is not None:
@@ -131,6 +144,8 @@ def status(home: Path | str) -> dict[str, Any]:
         "console_url": None,
         "home": str(home),
         "active_model": None,
+        "models_have_network": not (measures := confined.measures())["network"],
+        "models_have_files": not measures["files"],
     }
     if running is None:
         if _living(_note(home).get("pid"), home) is not None:
@@ -152,7 +167,7 @@ def find(home: Path | str) -> Cloud | None:
     note = _note(home)
     if not note.get("port") or _living(note.get("pid"), home) is None:
         return None
-    answer = health(int(note["port"]))
+    answer = health(int(note["port"]), home)
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
         return None
     return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
@@ -170,7 +185,9 @@ def _start(home: Path, wanted: int | None) -> Cloud:
     held = _port(home, wanted)
     port = held.getsockname()[1]
     log_path = home / "cloud.log"
-    with log_path.open("ab") as log, held:
+    with _private():
+        opened = private.opened(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with opened as log, held:
         begin = log_path.stat().st_size
         process = subprocess.Popen(
             [
@@ -189,16 +206,16 @@ def _start(home: Path, wanted: int | None) -> Cloud:
             start_new_session=True,
             pass_fds=[held.fileno()],
         )
-    (home / "cloud.json").write_text(json.dumps({"pid": process.pid, "port": port}))
+    private.write(home / "cloud.json", json.dumps({"pid": process.pid, "port": port}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         running = find(home)
         if running is not None:
             return running
         if process.poll() is not None:
-            with log_path.open("rb") as log:
-                log.seek(begin)
-                tail = log.read().decode(errors="replace").strip().splitlines()[-3:]
+            with log_path.open("rb") as written:
+                written.seek(begin)
+                tail = written.read().decode(errors="replace").strip().splitlines()[-3:]
             raise CloudError(f"the cloud ended while starting ({' / '.join(tail)}); see {log_path}")
         time.sleep(0.05)
     process.kill()
@@ -237,13 +254,20 @@ def _note(home: Path) -> dict[str, Any]:
     return note
 
 
-def health(port: int) -> dict[str, Any] | None:
-    """What the cloud on `port` says of itself (home, pid, cost of saving), or None where none answers."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def health(port: int, home: Path) -> dict[str, Any] | None:
+    """The state of the cloud on `port`, told to who has the key of `home` (home, pid, cost of saving); None
+    where none answers.
+    """
+    request = AWSRequest("GET", f"http://127.0.0.1:{port}{HEALTH}")
     try:
-        with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=ANSWER_SECONDS) as answer:
-            health: dict[str, Any] = json.load(answer)
-    except (OSError, ValueError):
+        found = keys.read(home)
+        if found is None:
+            return None
+        SigV4Auth(Credentials(*found), OWN, REGION).add_auth(request)
+        health: dict[str, Any] = json.loads(
+            URLLib3Session(timeout=int(ANSWER_SECONDS)).send(request.prepare()).content
+        )
+    except (BotoCoreError, private.NotPrivate, OSError, ValueError):
         return None
     return health
 
@@ -281,9 +305,20 @@ def _gone(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
+def _private() -> Iterator[None]:
+    """Have what is not private be an error of the cloud."""
+    try:
+        yield
+    except private.NotPrivate as problem:
+        raise CloudError(str(problem)) from None
+
+
+@contextlib.contextmanager
 def _lock(home: Path, name: str) -> Iterator[None]:
     """Hold `<home>/<name>.lock`; it is freed however the holder ends."""
-    with (home / f"{name}.lock").open("w") as file:
+    with _private():
+        opened = private.opened(home / f"{name}.lock")
+    with opened as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -292,5 +327,5 @@ def _erase(home: Path) -> None:
     """Delete what the cloud kept, and nothing else a person may have put into the folder."""
     for name in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
         shutil.rmtree(home / name, ignore_errors=True)
-    for name in ("cloud.json", "cloud.log", "deploy.json"):
+    for name in ("cloud.json", "cloud.log", "deploy.json", keys.FILE):
         (home / name).unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """The model server of one inference component: `python serve.py MODEL_DIR`.
 
 Stands in for SageMaker's serving container. It imports `inference` from MODEL_DIR/code, calls its four
-functions (`model_fn input_fn predict_fn output_fn`) and answers `GET /ping` and `POST /invocations` on a free
-port of 127.0.0.1, printed as `port N`. It ends when its standard input does. An answer never repeats the
+functions (`model_fn input_fn predict_fn output_fn`) and answers `GET /ping` and `POST /invocations`. It has
+no address: its starter hands each connection over its standard input, a socket, and nobody else can. It
+prints `ready` once the model is there, and ends when its standard input does. An answer never repeats the
 user's data: a request `input_fn` refuses (ValueError) is a 400 with its message, anything else a 500 with the
 error's name only.
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import queue
+import socket
+import socketserver
 import sys
 import threading
 import traceback
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # InvokeEndpoint's limit
@@ -76,18 +80,20 @@ class ModelHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class ModelServer(ThreadingHTTPServer):
+class ModelServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     """Holds the model; at most `concurrent` predictions run at once, others wait their turn."""
 
     daemon_threads = True
-    request_queue_size = 128
 
     def __init__(self, model_dir: str, concurrent: int) -> None:
         sys.path.insert(0, os.path.join(model_dir, "code"))
         self.inference = importlib.import_module("inference")
         self.model = self.inference.model_fn(model_dir)
         self.turn = threading.BoundedSemaphore(concurrent)
-        super().__init__(("127.0.0.1", 0), ModelHandler)
+        super().__init__("", ModelHandler)
+
+    def close_request(self, request: Any) -> None:
+        request.close()
 
     def predict(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         try:
@@ -110,19 +116,24 @@ def error_body(message: str) -> bytes:
     return json.dumps({"error": message}).encode()
 
 
-def end_with_starter() -> None:
-    """Exit when the process at the other end of the standard input is gone, while a model loads too."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(0)
+def receive(connections: queue.SimpleQueue[socket.socket]) -> None:
+    """Take the connections that come, while a model loads too; exit when the starter is gone."""
+    starter = socket.socket(fileno=sys.stdin.fileno())
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(starter, 1, 1)
+        if not message:
+            os._exit(0)
+        for descriptor in descriptors:
+            connections.put(socket.socket(fileno=descriptor))
 
 
 def main() -> None:
-    threading.Thread(target=end_with_starter, daemon=True).start()
-    model_dir = sys.argv[1]
-    server = ModelServer(model_dir, int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
-    print(f"port {server.server_address[1]}", flush=True)
-    server.serve_forever()
+    connections: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+    threading.Thread(target=receive, args=(connections,), daemon=True).start()
+    server = ModelServer(sys.argv[1], int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
+    print("ready", flush=True)
+    while True:
+        server.process_request(connections.get(), ("starter", 0))
 
 
 if __name__ == "__main__":

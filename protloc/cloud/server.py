@@ -22,7 +22,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -121,16 +121,17 @@ def end_with(owner: int) -> None:
 
 def run(home: Path, listening: socket.socket) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
-    from protloc.cloud import delivery
+    from protloc.cloud import delivery, gate, keys, private
     from protloc.cloud import engine as engines
 
+    os.umask(private.UMASK)
     port = listening.getsockname()[1]
     if owner := os.environ.pop(OWNER_VARIABLE, ""):
         end_with(int(owner))
     for folder in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     # Held until the last process of this cloud is gone, a child that still saves state included.
-    running = (home / "running.lock").open("w")
+    running = private.opened(home / "running.lock")
     fcntl.flock(running, fcntl.LOCK_EX)
     shutil.rmtree(home / "tmp", ignore_errors=True)
     (home / "tmp").mkdir()
@@ -138,8 +139,12 @@ def run(home: Path, listening: socket.socket) -> None:
         name for name in os.environ if name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
     ]:
         del os.environ[name]
+    owner_keys = keys.made(home)
     os.environ.update(engines.environment(home, port))
+    # The engine takes this key for the account's root; `gate` has checked who signs with it.
+    os.environ.update(AWS_ACCESS_KEY_ID=owner_keys.access_key, AWS_SECRET_ACCESS_KEY=owner_keys.secret_key)
     parts = build(home, port)
+    application: Any = gate.Gate(parts.engine, port, owner_keys)
 
     import hypercorn.asyncio
     import hypercorn.config
@@ -160,7 +165,7 @@ def run(home: Path, listening: socket.socket) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, asked.set)
         server = asyncio.create_task(
-            hypercorn.asyncio.serve(parts.engine, config, shutdown_trigger=closing.wait)
+            hypercorn.asyncio.serve(application, config, shutdown_trigger=closing.wait)
         )
         while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
             with contextlib.suppress(TimeoutError):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.artifact import extract
+from model.artifact import extracted
 from protloc.cloud.checkpoints import Checkpoints
 from protloc.cloud.components import threads
 from protloc.cloud.storage import Storage
@@ -255,8 +255,7 @@ def _fetch(
             checkpoints.fetch()
     except Exception as problem:
         raise JobFailed(f"ClientError: Data download failed: {problem}"[:FAILURE_CHARACTERS]) from problem
-    with tarfile.open(folder / "sourcedir.tar.gz") as archive:
-        extract(archive, folder / "code")
+    extracted(folder / "sourcedir.tar.gz", folder / "code")
 
 
 def _store(folder: Path, archive: Path, storage: Storage, uri: str) -> None:

@@ -9,8 +9,10 @@ further ones wait.
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
+import secrets
 import selectors
 import shutil
 import socket
@@ -27,6 +29,7 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 INIT_SECONDS = 300.0  # AWS gives 10; a busy laptop that starts many at once needs more
 IDLE_SECONDS = 120.0
 STOP_SECONDS = 2.0
+MAX_REQUEST_BYTES = 8 << 20  # an answer of 6 MB, and what is around it
 API = "/2018-06-01/runtime"
 
 
@@ -129,7 +132,9 @@ class Worker:
         self._selector = selectors.DefaultSelector()
         self._waiting: _Connection | None = None  # the connection that asked for the next event
         self._log: list[bytes] = []
-        api = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        # In the address, so that AWS's compiled client sends it: nobody else may take or answer an event.
+        self._path = f"/{secrets.token_urlsafe(32)}{API}"
+        api = f"127.0.0.1:{self._listener.getsockname()[1]}{self._path.removesuffix(API)}"
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(BOOTSTRAP), str(os.getpid())],
             cwd=function.task_root,
@@ -231,24 +236,31 @@ class Worker:
             data = connection.socket.recv(1 << 20)
         except ConnectionError:
             data = b""
-        if not data:
-            self._selector.unregister(connection.socket)
-            connection.socket.close()
-            return None
         connection.received += data
-        request = connection.request()
+        try:
+            request = connection.request() if data else None
+        except ValueError:  # not what a runtime client sends
+            data = b""
+        if not data or (request is None and len(connection.received) > MAX_REQUEST_BYTES):
+            self._forget(connection)
+            return None
         if request is None:
             return None
         method, path, _, body = request
-        if method == "GET" and path == f"{API}/invocation/next":
+        if not hmac.compare_digest(path[: len(self._path)].encode(), self._path.encode()):
+            connection.answer("403 Forbidden", b'{"errorMessage":"Forbidden","errorType":"AccessDenied"}')
+            self._forget(connection)
+            return None
+        path = path.removeprefix(self._path)
+        if method == "GET" and path == "/invocation/next":
             self._waiting = connection
             return None
-        if path == f"{API}/init/error":
+        if path == "/init/error":
             connection.answer("202 Accepted")
             return False, body
         kind = {
-            f"{API}/invocation/{request_id}/response": True,
-            f"{API}/invocation/{request_id}/error": False,
+            f"/invocation/{request_id}/response": True,
+            f"/invocation/{request_id}/error": False,
         }
         if method == "POST" and path in kind:
             connection.answer("202 Accepted")
@@ -257,6 +269,10 @@ class Worker:
             "400 Bad Request", b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}'
         )
         return None
+
+    def _forget(self, connection: _Connection) -> None:
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
 
     def _drain(self) -> None:
         while not self._process.stdout or not self._process.stdout.closed:

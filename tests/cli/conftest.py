@@ -1,5 +1,6 @@
 import pytest
 
+from protloc.cloud import lifecycle
 from tests.conftest import Embedded
 
 
@@ -7,10 +8,11 @@ from tests.conftest import Embedded
 def as_stack(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What names the embedded cloud's stack the way one in AWS is named: by boto3's own settings."""
     url = embedded.client.client("s3").meta.endpoint_url
+    access_key, secret_key = lifecycle.Cloud(0, 0, embedded.home).keys
     settings = {
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_REGION": "us-east-1",
         "PROTLOC_HOME": "/nonexistent",
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from model.artifact import pack
 from protloc.cli import main
 from tests.conftest import SAMPLE, Embedded
 from tests.model.tiny import build_tiny_artifact
@@ -89,15 +90,29 @@ def test_a_stack_that_cannot_be_reached_exits_3(
 def test_a_model_version_is_added_and_answers_what_comes_next(embedded: Embedded, tmp_path: Path) -> None:
     before = embedded.answer("models")["active"]
     folder = build_tiny_artifact(tmp_path / "tiny-2", "tiny-2", seed=2)
-    result = embedded.protloc("models", "add", folder)
+    result = embedded.protloc("models", "add", folder, "--yes")
     assert result.exit_code == 0, result.stderr
     assert "making it the active version" in result.stderr
     after = embedded.answer("models")
     assert before != after["active"] == "tiny-2"
     rows = embedded.rows(embedded.answer("predict", SAMPLE)["upload"])
     assert {row["model_version"] for row in rows if row["status"] == "predicted"} == {"tiny-2"}
-    again = embedded.protloc("models", "add", folder)
+    again = embedded.protloc("models", "add", folder, "--yes")
     assert again.exit_code == 2 and "tiny-2" in again.stderr
+
+
+def test_a_model_of_somebody_else_is_not_run_unasked(embedded: Embedded, tmp_path: Path) -> None:
+    folder = build_tiny_artifact(tmp_path / "foreign", "foreign", seed=3)
+    archive = pack(folder, tmp_path / "model.tar.gz")
+    for artifact in (folder, archive):
+        result = embedded.protloc("models", "add", artifact)
+        assert result.exit_code == 2, result.output
+        assert "brings code that runs on this machine" in result.stderr and "--yes" in result.stderr
+    known = {view["version"] for view in embedded.answer("models")["models"]}
+    assert "foreign" not in known
+    bucket = embedded.client.outputs["ModelsBucket"]
+    stored = embedded.client.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/foreign/")
+    assert not stored["KeyCount"], "nothing of it was sent"
 
 
 def test_a_broken_artifact_is_refused_before_anything_is_uploaded(embedded: Embedded, tmp_path: Path) -> None:

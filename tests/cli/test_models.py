@@ -23,7 +23,7 @@ def cloud(start_embedded: Any, tmp_path_factory: pytest.TempPathFactory) -> Embe
 
 def with_two(cloud: Embedded, folder: Path) -> Embedded:
     artifact = build_tiny_artifact(folder / "tiny-2", "tiny-2", seed=2)
-    assert cloud.protloc("models", "add", artifact).exit_code == 0
+    assert cloud.protloc("models", "add", artifact, "--yes").exit_code == 0
     return cloud
 
 
@@ -212,6 +212,6 @@ def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: An
     forget_hosting(clients("dynamodb"), table)
     assert cloud.answer("models") == now
     other = build_tiny_artifact(tmp_path / "other", "other", seed=3)
-    added = cloud.protloc("models", "add", other, "--if-none")
+    added = cloud.protloc("models", "add", other, "--if-none", "--yes")
     assert added.exit_code == 0, added.output
     assert cloud.answer("models")["active"] == "tiny-2" and states(cloud)["tiny-2"] == "in_service"

@@ -28,8 +28,8 @@ def client(cloud: Cloud, service: str) -> Any:
         service,
         endpoint_url=cloud.endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=cloud.keys.access_key,
+        aws_secret_access_key=cloud.keys.secret_key,
         config=Config(parameter_validation=False),
     )
 

@@ -35,8 +35,8 @@ def killed(stack: Stack) -> Stack:
 
 def saved(stack: Stack) -> None:
     """Wait until what was done is on disk."""
-    noted = (lifecycle.health(stack.cloud.port) or {})["changes"]
-    until(lambda: (lifecycle.health(stack.cloud.port) or {})["saved"] >= noted)
+    noted = (lifecycle.health(stack.cloud.port, stack.cloud.home) or {})["changes"]
+    until(lambda: (lifecycle.health(stack.cloud.port, stack.cloud.home) or {})["saved"] >= noted)
 
 
 def children(pid: int) -> list[psutil.Process]:
@@ -196,7 +196,7 @@ def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(
     again = killed(own_stack)
     until(lambda: loading.reached)
     assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 0
-    assert (lifecycle.health(again.cloud.port) or {})["delivering"] is False
+    assert (lifecycle.health(again.cloud.port, again.cloud.home) or {})["delivering"] is False
     loading.open()
     row = until(lambda: again.rows("message").get(waiting))
     assert row["saw"]["BOOL"], "it was delivered while the model was still loading"

@@ -231,8 +231,8 @@ def test_parameters_are_checked_as_aws_checks_them(stack: Stack) -> None:
         "sagemaker",
         endpoint_url=stack.cloud.endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=stack.cloud.keys.access_key,
+        aws_secret_access_key=stack.cloud.keys.secret_key,
         config=Config(parameter_validation=False),
     )
     response = refused(lambda: client.create_training_job(TrainingJobName="x"))

@@ -4,7 +4,9 @@ part.
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ import pytest
 from protloc.cloud import workers
 from protloc.cloud.workers import Function, Worker, WorkerPool
 
-from ..waiting import Gate, until
+from ..waiting import LIMIT_SECONDS, Gate, until
 
 CODE = (
     f"""
@@ -127,3 +129,51 @@ def test_a_process_whose_starter_is_gone_ends(function: Function, tmp_path: Path
     )
     until(lambda: orphan.poll() is not None)
     worker.stop()
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_SECONDS)
+    connection.request(method, path, body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_a_stranger_takes_no_event_and_answers_none(
+    pool: WorkerPool, function: Function, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    known = {connection.laddr.port for connection in psutil.Process().net_connections()}
+    with ThreadPoolExecutor(1) as threads:
+        called = threads.submit(
+            pool.invoke, function, json.dumps({"gate": str(gate.path)}).encode(), "the-id"
+        )
+        try:
+            until(lambda: gate.reached)
+            listening = {
+                each.laddr.port
+                for each in psutil.Process().net_connections()
+                if each.status == psutil.CONN_LISTEN and each.laddr.port not in known
+            }
+            assert listening
+            for port in listening:
+                for start in ("", "/", "/wrong", "/" + "A" * 43):
+                    api = f"{start}/2018-06-01/runtime"
+                    assert ask(port, "GET", f"{api}/invocation/next") == 403
+                    assert ask(port, "POST", f"{api}/invocation/the-id/response", b'"forged"') == 403
+                    assert ask(port, "POST", f"{api}/invocation/the-id/error", b"{}") == 403
+                    assert ask(port, "POST", f"{api}/init/error", b"{}") == 403
+                with socket.create_connection(("127.0.0.1", port)) as rude:
+                    rude.sendall(b"\r\n\r\nGET /\r\nContent-Length: x\r\n\r\n")
+        finally:
+            gate.open()
+    assert called.result().payload["pid"] in gate.reached
+
+
+def test_an_error_before_the_first_event_is_told(pool: WorkerPool, function: Function) -> None:
+    (function.task_root / "module.py").write_text("raise ValueError('no model')")
+    outcome = call(pool, function)
+    assert (outcome.error and outcome.payload["errorType"] == "Runtime.ImportModuleError") or (
+        outcome.payload["errorType"] == "ValueError"
+    ), outcome
+    assert "no model" in json.dumps(outcome.payload)

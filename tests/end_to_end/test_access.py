@@ -44,6 +44,7 @@ UNSEEN = {
     "LogInToRegistry": "SageMaker itself, before the container starts",
     "PullImages": "SageMaker itself, before the container starts",
     "CountUploads dynamodb:Query": "sweep counts what there is of an upload whose results cannot be written",
+    "CountOpenUploads": "receive counts only where the stack limits the uploads in work at once",
     "WriteRows dynamodb:PutItem": "predict writes a failed row so, and here no protein fails the model",
     "KeepText s3:AbortMultipartUpload": INTERRUPTED,
     "WriteResults s3:AbortMultipartUpload": INTERRUPTED,

@@ -5,9 +5,16 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
 from tests.conftest import Embedded, from_tsv
+from tests.functions.gateway import routes
 from tests.hostile.conftest import hostile_fasta
 from tests.hostile.corpus import FILE_NAMES, HEADERS, shown
+from tests.hostile.test_api import METHODS, bodies, hostile, path_of, queries
 
 
 def test_a_hostile_file_shows_as_a_table_and_leaves_no_word_in_a_log(
@@ -60,3 +67,35 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
         assert status == 200, (accession, status, answer)
         found = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
         assert found == [accession], json.dumps(answer)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(routes()),
+    st.sampled_from(["", "", "", *METHODS]),
+    st.tuples(hostile, hostile),
+    queries,
+    bodies,
+)
+@example(("PUT", "/models/active"), "", ("a", "a"), {}, "[" * 100_000)
+@example(("PUT", "/uploads/{upload}/attempts/{attempt}"), "", ("a", "9" * 5000), {}, "")
+@example(("PUT", "/uploads/{upload}/attempts/{attempt}"), "", ("x" * 3000, "2"), {}, "")
+def test_no_signed_request_is_an_error_of_the_server(
+    embedded: Embedded,
+    route: tuple[str, str],
+    method: str,
+    filled: tuple[str, str],
+    query: dict[str, str],
+    body: str,
+) -> None:
+    """As `tests/hostile/test_api.py`, but through the gate, the gateway and the functions as they are deployed."""
+    client = embedded.client
+    asked = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
+    url = (
+        client.api_url + path_of(route[1], [each or "a" for each in filled]) + (f"?{asked}" if asked else "")
+    )
+    method = method or route[0]
+    content = None if method in ("GET", "HEAD") else body.encode("utf-8", "surrogatepass")
+    request = AWSRequest(method, url, headers={"Content-Type": "application/json"}, data=content)
+    SigV4Auth(client._session.get_credentials(), "execute-api", client.region).add_auth(request)
+    assert client._http.send(request.prepare()).status_code < 500

@@ -103,7 +103,7 @@ def test_a_model_whose_test_is_forbidden_does_not_become_the_active_one(
     before = cloud.answer("models")["active"]
     folder = build_tiny_artifact(tmp_path / "tiny-9", "tiny-9", seed=9)
     with without(cloud, "RetrainRole", "Smoke"):
-        result = cloud.protloc("models", "add", folder)
+        result = cloud.protloc("models", "add", folder, "--yes")
     assert result.exit_code == 1
     assert "AccessDenied" in result.stderr
     after = cloud.answer("models")

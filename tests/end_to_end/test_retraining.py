@@ -95,7 +95,7 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
     sender.start()
     try:
         folder = build_tiny_artifact(tmp_path / "third-1", "third-1", seed=3)
-        assert cloud.protloc("models", "add", folder).exit_code == 0
+        assert cloud.protloc("models", "add", folder, "--yes").exit_code == 0
         for active in ("new-1", "third-1", "new-1"):
             place = len(sent) + 1  # the one before may have been sent under the version before
 

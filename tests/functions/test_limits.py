@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from functions.protein import MAX_HEADER_CHARACTERS
-from functions.receive import receive
+from functions.receive import TOO_MANY, receive
+from functions.sweep import move
 from functions.upload import MAX_SHARDS, Source, plan_shards
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
@@ -79,3 +80,40 @@ def test_no_file_has_more_shards_than_may_be(size: int) -> None:
     assert 1 <= len(shards) <= MAX_SHARDS
     assert [shard.start for shard in shards[1:]] == [shard.end for shard in shards[:-1]]
     assert (shards[0].start, shards[-1].end) == (0, size)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_stack_may_take_less_than_the_most(pack: Callable[[bytes], bytes]) -> None:
+    with world(max_upload_mib=1) as here:
+        here.activate()
+        identity = here.run(here.upload(pack(b">a\n" + b"M" * (2 << 20))))
+        item = here.aws.uploads.item(identity)
+    assert item["status"] == "failed" and "at most 1,048,576 bytes of text" in item["reason"]
+
+
+def test_uploads_beyond_those_in_work_at_once_wait_and_then_are_answered() -> None:
+    with world(max_open_uploads=1) as here:
+        here.activate()
+        events = [here.upload(fasta(3), key=key) for key in "abc"]
+        first, second, third = (receive(event, here.aws) for event in events)
+        assert first and second and third
+        for waiting in (second, third):
+            item = here.aws.uploads.item(waiting)
+            assert (item["status"], item["reason"], item["model_version"]) == ("receiving", TOO_MANY, "")
+        here.finish(first)
+        assert here.aws.uploads.item(first)["status"] == "complete"
+        for event, waiting in zip(events[1:], (second, third), strict=True):
+            assert move(here.aws.uploads.item(waiting), here.aws), "sweep has it received again"
+            receive(event, here.aws)
+            here.finish(waiting)
+            assert here.aws.uploads.item(waiting)["status"] == "complete"
+
+
+def test_an_upload_in_work_goes_on_though_the_limit_is_reached() -> None:
+    with world(max_open_uploads=1) as here:
+        here.activate()
+        event = here.upload(fasta(3))
+        identity = receive(event, here.aws)
+        assert identity == receive(event, here.aws), "delivered twice"
+        here.finish(identity)
+        assert here.aws.uploads.item(identity)["status"] == "complete"

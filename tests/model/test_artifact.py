@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from model import artifact
 from model.artifact import ArtifactError, pack, read_artifact, serving_code, unpack
 from model.inference import model_fn, predict_fn
 from tests.model.tiny import random_sequences
@@ -141,6 +142,56 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, name: str) -
         unpack(archive, tmp_path / "folder")
     found = [path for path in tmp_path.rglob("outside") if tmp_path / "folder" not in path.parents]
     assert not found
+
+
+def archived(path: Path, *entries: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for entry, content in entries:
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_an_archive_holds_neither_links_nor_devices(tmp_path: Path, kind: bytes) -> None:
+    entry = tarfile.TarInfo("weights")
+    entry.type, entry.linkname = kind, "/etc/passwd"
+    with pytest.raises(ArtifactError, match="expected only files that stay in their folder, found 'weights'"):
+        unpack(archived(tmp_path / "model.tar.gz", (entry, b"")), tmp_path / "folder")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_fills_no_disk(tmp_path: Path) -> None:
+    bomb = archived(tmp_path / "model.tar.gz", (tarfile.TarInfo("zeros"), bytes(100 << 20)))
+    assert bomb.stat().st_size < 1 << 20
+    with pytest.raises(ArtifactError, match="at most 100 times its size"):
+        unpack(bomb, tmp_path / "folder")
+    assert sum(path.stat().st_size for path in (tmp_path / "folder").rglob("*")) < 65 << 20
+
+
+def test_an_archive_whose_headers_are_enormous_fills_no_memory(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("weights")
+    entry.pax_headers = {"comment": "x" * (20 << 20)}
+    with pytest.raises(ArtifactError, match="expected headers of at most"):
+        unpack(archived(tmp_path / "model.tar.gz", (entry, b"")), tmp_path / "folder")
+
+
+def test_an_archive_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact, "MAX_MEMBERS", 5)
+    entries = [(tarfile.TarInfo(f"f{number}"), b"x") for number in range(6)]
+    with pytest.raises(ArtifactError, match="at most 5 files"):
+        unpack(archived(tmp_path / "model.tar.gz", *entries), tmp_path / "folder")
+
+
+def test_an_archive_of_more_than_any_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "MAX_UNPACKED_BYTES", 1 << 20)
+    with pytest.raises(ArtifactError, match="it holds more"):
+        unpack(
+            archived(tmp_path / "model.tar.gz", (tarfile.TarInfo("f"), os.urandom(2 << 20))), tmp_path / "out"
+        )
 
 
 @pytest.mark.parametrize("contents", [b"", b"not an archive"])

@@ -12,6 +12,7 @@ from typing import Any
 # Names that may hold a slash or a colon; any other name is one segment of an ARN.
 LONG_NAMES = (
     "AlarmName",
+    "ApiSpecificResourcePath",
     "LogGroupName",
     "LogStreamName",
     "ModelPackageName",

@@ -23,6 +23,7 @@ LONGEST_STACK_NAME = 32
 # (action, dependent action): why it is not granted beside it.
 UNTAGGED = "asked for a request with tags, and ours has none"
 WITHOUT_DEPENDENT = {
+    ("cloudformation:DescribeStacks", "cloudformation:ListStacks"): "asked for a call that names no stack",
     ("application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource"): UNTAGGED,
     ("sagemaker:CreateInferenceComponent", "sagemaker:AddTags"): UNTAGGED,
     ("sagemaker:CreateModel", "sagemaker:AddTags"): UNTAGGED,
@@ -37,6 +38,10 @@ WITHOUT_TYPE = {
 }
 # (service, `aws:` key): where AWS says that the service sends the key when it calls on somebody's behalf.
 SENT_BY_SERVICES = {
+    (
+        "budgets.amazonaws.com",
+        "aws:SourceAccount",
+    ): "cost-management/latest/userguide/budgets-sns-policy.html",
     ("cloudwatch.amazonaws.com", "aws:SourceAccount"): "sns/latest/dg/sns-access-policy-use-cases.html",
     (
         "events.amazonaws.com",

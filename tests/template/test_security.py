@@ -96,8 +96,34 @@ def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered
     for name, role in resources(rendered, "AWS::IAM::Role"):
         assert "ManagedPolicyArns" not in role, name
         assert all(statement.get("Sid") for _, statement in statements(rendered)), name
-    assert not list(resources(rendered, "AWS::IAM::ManagedPolicy"))
+    # For people to attach; no role of the stack holds them.
+    people = [name for name, _ in resources(rendered, "AWS::IAM::ManagedPolicy")]
+    assert people == ["UploadersPolicy", "LabellersPolicy"]
     assert not list(resources(rendered, "AWS::IAM::Policy"))
+
+
+def test_who_may_put_uploads_may_not_put_labels_whatever_else_they_hold(rendered: Template) -> None:
+    policies = dict(resources(rendered, "AWS::IAM::ManagedPolicy"))
+    labels = {"Fn::Sub": "${UploadsBucket.Arn}/labels/*"}
+    denied = [
+        (name, statement["Action"])
+        for name, policy in policies.items()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and statement["Resource"] == labels
+    ]
+    assert denied == [("UploadersPolicy", ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"])]
+    for name in policies:
+        assert rendered["Outputs"][name]["Value"] == {"Ref": name}
+
+
+def test_a_budget_is_told_of_and_off_by_default(rendered: Template) -> None:
+    (budget,) = [each for each in rendered["Resources"].values() if each["Type"] == "AWS::Budgets::Budget"]
+    assert (
+        budget["Condition"] == "HasBudget" and rendered["Parameters"]["MonthlyBudgetDollars"]["Default"] == 0
+    )
+    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+        (subscriber,) = notification["Subscribers"]
+        assert subscriber == {"SubscriptionType": "SNS", "Address": {"Ref": "NotificationsTopic"}}
 
 
 def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered: Template) -> None:
@@ -132,7 +158,7 @@ def test_whoever_lets_a_service_in_says_on_whose_behalf(rendered: Template) -> N
     let_in = list(services_let_in(rendered))
     assert {service for service, _, _ in let_in} == {
         f"{name}.amazonaws.com"
-        for name in ("cloudwatch", "events", "lambda", "sagemaker", "scheduler", "states")
+        for name in ("budgets", "cloudwatch", "events", "lambda", "sagemaker", "scheduler", "states")
     }
     for service, resource, statement in let_in:
         if (service, statement["Action"]) not in TRUSTED_WITHOUT_SOURCE:
