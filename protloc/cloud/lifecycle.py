@@ -403,10 +403,10 @@ def _gone(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def _lock(home: Path, name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def _lock(home: Path, name: str, seconds: float | None = None) -> Iterator[None]:
     """Hold `<home>/<name>.lock`; it is freed however the holder ends. Raises `CloudError`."""
     try:
-        with locks.held(home / f"{name}.lock", seconds):
+        with locks.held(home / f"{name}.lock", seconds or LOCK_SECONDS):
             yield
     except locks.LockedError as problem:
         raise CloudError(str(problem)) from None
