@@ -114,7 +114,10 @@ def up(home: Path | str, port: int | None = None, recover: bool = False) -> Clou
                 )
             return running
         check_version()
-        return _start(home, port, recover)
+        try:
+            return _start(home, port, recover)
+        except OSError as problem:
+            raise CloudError(f"the cloud of {home} cannot be started: {problem}") from None
 
 
 def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> bool:
@@ -390,7 +393,9 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # ended, and its parent did not ask
+    return False
 
 
 def _gone(pid: int, seconds: float) -> bool:

@@ -26,12 +26,15 @@ class LockedError(Exception):
 def held(path: Path, seconds: float, tell: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """Hold the lock file `path`, which is waited for so long at most. Raises `LockedError`."""
     try:
-        file = path.open("a+")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
-        raise LockedError(f"{path} cannot be written: {problem.strerror}") from None
-    with file:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)  # of a file system that became read-only: it can be held
+        except OSError:
+            raise LockedError(f"{path} cannot be written: {problem.strerror}") from None
+    try:
         begin, told, stopped_since = time.monotonic(), False, 0.0
-        while not _taken(file.fileno()):
+        while not _taken(descriptor):
             now, holder = time.monotonic(), holder_of(path)
             stopped = holder is not None and is_stopped(holder)
             stopped_since = (stopped_since or now) if stopped else 0.0
@@ -47,10 +50,11 @@ def held(path: Path, seconds: float, tell: Callable[[str], None] = lambda _: Non
                 told = True
             time.sleep(PAUSE_SECONDS)
         with contextlib.suppress(OSError):  # no room: the system may know the holder all the same
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            os.truncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _taken(descriptor: int) -> bool:

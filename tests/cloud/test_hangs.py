@@ -131,6 +131,20 @@ def test_a_cloud_is_found_whatever_became_of_its_note(own_cloud: Cloud, note: st
     assert not psutil.pid_exists(own_cloud.pid)
 
 
+def test_an_ended_cloud_that_its_parent_never_asks_about_is_gone(tmp_path: Path) -> None:
+    program = (
+        "import sys; from protloc.cloud import lifecycle; "
+        "print(lifecycle.up(sys.argv[1]).pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert lifecycle.down(tmp_path, erase=True)
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        parent.kill()
+
+
 def test_a_home_whose_name_begins_like_another_s_is_not_that_one(own_cloud: Cloud) -> None:
     shorter = own_cloud.home.with_name("hom")
     shorter.mkdir()
