@@ -5,13 +5,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+logger = Logger()
+
+# Of a service that is out or overrun, whatever status it answers with: botocore's standard retry mode has the
+# same (botocore/retries/standard.py).
+_OUTAGE_CODES = {
+    "BandwidthLimitExceeded",
+    "InternalError",
+    "InternalServerError",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
+
 _FIRST_RETRY_SECONDS = 5
 _LONGEST_RETRY_SECONDS = 300
+_OUTAGES_FORGIVEN = 20
+"""For more than an hour; after that a failure counts, so that the alarm of the dead letters hears of it."""
 
 
 class Queue:
@@ -29,17 +57,34 @@ class Queue:
         """The message of one delivery; on a failure it comes again after a short while, longer each time.
 
         Left alone it would stay hidden for the queue's visibility timeout, which is six times the function's
-        own and meant for functions that died.
+        own and meant for functions that died. Five deliveries that fail make a dead letter: where a service
+        is out, nothing is wrong with the message, and a copy that was never delivered takes its place.
         """
+        message = json.loads(record.body)
         try:
-            yield json.loads(record.body)
-        except Exception:
+            yield message
+        except Exception as error:
+            if is_outage(error) and self._put_off(message):
+                logger.warning("put off", extra={"queue": self.url, "why": str(error)})
+                return
             attempt = int(record.attributes.approximate_receive_count)
             seconds = min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _LONGEST_RETRY_SECONDS)
             self.client.change_message_visibility(
                 QueueUrl=self.url, ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
             )
             raise
+
+    def _put_off(self, message: dict[str, Any]) -> bool:
+        """Send a message again for later, so many times; say whether that was done."""
+        outages = message.get("outages", 0)
+        if outages >= _OUTAGES_FORGIVEN:
+            return False
+        delay = min(_FIRST_RETRY_SECONDS * 2**outages, _LONGEST_RETRY_SECONDS)
+        try:
+            self.send(message | {"outages": outages + 1}, delay)
+        except (BotoCoreError, ClientError):
+            return False  # the queue is out as well
+        return True
 
     def drain(self, limit: int) -> Iterator[tuple[dict[str, Any], str]]:
         """Yield up to `limit` messages with their receipts, without waiting for more to come."""
@@ -56,6 +101,17 @@ class Queue:
 
     def delete(self, receipt: str) -> None:
         self.client.delete_message(QueueUrl=self.url, ReceiptHandle=receipt)
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether a service did not answer, or answered that it could not: no fault of the request.
+
+    https://docs.aws.amazon.com/general/latest/gr/api-retries.html
+    """
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or error.response["Error"]["Code"] in _OUTAGE_CODES
+    return isinstance(error, (ConnectionError, HTTPClientError))
 
 
 def _load(body: str) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from functions.organisms import kingdom_of
 from functions.services import Services, services
 from functions.settings import MIB
 from functions.storage import require_size
-from functions.tables import now_iso, now_seconds
-from functions.upload import Source, Upload, upload_id
+from functions.tables import now_seconds
+from functions.upload import Source, Upload, is_folder, upload_id
+from functions.uploads import new_upload
 
 logger = Logger()
 metrics = Metrics()
@@ -54,8 +55,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     """Receive the upload an event tells of; return its id, or None where the object is no upload."""
     detail = event["detail"]
     key, size = detail["object"]["key"], int(detail["object"].get("size", 0))
-    if key.endswith("/") and size == 0:
-        return None  # what a console leaves for an empty folder
+    if is_folder(key, size):
+        return None
     source = Source(detail["bucket"]["name"], key, detail["object"].get("version-id") or "null")
     identity = upload_id(*source)
     reason, waits, organism = "", False, ""
@@ -65,18 +66,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     except InputError as error:
         reason = str(error)
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
-    upload = aws.uploads.start(
-        Upload(
-            upload_id=identity,
-            source=source,
-            size=size,
-            model_version="" if _is_full(aws) else aws.models.active() or "",
-            created=now_iso(),
-            deadline=now_seconds() + aws.settings.deadline_seconds,
-            indexed=size <= aws.settings.indexed_bytes,
-            organism=kingdom_of(organism),
-        )
-    )
+    version = "" if _is_full(aws) else aws.models.active() or ""
+    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom_of(organism)))
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
     if waits:

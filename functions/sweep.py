@@ -3,7 +3,7 @@
 In: a schedule. Every minute: dead letters become failed rows with their reason; uploads that waited for a
 model version are received again; shards without progress are sent again; past its deadline, what is left of
 an upload is given up, and one whose results cannot be written ends without them. Every hour: files in the
-bucket whose event was lost are received.
+bucket whose event was lost are received, however old they are.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from functions.protein import Protein
 from functions.results import record_rows
 from functions.services import Services, services
 from functions.tables import Item, now_seconds
-from functions.upload import Ending, Shard, upload_id
-from functions.uploads import attempts, planned_shards
+from functions.upload import Ending, Shard, Source, is_folder, upload_id
+from functions.uploads import attempts, new_upload, planned_shards
 from functions.views import progress_of
 
 logger = Logger()
@@ -30,10 +30,12 @@ metrics = Metrics()
 
 DEAD_LETTERS_A_RUN = 200
 LOST_AFTER_SECONDS = 600
-LOST_UNTIL_SECONDS = 2 * 86_400
 LOST_PAGE_VERSIONS = 1000
 LOST_PAGES_A_RUN = 20
 """At most a look in the table for each version: two of the five minutes that `sweep` has."""
+
+AGAIN_SECONDS = 900
+"""Before an event is delivered again that cannot make a row; SQS holds a message back for no longer."""
 
 LABELS_PREFIX = "labels/"
 
@@ -100,9 +102,21 @@ def _fail_shard(message: dict[str, Any], aws: Services) -> None:
 
 
 def _fail_upload(message: dict[str, Any], aws: Services) -> None:
-    detail = message["detail"]
-    version = detail["object"].get("version-id")
-    aws.uploads.note(upload_id(detail["bucket"]["name"], detail["object"]["key"], version), DEAD_UPLOAD)
+    """Note why a file could not be received, on a row that `move` has received again, up to its deadline.
+
+    The event may be all that tells of the file: it makes the row where `receive` never came so far.
+    """
+    thing = message["detail"]["object"]
+    source = Source(message["detail"]["bucket"]["name"], thing["key"], thing.get("version-id") or "null")
+    identity = upload_id(*source)
+    if not aws.uploads.exists(identity):
+        if "size" not in thing:
+            aws.uploads_queue.send(message, AGAIN_SECONDS)
+            return
+        if is_folder(source.key, int(thing["size"])):
+            return
+        aws.uploads.start(new_upload(source, int(thing["size"]), "", aws.settings))
+    aws.uploads.note(identity, DEAD_UPLOAD)
 
 
 def move_all(aws: Services, failures: Failures) -> int:
@@ -233,7 +247,9 @@ def _versions_after(place: dict[str, str], aws: Services) -> Any:
 def _send_if_lost(version: Any, aws: Services) -> bool:
     """Send the event of a version that the table does not know; say whether that was due."""
     age = now_seconds() - version["LastModified"].timestamp()
-    if not LOST_AFTER_SECONDS < age < LOST_UNTIL_SECONDS or version["Key"].startswith(LABELS_PREFIX):
+    if age <= LOST_AFTER_SECONDS or version["Key"].startswith(LABELS_PREFIX):
+        return False
+    if is_folder(version["Key"], version["Size"]):
         return False
     bucket = aws.settings.uploads_bucket
     source = {"bucket": bucket, "key": version["Key"], "version_id": version["VersionId"]}

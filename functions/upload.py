@@ -110,6 +110,11 @@ def upload_id(bucket: str, key: str, version_id: str | None) -> str:
     return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
 
 
+def is_folder(key: str, size: int) -> bool:
+    """Whether an object is what a console leaves for an empty folder."""
+    return key.endswith("/") and size == 0
+
+
 def plan_shards(
     upload: str, text: Source, size: int, shard_bytes: int, damage: str = "", attempt: int = 1
 ) -> list[Shard]:

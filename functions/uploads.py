@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
+from functions.settings import Settings
 from functions.tables import (
     Item,
     from_item,
@@ -40,6 +41,7 @@ from functions.upload import (
     Upload,
     attempt_of,
     plan_shards,
+    upload_id,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +60,22 @@ def shard_key(shard: int) -> str:
 
 def batch_key(shard: int, batch: int) -> str:
     return f"batch#{shard:05d}#{batch:05d}"
+
+
+def new_upload(
+    source: Source, size: int, model_version: str, settings: Settings, organism: str = ""
+) -> Upload:
+    """An upload as its first reading pins it now."""
+    return Upload(
+        upload_id=upload_id(*source),
+        source=source,
+        size=size,
+        model_version=model_version,
+        created=now_iso(),
+        deadline=now_seconds() + settings.deadline_seconds,
+        indexed=size <= settings.indexed_bytes,
+        organism=organism,
+    )
 
 
 class UploadsTable:

@@ -19,7 +19,7 @@ from typing import IO
 import click
 
 from protloc.commands import client_of, note, print_json, stack_words
-from protloc.errors import UsageProblem
+from protloc.errors import Unreachable, UploadProblem, UsageProblem
 from protloc.failures import Protloc
 from protloc.models_cli import models
 from protloc.operations_cli import adopt, doctor, teardown
@@ -68,7 +68,10 @@ def main(context: click.Context) -> None:
 @main.command()
 @home_option
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Without it: any free one.")
-def up(home: Path, port: int | None) -> None:
+@click.option(
+    "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
+)
+def up(home: Path, port: int | None, recover: bool) -> None:
     """Start the embedded cloud, or bring a running one up to date.
 
     It runs in the background, on this machine only. The template is deployed where it changed, and the model
@@ -82,7 +85,7 @@ def up(home: Path, port: int | None) -> None:
     """
     from protloc.embedded import active_model, ready
 
-    client = ready(home.resolve(), note, port)
+    client = ready(home.resolve(), note, port, recover=recover)
     click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
     click.echo(f"API:  {client.api_url}")
     click.echo("Next: protloc predict FILE    Stop: protloc down")
@@ -91,11 +94,20 @@ def up(home: Path, port: int | None) -> None:
 @main.command()
 @home_option
 @click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
-def down(home: Path, erase: bool) -> None:
-    """Stop the embedded cloud. Its state stays, unless --erase is given."""
+@click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
+def down(home: Path, erase: bool, only_if_saved: bool) -> None:
+    """Stop the embedded cloud. Its state stays, unless --erase is given.
+
+    Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
+    """
     from protloc.cloud import lifecycle
 
-    stopped = lifecycle.down(home.resolve(), erase)
+    try:
+        stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
+    except lifecycle.NotKeptError as error:
+        raise UploadProblem(str(error)) from None
+    except lifecycle.CloudError as error:
+        raise Unreachable(str(error)) from None
     said = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
     click.echo(f"{said}, and what it kept is deleted." if erase else f"{said}; its state is kept in {home}.")
 
@@ -106,8 +118,9 @@ def down(home: Path, erase: bool) -> None:
 def status(home: Path, as_json: bool) -> None:
     """Say whether the embedded cloud runs, and where.
 
-    JSON: pid, state (running, starting or stopped), api, console_url, home, active_model, and what the code
-    of models may use because this system cannot take it away: models_have_network, models_have_files.
+    JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
+    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
+    may use because this system cannot take it away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 

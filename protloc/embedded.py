@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from protloc import executions
 from protloc.account import USABLE
 from protloc.activation import promote
 from protloc.client import Client
-from protloc.cloud import deploy, lifecycle, private
+from protloc.cloud import deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.versions import add, follow
 
@@ -25,17 +24,22 @@ PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
+READY_SECONDS = 1800.0
+"""For another command to make the home ready, a model version put into service included."""
+
 Tell = Callable[[str], None]
 
 
-def ready(home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT_MODEL) -> Client:
+def ready(
+    home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT_MODEL, recover: bool = False
+) -> Client:
     """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
-    with _one_at_a_time(home):
+    with _one_at_a_time(home, tell):
         try:
             started = lifecycle.find(home) is None
             if started:
                 tell(f"starting the embedded cloud in {home}")
-            cloud = lifecycle.up(home, port)
+            cloud = lifecycle.up(home, port, recover)
             known = _is_deployed(cloud)
             if not known:
                 tell("deploying template.yaml into it")
@@ -121,12 +125,14 @@ def _is_news(client: Client, model: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
+def _one_at_a_time(home: Path, tell: Tell) -> Iterator[None]:
     """Two commands that find a cold home make it ready one after the other."""
-    try:
-        lock = private.opened(private.folder(home) / "ready.lock")
-    except private.NotPrivate as problem:
-        raise Unreachable(str(problem)) from None
-    with lock as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            private.folder(home)
+            stack.enter_context(locks.held(home / "ready.lock", READY_SECONDS, tell))
+        except OSError as error:
+            raise Unreachable(f"{home} cannot be made: {error.strerror}") from None
+        except (locks.LockedError, private.NotPrivate) as error:
+            raise Unreachable(str(error)) from None
         yield

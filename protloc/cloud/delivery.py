@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from protloc.cloud import lineage
-from protloc.cloud.engine import module
+from protloc.cloud.engine import endings, give_back, module
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 IDLE_SECONDS = 0.25
@@ -63,6 +63,63 @@ def queues_lose_no_message(changed: Callable[[], None]) -> None:
                 for action, handler in list(table.items()):
                     if handler is before:
                         table[action] = after
+
+
+def deliveries_come_back(delivers: Callable[[], bool], changed: Callable[[], None]) -> None:
+    """A message whose worker died comes back at once, and a kill is no delivery of it.
+
+    On AWS it would stay hidden for the queue's visibility timeout; here it is known that nobody works on it.
+    The same holds where the cloud itself took nothing more, and while it does not, nothing is delivered.
+    """
+    queues, functions = module("ministack.services.sqs"), module("ministack.services.lambda_svc")
+    receive, run = queues._receive_messages_for_esm, functions._run_sqs_batch
+
+    def receive_if(queue_url: str, max_number: int) -> Any:
+        return receive(queue_url, max_number) if delivers() else []
+
+    def run_noted(*arguments: Any) -> None:
+        _, _, _, batch, queue_url, _ = arguments
+        handles = {message["receipt_handle"] for message in batch}
+        ended: list[str] = []
+        token = endings.set(ended)
+        try:
+            run(*arguments)
+        finally:
+            endings.reset(token)
+            if ended or not delivers():
+                forgiven = "exited" not in ended
+                if give_all_back(queues._queues.get(queue_url), handles, forgiven):
+                    changed()
+                functions._esm_wake.set()
+
+    queues._receive_messages_for_esm = receive_if
+    functions._run_sqs_batch = run_noted
+
+
+def give_all_back(queue: dict[str, Any] | None, handles: set[str], forgiven: bool) -> int:
+    """Give back the messages of a queue that were given away under these receipts; return how many."""
+    held = [
+        message for message in (queue or {"messages": []})["messages"] if message["receipt_handle"] in handles
+    ]
+    for message in held:
+        give_back(message, forgiven)
+    return len(held)
+
+
+def move_along(seconds: float) -> None:
+    """Have what waits for a moment wait as long as before a step of the clock."""
+    queues, functions = module("ministack.services.sqs"), module("ministack.services.lambda_svc")
+    before = time.time() - seconds
+    for queue in list(queues._queues._data.values()):
+        for message in list(queue["messages"]):
+            if message["visible_at"] > before:
+                message["visible_at"] += seconds
+    for mapping, until in list(functions._esm_backoff_until.items()):
+        functions._esm_backoff_until[mapping] = until + seconds
+    fired = module("ministack.services.scheduler")._schedule_last_fired
+    for schedule, moment in list(fired._data.items()):
+        fired._data[schedule] = moment + seconds
+    functions._esm_wake.set()
 
 
 def announce_again(since: float) -> None:
@@ -134,8 +191,10 @@ class Streams:
     record is older than `MaximumRecordAgeInSeconds`, the rest of the batch goes to the failure destination.
     """
 
-    def __init__(self, serving: threading.Event, changed: Callable[[], None]) -> None:
-        self._serving, self._changed = serving, changed
+    def __init__(
+        self, serving: threading.Event, delivers: Callable[[], bool], changed: Callable[[], None]
+    ) -> None:
+        self._serving, self._delivers, self._changed = serving, delivers, changed
         self._lambda = module("ministack.services.lambda_svc")
         self._tables = module("ministack.services.dynamodb")
         self._lambda._poll_dynamodb_streams = lambda: False
@@ -148,7 +207,7 @@ class Streams:
         """Give every mapping that has something to read a thread."""
         self._serving.wait()
         while True:
-            for _, _, mapping in self._lambda._iter_all_esms():
+            for _, _, mapping in self._lambda._iter_all_esms() if self._delivers() else ():
                 identity = mapping["UUID"]
                 table = self._table(mapping)
                 if (
@@ -168,7 +227,7 @@ class Streams:
         try:
             while self._lambda._esms.get(mapping["UUID"]) is mapping and mapping.get("Enabled", True):
                 position, records = self._read(mapping, table)
-                if not records:
+                if not records or not self._delivers():
                     return
                 self._step(mapping, position, records)
         except Exception:
@@ -187,8 +246,16 @@ class Streams:
             return
         first = 0
         if wanted:
-            result = self._lambda._execute_function(function, {"Records": wanted})
+            ended: list[str] = []
+            token = endings.set(ended)
+            try:
+                result = self._lambda._execute_function(function, {"Records": wanted})
+            finally:
+                endings.reset(token)
             failed = first_failed(mapping, result, wanted)
+            if failed is not None and ("killed" in ended or not self._delivers()):
+                time.sleep(IDLE_SECONDS)  # no try of the function's own
+                return
             if failed is not None:
                 first = next(i for i, record in enumerate(records) if _number(record) == failed)
                 if not self._gives_up(mapping, identity, records[first]):

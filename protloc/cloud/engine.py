@@ -13,6 +13,7 @@ import contextvars
 import copy
 import hashlib
 import hmac
+import html
 import importlib
 import importlib.metadata
 import json
@@ -148,6 +149,17 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
             "record_extra",
         ),
         "_persist_object": ("bucket", "key", "obj"),
+        "_persist_delete_marker": ("bucket_name", "key", "marker"),
+        "_persist_displaced_version": ("bucket_name", "key", "prior_obj", "versioning"),
+        "_delete_version_file": ("bucket_name", "key", "version_id"),
+        "_delete_persisted_object": ("bucket_name", "key"),
+        "_read_body": ("bucket_name", "key", "obj"),
+        "_other_key_disk_path": ("base", "key", "fpath"),
+        "_object_meta_from_record": ("obj",),
+        "_key_history_meta": ("bucket_name", "key"),
+        "_persisted_key_files": ("bucket_path", "sidecars"),
+        "_load_persisted_bucket": ("account_id", "bucket_name", "bucket_path"),
+        "_buckets": None,
         "_object_versions": None,
         "_bucket_notifications": None,
         "_bucket_policies": None,
@@ -184,16 +196,19 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "stream_end_position": ("table_name", "account_id", "region"),
         "stream_records_since": ("table_name", "position", "limit", "account_id", "region"),
     },
+    "ministack.services.scheduler": {"_schedule_last_fired": None},
     "ministack.services.cloudwatch_logs": {"_log_groups": None},
     "ministack.services.lambda_svc": {
         "_execute_function_warm": ("func", "event", "request_id"),
         "_runtime_env_vars": ("config",),
+        "_run_sqs_batch": ("esm", "func_rec", "event", "batch", "queue_url", "queue_name"),
         "_poll_dynamodb_streams": (),
         "_prune_orphan_code_blobs": ("referenced",),
         "_execute_function": ("func", "event"),
         "_functions": None,
         "get_state": (),
         "_esm_wake": None,
+        "_esm_backoff_until": None,
         "_esms": None,
         "_iter_all_esms": (),
         "_get_func_record_for_qualifier": ("name", "qualifier"),
@@ -314,6 +329,10 @@ def module(name: str) -> Any:
     return importlib.import_module(name)
 
 
+endings: contextvars.ContextVar[list[str]] = contextvars.ContextVar("endings")
+"""Notes for the delivery in this context how workers ended under it."""
+
+
 class Engine:
     """The engine inside this process. Make one per process, after `environment` is in place."""
 
@@ -323,7 +342,9 @@ class Engine:
         self._session_secret = secrets.token_bytes(32)
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.changed: Callable[[], None] = lambda: None
-        self.report: Callable[[], dict[str, float]] = dict
+        self.report: Callable[[], dict[str, Any]] = dict
+        self.unsaved: Callable[[], str] = str
+        """Why the state cannot be saved at present, if so: nothing more is taken until it can."""
         self.refusal: Callable[[str, str, Headers, bytes, Any], Response | None] = lambda *request: None
         """The answer to a caller of our own services that lacks a permission besides the call's own."""
         self.serving = threading.Event()
@@ -354,6 +375,10 @@ class Engine:
             # A REST API of AWS hands on the path as it was sent; decoded, a name with a slash would be two.
             scope = scope | {"path": scope["raw_path"].decode("ascii")}
         self._loop = asyncio.get_running_loop()
+        problem = self.unsaved() if scope["type"] == "http" and needs_room(scope) else ""
+        if problem:
+            await _answer_unavailable(scope, send, f"the embedded cloud cannot save its state: {problem}")
+            return
         application: Callable[[Any, Any, Any], Awaitable[None]] = self._app.app
         sent = dict(scope.get("headers", ()))
         token = lineage.of_request.set(sent.get(b"x-amzn-trace-id", b"").decode("latin-1"))
@@ -402,6 +427,10 @@ class Engine:
             service, "", "", str(uuid.uuid4()), error_code=refusal.code, message=str(refusal), headers=headers
         )
         return refusal.status or status, answered, body
+
+    def delivers(self) -> bool:
+        """Whether functions are given what lies in queues and streams."""
+        return self.delivering.is_set() and not self.unsaved()
 
     def run_at_rest(self, call: Callable[[], int]) -> int:
         """Run `call` on the event loop, between requests."""
@@ -558,6 +587,10 @@ class Engine:
         if dropped is not None:
             refusal = {"errorType": "RecursiveInvocationException", "errorMessage": dropped[2].decode()}
             return {"error": True, "body": refusal, "log": ""}
+        try:
+            task_root = self._unpack(func["code_zip"])
+        except OSError as problem:
+            return self._not_started(name, problem)
         function = Function(
             name=name,
             arn=config["FunctionArn"],
@@ -565,7 +598,7 @@ class Engine:
             handler=config["Handler"],
             timeout_seconds=int(config.get("Timeout") or 3),
             memory_megabytes=int(config.get("MemorySize") or 128),
-            task_root=self._unpack(func["code_zip"]),
+            task_root=task_root,
             environment={
                 **self._function_credentials(config),
                 "AWS_REGION": REGION,
@@ -578,7 +611,12 @@ class Engine:
         begin = time.monotonic()
         payload = json.dumps(event, ensure_ascii=False).encode()
         trace = lineage.handed_on(function.arn, traces)
-        outcome = self._pool.invoke(function, payload, request_id, trace)
+        try:
+            outcome = self._pool.invoke(function, payload, request_id, trace)
+        except OSError as problem:
+            return self._not_started(name, problem)
+        if outcome.ended:
+            endings.get([]).append(outcome.ended)
         self.changed()
         milliseconds = int((time.monotonic() - begin) * 1000)
         self._write_log(
@@ -595,14 +633,24 @@ class Engine:
         found = self.role_credentials(str(config.get("Role", "")), str(config["FunctionName"])[:64])
         return {name.upper(): value for name, value in found.items()}
 
+    def _not_started(self, name: str, problem: OSError) -> dict[str, Any]:
+        """The result where there is no process, folder or room for one: nothing of the function's own."""
+        log.error("%s could not be started: %s", name, problem)
+        endings.get([]).append("killed")
+        body = {"errorType": "Runtime.StartError", "errorMessage": str(problem)}
+        return {"error": True, "body": body, "log": ""}
+
     def _write_log(self, name: str, text: str) -> None:
         """Append to <home>/logs/<function>.log, one older file kept; bound what the engine remembers."""
         path = self.home / "logs" / f"{name}.log"
         with self._log_lock:
-            if path.exists() and path.stat().st_size > LOG_BYTES:
-                path.replace(path.with_suffix(".log.1"))
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text)
+            try:
+                if path.exists() and path.stat().st_size > LOG_BYTES:
+                    path.replace(path.with_suffix(".log.1"))
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError as problem:  # an invocation does not fail for its log
+                log.warning("%s: %s", path, problem)
             for group in list(module("ministack.services.cloudwatch_logs")._log_groups._data.values()):
                 streams = group["streams"]  # the engine makes one an invocation
                 for old in list(streams)[: max(0, len(streams) - LOG_STREAMS)]:
@@ -612,8 +660,8 @@ class Engine:
         """The folder holding this code, unpacked once."""
         digest = hashlib.sha256(code).hexdigest()[:32]
         with self._code_lock:
-            if digest not in self._code:
-                folder = self.home / "code" / digest
+            folder = self.home / "code" / digest
+            if digest not in self._code or not (folder / ".complete").exists():  # somebody may clean up
                 if not (folder / ".complete").exists():
                     with zipfile.ZipFile(BytesIO(code)) as archive:
                         archive.extractall(folder)
@@ -659,7 +707,7 @@ class Engine:
         tables._stream_records.update(state["streams"]["records"])
         tables._stream_trimmed.update(state["streams"]["trimmed"])
         tables._stream_seq_counter = state["streams"]["sequence"]
-        now = time.time()
+        now, taken = time.time(), float(state["taken"])
         queues = module("ministack.services.sqs")
         for scoped, queue in list(queues._queues._data.items()):
             # The engine finds a queue by its address, which holds the port; it may be another one now.
@@ -669,8 +717,11 @@ class Engine:
             queues._queues._data[account, region, queue["url"]] = queue
             queues._queue_name_to_url._data[account, region, queue["name"]] = queue["url"]
             for message in queue["messages"]:
-                if message["receipt_handle"] is not None and message["visible_at"] > now:
-                    message["visible_at"], message["receipt_handle"] = now, None
+                if message["receipt_handle"] is not None and message["visible_at"] > taken:
+                    give_back(message, forgiven=True)
+                message["visible_at"] = min(
+                    message["visible_at"], now + max(0, message["visible_at"] - taken)
+                )
         for stack in module("ministack.services.cloudformation")._stacks._data.values():
             if stack.get("StackStatus", "").endswith("_IN_PROGRESS"):
                 stack["StackStatus"] = stack["StackStatus"].split("_")[0] + "_FAILED"
@@ -720,3 +771,40 @@ def changes_state(scope: Mapping[str, Any]) -> bool:
         if name.lower() == b"x-amz-target":
             return not value.decode("latin-1").rpartition(".")[2].startswith(READING)
     return not scope["path"].endswith("/invocations")
+
+
+KILLS_FORGIVEN = 50
+KILLS_AT_ONCE = 10
+
+
+def give_back(message: dict[str, Any], forgiven: bool) -> None:
+    """Make a message visible that nobody works on any more.
+
+    A delivery that is forgiven is not counted, so many times: what kills its worker each time, as one that
+    takes all memory does, ends as a dead letter after all. After some it comes back a little later each time.
+    """
+    kills = message["kills"] = message.get("kills", 0) + 1
+    if forgiven and kills <= KILLS_FORGIVEN:
+        message["receive_count"] = max(0, message["receive_count"] - 1)
+    message["receipt_handle"] = None
+    message["visible_at"] = time.time() + (0 if kills <= KILLS_AT_ONCE else min(kills, 60))
+
+
+def needs_room(scope: Mapping[str, Any]) -> bool:
+    """Whether a request would change something; a deletion makes room, and is taken when there is none."""
+    return changes_state(scope) and scope["method"] != "DELETE"
+
+
+async def _answer_unavailable(scope: Mapping[str, Any], send: Any, message: str) -> None:
+    """Answer 503 so that every SDK tries again: in JSON to those that speak it, else in XML."""
+    code, headers = "ServiceUnavailable", {name.lower(): value for name, value in scope["headers"]}
+    if b"x-amz-target" in headers or scope["path"].startswith("/_aws/"):
+        body, kind = json.dumps({"__type": code, "message": message}), b"application/x-amz-json-1.0"
+    else:
+        error = f"<Error><Code>{code}</Code><Message>{html.escape(message, quote=False)}</Message></Error>"
+        form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+        body, kind = f"<ErrorResponse>{error}</ErrorResponse>" if form else error, b"application/xml"
+    data = body.encode()
+    sent = [(b"content-type", kind), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": 503, "headers": sent})
+    await send({"type": "http.response.body", "body": data})

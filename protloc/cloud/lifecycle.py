@@ -11,7 +11,6 @@ process: then it ends when that process does, on `kill -9` too, and without savi
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,19 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 
 from protloc.account import outputs_of
-from protloc.cloud import confined, keys, ports, private
+from protloc.cloud import confined, disk, keys, locks, ports, private
 from protloc.cloud.engine import REGION, check_version
 from protloc.cloud.gate import HEALTH, OWN
+from protloc.cloud.generations import Generations
+from protloc.cloud.server import NOT_STARTED
 
 # So much that only a cloud that hangs takes longer, on a machine with far too much to do as well.
 START_SECONDS = 600.0
 STOP_SECONDS = 300.0
 ANSWER_SECONDS = 120.0
+LOCK_SECONDS = 120.0
+RUNNING_SECONDS = 60.0
+"""For the last process of a cloud that ended to be gone, one that still writes the state included."""
 STACK = "protloc"
 
 
@@ -97,12 +102,24 @@ class Cloud:
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}/{stage}"
 
 
-def up(home: Path | str, port: int | None = None) -> Cloud:
-    """Start the cloud of `home` unless it runs. Raises `CloudError`."""
-    with _private():
+class NotKeptError(CloudError):
+    """The cloud's state could not be saved; the message says what was not kept."""
+
+
+def up(home: Path | str, port: int | None = None, recover: bool = False) -> Cloud:
+    """Start the cloud of `home` unless it runs; with `recover` from the newest state that is whole.
+
+    Raises `CloudError`.
+    """
+    try:
         home = private.folder(Path(home))
         keys.made(home)
+    except private.NotPrivate as problem:
+        raise CloudError(str(problem)) from None
+    except OSError as problem:
+        raise CloudError(f"{home} cannot be made: {problem.strerror}") from None
     with _lock(home, "starting"):
+        _refuse_stopped(home)
         running = find(home)
         if running is not None:
             if port not in (None, running.port):
@@ -111,29 +128,74 @@ def up(home: Path | str, port: int | None = None) -> Cloud:
                 )
             return running
         check_version()
-        return _start(home, port)
+        try:
+            return _start(home, port, recover)
+        except OSError as problem:
+            raise CloudError(f"the cloud of {home} cannot be started: {problem}") from None
 
 
-def down(home: Path | str, erase: bool = False) -> bool:
-    """Stop the cloud of `home`, saving its state; with `erase` delete all it kept. True if it ran."""
+def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> bool:
+    """Stop the cloud of `home`, saving its state; with `erase` delete all it kept. True if it ran.
+
+    Raises `NotKeptError` where the state could not be saved: the cloud is stopped all the same, and goes on
+    with `only_if_saved`.
+    """
     home = Path(home).resolve()
     if not home.exists():
         return False
     with _lock(home, "starting"):
-        pid = _living(_note(home).get("pid"), home)
+        pid = _pid(home)
         if pid is not None:
+            if locks.is_stopped(pid):
+                os.kill(pid, signal.SIGCONT)
+            problem = "" if erase else _saving_problem(home)
+            if problem and only_if_saved:
+                raise NotKeptError(f"the cloud goes on, as its state cannot be saved: {problem}")
             os.kill(pid, signal.SIGTERM)
             if not _gone(pid, STOP_SECONDS):
                 os.kill(pid, signal.SIGKILL)
                 _gone(pid, STOP_SECONDS)
-        with _lock(home, "running"):
+        with _lock(home, "running", RUNNING_SECONDS):
             if erase:
                 _erase(home)
+            elif pid is not None:
+                _require_kept(home, problem)
     return pid is not None
 
 
+def _saving_problem(home: Path) -> str:
+    """Why what the cloud holds at present is not saved, if so: it tries every second, and is waited for."""
+    cloud = find(home)
+    first = health(cloud.port, home) if cloud else None
+    report = first
+    while report and first and report["saved"] < first["changes"]:
+        if report["save_failure"] and report["failed_saves"] > first["failed_saves"]:
+            return (
+                f"{report['save_failure']}; the last state that was saved is of {_moment(report['saved_at'])}"
+            )
+        time.sleep(0.1)
+        report = health(cloud.port, home) if cloud else None
+    return ""
+
+
+def _require_kept(home: Path, problem: str) -> None:
+    """Raise `NotKeptError` unless the newest state on disk is the one with which the cloud ended."""
+    seal = Generations(home / "state", home / "s3").last_seal()
+    if seal is None or not seal.last:
+        kept = f"kept is the state of {_moment(seal.taken)}" if seal else "no state is kept"
+        why = problem or f"{home / 'cloud.log'} says why"
+        raise NotKeptError(f"the cloud is stopped, and what changed last is not kept ({why}); {kept}")
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+
+
 def status(home: Path | str) -> dict[str, Any]:
-    """What is known of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model."""
+    """What is known of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model.
+
+    And `not_saved`, since when and why, while the state cannot be saved.
+    """
     home = Path(home).resolve()
     running = find(home)
     found: dict[str, Any] = {
@@ -148,9 +210,13 @@ def status(home: Path | str) -> dict[str, Any]:
         "models_have_files": not measures["files"],
     }
     if running is None:
-        if _living(_note(home).get("pid"), home) is not None:
-            found.update(state="starting", pid=_note(home)["pid"])
+        pid = _pid(home)
+        if pid is not None:
+            found.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
         return found
+    report = health(running.port, home) or {}
+    if report.get("save_failure"):
+        found["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
     with contextlib.suppress(Exception):  # a cloud without the stack has neither
         outputs = stack_outputs(running)
         if "ApiId" in outputs:
@@ -165,7 +231,13 @@ def find(home: Path | str) -> Cloud | None:
     """The cloud of `home` if it answers."""
     home = Path(home).resolve()
     note = _note(home)
-    if not note.get("port") or _living(note.get("pid"), home) is None:
+    pid = _living(note.get("pid"), home)
+    if pid is None and (pid := _search(home)) is not None:
+        note = {"pid": pid, "port": _listening_port(pid)}  # its note is gone
+        if note["port"]:
+            with contextlib.suppress(OSError):
+                _write_note(home, note)
+    if not note.get("port") or pid is None or locks.is_stopped(pid):
         return None
     answer = health(int(note["port"]), home)
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
@@ -179,14 +251,16 @@ def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
     return outputs_of(found)
 
 
-def _start(home: Path, wanted: int | None) -> Cloud:
-    with _lock(home, "running"):
+def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
+    with _lock(home, "running", RUNNING_SECONDS):
         pass  # a writer of the cloud that was killed a moment ago has finished
     held = _port(home, wanted)
     port = held.getsockname()[1]
     log_path = home / "cloud.log"
-    with _private():
+    try:
         opened = private.opened(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except private.NotPrivate as problem:
+        raise CloudError(str(problem)) from None
     with opened as log, held:
         begin = log_path.stat().st_size
         process = subprocess.Popen(
@@ -197,6 +271,7 @@ def _start(home: Path, wanted: int | None) -> Cloud:
                 "from protloc.cloud.server import main; main()",
                 str(home),
                 str(held.fileno()),
+                *(["--recover"] if recover else []),
             ],
             cwd=home,
             env={**os.environ, "PYTHONPATH": _python_path()},
@@ -206,7 +281,11 @@ def _start(home: Path, wanted: int | None) -> Cloud:
             start_new_session=True,
             pass_fds=[held.fileno()],
         )
-    private.write(home / "cloud.json", json.dumps({"pid": process.pid, "port": port}))
+    try:
+        _write_note(home, {"pid": process.pid, "port": port})
+    except OSError as problem:
+        process.kill()
+        raise CloudError(f"{home / 'cloud.json'} cannot be written: {problem.strerror}") from None
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         running = find(home)
@@ -216,6 +295,8 @@ def _start(home: Path, wanted: int | None) -> Cloud:
             with log_path.open("rb") as written:
                 written.seek(begin)
                 tail = written.read().decode(errors="replace").strip().splitlines()[-3:]
+            if process.returncode == NOT_STARTED and tail:
+                raise CloudError(tail[-1].partition(" protloc.cloud ")[2] or tail[-1])
             raise CloudError(f"the cloud ended while starting ({' / '.join(tail)}); see {log_path}")
         time.sleep(0.05)
     process.kill()
@@ -247,11 +328,58 @@ def _python_path() -> str:
 
 
 def _note(home: Path) -> dict[str, Any]:
+    """What `cloud.json` says; nothing where it is not there or not what was written."""
     try:
-        note: dict[str, Any] = json.loads((home / "cloud.json").read_text())
+        note = json.loads((home / "cloud.json").read_text())
     except (OSError, ValueError):
         return {}
-    return note
+    if not isinstance(note, dict):
+        return {}
+    limits = {"pid": 1 << 30, "port": 65535}
+    return {
+        name: note[name]
+        for name, most in limits.items()
+        if isinstance(note.get(name), int) and not isinstance(note[name], bool) and 0 < note[name] <= most
+    }
+
+
+def _write_note(home: Path, note: dict[str, Any]) -> None:
+    disk.replace(disk.SYSTEM, str(home / "cloud.json"), json.dumps(note).encode())
+
+
+def _pid(home: Path) -> int | None:
+    """The process of this home's cloud, whether its note is there or not."""
+    return _living(_note(home).get("pid"), home) or _search(home)
+
+
+def _search(home: Path) -> int | None:
+    """The same among all processes. A child that saves has the same command, but leads no session."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == pid and _living(pid, home):
+                return int(pid)
+    return None
+
+
+def _listening_port(pid: int) -> int | None:
+    """The port of a cloud's socket, whose number is the last word of its command but for options."""
+    with contextlib.suppress(psutil.Error, ValueError, StopIteration):
+        process = psutil.Process(pid)
+        number = int(next(word for word in reversed(process.cmdline()) if not word.startswith("-")))
+        for connection in process.net_connections("tcp"):
+            if connection.fd == number and connection.status == psutil.CONN_LISTEN:
+                return int(connection.laddr.port)
+    return None
+
+
+def _refuse_stopped(home: Path) -> None:
+    """Raise `CloudError` where the cloud is stopped by a signal: it answers nobody, and holds its home."""
+    pid = _pid(home)
+    if pid is not None and locks.is_stopped(pid):
+        raise CloudError(
+            f"the cloud of {home}, process {pid}, is stopped by a signal: `kill -CONT {pid}` lets it go on, "
+            "`protloc down` ends it"
+        )
 
 
 def health(port: int, home: Path) -> dict[str, Any] | None:
@@ -277,10 +405,10 @@ def _living(pid: int | None, home: Path) -> int | None:
     if pid is None or not _alive(pid):
         return None
     try:
-        command = " ".join(psutil.Process(pid).cmdline())
+        command = psutil.Process(pid).cmdline()
     except psutil.Error:
         return None
-    return pid if "protloc.cloud.server" in command and str(home) in command else None
+    return pid if any("protloc.cloud.server" in word for word in command) and str(home) in command else None
 
 
 def _alive(pid: int) -> bool:
@@ -292,7 +420,9 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # ended, and its parent did not ask
+    return False
 
 
 def _gone(pid: int, seconds: float) -> bool:
@@ -305,22 +435,13 @@ def _gone(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def _private() -> Iterator[None]:
-    """Have what is not private be an error of the cloud."""
+def _lock(home: Path, name: str, seconds: float | None = None) -> Iterator[None]:
+    """Hold `<home>/<name>.lock`; it is freed however the holder ends. Raises `CloudError`."""
     try:
-        yield
-    except private.NotPrivate as problem:
+        with locks.held(home / f"{name}.lock", seconds or LOCK_SECONDS):
+            yield
+    except locks.LockedError as problem:
         raise CloudError(str(problem)) from None
-
-
-@contextlib.contextmanager
-def _lock(home: Path, name: str) -> Iterator[None]:
-    """Hold `<home>/<name>.lock`; it is freed however the holder ends."""
-    with _private():
-        opened = private.opened(home / f"{name}.lock")
-    with opened as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _erase(home: Path) -> None:

@@ -28,6 +28,7 @@ import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
+    from protloc.cloud.generations import Generations
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.snapshot import Saver
     from protloc.cloud.workers import WorkerPool
@@ -37,6 +38,8 @@ HOME_CHECK_SECONDS = 5.0
 EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
 MODELS_RETURN_SECONDS = 300.0
 OWNER_CHECK_SECONDS = 0.5
+NOT_STARTED = 3
+"""The exit status where the state is not what it should be; the last line of the log says what to do."""
 OWNER_VARIABLE = "PROTLOC_CLOUD_OWNER"
 
 log = logging.getLogger("protloc.cloud")
@@ -52,15 +55,17 @@ class Parts(NamedTuple):
     saved_at: float | None
 
 
-def build(home: Path, port: int) -> Parts:
-    """The engine with everything added and its state restored."""
-    from protloc.cloud import access, delivery, front_door, repairs, snapshot, templates, trust
+def build(home: Path, port: int, recover: bool = False) -> Parts:
+    """The engine with everything added and its state restored. Raises `LostStateError`."""
+    from protloc.cloud import access, delivery, durability, front_door, repairs, snapshot, templates, trust
     from protloc.cloud import engine as engines
+    from protloc.cloud.clock import Clock
     from protloc.cloud.sagemaker import SageMaker
     from protloc.cloud.scaling import Scaling
     from protloc.cloud.storage import S3AsRole
     from protloc.cloud.workers import WorkerPool
 
+    generations, objects_exist = settled(home, recover)
     pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE, max(4, 2 * (os.cpu_count() or 1)))
     engine = engines.Engine(home, port, pool)
     scaling = Scaling()
@@ -84,6 +89,7 @@ def build(home: Path, port: int) -> Parts:
     engine.add_service(sagemaker, "sagemaker", "SageMaker", runtime="sagemaker-runtime")
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
+    durability.objects_are_kept_whole(lambda: engine.changed())
     engine.check_requests(front_door.refusal)
     asked = access.access_log()
     repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)
@@ -92,14 +98,39 @@ def build(home: Path, port: int) -> Parts:
     delivery.functions_may_be_allowed_to_loop()
     delivery.messages_keep_the_trace_of_their_sender()
     delivery.queues_lose_no_message(lambda: engine.changed())
-    delivery.Streams(engine.serving, lambda: engine.changed())
-    state_path = home / "state" / "state.pickle"
-    saved = snapshot.read(state_path)
+    delivery.deliveries_come_back(engine.delivers, lambda: engine.changed())
+    delivery.Streams(engine.serving, engine.delivers, lambda: engine.changed())
+    saved = generations.read(objects_exist, recover)
     if saved is not None:
         engine.restore(saved)
-    saver = snapshot.Saver(state_path, engine.capture, engine.run_at_rest)
-    engine.changed, engine.report = saver.changed, saver.report
+    saver = snapshot.Saver(generations, engine.capture, engine.run_at_rest)
+    engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
+    Clock(delivery.move_along).watch()
     return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
+
+
+def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
+    """The generations of the state, and whether there are objects, whose files are in order afterwards.
+
+    Before the engine is imported, which reads the objects. To recover without any whole state, the objects
+    are put aside: nothing tells any more what they are.
+    """
+    from protloc.cloud import objects
+    from protloc.cloud.disk import SYSTEM, TEMPORARY
+    from protloc.cloud.generations import Generations
+
+    stored = home / "s3"
+    generations = Generations(home / "state", stored)
+    for path in objects.recover(SYSTEM, objects.interrupted(map(str, stored.rglob("*" + TEMPORARY)))):
+        log.error("%s is damaged: its body is not the one that was stored", path)
+    exist = next(stored.rglob("*" + objects.SIDECAR), None) is not None
+    if recover and exist and not generations.any_whole():
+        aside = stored.with_name(f"s3.without-state.{int(time.time())}")
+        stored.rename(aside)
+        stored.mkdir(mode=0o700)
+        log.warning("no state is whole: the files are in %s, and the cloud begins empty", aside)
+        exist = False
+    return generations, exist
 
 
 def end_with(owner: int) -> None:
@@ -119,10 +150,12 @@ def end_with(owner: int) -> None:
     threading.Thread(target=watch, daemon=True, name="owner-watch").start()
 
 
-def run(home: Path, listening: socket.socket) -> None:
+def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
     from protloc.cloud import delivery, gate, keys, private
     from protloc.cloud import engine as engines
+    from protloc.cloud.generations import LostStateError
+    from protloc.cloud.snapshot import UnreadableStateError
 
     os.umask(private.UMASK)
     port = listening.getsockname()[1]
@@ -143,7 +176,12 @@ def run(home: Path, listening: socket.socket) -> None:
     os.environ.update(engines.environment(home, port))
     # The engine takes this key for the account's root; `gate` has checked who signs with it.
     os.environ.update(AWS_ACCESS_KEY_ID=owner_keys.access_key, AWS_SECRET_ACCESS_KEY=owner_keys.secret_key)
-    parts = build(home, port)
+    try:
+        parts = build(home, port, recover)
+    except (LostStateError, UnreadableStateError) as problem:
+        log.critical("%s", problem)
+        logging.shutdown()
+        os._exit(NOT_STARTED)
     application: Any = gate.Gate(parts.engine, port, owner_keys)
 
     import hypercorn.asyncio
@@ -189,6 +227,7 @@ def run(home: Path, listening: socket.socket) -> None:
         parts.sagemaker.resume()
         if parts.saved_at is not None:
             delivery.announce_again(parts.saved_at - EVENT_MARGIN_SECONDS)
+        parts.saver.save()  # from here on, objects without a state mean that it was lost
         parts.engine.serving.set()
         parts.saver.start()
         log.info("serving on port %d", port)
@@ -208,7 +247,7 @@ def run(home: Path, listening: socket.socket) -> None:
 def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
-    run(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))
+    run(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), "--recover" in sys.argv[3:])
 
 
 if __name__ == "__main__":

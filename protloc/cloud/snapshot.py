@@ -1,9 +1,10 @@
-"""The cloud's state on disk: whole, at one instant, and back after `kill -9`.
+"""The cloud's state, saved while the cloud works: whole, at one instant, and back after `kill -9`.
 
 A fork of the process is its memory at one instant, across all services: a message is never gone from a queue
-on disk while the rows its handler wrote are missing. The child writes while the cloud works on; the file that
-counts is replaced by one rename. State is saved within about a second of a change, later only when saving
-would take more than a tenth of the time. Object bodies are not part of it: the engine writes them through.
+on disk while the rows its handler wrote are missing. The child writes while the cloud works on
+(`generations`). State is saved within about a second of a change, later only when saving
+would take more than a tenth of the time. Object bodies are not part of it: they are on disk before
+it (`durability`). A save that fails is told in `report`, and tried again every second.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from protloc.cloud.generations import Generations
 
 FORMAT = 2
 INTERVAL_SECONDS = 1.0
 SHARE_OF_TIME = 0.1
 CHECK_SECONDS = 60.0  # also without a known change: whatever escaped the change counter is saved by then
 CHILD_SECONDS = 120.0
+REASON_BYTES = 2000
 
 log = logging.getLogger("protloc.cloud")
 
@@ -54,12 +59,8 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a state")
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The saved state, or None when nothing was saved yet."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
+def decode(data: bytes, path: Path) -> dict[str, Any]:
+    """The state in the content of a file, whose checksum was compared. Raises `UnreadableStateError`."""
     try:
         saved = _PlainUnpickler(io.BytesIO(data)).load()
     except Exception as problem:
@@ -73,18 +74,11 @@ def read(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def write(path: Path, state: dict[str, Any]) -> None:
-    """Replace the saved state by `state`, entirely or not at all."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        pickler = pickle.Pickler(file, protocol=5)
-        pickler.fast = (
-            True  # the state is a tree: looking for objects seen before would take eight times as long
-        )
-        pickler.dump({"format": FORMAT, "state": state})
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+def encode(state: dict[str, Any], file: Any) -> None:
+    """Write a state to anything that has `write`."""
+    pickler = pickle.Pickler(file, protocol=5)
+    pickler.fast = True  # the state is a tree: looking for objects seen before would take eight times as long
+    pickler.dump({"format": FORMAT, "state": state})
 
 
 class Saver:
@@ -92,11 +86,13 @@ class Saver:
 
     def __init__(
         self,
-        path: Path,
+        generations: Generations,
         capture: Callable[[], dict[str, Any]],
         run_at_rest: Callable[[Callable[[], int]], int],
     ) -> None:
-        self._path = path
+        self.failure = ""
+        """Why the last save failed; empty where it did not."""
+        self._generations = generations
         self._capture = capture
         self._run_at_rest = run_at_rest
         self._changes = 0
@@ -107,6 +103,9 @@ class Saver:
         self._cost_seconds = 0.0
         self._pause_seconds = 0.0
         self._count = 0
+        self._failures = 0
+        self._saved_at = 0.0
+        self._reason = 0  # the pipe on which the child says why it failed
         self._thread = threading.Thread(target=self._loop, daemon=True, name="state-saver")
 
     def changed(self) -> None:
@@ -118,26 +117,45 @@ class Saver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Save what is not saved yet and end."""
+        """Save the last state, marked as the one with which everything was kept, and end."""
         self._stopped.set()
-        if self._changes != self._saved:
-            self.save()
+        self.save(last=True)
 
-    def save(self) -> None:
-        """Save the present state; returns once it is on disk."""
+    def save(self, last: bool = False) -> None:
+        """Save the present state; returns once it is on disk, or with the reason in `failure`."""
         with self._saving:
             changes = self._changes
-            status, processor_seconds = _wait(self._run_at_rest(self._fork))
+            reading, writing = os.pipe()
+            try:
+                self._reason = writing
+                child = self._run_at_rest(lambda: self._fork(last))
+                os.close(writing)
+                writing = -1
+                status, processor_seconds = _wait(child)
+                reason = os.read(reading, REASON_BYTES).decode(errors="replace")
+            finally:
+                os.close(reading)
+                if writing >= 0:
+                    os.close(writing)
             self._cost_seconds = processor_seconds + self._pause_seconds
             if status == 0:
-                self._saved = changes
+                if self.failure:
+                    log.warning("the state is saved again")
+                self._generations.advance()
+                self._saved, self.failure, self._saved_at = changes, "", time.time()
                 self._count += 1
             else:
-                log.error("the state could not be saved to %s; trying again", self._path)
+                self._failures += 1
+                self._fail(reason or f"the process that saves ended with {status}")
 
-    def report(self) -> dict[str, float]:
+    def _fail(self, reason: str) -> None:
+        if reason != self.failure:
+            log.error("the state could not be saved (%s); trying again", reason)
+        self.failure = reason
+
+    def report(self) -> dict[str, Any]:
         """What saving costs: changes noted and saved, times saved, processor seconds and pause of the last
-        one.
+        one; why it fails at present, and when it last did not.
         """
         return {
             "changes": self._changes,
@@ -145,9 +163,12 @@ class Saver:
             "saves": self._count,
             "save_seconds": round(self._cost_seconds, 4),
             "pause_seconds": round(self._pause_seconds, 4),
+            "failed_saves": self._failures,
+            "save_failure": self.failure,
+            "saved_at": self._saved_at,
         }
 
-    def _fork(self) -> int:
+    def _fork(self, last: bool) -> int:
         begin = time.monotonic()
         with warnings.catch_warnings():
             # The child runs this thread alone, only pickles and writes, and takes no lock of another thread.
@@ -160,10 +181,12 @@ class Saver:
         try:
             gc.disable()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            write(self._path, self._capture())
+            self._generations.write(self._capture(), last)
             status = 0
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as problem:
+            os.write(self._reason, f"{type(problem).__name__}: {problem}".encode()[:REASON_BYTES])
+            if not isinstance(problem, OSError):
+                traceback.print_exc()
         finally:
             os._exit(status)
 
@@ -171,12 +194,14 @@ class Saver:
         checked = time.monotonic()
         while not self._stopped.wait(max(INTERVAL_SECONDS, self._cost_seconds / SHARE_OF_TIME)):
             due = time.monotonic() - checked > CHECK_SECONDS
-            if self._changes == self._saved and not due:
+            if self._changes == self._saved and not due and not self.failure:
                 continue
             try:
                 self.save()
-            except Exception:
+            except Exception as problem:
                 log.exception("saving the state failed; trying again")
+                self._failures += 1
+                self.failure = f"{type(problem).__name__}: {problem}"
             checked = time.monotonic()
 
 

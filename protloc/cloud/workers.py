@@ -9,12 +9,14 @@ further ones wait.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
 import secrets
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -55,10 +57,16 @@ class Outcome:
     error: bool
     log: str
     peak_megabytes: int
+    ended: str = ""
+    """How the process ended under the invocation: `killed` by somebody, `exited` by itself, or not at all."""
 
 
 class WorkerGone(Exception):
     """The process of a worker ended or stopped answering."""
+
+
+KILLING = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+"""The signals that a process does not send itself by a fault of its own."""
 
 
 def clean_environment(function: Function, api: str, temporary: Path) -> dict[str, str]:
@@ -168,8 +176,9 @@ class Worker:
                     self.stop()
                     return self._outcome(finished, error=True)
         except (WorkerGone, TimeoutError) as problem:
+            ended = self._ended()
             self.stop()
-            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}")
+            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}", ended)
         timeout = self.function.timeout_seconds
         deadline = time.monotonic() + timeout
         headers = {
@@ -189,8 +198,9 @@ class Worker:
             self.stop()
             return self._failure("Sandbox.Timedout", f"Task timed out after {timeout}.00 seconds")
         except (WorkerGone, OSError) as problem:
+            ended = self._ended()
             self.stop()
-            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}")
+            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}", ended)
 
     def stop(self) -> None:
         """End the process and give back what it held. May be called twice."""
@@ -286,19 +296,27 @@ class Worker:
                 return
             self._log.append(data)
 
-    def _outcome(self, finished: tuple[bool, bytes], error: bool) -> Outcome:
+    def _ended(self) -> str:
+        """How the process ended; one whose connection broke has a moment to be gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        code = self._process.returncode
+        if code is None:
+            return ""
+        return "killed" if -code in KILLING else "exited"
+
+    def _outcome(self, finished: tuple[bool, bytes], error: bool, ended: str = "") -> Outcome:
         self._drain()
         log, self._log = b"".join(self._log), []
         try:
             payload = json.loads(finished[1]) if finished[1] else None
         except ValueError:
             payload = finished[1].decode("utf-8", "replace")
-        return Outcome(payload, error, log.decode("utf-8", "replace"), self._peak_megabytes())
+        return Outcome(payload, error, log.decode("utf-8", "replace"), self._peak_megabytes(), ended)
 
-    def _failure(self, kind: str, message: str) -> Outcome:
-        return self._outcome(
-            (False, json.dumps({"errorType": kind, "errorMessage": message}).encode()), error=True
-        )
+    def _failure(self, kind: str, message: str, ended: str = "") -> Outcome:
+        body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
+        return self._outcome((False, body), error=True, ended=ended)
 
     def _peak_megabytes(self) -> int:
         """The most memory the process ever held, where the system tells (Linux), else 0."""

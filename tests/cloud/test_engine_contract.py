@@ -15,7 +15,7 @@ from protloc.cloud import engine
 INSTALLED = importlib.metadata.version("ministack")
 NAMES = [(module, name) for module, names in engine.TOUCHED.items() for name in names]
 ROOM = Path(engine.__file__).parent
-ENGINE_MODULES = ("access.py", "delivery.py", "engine.py", "repairs.py", "trust.py")
+ENGINE_MODULES = ("access.py", "delivery.py", "durability.py", "engine.py", "repairs.py", "trust.py")
 
 
 def test_the_installed_engine_is_the_pinned_one() -> None:

@@ -169,6 +169,7 @@ def test_kill_loses_nothing_that_was_saved(own_stack: Stack, tmp_path: Path) -> 
     workers = children(own_stack.cloud.pid)
     assert gate.reached < {process.pid for process in workers}
     again = killed(own_stack)
+    gate.open()
     assert again.cloud.port == own_stack.cloud.port
     assert set(done) <= set(again.rows("message"))
     client = again.client("s3")
@@ -194,6 +195,7 @@ def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(
     loading.close()
     saved(own_stack)
     again = killed(own_stack)
+    delivery.open()
     until(lambda: loading.reached)
     assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 0
     assert (lifecycle.health(again.cloud.port, again.cloud.home) or {})["delivering"] is False
@@ -266,9 +268,10 @@ def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) ->
             os.kill(cloud.pid, signal.SIGKILL)
             if not kept:
                 until(lambda: ended(psutil.Process(cloud.pid)) if psutil.pid_exists(cloud.pid) else True)
-                (home / "state" / "state.pickle").unlink(missing_ok=True)
+                before = home / "state" / "state.before.pickle"
+                before.replace(home / "state" / "state.pickle")
             gate.open()
-            cloud = lifecycle.up(home)
+            cloud = lifecycle.up(home, recover=not kept)
             with pytest.raises(deploy.DeployError):
                 first.result()
         assert "Queue" in deploy.deploy(cloud, template, "test")

@@ -10,37 +10,46 @@ from typing import Any
 import pytest
 
 from protloc.cloud import snapshot
+from protloc.cloud.generations import STATE, Generations, LostStateError
 
 from ..waiting import until
 
 
-def saver(path: Path, state: dict[str, Any]) -> snapshot.Saver:
-    return snapshot.Saver(path, lambda: state, lambda call: call())
+def generations(folder: Path) -> Generations:
+    return Generations(folder, folder)
+
+
+def read(folder: Path) -> Any:
+    return generations(folder).read(objects_exist=False)
+
+
+def saver(folder: Path, state: dict[str, Any]) -> snapshot.Saver:
+    return snapshot.Saver(generations(folder), lambda: state, lambda call: call())
 
 
 def test_nothing_saved_is_no_state(tmp_path: Path) -> None:
-    assert snapshot.read(tmp_path / "state.pickle") is None
+    assert read(tmp_path) is None
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     state = {"rows": {("a", 1): {"S": "ü"}}, "bytes": b"\x00", "shared": [["x"]] * 3}
-    snapshot.write(tmp_path / "state.pickle", state)
-    assert snapshot.read(tmp_path / "state.pickle") == state
+    generations(tmp_path).write(state)
+    assert read(tmp_path) == state
 
 
 def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
-    path = tmp_path / "state.pickle"
-    snapshot.write(path, {"n": 1})
+    kept = generations(tmp_path)
+    kept.write({"n": 1})
     with pytest.raises((TypeError, AttributeError)):
-        snapshot.write(path, {"n": lambda: 2})
-    assert snapshot.read(path) == {"n": 1}
+        kept.write({"n": lambda: 2})
+    assert read(tmp_path) == {"n": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", b"\x80\x05K\x01."])
 def test_a_damaged_file_is_said_clearly(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.pickle").write_bytes(content)
-    with pytest.raises(snapshot.UnreadableStateError, match=r"state\.pickle: expected"):
-        snapshot.read(tmp_path / "state.pickle")
+    with pytest.raises(LostStateError, match=r"state\.pickle: expected a saved state"):
+        read(tmp_path)
 
 
 def test_a_file_that_would_run_something_is_not_a_state(tmp_path: Path) -> None:
@@ -49,18 +58,18 @@ def test_a_file_that_would_run_something_is_not_a_state(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     (tmp_path / "state.pickle").write_bytes(pickle.dumps({"format": snapshot.FORMAT, "state": Hostile()}))
-    with pytest.raises(snapshot.UnreadableStateError):
-        snapshot.read(tmp_path / "state.pickle")
+    with pytest.raises(LostStateError):
+        read(tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_save_is_the_instant_of_the_fork(tmp_path: Path) -> None:
     state = {"rows": list(range(200_000))}
-    writer = saver(tmp_path / "state.pickle", state)
+    writer = saver(tmp_path, state)
     writer.changed()
     writer.save()
     state["rows"].clear()
-    assert snapshot.read(tmp_path / "state.pickle") == {"rows": list(range(200_000))}
+    assert read(tmp_path) == {"rows": list(range(200_000))}
     assert writer.report()["saved"] == writer.report()["changes"] == 1
 
 
@@ -81,8 +90,8 @@ class Rounds(threading.Event):
 
 
 def test_a_change_is_saved_with_the_next_round_a_second_later_and_nothing_without_one(tmp_path: Path) -> None:
-    path, state = tmp_path / "state.pickle", {"n": 0}
-    writer = saver(path, state)
+    path, state = tmp_path / STATE, {"n": 0}
+    writer = saver(tmp_path, state)
     rounds = writer._stopped = Rounds()
     writer.start()
     rounds.pass_three()
@@ -91,21 +100,23 @@ def test_a_change_is_saved_with_the_next_round_a_second_later_and_nothing_withou
     state["n"] = 1
     writer.changed()
     until(lambda: writer.report()["saves"])
-    assert snapshot.read(path) == {"n": 1}
+    assert read(tmp_path) == {"n": 1}
     rounds.pass_three()
     assert writer.report()["saves"] == 1
     state["n"] = 2
     writer.changed()
     writer.stop()
-    assert snapshot.read(path) == {"n": 2}
+    assert read(tmp_path) == {"n": 2}
 
 
 def test_a_child_that_cannot_save_is_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
-    writer = saver(folder / "state.pickle", {"n": 1})
+    writer = saver(folder, {"n": 1})
     writer.changed()
     writer.save()
-    assert writer.report()["saved"] == 0
+    report = writer.report()
+    assert (report["saved"], report["failed_saves"]) == (0, 1)
+    assert "No such file or directory" in report["save_failure"] == writer.failure
     folder.mkdir()
     writer.save()
-    assert snapshot.read(folder / "state.pickle") == {"n": 1}
+    assert (read(folder), writer.failure) == ({"n": 1}, "")

@@ -1,5 +1,7 @@
 """Many uploads at once while the machine dies again and again: every record once, and memory that stays.
 
+In between the disk is full for a while once, and the cloud stopped by a signal once.
+
 `PROTLOC_SOAK_UPLOADS` and `PROTLOC_SOAK_KILLS` scale it; the files and the moments of the kills are drawn from a
 seed. The cloud is killed when a drawn share of all records is answered, so every kill meets work under way.
 """
@@ -9,6 +11,7 @@ import io
 import json
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +23,7 @@ import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from tests.conftest import Embedded
+from tests.waiting import until
 
 UPLOADS = int(os.environ.get("PROTLOC_SOAK_UPLOADS", "50"))
 KILLS = int(os.environ.get("PROTLOC_SOAK_KILLS", "10"))
@@ -138,6 +142,24 @@ class Soak:
         assert self.cloud.protloc("up").exit_code == 0
         self.pid = self.cloud.answer("status")["pid"]
 
+    def fill_disk(self) -> None:
+        """Let no file of the cloud take another byte, until it says that its state cannot be saved."""
+        _, most = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, most))
+        try:
+            until(lambda: "not_saved" in self.cloud.answer("status"))
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, most))
+        until(lambda: "not_saved" not in self.cloud.answer("status"))
+
+    def suspend(self) -> None:
+        """Stop the cloud by a signal, have it told, and let it go on."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            until(lambda: self.cloud.answer("status")["state"] == "stopped by a signal")
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def check(self) -> int:
         """Every upload that was sent is complete and its rows are exactly its records; return how many."""
         views = {view["upload"]: view for view in self.cloud.client.uploads()}
@@ -167,11 +189,15 @@ def test_no_kill_loses_or_doubles_a_record_and_no_upload_leaves_memory_behind(
     records = sum(file.text.count(">") for file in made)
     began = time.monotonic()
     soak.send(made)
-    for share in sorted(draw.uniform(0, 0.9) for _ in range(KILLS)):
+    troubles = [*[soak.kill] * KILLS, soak.fill_disk, soak.suspend]
+    draw.shuffle(troubles)
+    for share, trouble in zip(sorted(draw.uniform(0, 0.9) for _ in troubles), troubles, strict=True):
         soak.follow(
             lambda views, least=share * records: sum(view["records"] for view in views.values()) >= least
         )
-        soak.kill()
+        begin = time.monotonic()
+        trouble()
+        print(f"{trouble.__name__} at {share:.0%}: {time.monotonic() - begin:.1f} s")
     soak.follow(soak.all_ended)
     print(
         f"\n{len(made)} uploads, {records:,} records, {KILLS} kills, {time.monotonic() - began:.0f} s; {soak.memory}"

@@ -152,14 +152,16 @@ class Watch:
         if attempt_of(asked["shard"]) != attempts(items["upload"]):
             return
         if queue.name == "ShardsQueue":
-            if "batches" not in shard:
+            if "batches" not in shard and not self._asked_anew(queue, asked):
                 self.violate(f"shard {asked['shard']} was acknowledged before it was split")
         elif asked["batch"] not in shard.get("batches_done", ()) and not self._asked_anew(queue, asked):
             self.violate(f"batch {asked['batch']} was acknowledged before it was done")
 
     def _asked_anew(self, queue: Any, asked: Item) -> bool:
-        """Whether another message of this batch is there, among the dead ones at worst."""
-        begins = f'{{"upload":"{asked["upload"]}","shard":{asked["shard"]},"batch":{asked["batch"]},'
+        """Whether another message of this batch, or shard, is there, among the dead ones at worst."""
+        begins = f'{{"upload":"{asked["upload"]}","shard":{asked["shard"]},'
+        if "batch" in asked:
+            begins += f'"batch":{asked["batch"]},'
         return any(m.body.startswith(begins) for each in (queue, queue.dead_letters) for m in each.messages)
 
     # At the end

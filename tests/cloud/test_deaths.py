@@ -1,0 +1,74 @@
+"""Workers that are killed, and code that is deleted under them, cost a message nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protloc.cloud import engine
+from protloc.cloud.clock import Clock
+
+from ..waiting import Gate, until
+from .conftest import Stack
+from .test_stack import ask, send
+
+
+@pytest.mark.parametrize("kills", [1, 7])
+def test_a_killed_worker_gives_its_message_back_at_once_and_the_kill_is_no_receive(
+    own_stack: Stack, tmp_path: Path, kills: int
+) -> None:
+    """The queue hides a message for long, and makes a dead letter of one that was received three times."""
+    url = own_stack.outputs["Queue"]
+    attributes = {"VisibilityTimeout": "43200"}
+    own_stack.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
+    gate = Gate(tmp_path / "gate")
+    identity = send(own_stack, gate=str(gate.path))
+    dead: set[int] = set()
+    for _ in range(kills):
+        until(lambda: gate.reached - dead)
+        (worker,) = gate.reached - dead
+        dead.add(worker)
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: gate.reached - dead)
+    gate.open()
+    row = until(lambda: own_stack.rows("message").get(identity))
+    assert row["received"]["S"] == "1"
+
+
+def test_what_kills_its_worker_each_time_is_counted_in_the_end() -> None:
+    message: dict[str, Any] = {"receive_count": 0, "receipt_handle": "r", "visible_at": time.time() + 43_200}
+    counts = []
+    for _ in range(engine.KILLS_FORGIVEN + 3):
+        message["receive_count"] += 1
+        message["receipt_handle"] = "r"
+        engine.give_back(message, forgiven=True)
+        counts.append(message["receive_count"])
+    assert counts == [0] * engine.KILLS_FORGIVEN + [1, 2, 3]
+
+
+def test_a_function_whose_code_was_deleted_is_unpacked_again(own_stack: Stack) -> None:
+    before, _ = ask(own_stack, "pid")
+    shutil.rmtree(own_stack.cloud.home / "code")
+    os.kill(before["pid"], signal.SIGKILL)
+    identity = send(own_stack)
+    after, error = ask(own_stack, "pid")
+    assert error is None
+    assert after["pid"] != before["pid"]
+    until(lambda: identity in own_stack.rows("message"))
+
+
+@pytest.mark.parametrize("hour", [3600.0, -3600.0])
+def test_a_step_of_the_clock_is_noticed_once(hour: float) -> None:
+    wall, steady, steps = [1_000_000.0], [50.0], list[float]()
+    clock = Clock(steps.append, lambda: wall[0], lambda: steady[0])
+    for seconds, step in ((1.0, 0.0), (2.0, 0.4), (1.0, hour), (1.0, 0.0)):
+        wall[0] += seconds + step
+        steady[0] += seconds
+        clock.look()
+    assert steps == [pytest.approx(hour)]

@@ -1,0 +1,104 @@
+"""A file in the bucket always gets its row: whatever became of its event, and however long ago that was."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.failures import Failures
+from functions.queues import Queue
+from functions.receive import receive
+from functions.sweep import DEAD_UPLOAD, bury, move, receive_lost
+from functions.upload import upload_id
+from tests.functions.test_flow import fasta
+from tests.functions.world import World
+
+
+def identity_of(event: dict[str, Any]) -> str:
+    detail = event["detail"]
+    return upload_id(detail["bucket"]["name"], detail["object"]["key"], detail["object"]["version-id"])
+
+
+def kept(world: World, queue: Queue) -> int:
+    """How many messages a queue holds, those included that it does not give away yet."""
+    names = ("", "NotVisible", "Delayed")
+    found = world.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    return sum(int(found[f"ApproximateNumberOfMessages{name}"]) for name in names)
+
+
+def dead(world: World, event: dict[str, Any]) -> None:
+    """Let an event be given up before anything of its file was recorded."""
+    world.aws.uploads_dead_letters.send(event)
+    assert bury(world.aws, Failures()) == 1
+
+
+def test_an_event_that_was_given_up_before_the_row_existed_leaves_a_row_that_is_received_again(
+    running_world: World,
+) -> None:
+    world = running_world
+    event = world.upload(fasta(5))
+    dead(world, event)
+    item = world.aws.uploads.item(identity_of(event))
+    assert (item["status"], item["reason"], item["size"]) == ("receiving", DEAD_UPLOAD, len(fasta(5)))
+    assert move(item, world.aws), "the next run, a minute later, sends its event"
+    (again,) = world.take(world.aws.uploads_queue)
+    identity = world.run(again)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["predicted"], item["reason"]) == ("complete", 5, "")
+
+
+def test_an_event_whose_row_cannot_be_written_stays_a_dead_letter(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    event = world.upload(fasta(5))
+    world.aws.uploads_dead_letters.send(event)
+
+    def out(*_: Any, **__: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "PutItem")
+
+    failures = Failures()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.aws.uploads, "start", out)
+        assert bury(world.aws, failures) == 0
+    assert kept(world, world.aws.uploads_dead_letters) == 1
+
+
+@pytest.mark.parametrize("size", [True, False], ids=["sized", "of unknown size"])
+def test_a_dead_letter_never_ends_the_last_trace_of_a_file(running_world: World, size: bool) -> None:
+    """An event that does not say how long its file is cannot make a row: it is sent again, and later."""
+    world = running_world
+    event = world.upload(fasta(5))
+    if not size:
+        del event["detail"]["object"]["size"]
+    dead(world, event)
+    known = world.aws.uploads.exists(identity_of(event))
+    assert (known, kept(world, world.aws.uploads_queue)) == ((True, 0) if size else (False, 1))
+
+
+def test_an_empty_folder_that_a_console_left_makes_no_upload(running_world: World) -> None:
+    event = running_world.upload(b"", key="folder/")
+    dead(running_world, event)
+    assert not running_world.aws.uploads.exists(identity_of(event))
+
+
+def test_a_dead_letter_of_an_upload_that_goes_on_changes_nothing(running_world: World) -> None:
+    world = running_world
+    event = world.upload(fasta(5))
+    identity = receive(event, world.aws)
+    before = world.aws.uploads.item(str(identity))
+    dead(world, event)
+    assert world.aws.uploads.item(str(identity)) == before
+
+
+def test_a_file_without_a_row_is_found_however_old_it_is(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    event = world.upload(fasta(4))
+    years = (
+        world.s3.head_object(Bucket="uploads", Key="a.fasta")["LastModified"].timestamp() + 3 * 365 * 86_400
+    )
+    monkeypatch.setattr("functions.sweep.now_seconds", lambda: int(years))
+    assert receive_lost(world.aws) == 1
+    assert world.take(world.aws.uploads_queue) == [event]
