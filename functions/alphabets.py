@@ -1,10 +1,15 @@
-"""Telling Foldseek's 3Di letters, which name what surrounds a residue, from residues.
+"""The letters of residues, and what tells them from 3Di letters of Foldseek, which name their surroundings.
 
 Both use the same twenty letters. A 3Di sequence begins and ends with D, the state of a residue without two
 neighbours, and is rich in V, D and P, the states of helices and of coils (doi:10.1038/s41587-023-01773-0).
 """
 
 from math import log
+
+ALPHABET = b"ACDEFGHIKLMNPQRSTVWYUOBZJX"
+"""The twenty residues and IUPAC's U O B Z J X: https://iupac.qmul.ac.uk/AminoAcid/"""
+
+STANDARD = ALPHABET[:20]
 
 _STATES = {  # their shares, as Foldseek's matrix gives them: data/mat3di.out
     "A": 0.0489, "C": 0.0307, "D": 0.1010, "E": 0.0330, "F": 0.0276, "G": 0.0416, "H": 0.0453, "I": 0.0309,

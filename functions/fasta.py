@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from functions.layout import BYTE_ORDER_MARK as BYTE_ORDER_MARK
-from functions.layout import lay_out, letters_of
+from functions.layout import clean_letters, lay_out, letters_of
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 """A record whose text is longer is measured, not kept."""
@@ -26,7 +26,6 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 LOOKBACK_BYTES = 1024
 """How far before a `>` its line is looked at."""
 
-_LINE_END = re.compile(rb"[\r\n]")
 _UNSEEN = rb"[ \t\v\f\0\x1a\"']|\xef\xbb\xbf|\xc2\xa0|<[A-Za-z/!][^<>\r\n]{0,200}>"
 _INVISIBLE = re.compile(rb"(?:%b)*+\Z" % _UNSEEN)
 _SEQUENCE = (
@@ -47,6 +46,7 @@ class Record(NamedTuple):
     remarks: tuple[str, ...] = ()  # what was left out or repaired
     fault: str = ""  # why the lines hold no sequence
     fault_line: int = 0  # lines from the header's on to the one that the fault is about
+    clean: bool = False  # nothing but upper-case residues, and perhaps a stop codon at the end
 
 
 class LineCount:
@@ -94,11 +94,22 @@ def read_records(
         header, body = _split(raw)
         if measure is None:
             count.lines += _count_lines(raw.count(b"\n"), raw.count(b"\r"))
-            laid = lay_out(header, body)
-            remarks = (*_repairs(before, offset, text), *laid.remarks)
-            record = Record(
-                offset, line, header, laid.letters, len(laid.letters), remarks, laid.fault, laid.fault_line
-            )
+            repairs = tuple(_repairs(before, offset, text)) if before or text.before else ()
+            letters = clean_letters(header, body)
+            if letters is not None:
+                record = Record(offset, line, header, letters, len(letters), repairs, "", 0, True)
+            else:
+                laid = lay_out(header, body)
+                record = Record(
+                    offset,
+                    line,
+                    header,
+                    laid.letters,
+                    len(laid.letters),
+                    repairs + laid.remarks,
+                    laid.fault,
+                    laid.fault_line,
+                )
         else:
             count.lines += measure.lines
             record = Record(offset, line, header, b"", measure.length)
@@ -216,6 +227,9 @@ class _Text:
         """Where the next `>` that starts a record stands in this chunk."""
         at = self._chunk.find(b">", self._position)
         while at != -1:
+            if at and self._chunk[at - 1] in b"\r\n":
+                self.before = b""
+                return at
             self.before = self._line_before(at)
             if not self.before or _INVISIBLE.match(self.before) or _SEQUENCE.match(self.before):
                 return at
@@ -224,8 +238,6 @@ class _Text:
 
     def _line_before(self, at: int) -> bytes:
         """What stands before a place of this chunk on its line, at most LOOKBACK_BYTES."""
-        if at and self._chunk[at - 1] in b"\r\n":
-            return b""
         text = self._chunk[max(at - LOOKBACK_BYTES, 0) : at]
         if len(text) < LOOKBACK_BYTES:
             text = (self._past + text)[-LOOKBACK_BYTES:]
@@ -234,7 +246,8 @@ class _Text:
 
 def _split(raw: bytes) -> tuple[bytes, bytes]:
     """A record's text, from after its `>` on, as header and body, which begins with the header's line end."""
-    match = _LINE_END.search(raw)
-    if match is None:
-        return raw, b""
-    return raw[: match.start()], raw[match.start() :]
+    feed = raw.find(b"\n")
+    end = raw.find(b"\r", 0, feed if feed >= 0 else len(raw))
+    if end < 0:
+        end = feed if feed >= 0 else len(raw)
+    return raw[:end], raw[end:]

@@ -93,24 +93,25 @@ def parse_accession(header: str) -> str:
     return accession[:MAX_ACCESSION_CHARACTERS]
 
 
-_NUCLEIC = re.compile(
-    r"\bmol:na\b|\bmol_type=.?(?:genomic|m|r|t)\w* ?[DR]NA|^(?:DL|DC|RL|RC|N1|N3);|\|[DR]NA \((?:5'-|\d+-MER)"
-)
-_STRUCTURE = re.compile(r"(?:[:|_]secstr|[:|_ ]ss_?dis|[|_ ]ss_pred|:disorder)\s*$", re.IGNORECASE)
+_NUCLEIC = re.compile(r"\bmol:na\b|^[>\s]*(?:DL|DC|RL|RC|N1|N3);|\|[DR]NA \((?:5'-|\d+-MER)")
+_STRUCTURE = ("secstr", "ss_dis", "ssdis", "ss_pred", ":disorder")
 _GLUED = re.compile(r"[ACDEFGHIKLMNPQRSTVWY]{20,}\*?\s*$")
 
 
 def announces_nucleotides(header: str) -> bool:
     """Whether a header says that DNA or RNA follows, as those of PDB, RCSB and PIR do."""
-    return bool(_NUCLEIC.search(header))
+    return ("mol:na" in header or "NA (" in header or ";" in header[:8]) and bool(_NUCLEIC.search(header))
 
 
 def announces_structure(header: str) -> bool:
     """Whether a header says that no sequence follows but its secondary structure, as in PDB's `ss.txt`."""
-    return bool(_STRUCTURE.search(header))
+    return header.rstrip()[-10:].lower().endswith(_STRUCTURE)
 
 
 def residues_at_end(header: str) -> int:
     """How many letters at a header's end look like a sequence that lost its line; 0 for none."""
+    near_end = header[-8:-4]
+    if not (near_end.isalpha() and near_end.isupper()):
+        return 0
     match = _GLUED.search(header)
     return len(match[0].strip()) if match else 0

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
+from functions.alphabets import ALPHABET
 from functions.headers import decode, quoted
 from functions.placeholders import LONGEST, placeholder
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _BLANK = b" \t\r\n\v\f\0\x1a"
-_LETTERS = bytes(range(65, 91)) + bytes(range(97, 123)) + b"*"
-_PLAIN = _LETTERS + b"\r\n"
 _COMMENT_LINE = re.compile(rb"(?<=[\r\n])[;#][^\r\n]*")
 
 
@@ -44,22 +43,13 @@ def letters_of(body: bytes) -> bytes:
 
 
 def lay_out(header: bytes, body: bytes) -> Layout:
-    """Find the sequence in a record's text from its header's line end on.
+    """Find the sequence in a record's text, from its header's line end on, line by line.
 
     >>> lay_out(b"a", b"\\nMKVLAAGIVG\\n--\\n")
     Layout(letters=b'MKVLAAGIVG', remarks=("the line '--' left out",), fault='', fault_line=0)
     >>> lay_out(b"a", b"\\nwrapped in an email\\nMKV\\n").fault_line
     1
     """
-    if len(body) > LONGEST and not body.translate(None, _PLAIN) and body.isupper() and header[2:3] != b";":
-        letters = body.translate(None, b"\r\n")
-        if letters[:3] not in _CODES and letters[-13:-1].translate(None, _LABELS):
-            return Layout(letters)
-    return _look(header, body)
-
-
-def _look(header: bytes, body: bytes) -> Layout:
-    """The way of those records that hold more than upper-case letters, or little."""
     remarks: list[str] = []
     lines = list(_cleaned(_lines(body), remarks))
     text = b" ".join(line.text for line in lines)
@@ -87,6 +77,23 @@ def _look(header: bytes, body: bytes) -> Layout:
     return Layout(
         b"".join(line.text for line in lines).translate(None, _BLANK), tuple(dict.fromkeys(remarks))
     )
+
+
+def clean_letters(header: bytes, body: bytes) -> bytes | None:
+    """The sequence of a record of nothing but upper-case residues, and perhaps a stop codon at the end.
+
+    None where it holds more or little, or might be another format: then it is looked at line by line.
+    """
+    if len(body) <= LONGEST or header[2:3] == b";":
+        return None
+    letters = body.translate(None, b"\r\n")
+    odd = letters.translate(None, ALPHABET)
+    if odd and (odd != b"*" or letters[-1:] != b"*"):
+        return None
+    tail = letters[-13:-1]
+    if not tail.translate(None, _LABELS) and len(set(tail)) <= 5:
+        return None
+    return None if letters[:3] in _CODES and letters[3:6] in _CODES else letters
 
 
 def _lines(body: bytes) -> Iterator[_Line]:
@@ -190,7 +197,7 @@ _CODES_TO_LETTERS = {
     b"TER": b"*", b"END": b"*", b"***": b"*",
 }  # fmt: skip
 _CODES = frozenset(_CODES_TO_LETTERS)
-_CODE_SEPARATORS = re.compile(rb"[\s,.\-\xb7]+")
+_CODE_SEPARATORS = re.compile(rb"[\s,.\-]+")
 _ENDS = re.compile(rb"^(?:NH2|H2N|H|AC)[-\s]+|[-\s]+(?:COOH|CO2H|OH|NH2)$", re.IGNORECASE)
 _TITLE_CASE = re.compile(rb"(?:[A-Z][a-z]{2}|\*{3})+")
 

@@ -34,6 +34,8 @@ def are_nucleotides(sequence: bytes) -> bool:
     >>> are_nucleotides(b"GTGCCAGCMGCCGCGGTAA"), are_nucleotides(b"MGGAGGTGGAGGAGGTGGAGCTGGAGGAGG")
     (True, False)
     """
+    if sequence[:400].count(b"L") > _MOST_FOREIGN * len(sequence):
+        return False  # as nearly all proteins
     bases = len(sequence) - len(sequence.translate(None, _BASES))
     if bases < MIN_BASES:
         return False

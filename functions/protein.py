@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Any, NamedTuple
 
-from functions.alphabets import is_3di
+from functions.alphabets import ALPHABET, STANDARD, is_3di
 from functions.fasta import MAX_RECORD_BYTES, Record
 from functions.headers import (
     MAX_ACCESSION_CHARACTERS,
@@ -49,9 +49,6 @@ SHORT_RESIDUES = 30
 
 PREPROCESSING_VERSION = "2"
 """Part of the key of every known answer: change it whenever the same record would become another sequence."""
-
-ALPHABET = b"ACDEFGHIKLMNPQRSTVWYUOBZJX"
-_STANDARD = ALPHABET[:20]
 
 
 class Protein(NamedTuple):
@@ -99,10 +96,10 @@ def read_protein(record: Record) -> Protein | Rejection:
     """
     header = decode(record.header).strip("\0\x1a").strip()
     accession = parse_accession(header)
-    sequence = record.sequence.upper()
+    sequence = record.sequence if record.clean else record.sequence.upper()
     length = record.length
     remarks = list(record.remarks)
-    if sequence != record.sequence:
+    if not record.clean and sequence != record.sequence:
         remarks.append("lower case read as upper case")
     if match := _terminal_stop(sequence):
         sequence, length = sequence[: match.start()], match.start()
@@ -147,19 +144,19 @@ def _fault(sequence: bytes, length: int, header: str, record: Record) -> str:
         return "the secondary structure of a protein, as the header says, not its sequence"
     if announces_nucleotides(header):
         return "nucleotides, DNA or RNA, as the header says; translate them to protein first"
-    strange = sequence.translate(None, ALPHABET)
-    if strange:
+    if not record.clean and (strange := sequence.translate(None, ALPHABET)):
         return _describe_strange(sequence, strange, record)
     if are_nucleotides(sequence):
         return "nucleotides: the sequence looks like DNA or RNA; translate it to protein first"
-    if is_3di(sequence):
+    if sequence[:1] == b"D" and is_3di(sequence):
         return "3Di letters, the structure-aware alphabet of Foldseek, not residues"
     return _too_little(sequence)
 
 
 def _too_little(sequence: bytes) -> str:
     length = len(sequence)
-    known = length - len(sequence.translate(None, _STANDARD))
+    unknown = len(sequence.translate(None, STANDARD))
+    known = length - unknown
     if known == length >= MIN_KNOWN_RESIDUES or (known >= MIN_KNOWN_RESIDUES and 2 * known >= length):
         return ""
     limit = f"at least {MIN_KNOWN_RESIDUES} known residues, and half of all, are needed to tell a location"

@@ -79,17 +79,27 @@ def sequence(header: bytes, body: bytes) -> str | None:
     letters = _letters(header.decode("latin-1"), body.decode("latin-1"))
     if letters is None:
         return None
-    letters = _without_stop(letters.upper())
+    letters = _without_stop(_upper(letters))
     title = header.decode("utf-8", "replace")
     if len(letters) > 100_000 or any(letter not in ALPHABET for letter in letters):
         return None
-    if re.search(r"\bmol:na\b", title) or re.match("[>\\s]*(DL|DC|RL|RC|N1|N3);", title) or "secstr" in title:
+    nucleic = r"\bmol:na\b|\A[>\s]*(DL|DC|RL|RC|N1|N3);|\|[DR]NA \((5'-|\d+-MER)"
+    structure = r"(secstr|ss_dis|ssdis|ss_pred|:disorder)\s*\Z"
+    if re.search(nucleic, title) or re.search(structure, title, re.IGNORECASE):
         return None
     known = sum(letter in ALPHABET[:20] for letter in letters)
     if known < 10 or known < len(letters) / 2:
         return None
     coded = letters.encode()
     return None if are_nucleotides(coded) or is_3di(coded) else letters
+
+
+def _upper(text: str) -> str:
+    return text.encode("latin-1").upper().decode("latin-1")  # of ASCII alone
+
+
+def _is_upper(text: str) -> bool:
+    return text.encode("latin-1").isupper()
 
 
 def _without_stop(letters: str) -> str:
@@ -118,12 +128,12 @@ def _letters(header: str, body: str) -> str | None:
         if not blank_title and (not plain or shorter):
             lines = lines[1:]
     for line in lines:
-        bare = re.sub(r"\s+\(\s*-?[\d.]+\)$", "", line)
+        bare = re.sub(r"[ \t\v\f]+\([ \t\v\f]*-?[0-9.]+\)$", "", line)
         if len(line) > 3 and set(bare) <= set("().[]{}<>|&,:_-") and set(bare) & set("(<[{"):
             return None
         if "\x1f\x8b\x08" in line:
             return None
-    joined = "".join("".join(line.split()) for line in lines)
+    joined = "".join("".join(c for c in line if c not in BLANKS) for line in lines)
     if re.fullmatch(r"[A-Z#]?([A-Z#][a-z#]){8,}\*?", joined):
         return None
     if residues := _one_letter(" ".join(lines)):
@@ -131,7 +141,7 @@ def _letters(header: str, body: str) -> str | None:
     lines = _unannotated(lines)
     if any(_numbered(line) for line in lines):
         return None
-    upper = sum(line.isupper() for line in lines) * 2 > len(lines)
+    upper = sum(_is_upper(line) for line in lines) * 2 > len(lines)
     if any(_words(line, len(lines), upper) for line in lines):
         return None
     return "".join("".join(c for c in line if c not in BLANKS) for line in lines)
@@ -153,11 +163,11 @@ def _cleaned(line: str) -> str:
 
 def _one_letter(text: str) -> str:
     text = re.sub(r"^(NH2|H2N|H|AC)[- \t\v\f]+|[- \t\v\f]+(COOH|CO2H|OH|NH2)$", "", text, flags=re.IGNORECASE)
-    words = [word for word in re.split(r"[\s,.\-]+", text) if word]
+    words = [word for word in re.split(r"[ \t\v\f,.\-]+", text) if word]
     codes = [word[at : at + 3] for word in words for at in range(0, len(word), 3)]
-    if not codes or any(code.upper() not in CODES for code in codes):
+    if not codes or any(_upper(code) not in CODES for code in codes):
         return ""
-    residues = "".join(CODES[code.upper()] for code in codes)
+    residues = "".join(CODES[_upper(code)] for code in codes)
     if len(words) == len(codes) > 3 or (len(codes) >= 10 and len(set(residues)) >= 4):
         return residues
     titled = all(code == "***" or code == code[0].upper() + code[1:].lower() for code in codes)
@@ -214,12 +224,12 @@ def _words(line: str, lines: int, upper: bool) -> bool:
     alphabetic = re.fullmatch("[A-Za-z]+", line.replace("*", "").translate(str.maketrans("", "", " \t\v\f")))
     blocks = bool(alphabetic) and len(set(widths[:-1])) == 1 and widths[-1] <= widths[0]
     blocks = blocks and (widths[0] == 10 or (len(words) > 2 and widths[0] != 2))
-    ragged = upper and not line.isupper() and len(set(widths)) > 1
+    ragged = upper and not _is_upper(line) and len(set(widths)) > 1
     if blocks and not ragged:
         return False
     english = [word for word in words if word.lower().strip(".,:;()") in ENGLISH]
     if re.match(IDENTIFIER, line):
         return True
-    if line.isupper():
+    if _is_upper(line):
         return len(english) > 1 or any(len(word) > 5 for word in english)
     return bool(english) or 1 < max(widths) < 15
