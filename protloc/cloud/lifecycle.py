@@ -113,13 +113,22 @@ def up(home: Path | str, port: int | None = None, recover: bool = False) -> Clou
     """
     try:
         home = private.folder(Path(home))
-        keys.made(home)
     except private.NotPrivate as problem:
         raise CloudError(str(problem)) from None
     except OSError as problem:
         raise CloudError(f"{home} cannot be made: {problem.strerror}") from None
     with _lock(home, "starting"):
         _refuse_stopped(home)
+        try:
+            if keys.read(home) is None and _pid(home) is not None:
+                raise CloudError(
+                    f"a cloud runs in {home}, and its access key is gone: stop it with `protloc down` first"
+                )
+            keys.made(home)  # once: not by two starters at the same time
+        except private.NotPrivate as problem:
+            raise CloudError(str(problem)) from None
+        except OSError as problem:
+            raise CloudError(f"the access key of {home} cannot be written: {problem.strerror}") from None
         running = find(home)
         if running is not None:
             if port not in (None, running.port):

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,30 @@ def test_what_is_no_key_file_is_told(tmp_path: Path) -> None:
     private.write(home / "credentials", "[default]\nnothing = 1\n")
     with pytest.raises(CloudError, match="expected an access key in"):
         lifecycle.up(home)
+
+
+def test_a_cloud_whose_key_is_gone_is_not_started_beside_itself(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    lifecycle.up(home)
+    try:
+        (home / "credentials").unlink()
+        assert lifecycle.find(home) is None
+        with pytest.raises(CloudError, match="its access key is gone"):
+            lifecycle.up(home)
+        lifecycle.down(home)
+        assert lifecycle.up(home).client("sts").get_caller_identity()["Arn"].endswith(":root")
+    finally:
+        lifecycle.down(home, erase=True)
+    assert not (home / "credentials").exists()
+
+
+def test_two_that_start_a_new_home_at_once_agree_on_its_key(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            clouds = list(threads.map(lifecycle.up, [home] * 4))
+        assert len({cloud.pid for cloud in clouds}) == len({cloud.keys for cloud in clouds}) == 1
+        for cloud in clouds:
+            cloud.client("sqs").list_queues()
+    finally:
+        lifecycle.down(home, erase=True)
