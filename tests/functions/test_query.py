@@ -54,7 +54,7 @@ def test_pages_lead_through_every_prediction_in_file_order(world: World, size: s
 
 
 def test_rows_that_an_older_release_indexed_have_every_column_of_today(world: World) -> None:
-    identity = world.run(world.upload(b">a\nMKVLAAGG*\n"))
+    identity = world.run(world.upload(b">a\nMKVLAAGGWLTRDEFHISPQYNCMKTLLVVAG*\n"))
     (row,) = world.rows(identity)
     table = world.database.Table("PredictionsTable")
     (item,) = table.scan()["Items"]
@@ -117,14 +117,14 @@ def test_uploads_are_listed_newest_first(world: World, monkeypatch: pytest.Monke
     uploads = []
     for minute in range(5):
         monkeypatch.setattr(
-            "functions.receive.now_iso", lambda minute=minute: f"2026-11-22T12:{minute:02d}:00Z"
+            "functions.uploads.now_iso", lambda minute=minute: f"2026-11-22T12:{minute:02d}:00Z"
         )
         uploads.append(world.run(world.upload(fasta(1), key=str(minute))))
     assert [item["upload"] for item in walk("/uploads", "uploads", size="2")] == uploads[::-1]
 
 
 def test_uploads_of_one_second_are_listed_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.receive.now_iso", lambda: "2026-11-22T12:00:00Z")
+    monkeypatch.setattr("functions.uploads.now_iso", lambda: "2026-11-22T12:00:00Z")
     uploads = []
     for moment in range(8):
         monkeypatch.setattr(

@@ -8,6 +8,7 @@ from tests.functions.world import World
 
 ECOLI = "sp|P1|X_ECOLI Y OS=Escherichia coli (strain K12) OX=83333"
 HUMAN = "sp|P2|X_HUMAN Y OS=Homo sapiens OX=9606"
+SEQUENCE = "MKVLAAGGWLTRDEFHISPQYNCMKTLLVVAG"  # whole and long enough, so that nothing else is remarked on
 NUCLEAR = Prediction((*[0.01] * 7, 0.91, 0.01, 0.01), 0.2, 30, False)
 PLASTID = Prediction((*[0.01] * 9, 0.91), 0.2, 30, False)
 
@@ -60,7 +61,7 @@ def test_many_proteins_unlike_the_known_ones_warn_of_the_upload() -> None:
 
 
 def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world: World) -> None:
-    body = f">{ECOLI}\nMKVLAAGG\n>{HUMAN}\nMKVLAAGGA\n>x\n\n".encode()
+    body = f">{ECOLI}\n{SEQUENCE}\n>{HUMAN}\n{SEQUENCE}A\n>x\n\n".encode()
     identity = running_world.run(running_world.upload(body))
     rows = running_world.rows(identity)
     assert [len(each["remarks"]) for each in rows] == [1, 0, 0]
@@ -72,7 +73,7 @@ def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world:
 
 def test_the_organism_a_file_is_sent_with_speaks_for_the_records_that_name_none(running_world: World) -> None:
     event = running_world.upload(
-        f">a\nMKVLAAGG\n>{HUMAN}\nMKVLAAGGA\n".encode(), organism="Bacillus subtilis"
+        f">a\n{SEQUENCE}\n>{HUMAN}\n{SEQUENCE}A\n".encode(), organism="Bacillus subtilis"
     )
     identity = running_world.run(event)
     assert [len(each["remarks"]) for each in running_world.rows(identity)] == [1, 0]
@@ -80,7 +81,7 @@ def test_the_organism_a_file_is_sent_with_speaks_for_the_records_that_name_none(
 
 
 def test_an_organism_that_nobody_knows_is_no_remark(running_world: World) -> None:
-    event = running_world.upload(b">a\nMKVLAAGG\n", organism="Nomen nescio")
+    event = running_world.upload(f">a\n{SEQUENCE}\n".encode(), organism="Nomen nescio")
     identity = running_world.run(event)
     assert running_world.rows(identity)[0]["remarks"] == []
     assert running_world.aws.uploads.item(identity)["warnings"] == []
