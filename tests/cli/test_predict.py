@@ -90,8 +90,9 @@ def test_every_format_holds_the_same_rows(embedded: Embedded, tmp_path: Path) ->
         embedded.answer("results", answer["upload"], "-o", f"r.{name}")
     assert len(rows) == 6
     assert pyarrow.parquet.read_table("r.parquet").to_pylist() == rows
+    embedded.answer("results", answer["upload"], "-o", "defused.tsv", "--spreadsheet")
     tsv, csv = from_tsv(Path("r.tsv").read_text()), from_tsv(Path("r.csv").read_text(), ",")
-    assert tsv == csv
+    assert from_tsv(Path("defused.tsv").read_text()) == csv
     for row, text in zip(rows, tsv, strict=True):
         assert text["status"] == row["status"] and text["offset"] == str(row["offset"])
         if row["confidence"] is not None:
