@@ -28,8 +28,10 @@ def held(path: Path, seconds: float, tell: Callable[[str], None] = lambda _: Non
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)  # of a file system that became read-only: it can be held
+        if path.is_symlink():
+            raise LockedError(f"expected a file at {path}, found a link; delete it") from None
+        try:  # of a file system that became read-only: it can be held
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             raise LockedError(f"{path} cannot be written: {problem.strerror}") from None
     try:
