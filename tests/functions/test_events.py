@@ -40,7 +40,7 @@ class GoldenModel(ScriptedModel):
 def world(running_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose upload has the golden version id, bucket and time."""
     monkeypatch.setattr("functions.storage._version", lambda source: {})
-    monkeypatch.setattr("functions.receive.now_iso", lambda: "2026-11-22T12:00:00Z")
+    monkeypatch.setattr("functions.uploads.now_iso", lambda: "2026-11-22T12:00:00Z")
     running_world.activate("small-2026-11-22")
     running_world.s3.put_object(Bucket="uploads", Key=KEY, Body=TEXT)
     object.__setattr__(running_world.aws, "endpoint", GoldenModel())
