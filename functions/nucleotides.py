@@ -4,6 +4,12 @@ Two explanations of the letters are compared: bases, of any mixture, with some o
 (https://doi.org/10.1093/nar/13.9.3021) among them; and a protein, with residues as they are in Swiss-Prot or,
 of low complexity, with a few residues in any mixture. N and X mask either and count for none. The answer is
 "nucleotides" where the first is at least `exp(MIN_EVIDENCE)` times as probable.
+
+Its error, measured: of cuts of real DNA (orchid ITS) and of random bases with 40 to 65 % GC, 12 letters
+long, at most 1 in 100 is missed plain or as RNA, 1 in 50 masked, 1 in 20 with codes at a tenth of the places;
+of 20 % GC, 1 in 12 at 12 letters and 1 in 50 at 30. No record of four sets of proteins (28,300) is taken for
+nucleotides; of pieces cut out of them it is 1 in 20,000 at 12 residues, none of 50. Repeats of two bases
+(CACACA) are missed.
 """
 
 from functools import cache

@@ -1,7 +1,9 @@
 """The accounting, delivery by delivery: what repeats, dies or comes late changes nothing."""
 
 import gzip
+import io
 import random
+import zipfile
 
 import pytest
 
@@ -419,3 +421,25 @@ def test_an_answer_that_was_known_equals_a_fresh_one(running_world: World) -> No
 
 def test_an_unavailable_endpoint_is_told_from_a_refusal() -> None:
     assert not issubclass(EndpointRefused, EndpointUnavailable)
+
+
+def test_an_upload_says_what_of_its_file_was_no_fasta(running_world: World) -> None:
+    body = b"; a comment\nmade by hand\n>a\nMKVLAAGIVG\n"
+    item = running_world.aws.uploads.item(running_world.run(running_world.upload(body)))
+    assert (item["status"], item["predicted"]) == ("complete", 1)
+    assert item["reason"] == "10 characters of text before the first record were left out"
+
+
+def test_each_file_of_an_archive_is_answered_and_the_others_are_named(running_world: World) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("p/a.faa", ">a\nMKVLAAGIVG\n")
+        archive.writestr("README", "made by hand\n")
+        archive.writestr("p/b.faa", ">b of two\nMKVLAAGIVGLC")
+    identity = running_world.run(running_world.upload(packed.getvalue(), key="all.zip"))
+    assert [row["header"] for row in running_world.rows(identity)] == [
+        "a [file=p/a.faa]",
+        "b of two [file=p/b.faa]",
+    ]
+    item = running_world.aws.uploads.item(identity)
+    assert item["status"] == "complete" and item["reason"].startswith("left out of the archive: README (")
