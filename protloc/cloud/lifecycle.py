@@ -42,6 +42,8 @@ from protloc.cloud.server import NOT_STARTED
 START_SECONDS = 600.0
 STOP_SECONDS = 300.0
 ANSWER_SECONDS = 120.0
+FIRST_ANSWER_SECONDS = 3.0
+"""After this long without an answer, a cloud may be stopped by a signal."""
 LOCK_SECONDS = 120.0
 RUNNING_SECONDS = 60.0
 """For the last process of a cloud that ended to be gone, one that still writes the state included."""
@@ -223,7 +225,7 @@ def find(home: Path | str) -> Cloud | None:
                 _write_note(home, note)
     if not note.get("port") or pid is None or locks.is_stopped(pid):
         return None
-    answer = health(int(note["port"]))
+    answer = health(int(note["port"]), pid)
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
         return None
     return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
@@ -362,15 +364,25 @@ def _refuse_stopped(home: Path) -> None:
         )
 
 
-def health(port: int) -> dict[str, Any] | None:
-    """What the cloud on `port` says of itself (home, pid, cost of saving), or None where none answers."""
+def health(port: int, pid: int | None = None) -> dict[str, Any] | None:
+    """What the cloud on `port` says of itself (home, pid, cost of saving), or None where none answers.
+
+    An answer may take long on a busy machine; one of process `pid` is not waited for once that is stopped.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=ANSWER_SECONDS) as answer:
-            health: dict[str, Any] = json.load(answer)
-    except (OSError, ValueError):
-        return None
-    return health
+    end, patience = time.monotonic() + ANSWER_SECONDS, FIRST_ANSWER_SECONDS
+    while time.monotonic() < end:
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/_protloc/health", timeout=patience) as answer:
+                health: dict[str, Any] = json.load(answer)
+                return health
+        except (OSError, ValueError) as problem:
+            if not isinstance(getattr(problem, "reason", problem), TimeoutError):
+                return None
+        if pid is not None and locks.is_stopped(pid):
+            return None
+        patience *= 2
+    return None
 
 
 def _living(pid: int | None, home: Path) -> int | None:
@@ -385,8 +397,8 @@ def _living(pid: int | None, home: Path) -> int | None:
 
 
 def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # our own child, when up and down run in one process
+    with contextlib.suppress(ChildProcessError):  # our own child, when up and down run in one process
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
