@@ -19,7 +19,7 @@ log = logging.getLogger("protloc.cloud")
 
 
 class Clock:
-    """Compares the wall clock with the one that never steps, and tells of each step."""
+    """Compares the wall clock with the one that never steps, and tells of each step. Any thread may look."""
 
     def __init__(
         self,
@@ -29,16 +29,18 @@ class Clock:
     ) -> None:
         self._stepped, self._wall, self._steady = stepped, wall, steady
         self._offset = wall() - steady()
+        self._looking = threading.Lock()
 
     def look(self) -> float:
         """Tell of a step since the last look; return its seconds, or 0."""
-        offset = self._wall() - self._steady()
-        step, self._offset = offset - self._offset, offset
-        if abs(step) < STEP_SECONDS:
-            return 0.0
-        log.warning("the clock was set %s by %.0f s", "forward" if step > 0 else "back", abs(step))
-        self._stepped(step)
-        return step
+        with self._looking:
+            offset = self._wall() - self._steady()
+            step, self._offset = offset - self._offset, offset
+            if abs(step) < STEP_SECONDS:
+                return 0.0
+            log.warning("the clock was set %s by %.0f s", "forward" if step > 0 else "back", abs(step))
+            self._stepped(step)
+            return step
 
     def watch(self) -> None:
         """Look every second, in a thread."""

@@ -32,7 +32,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
 from protloc.account import outputs_of
@@ -46,6 +46,8 @@ from protloc.cloud.server import NOT_STARTED
 START_SECONDS = 600.0
 STOP_SECONDS = 300.0
 ANSWER_SECONDS = 120.0
+FIRST_ANSWER_SECONDS = 3.0
+"""After this long without an answer, a cloud may be stopped by a signal."""
 LOCK_SECONDS = 120.0
 RUNNING_SECONDS = 60.0
 """For the last process of a cloud that ended to be gone, one that still writes the state included."""
@@ -248,7 +250,7 @@ def find(home: Path | str) -> Cloud | None:
                 _write_note(home, note)
     if not note.get("port") or pid is None or locks.is_stopped(pid):
         return None
-    answer = health(int(note["port"]), home)
+    answer = health(int(note["port"]), home, pid)
     if answer is None or answer.get("home") != str(home) or not answer.get("serving"):
         return None
     return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
@@ -391,22 +393,30 @@ def _refuse_stopped(home: Path) -> None:
         )
 
 
-def health(port: int, home: Path) -> dict[str, Any] | None:
+def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | None:
     """The state of the cloud on `port`, told to who has the key of `home` (home, pid, cost of saving); None
     where none answers.
+
+    An answer may take long on a busy machine; one of process `pid` is not waited for once that is stopped.
     """
-    request = AWSRequest("GET", f"http://127.0.0.1:{port}{HEALTH}")
-    try:
-        found = keys.read(home)
-        if found is None:
+    end, patience = time.monotonic() + ANSWER_SECONDS, FIRST_ANSWER_SECONDS
+    while time.monotonic() < end:
+        request = AWSRequest("GET", f"http://127.0.0.1:{port}{HEALTH}")
+        try:
+            found = keys.read(home)
+            if found is None:
+                return None
+            SigV4Auth(Credentials(*found), OWN, REGION).add_auth(request)
+            reply = URLLib3Session(timeout=patience).send(request.prepare())
+            health: dict[str, Any] = json.loads(reply.content)
+            return health
+        except (ConnectTimeoutError, ReadTimeoutError):
+            if pid is not None and locks.is_stopped(pid):
+                return None
+            patience *= 2
+        except (BotoCoreError, private.NotPrivate, OSError, ValueError):
             return None
-        SigV4Auth(Credentials(*found), OWN, REGION).add_auth(request)
-        health: dict[str, Any] = json.loads(
-            URLLib3Session(timeout=int(ANSWER_SECONDS)).send(request.prepare()).content
-        )
-    except (BotoCoreError, private.NotPrivate, OSError, ValueError):
-        return None
-    return health
+    return None
 
 
 def _living(pid: int | None, home: Path) -> int | None:
@@ -421,8 +431,8 @@ def _living(pid: int | None, home: Path) -> int | None:
 
 
 def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # our own child, when up and down run in one process
+    with contextlib.suppress(ChildProcessError):  # our own child, when up and down run in one process
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

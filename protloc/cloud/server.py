@@ -98,14 +98,15 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     delivery.functions_may_be_allowed_to_loop()
     delivery.messages_keep_the_trace_of_their_sender()
     delivery.queues_lose_no_message(lambda: engine.changed())
-    delivery.deliveries_come_back(engine.delivers, lambda: engine.changed())
+    clock = Clock(delivery.move_along)
+    clock.watch()
+    delivery.deliveries_come_back(engine.delivers, clock.look, lambda: engine.changed())
     delivery.Streams(engine.serving, engine.delivers, lambda: engine.changed())
     saved = generations.read(objects_exist, recover)
     if saved is not None:
         engine.restore(saved)
     saver = snapshot.Saver(generations, engine.capture, engine.run_at_rest)
     engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
-    Clock(delivery.move_along).watch()
     return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
 
 

@@ -152,3 +152,20 @@ def test_a_home_whose_name_begins_like_another_s_is_not_that_one(own_cloud: Clou
     assert lifecycle.status(shorter)["state"] == "stopped"
     assert not lifecycle.down(shorter)
     assert lifecycle.find(own_cloud.home) == own_cloud
+
+
+def test_a_cloud_that_is_stopped_while_it_is_asked_is_not_waited_for(
+    own_cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes between the look at the process and the question."""
+    seen = []
+    look = locks.is_stopped
+
+    def running_at_first(pid: int) -> bool:
+        seen.append(pid)
+        return len(seen) > 1 and look(pid)
+
+    stopped(own_cloud.pid)
+    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 36_000.0)
+    monkeypatch.setattr(locks, "is_stopped", running_at_first)
+    assert lifecycle.find(own_cloud.home) is None

@@ -1,0 +1,112 @@
+"""The machine dies in each step of a retraining and of a promotion: fully new or fully old, and ready for the next."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from protloc.embedded import running
+from tests.conftest import Embedded
+from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, put_labels
+from tests.end_to_end.test_failures import Case, start
+from tests.waiting import until
+
+pytestmark = pytest.mark.failures
+
+MACHINE = Path(__file__).parents[2] / "model" / "retrain.asl.yaml"
+TRAINED: dict[str, Any] = {"hyperparameters": QUICK | {"epochs": 1}, "again": True}
+BROUGHT: dict[str, Any] = {"artifact": "a good one"}
+TRAINING = dict.fromkeys(("Lock", "Plan", "Record", "Snapshot", "Train", "Evaluate", "Judge"), TRAINED)
+PROMOTION = {
+    **dict.fromkeys(("Host", "AddComponent", "DescribeComponent", "Smoke", "ScaleToZero"), BROUGHT),
+    **dict.fromkeys(("FollowLoad", "WakeUp", "WakeUpAlarm", "Promote", "Unlock", "Notify"), BROUGHT),
+}
+STEPS = TRAINING | PROMOTION
+NOT_ON_THE_WAY = {
+    "LockSlot",  # Lock of a schedule
+    "FollowJob",  # after a job that was begun before
+    "RecordVerdict",
+    "Package",
+    "Approve",  # of a version that was trained
+    "ReadModel",  # after an answer that was lost
+    "ReadComponent",
+    "ReadState",
+    "RecordFailure",
+    *("RemoveAlarm", "RemoveScaling", "RemoveComponent", "RemoveModel", "RemovePackage"),
+}
+
+
+def version_that_answers(cloud: Embedded) -> str:
+    """The version in service, as it says itself."""
+    active = cloud.client.models()["active"]
+    runtime = cloud.client.client("sagemaker-runtime")
+
+    def answered() -> str:
+        try:
+            answer = runtime.invoke_endpoint(
+                EndpointName="protloc",
+                InferenceComponentName=f"protloc-{active}",
+                ContentType="application/json",
+                Body=json.dumps({"sequences": ["MKV"]}),
+            )
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ModelNotReadyException"
+            return ""  # it is loaded again after a start
+        return str(json.loads(answer["Body"].read())["model_version"])
+
+    assert until(answered) == active
+    return str(active)
+
+
+def killed(cloud: Embedded) -> Embedded:
+    os.kill(cloud.answer("status")["pid"], signal.SIGKILL)
+    assert cloud.protloc("up").exit_code == 0
+    return replace(cloud, client=running(cloud.home))
+
+
+def die_in(step: str, cloud: Embedded, folder: Path) -> Embedded:
+    """Kill the cloud in a step of an execution, and check what is there after the next start."""
+    version, before = f"died-in-{step.lower()}", version_that_answers(cloud)
+    execution = start(cloud, Case("", "", given=STEPS[step]), version, folder)
+    until(lambda: step in entered(cloud, execution), lambda: entered(cloud, execution))
+    again = killed(cloud)
+    assert lock(again) is None
+    executions = again.client.client("stepfunctions").list_executions(
+        stateMachineArn=again.client.outputs["RetrainStateMachine"], statusFilter="RUNNING"
+    )["executions"]
+    assert not executions
+    after = version_that_answers(again)
+    views = {view["version"]: view for view in again.client.models()["models"]}
+    state = views[version]["state"] if version in views else "never recorded"
+    print(f"{step}: {state}, in service {after}")
+    if after != version:
+        assert after == before
+        assert state in ("failed", "retiring", "retired", "never recorded")
+        until(lambda: f"protloc-{version}" not in left(again)["components"], lambda: left(again))
+    return again
+
+
+@pytest.mark.parametrize("steps", [TRAINING, PROMOTION], ids=["training", "promotion"])
+def test_every_step_is_fully_done_or_not_at_all(
+    start_embedded: Callable[..., Embedded], tmp_path: Path, steps: dict[str, Any]
+) -> None:
+    cloud = start_embedded()
+    put_labels(cloud, tmp_path)
+    for step in steps:
+        cloud = die_in(step, cloud, tmp_path)
+    execution = start(cloud, Case("", "", given=BROUGHT), "after-all", tmp_path)
+    assert ending(cloud, execution)["outcome"] == "Promoted"
+    assert version_that_answers(cloud) == "after-all"
+
+
+def test_every_task_is_tried_or_has_its_reason() -> None:
+    states = yaml.safe_load(MACHINE.read_text())["States"]
+    tasks = {name for name, state in states.items() if state["Type"] == "Task"}
+    assert tasks == set(STEPS) | NOT_ON_THE_WAY
