@@ -180,8 +180,8 @@ class Lambda:
                 self.fail(error)
             return None
         finally:
-            for _, error, _ in processor.exceptions:
-                self.fail(error)
+            for _, raised, _ in processor.exceptions:
+                self.fail(raised)
         failures = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         return failures if "" not in failures else None
 
