@@ -23,7 +23,7 @@ from functions.settings import MIB
 from functions.storage import require_size
 from functions.tables import now_seconds
 from functions.upload import Source, Upload, is_folder, upload_id
-from functions.uploads import new_upload
+from functions.uploads import new_upload, planned_shards
 
 logger = Logger()
 metrics = Metrics()
@@ -70,7 +70,9 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom_of(organism)))
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
-    if waits:
+    if reason and _send_planned(identity, aws):
+        pass
+    elif waits:
         aws.uploads.note(identity, NOT_YET)  # `sweep` has it received again
     elif reason:
         aws.uploads.refuse(identity, reason)
@@ -79,6 +81,19 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     else:
         _send_shards(upload, aws)
     return identity
+
+
+def _send_planned(identity: str, aws: Services) -> bool:
+    """Send the shards of an upload whose file went away after it was planned; say whether it was.
+
+    Whoever planned it may have died before sending them; `split` ends them with what was done.
+    """
+    item = aws.uploads.item(identity)
+    if item["status"] != "running":
+        return False
+    for shard in planned_shards(item):
+        aws.shards_queue.send(shard.as_message())
+    return True
 
 
 def _age_seconds(event: dict[str, Any]) -> float:

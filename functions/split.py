@@ -37,7 +37,7 @@ from functions.upload import (
     require_records,
     text_key,
 )
-from functions.uploads import planned_shards
+from functions.uploads import planned_shards, records_read
 
 logger = Logger()
 metrics = Metrics()
@@ -130,8 +130,7 @@ def split(shard: Shard, upload: Upload, aws: Services) -> None:
         aws.uploads.close_shard(upload.upload_id, shard.number)  # who closed it may have died on the way
         return
     if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
-        found = sum(other.get("records", 0) for other in aws.uploads.shards(shard.upload_id).values())
-        require_records(found, aws.settings.max_records)
+        require_records(records_read(aws.uploads.shards(shard.upload_id)), aws.settings.max_records)
     done = aws.uploads.settle_shard(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0

@@ -518,6 +518,11 @@ def attempts(item: Item) -> int:
     return int(item.get("attempts", 1))
 
 
+def records_read(shards: dict[int, Item]) -> int:
+    """How many records were read in these shards; an attempt at what failed reads none that is new."""
+    return sum(shard.get("records", 0) for number, shard in shards.items() if attempt_of(number) == 1)
+
+
 def planned_shards(item: Item) -> list[Shard]:
     """The shards of an upload's present attempt."""
     if not item.get("shards"):

@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from functions.endpoint import CANARY
+from functions.errors import EndpointRefused
 from functions.protein import MAX_HEADER_CHARACTERS
 from functions.receive import TOO_MANY, receive
+from functions.retry import retry
 from functions.sweep import move
 from functions.upload import MAX_SHARDS, Source, plan_shards
 from tests.functions.test_flow import fasta
@@ -117,3 +120,22 @@ def test_an_upload_in_work_goes_on_though_the_limit_is_reached() -> None:
         assert identity == receive(event, here.aws), "delivered twice"
         here.finish(identity)
         assert here.aws.uploads.item(identity)["status"] == "complete"
+
+
+def refuse_all_but_the_canary(sequences: list[str]) -> None:
+    if sequences != [CANARY]:
+        raise EndpointRefused("the model failed")
+
+
+def test_records_of_a_retry_are_not_counted_twice() -> None:
+    with world(shard_bytes=200, max_records=100) as here:
+        here.activate()
+        here.model.trouble = refuse_all_but_the_canary
+        body = b"".join(b">%d\nM\n" % n for n in range(99)) + b">long\n" + b"M" * 200 + b"\n"
+        identity = here.run(here.upload(body))
+        assert here.aws.uploads.item(identity)["failed"] == 100
+        here.model.trouble = lambda _sequences: None
+        retry(identity, "2", here.aws)
+        here.finish(identity)
+        item = here.aws.uploads.item(identity)
+        assert (item["status"], item["predicted"], item["reason"]) == ("complete", 100, "")

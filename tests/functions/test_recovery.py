@@ -11,9 +11,10 @@ from functions.complete import complete
 from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
 from functions.failures import Failures
 from functions.predict import predict
+from functions.queues import Queue
 from functions.receive import NO_MODEL, NOT_YET, receive
 from functions.split import split_or_abandon
-from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, bury, move
+from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, bury, move, move_all
 from functions.tables import Item, iso, now_seconds
 from functions.upload import Counts, Ending, Shard, part_key
 from functions.views import upload_view
@@ -347,3 +348,40 @@ def test_an_old_event_of_a_file_that_is_gone_ends_the_upload_at_once(running_wor
     world.s3.delete_object(Bucket="uploads", Key="a.fasta", VersionId=version)
     identity = receive(event | {"time": iso(now_seconds() - 1_000)}, world.aws)
     assert identity and world.status(identity) == "finishing"
+
+
+def test_a_file_that_goes_away_before_its_shards_are_sent_ends_with_the_next_delivery(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever planned the upload died; the next one finds the file gone, and the plan."""
+    world = running_world
+    event = world.upload(fasta(5))
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as dying, pytest.raises(SystemExit):
+        dying.setattr(Queue, "send", die)
+        receive(event, world.aws)
+    thing = event["detail"]["object"]
+    world.s3.delete_object(Bucket="uploads", Key=thing["key"], VersionId=thing["version-id"])
+    identity = world.run(event)
+    item = world.aws.uploads.item(identity)
+    assert (item["status"], item["reason"]) == ("failed", "the file was deleted before it was read")
+
+
+def test_uploads_take_turns_so_that_a_run_that_ends_early_leaves_out_others_than_the_last(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = running_world
+    uploads = {receive(world.upload(fasta(1), f"{n}.fasta"), world.aws) for n in range(5)}
+    firsts = set()
+    for minute in range(100):
+        reached: list[str] = []
+        with monkeypatch.context() as early:
+            early.setattr("functions.sweep.now_seconds", lambda at=60 * minute: at)
+            early.setattr("functions.sweep.move", lambda item, _aws, to=reached: bool(to.append(item["pk"])))
+            move_all(world.aws, Failures())
+        assert set(reached) == uploads
+        firsts.add(reached[0])
+    assert firsts == uploads

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tests.simulation.expressions import Item, Substitutes, compile_condition, compile_update, tokens
 from tests.simulation.surroundings import Calm, Surroundings, refusal
 
 Key = tuple[str, str]
-Listener = Callable[[Item | None, Item], None]
+Listener = Callable[[Item | None, Item | None], None]  # an item before and after
 
-INDEX_SECONDS = 2.0
+SETTLING_SECONDS = 2.0
+"""How long a read of a table that need not be consistent may miss a change."""
+ITEM_BYTES, PAGE_BYTES = 400 * 1024, 1024 * 1024
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html"""
 _WRITE_LIMIT, _READ_LIMIT = 25, 100
 
 
 class Table:
     """Items by partition and sort key, with indexes that follow a little later."""
 
-    def __init__(self, name: str, keys: Key, indexes: dict[str, Key], surroundings: Surroundings) -> None:
-        self.name, self.keys, self.indexes = name, keys, indexes
+    def __init__(
+        self, name: str, keys: Key, indexes: dict[str, Key], surroundings: Surroundings, expiry: str = ""
+    ) -> None:
+        self.name, self.keys, self.indexes, self.expiry = name, keys, indexes, expiry
         self.page_items = 1_000
+        self.item_bytes, self.page_bytes = ITEM_BYTES, PAGE_BYTES
         self.listeners: list[Listener] = []
         self.items: dict[str, dict[str, Item]] = {}
-        self._earlier: dict[Key, tuple[float, Item | None]] = {}
+        self._earlier: dict[Key, list[tuple[float, Item | None]]] = {}
+        """What an item was until when, as far as anybody may still read it so; the newest last."""
+        self._indexed: dict[tuple[str, str], dict[Key, None]] = {}
+        """Keys of the items that have, or had, a value of an index's partition key."""
         self._surroundings = surroundings
 
     # What the functions call
@@ -32,6 +42,7 @@ class Table:
     def put_item(self, *, Item: Item, ConditionExpression: Any = "") -> Item:  # noqa: N803
         def apply() -> dict[str, Any]:
             self._require("dynamodb.PutItem", self._current(key) or {}, ConditionExpression, {})
+            self._check("dynamodb.PutItem", new)
             self._store(key, new)
             return {}
 
@@ -61,6 +72,7 @@ class Table:
             self._require("dynamodb.UpdateItem", old, ConditionExpression, substitutes)
             new = dict(old) or {self.keys[0]: key[0], self.keys[1]: key[1]}
             change(new, old, substitutes)
+            self._check("dynamodb.UpdateItem", new)
             self._store(key, new)
             return {}
 
@@ -84,6 +96,8 @@ class Table:
         Limit: int = 0,  # noqa: N803
         ExclusiveStartKey: Item | None = None,  # noqa: N803
     ) -> Item:
+        if IndexName and ConsistentRead:
+            raise refusal("dynamodb.Query", "ValidationException", "an index is never consistent")
         partition, sort = self.indexes[IndexName] if IndexName else self.keys
         order = (sort, *self.keys)
 
@@ -98,7 +112,7 @@ class Table:
             if ExclusiveStartKey:
                 start = place(ExclusiveStartKey)
                 found = [i for i in found if (place(i) > start if ScanIndexForward else place(i) < start)]
-            limit = Limit or self.page_items
+            limit = min(Limit or self.page_items, self._fitting(found))
             page = found[:limit]
             answer: dict[str, Any] = {
                 "Items": [copied(i) for i in page if FilterExpression is None or holds(FilterExpression, i)]
@@ -113,30 +127,83 @@ class Table:
     # How it is kept
 
     def _readable(self, partition: str, sort: str, index: str, consistent: bool, value: str) -> list[Item]:
-        if not index and consistent:
+        if index:
+            seconds, keys = (
+                self._surroundings.index_seconds(),
+                list(self._indexed.get((partition, value), ())),
+            )
+            seen = [self._seen(key, seconds) for key in keys]
+            return [i for i in seen if i is not None and i.get(partition) == value and sort in i]
+        if consistent:
             return list(self.items.get(value, {}).values())
-        partitions = self.items.values() if index else [self.items.get(value, {})]
-        seen = [self._seen((i[self.keys[0]], i[self.keys[1]])) for each in partitions for i in each.values()]
-        return [i for i in seen if i is not None and i.get(partition) == value and sort in i]
+        seen = [self._seen((value, sort_key)) for sort_key in self.items.get(value, ())]
+        return [item for item in seen if item is not None]
+
+    def _fitting(self, found: list[Item]) -> int:
+        """How many of these items make up a page, one at least."""
+        if self.page_bytes == PAGE_BYTES and len(found) < 1_000:
+            return len(found) + 1
+        total = 0
+        for number, item in enumerate(found):
+            total += size_of(item)
+            if total > self.page_bytes:
+                return max(number, 1)
+        return len(found) + 1
 
     def _current(self, key: Key) -> Item | None:
         return self.items.get(key[0], {}).get(key[1])
 
-    def _seen(self, key: Key) -> Item | None:
-        """What a read that need not be consistent finds."""
-        changed, before = self._earlier.get(key, (0.0, None))
-        recently = changed and self._surroundings.clock() - changed < INDEX_SECONDS
-        if recently and self._surroundings.sees_the_past():
-            return before
+    def _seen(self, key: Key, seconds: float = SETTLING_SECONDS) -> Item | None:
+        """What a read that need not be consistent finds: the item as it is, or was within so many seconds."""
+        changes = self._earlier.get(key)
+        if changes and changes[-1][0] > self._surroundings.clock() - seconds:
+            moment = self._surroundings.clock() - seconds
+            for changed, before in changes:
+                if changed > moment and self._surroundings.sees_the_past():
+                    return before
         return self._current(key)
 
     def _store(self, key: Key, new: Item) -> None:
-        old = self._current(key)
-        self.items.setdefault(key[0], {})[key[1]] = new
-        self._earlier[key] = (self._surroundings.clock(), old)
+        self._replace(key, new)
+        if self.expiry and isinstance(new.get(self.expiry), Decimal):
+            left = float(new[self.expiry]) - self._surroundings.clock()
+            if left < 86_400:
+                self._surroundings.later(max(left, 0.0), partial(self._expire, key, new))
+
+    def _expire(self, key: Key, item: Item) -> None:
+        """Delete an item by itself, unless it was written again since."""
+        if self._current(key) is item:
+            self._replace(key, None)
+
+    def _replace(self, key: Key, new: Item | None) -> None:
+        old, now = self._current(key), self._surroundings.clock()
+        if new is None:
+            del self.items[key[0]][key[1]]
+        else:
+            self.items.setdefault(key[0], {})[key[1]] = new
+            for partition, _ in self.indexes.values():
+                if partition in new:
+                    self._indexed.setdefault((partition, new[partition]), {})[key] = None
+        changes = self._earlier.setdefault(key, [])
+        changes.append((now, old))
+        horizon = now - max(SETTLING_SECONDS, self._surroundings.index_seconds())
+        while changes[0][0] < horizon:
+            changes.pop(0)
         if old != new:
             for listener in self.listeners:
                 listener(old, new)
+
+    def _check(self, operation: str, item: Item) -> None:
+        """Refuse what DynamoDB would not keep."""
+        for names in self.indexes.values():
+            for name in names:
+                if name in item and (not isinstance(item[name], str) or not item[name]):
+                    raise refusal(operation, "ValidationException", f"the index key {name} is no text")
+        for name, value in item.items():
+            if isinstance(value, set) and not value:
+                raise refusal(operation, "ValidationException", f"{name} is an empty set")
+        if (self.item_bytes < ITEM_BYTES or len(item) > 100) and size_of(item) > self.item_bytes:
+            raise refusal(operation, "ValidationException", "Item size has exceeded the maximum allowed")
 
     def _require(self, operation: str, item: Item, condition: Any, substitutes: Substitutes) -> None:
         if not condition:
@@ -152,6 +219,16 @@ class Table:
         return str(partition), str(sort)
 
 
+class _NoTable:
+    """A table that is not there, as of a function that was not told its name: any call is refused."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, operation: str) -> Any:
+        raise refusal(f"dynamodb.{operation}", "ValidationException", f"there is no table {self.name!r}")
+
+
 class Database:
     """Tables by name, and the two calls that go to several items at once."""
 
@@ -159,12 +236,12 @@ class Database:
         self.tables: dict[str, Table] = {}
         self._surroundings = surroundings or Calm()
 
-    def create(self, name: str, keys: Key, indexes: dict[str, Key]) -> Table:
-        self.tables[name] = Table(name, keys, indexes, self._surroundings)
+    def create(self, name: str, keys: Key, indexes: dict[str, Key], expiry: str = "") -> Table:
+        self.tables[name] = Table(name, keys, indexes, self._surroundings, expiry)
         return self.tables[name]
 
-    def Table(self, name: str) -> Table:  # noqa: N802 - boto3's name
-        return self.tables[name]
+    def Table(self, name: str) -> Any:  # noqa: N802 - boto3's name
+        return self.tables.get(name) or _NoTable(name)
 
     def batch_write_item(self, *, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803
         ((name, requests),) = RequestItems.items()
@@ -173,13 +250,25 @@ class Database:
         keys = [table._key("dynamodb.BatchWriteItem", item) for item in puts]
         _require_batch("dynamodb.BatchWriteItem", keys, _WRITE_LIMIT)
 
-        def apply() -> dict[str, Any]:
-            done = len(requests) - self._surroundings.left_undone(len(requests))
-            for key, item in zip(keys[:done], puts[:done], strict=True):
-                table._store(key, item)
-            return {"UnprocessedItems": {name: requests[done:]} if requests[done:] else {}}
+        for item in puts:
+            table._check("dynamodb.BatchWriteItem", item)
 
-        return self._surroundings.step("dynamodb.BatchWriteItem", (name, len(puts)), apply)
+        def write(done: int) -> list[int]:
+            """Write so many of the items, whichever; return the places of the others."""
+            places = self._surroundings.shuffled(list(range(len(requests))))
+            for place in places[:done]:
+                table._store(keys[place], puts[place])
+            return sorted(places[done:])
+
+        def apply() -> dict[str, Any]:
+            undone = write(len(requests) - self._surroundings.left_undone(len(requests)))
+            left = [requests[place] for place in undone]
+            return {"UnprocessedItems": {name: left} if left else {}}
+
+        def half() -> None:
+            write(len(requests) // 2)
+
+        return self._surroundings.step("dynamodb.BatchWriteItem", (name, len(puts)), apply, half)
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         ((name, request),) = RequestItems.items()
@@ -188,9 +277,12 @@ class Database:
         _require_batch("dynamodb.BatchGetItem", keys, _READ_LIMIT)
 
         def apply() -> dict[str, Any]:
+            places = self._surroundings.shuffled(list(range(len(keys))))
             done = len(keys) - self._surroundings.left_undone(len(keys))
-            found = [table._seen(key) for key in keys[:done]]
-            undone = {name: {"Keys": wanted[done:]}} if wanted[done:] else {}
+            read = table._current if request.get("ConsistentRead") else table._seen
+            found = [read(keys[place]) for place in places[:done]]
+            left = [wanted[place] for place in places[done:]]
+            undone = {name: {**request, "Keys": left}} if left else {}
             return {
                 "Responses": {name: [copied(item) for item in found if item is not None]},
                 "UnprocessedKeys": undone,
@@ -261,3 +353,19 @@ def copied(value: Any) -> Any:
     if isinstance(value, list):
         return [copied(inner) for inner in value]
     return set(value) if isinstance(value, set) else value
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a value, about as DynamoDB counts them: names and texts as UTF-8, 3 more for what holds others.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return 3 + sum(1 + len(name.encode()) + size_of(inner) for name, inner in value.items())
+    if isinstance(value, (list, set)):
+        return 3 + sum(1 + size_of(inner) for inner in value)
+    if isinstance(value, Decimal):
+        return 1 + (len(value.as_tuple().digits) + 1) // 2
+    return len(value) if isinstance(value, bytes) else 1

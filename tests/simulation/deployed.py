@@ -28,19 +28,27 @@ class DeployedFunction:
     batch_size: int
     concurrency: int
     may_loop: bool
+    says_which_failed: bool
+    """Whether Lambda asks which records of a delivery failed; else it takes an answer for the good of all."""
 
 
 @dataclass(frozen=True)
 class DeployedStream:
     attempts: int
+    says_which_failed: bool
     max_age_seconds: int
     pattern: dict[str, Any]
 
 
 @cache
-def resources() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())["Resources"]
+def _template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
     return parsed
+
+
+def resources() -> dict[str, Any]:
+    found: dict[str, Any] = _template()["Resources"]
+    return found
 
 
 @cache
@@ -63,7 +71,45 @@ def function(name: str) -> DeployedFunction:
         source["Properties"]["BatchSize"],
         concurrency if isinstance(concurrency, int) else 10,
         properties.get("RecursiveLoop") == "Allow",
+        "ReportBatchItemFailures" in source["Properties"].get("FunctionResponseTypes", []),
     )
+
+
+@cache
+def timeout(name: str) -> int:
+    """Seconds after which Lambda ends a function."""
+    return int(resources()[name]["Properties"]["Timeout"])
+
+
+@cache
+def schedules(name: str) -> tuple[str, ...]:
+    """What a function's schedules send it, by how often they do."""
+    events = resources()[name]["Properties"]["Events"].values()
+    found = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
+    return tuple(
+        schedule["Input"] for schedule in sorted(found, key=lambda each: "hour" in each["ScheduleExpression"])
+    )
+
+
+def environment(name: str, parameters: dict[str, str]) -> dict[str, str]:
+    """A function's environment: names of resources as the simulation has them, parameters or their defaults."""
+    common = _template()["Globals"]["Function"]["Environment"]["Variables"]
+    variables = common | resources()[name]["Properties"].get("Environment", {}).get("Variables", {})
+    return {variable: _resolved(value, parameters) for variable, value in variables.items()}
+
+
+def _resolved(value: Any, parameters: dict[str, str]) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    ((kind, about),) = value.items()
+    if kind == "Ref" and about in _template()["Parameters"]:
+        return parameters.get(about, str(_template()["Parameters"][about].get("Default", "")))
+    if about == "AWS::StackName" or kind == "Fn::GetAtt":
+        return "stack"  # which is what everything is named that the simulation has one of
+    return BUCKETS.get(str(about), str(about))
+
+
+BUCKETS = {"UploadsBucket": "uploads", "ResultsBucket": "results"}
 
 
 @cache
@@ -73,6 +119,7 @@ def stream() -> DeployedStream:
     (only,) = properties["FilterCriteria"]["Filters"]
     return DeployedStream(
         1 + properties["MaximumRetryAttempts"],
+        "ReportBatchItemFailures" in properties.get("FunctionResponseTypes", []),
         properties["MaximumRecordAgeInSeconds"],
         json.loads(only["Pattern"]),
     )
@@ -84,6 +131,13 @@ def table(name: str) -> tuple[Key, dict[str, Key]]:
     properties = resources()[name]["Properties"]
     indexes = {i["IndexName"]: _keys(i["KeySchema"]) for i in properties.get("GlobalSecondaryIndexes", [])}
     return _keys(properties["KeySchema"]), indexes
+
+
+@cache
+def expiry(name: str) -> str:
+    """The attribute by which a table's items expire; empty where they do not."""
+    setting = resources()[name]["Properties"].get("TimeToLiveSpecification", {})
+    return str(setting["AttributeName"]) if setting.get("Enabled") else ""
 
 
 def _keys(schema: list[dict[str, str]]) -> Key:

@@ -17,8 +17,13 @@ class Message:
     body: str
     visible: float  # from when it can be taken
     expires: float
+    identity: str = ""
     receives: int = 0
     receipt: str = ""
+    shown: bool = True
+    """Whether somebody said when it can be taken again; else it is hidden for as long as its queue hides."""
+    waited_out: bool = False
+    """Whether it came back only because its time was over, the last time it was taken."""
     lineage: dict[str, int] = field(default_factory=dict)
     """How often the event behind it has invoked each function."""
 
@@ -42,6 +47,8 @@ class MessageService:
         self.queues: dict[str, MessageQueue] = {}
         self.listeners: list[Listener] = []
         self.acknowledged: list[Callable[[MessageQueue, Message], None]] = []  # told of what is removed
+        self.lost: list[Callable[[MessageQueue, Message], None]] = []  # of what nobody will take any more
+        self.added: list[Callable[[MessageQueue, Message], None]] = []
         self._surroundings = surroundings or Calm()
         self._chance = chance or random.Random(0)
         self._receipts = 0
@@ -98,6 +105,7 @@ class MessageService:
                 if message.receipt == ReceiptHandle:
                     if message.visible <= now:
                         raise refusal("sqs.ChangeMessageVisibility", "MessageNotInflight")
+                    message.shown = True
                     self._show(queue, message, now + VisibilityTimeout)
                     return {}
             raise refusal("sqs.ChangeMessageVisibility", "InvalidParameterValue", "the receipt is not valid")
@@ -111,27 +119,35 @@ class MessageService:
         self, queue: MessageQueue, body: str, delay_seconds: float = 0, lineage: dict[str, int] | None = None
     ) -> None:
         now = self._surroundings.clock()
-        message = Message(body, now, now + queue.retention_seconds, lineage=lineage or {})
+        self._receipts += 1
+        message = Message(
+            body, now, now + queue.retention_seconds, f"message-{self._receipts}", lineage=lineage or {}
+        )
         queue.messages.append(message)
+        for listener in self.added:
+            listener(queue, message)
         self._show(queue, message, now + delay_seconds)
 
     def take(self, queue: MessageQueue, limit: int) -> list[Message]:
         """Up to so many messages in any order; the worn out ones go to the dead letters instead."""
         now = self._surroundings.clock()
-        queue.messages = [message for message in queue.messages if message.expires > now]
+        self.lose(queue, [message for message in queue.messages if message.expires <= now])
         ready = [message for message in queue.messages if message.visible <= now]
+        if not ready:
+            return []
         self._chance.shuffle(ready)
         taken: list[Message] = []
         for message in ready:
             if len(taken) == limit:
                 break
             if queue.dead_letters and message.receives >= queue.max_receives:
-                queue.messages.remove(message)
                 self.put(queue.dead_letters, message.body)
+                queue.messages.remove(message)
                 continue
             self._receipts += 1
             message.receives += 1
             message.receipt = f"{queue.name}-{self._receipts}"
+            message.waited_out, message.shown = not message.shown, False
             self._show(queue, message, now + queue.visibility_seconds)
             taken.append(replace(message))
         return taken
@@ -143,6 +159,14 @@ class MessageService:
         for message in removed:
             for listener in self.acknowledged:
                 listener(queue, message)
+
+    def lose(self, queue: MessageQueue, messages: list[Message]) -> None:
+        """Let messages go that nobody acknowledged."""
+        if messages:
+            queue.messages = [message for message in queue.messages if message not in messages]
+            for message in messages:
+                for listener in self.lost:
+                    listener(queue, message)
 
     def _show(self, queue: MessageQueue, message: Message, moment: float) -> None:
         message.visible = moment

@@ -61,6 +61,10 @@ class ObjectStore:
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
             self._require_writable("s3.PutObject", Key)
+            # Two conditional writes at once: the other one may stand by then, or have failed as well.
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+            if IfNoneMatch and self._surroundings.conflicts():
+                raise refusal("s3.PutObject", "ConditionalRequestConflict", status=409)
             if IfNoneMatch and self.latest(Bucket, Key) is not None:
                 raise refusal("s3.PutObject", "PreconditionFailed", status=412)
             return {"VersionId": self._add(Bucket, Key, bytes(Body)).version_id, "ETag": _tag(Body)}

@@ -37,6 +37,7 @@ from functions.storage import Storage
 from functions.upload import Shard, Upload, first_shard, part_key
 from functions.uploads import UPLOAD, UploadsTable, attempts, batch_key, shard_key
 from tests.simulation import deployed
+from tests.simulation.planted_delays import DELAYS
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
 
@@ -66,9 +67,9 @@ def _finish_full_or_not(self: UploadsTable, upload_id: str) -> None:
         self.set_finishing(upload_id, attempts(self.item(upload_id)))
 
 
-def _done_is_done(message: dict[str, Any], aws: Any) -> None:
+def _done_is_done(message: dict[str, Any], aws: Any, *rest: Any) -> None:
     if not aws.uploads.batch_is_done(message["upload"], message["shard"], message["batch"]):
-        _predict(message, aws)
+        _predict(message, aws, *rest)
 
 
 def _marked_without_tail(
@@ -413,6 +414,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
         (sweep, "ended_rows", _all_failed),
     ),
     "no function is allowed to loop": ((deployed, "function", _never_in_a_loop),),
+    **DELAYS,
 }
 
 

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from functions.batches import PackingSettings
+from tests.simulation.database import ITEM_BYTES, PAGE_BYTES
 from tests.simulation.model import Weather
 from tests.simulation.scheduler import BEGINNING, Faults
 
@@ -41,21 +42,39 @@ class Scenario:
     files: list[File]
     packing: PackingSettings
     settings: dict[str, int]
-    window_bytes: int
-    part_bytes: int
+    limits: dict[str, int]
+    """Constants of the functions that are smaller than they are."""
     page_items: int
     sweep_seconds: int
     faults: Faults
     weather: Weather
     promotions: list[tuple[float, str]]  # seconds after the beginning, version
+    calm: bool = False
+    """Whether nothing goes wrong at all."""
     expiring: float = 0.0
     """How likely it is that a message is gone when it is taken."""
     doomed: set[str] = field(default_factory=set)
     """Functions whose invocations are all killed halfway until the faults end."""
+    doomed_calls: int = 8
+    """After how many calls they are killed, at most."""
     retries: int = 0
     """How often a user has what failed of an upload tried again."""
     retried_within: float = 60.0
     """How soon after the end was told, at most: a program that listens asks at once."""
+    batch_sizes: dict[str, int] = field(default_factory=dict)
+    """Records of a delivery, at most, where they are not as many as the template says."""
+    sweep_timeout: float = 0.0
+    """Seconds after which `sweep` is ended, where these are fewer than the template says."""
+    latency: float = 0.2
+    """Seconds of a call on a good day, at most."""
+    skew: float = 0.0
+    """Seconds that a function's clock is off, at most."""
+    index_lag: float = 2.0
+    """Seconds that an index may lag behind its table."""
+    item_bytes: int = ITEM_BYTES
+    page_bytes: int = PAGE_BYTES
+    older_until: float = 0.0
+    """Seconds after the beginning until which functions of an earlier release are at work as well."""
 
     @property
     def trouble_ends(self) -> float:
@@ -65,6 +84,7 @@ class Scenario:
             *self.weather.sick,
             *self.weather.deaf,
             *self.weather.loaded,
+            self.faults.out[1:],
             (0.0, BEGINNING + self.promotions[0][0]),
         ]
         return max(self.faults.until, *(end for _, end in spans))
@@ -109,8 +129,10 @@ def scenario(seed: int) -> Scenario:
             "overdue_seconds": chance.choice((600, 1_800)),
             "indexed_bytes": chance.choice((0, 10**6, 10**6)),
         },
-        window_bytes=chance.choice((64, 300, 2**20, 2**20)),
-        part_bytes=chance.choice((1_000, 2**20, 2**20)),
+        limits={
+            "WINDOW_BYTES": chance.choice((64, 300, 2**20, 2**20)),
+            "WRITE_PART_BYTES": chance.choice((1_000, 2**20, 2**20)),
+        },
         page_items=chance.choice((2, 5, 1_000, 1_000)),
         sweep_seconds=chance.choice((60, 300)),
         faults=Faults(
@@ -133,7 +155,124 @@ def scenario(seed: int) -> Scenario:
         retries=chance.choice((0, 1, 1, 2, 3)),
         retried_within=chance.choice((0.0, 1.0, 60.0)),
     )
-    return _going_away(chance, chosen) if chance.random() < 0.1 else chosen
+    if chance.random() < 0.1:
+        chosen = _going_away(chance, chosen)
+    chosen = _elsewhere(random.Random(f"elsewhere {seed}"), chosen)
+    chosen = _large(random.Random(f"large {seed}"), chosen)
+    return _calm(random.Random(f"calm {seed}"), chosen)
+
+
+_DEATH_SECONDS = {"receive": HOUR, "split": 9 * HOUR, "predict": 3 * HOUR, "complete": HOUR}
+"""How long it takes until a message dies whose function is killed at every delivery, and somewhat more."""
+
+
+def _elsewhere(chance: random.Random, chosen: Scenario) -> Scenario:
+    """What differs from one stack, one release and one day to another."""
+    begins = BEGINNING + chance.choice((0.0, 0.0, chance.uniform(0, 300)))
+    service = chance.choice(("dynamodb", "s3", "sqs", "events"))
+    out = (service, begins, begins + chance.choice((240, 600, 2_400)))
+    settings = dict(chosen.settings)
+    if chance.random() < 0.12:
+        settings[chance.choice(("answer_days", "answer_days", "prediction_days"))] = 0
+    if chance.random() < 0.04:
+        settings["max_records"] = chance.choice((1, 5, 12))
+    limits = dict(chosen.limits)
+    if chance.random() < 0.15:
+        limits["MAX_SHARDS"] = chance.choice((2, 3, 10))
+    if chance.random() < 0.1:
+        limits |= {"DEAD_LETTERS_A_RUN": chance.choice((1, 3)), "LOST_PAGES_A_RUN": 1}
+    doomed = (
+        chosen.doomed if chance.random() < 0.5 else set()
+    )  # for so long that messages become dead letters
+    if "split" in doomed:
+        settings["deadline_seconds"] = 12 * HOUR
+    several = chance.random() < 0.3
+    small = chance.random() < 0.2
+    differing = replace(
+        chosen,
+        settings=settings,
+        limits=limits,
+        faults=replace(
+            chosen.faults,
+            out=out if chance.random() < 0.1 else ("", 0.0, 0.0),
+            until=max(
+                chosen.faults.until, BEGINNING + max((_DEATH_SECONDS[name] for name in doomed), default=0)
+            ),
+            conflicts=chance.choice((0.0, 0.0, 0.1, 0.4)),
+            past=chance.choice((0.0, 0.3, 0.9)),
+        ),
+        batch_sizes={name: chance.choice((2, 5, 10)) for name in ("receive", "split", "predict")}
+        if several
+        else {},
+        doomed_calls=chance.choice((0, 2, 8)),
+        skew=chance.choice((0.0, 0.0, 1.0, 20.0)),
+        index_lag=chance.choice((2.0, 2.0, 60.0, 300.0)),
+        item_bytes=4_096 if small else ITEM_BYTES,
+        page_bytes=chance.choice((2_000, 10_000)) if small else PAGE_BYTES,
+        older_until=chance.choice((0.0, 0.0, 0.0, 60.0, 1_200.0)),
+    )
+    return replace(
+        differing,
+        faults=replace(differing.faults, forbidden=chance.random() < 0.5),
+        expiring=0.3 if chosen.expiring and chance.random() < 0.2 else chosen.expiring,
+    )
+
+
+def _large(chance: random.Random, chosen: Scenario) -> Scenario:
+    """Seldom, because it takes long: a file of more shards than an attempt may have, or very many uploads."""
+    if chance.random() >= 1 / 150:
+        return chosen
+    pool = [_sequence(chance) for _ in range(20)]
+    quick = replace(
+        chosen,
+        latency=0.02,
+        faults=replace(chosen.faults, calls=min(chosen.faults.calls, 0.01), slow=0.0, past=0.3),
+        weather=replace(chosen.weather, poison={}, answer_seconds=0.0, loaded=[], refusing_seconds=0.0),
+        packing=PackingSettings(batch_residues=400, batch_proteins=16),
+        settings=chosen.settings | {"shard_bytes": 60},
+        limits=chosen.limits | {"WINDOW_BYTES": 2**20, "WRITE_PART_BYTES": 2**20, "MAX_SHARDS": 1_000},
+        page_items=1_000,
+        item_bytes=ITEM_BYTES,
+        page_bytes=PAGE_BYTES,
+        doomed=set(),
+        retries=min(chosen.retries, 1),
+    )
+    quick.settings.pop("max_records", None)
+    first = chosen.files[0]
+    if chance.random() < 0.5:
+        body = _text(chance, pool, records=1_300)
+        return replace(quick, files=[replace(first, body=body, gone_at_read=None)])
+    many = [
+        replace(first, key=f"file {n}.fasta", body=_text(chance, pool, 1), seconds=chance.uniform(0, 60))
+        for n in range(chance.choice((100, 200)))
+    ]
+    return replace(quick, files=many, latency=0.05, sweep_timeout=5.0)
+
+
+def _calm(chance: random.Random, chosen: Scenario) -> Scenario:
+    """A day on which nothing goes wrong, and so nothing may have to be put right; seldom."""
+    if chance.random() >= 0.12:
+        return chosen
+    weather = chosen.weather
+    poison = {s: kind for s, kind in weather.poison.items() if kind in ("refused", "told")}
+    return replace(
+        chosen,
+        calm=True,
+        files=[
+            replace(
+                f, event="sent", deleted_after=None, gone_at_read=None, hidden_after=None, unwritable=False
+            )
+            for f in chosen.files
+        ],
+        faults=Faults(past=chosen.faults.past),
+        weather=Weather(poison, answer_seconds=min(weather.answer_seconds, 2.0), checksums=weather.checksums),
+        promotions=[(0.0, "m-1"), *chosen.promotions[1:]],
+        expiring=0.0,
+        doomed=set(),
+        limits={
+            n: v for n, v in chosen.limits.items() if n not in ("DEAD_LETTERS_A_RUN", "LOST_PAGES_A_RUN")
+        },
+    )
 
 
 def _going_away(chance: random.Random, chosen: Scenario) -> Scenario:
@@ -144,7 +283,7 @@ def _going_away(chance: random.Random, chosen: Scenario) -> Scenario:
         files=[replace(chosen.files[0], body=body, gone_at_read=chance.randint(6, 25))],
         packing=replace(chosen.packing, batch_proteins=chance.choice((1, 3)), window_records=2),
         settings=chosen.settings | {"shard_bytes": chance.choice((150, 400))},
-        window_bytes=64,
+        limits=chosen.limits | {"WINDOW_BYTES": 64},
         faults=replace(chosen.faults, reading=4.0),
         weather=replace(chosen.weather, answer_seconds=20.0),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from functions import storage
 from functions.upload import upload_id
 from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
@@ -30,7 +29,7 @@ def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) ->
     simulation = Simulation(seed, trace)
     world = World(simulation, chosen)
     watch = Watch(world)
-    storage.WINDOW_BYTES, storage.WRITE_PART_BYTES = chosen.window_bytes, chosen.part_bytes
+    stage.limit(chosen.limits)
     stage.world = world
     try:
         world.begin()
@@ -43,7 +42,7 @@ def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) ->
 
 def _ended(world: World) -> bool:
     """Whether every upload has its end, nothing is left in any queue and no invocation is still to wake."""
-    if world.running or len(world.files) < len(world.scenario.files) or not world.idle:
+    if len(world.files) < len(world.scenario.files) or not world.idle:
         return False
     for key, version in world.files:
         upload = upload_id("uploads", key, version)

@@ -49,23 +49,43 @@ class Faults:
     answers: float = 0.0
     reading: float = 0.0
     """Seconds that S3 takes for an object, at most."""
+    out: tuple[str, float, float] = ("", 0.0, 0.0)
+    """A service that fails on every call, from when to when."""
+    forbidden: bool = False
+    """Whether it is well then, and refuses the functions: somebody took a right away."""
+    conflicts: float = 0.0
+    """How often a conditional write to S3 meets another one."""
 
 
 class Invocation:
     """One run of a function, suspended between its calls."""
 
     def __init__(
-        self, simulation: Simulation, name: str, freeze_seconds: float, body: Callable[[], None]
+        self,
+        simulation: Simulation,
+        name: str,
+        freeze_seconds: float,
+        timeout_seconds: float,
+        body: Callable[[], None],
     ) -> None:
         self.name = name
         self.freeze_seconds = freeze_seconds
+        self.timeout_seconds = timeout_seconds
+        self.ends = simulation.now + timeout_seconds
+        """When Lambda ends it; a sandbox that is frozen together with its timer ends later."""
+        self.skew = simulation.random.uniform(-simulation.skew, simulation.skew)
+        """How many seconds its clock is ahead."""
+        self.slowed = 0.0  # seconds that services took longer than they do on a good day
+        self.calls_left = math.inf  # until it dies
+        self.older = simulation.now < simulation.older_until and simulation.random.random() < 0.5
+        """Whether it is of the release before."""
         self.started = simulation.now
         self.killed = False
         self.disturbed = 0  # how often something came between it and a service
-        self.subject: Any = None  # what it is about, where it matters
+        self.records = 1
+        self.subjects: set[Any] = set()  # what it is about, where it matters
         self.resumes = False  # whether it goes on with a search that another began
         self.lineage: dict[str, int] = {}  # how often its event has invoked each function
-        self.seconds_left = math.inf  # of what its function may work; what is frozen does not count
         self.overran = False
         self.model_calls: list[tuple[tuple[str, ...], str]] = []  # what was asked, and what came of it
         self._simulation = simulation
@@ -97,6 +117,10 @@ class Invocation:
     def running(self) -> bool:
         return not self._greenlet.dead
 
+    @property
+    def now(self) -> float:
+        return self._simulation.now
+
 
 class Simulation:
     """The clock, the chance and the heap of what happens next."""
@@ -108,6 +132,12 @@ class Simulation:
         self.current: Invocation | None = None
         self.invocations: list[Invocation] = []
         self.steps = 0
+        self.latency = 0.2  # seconds of a call on a good day, at most
+        self.skew = 0.0  # seconds that a function's clock is off, at most
+        self.index_lag = 2.0
+        self.older_until = 0.0
+        self.crowded = False
+        """Whether so many copies of messages are under way that no more are made."""
         self.trace = trace
         self._hub = greenlet.getcurrent()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -120,7 +150,8 @@ class Simulation:
         return self.now
 
     def time(self) -> float:
-        return self.now
+        """What the clock of the function that asks says."""
+        return self.now + (self.current.skew if self.current else 0.0)
 
     def sleep(self, seconds: float) -> None:
         """What `time.sleep` does in an invocation."""
@@ -128,17 +159,9 @@ class Simulation:
             self._pause(self.current, seconds)
 
     def work(self, seconds: float) -> None:
-        """Let an invocation wait for a service that takes its time; Lambda ends what takes too long."""
-        invocation = self.current
-        if invocation is None:
-            return
-        invocation.seconds_left -= seconds
-        if invocation.seconds_left > 0:
-            return self._pause(invocation, seconds)
-        self._pause(invocation, seconds + invocation.seconds_left)
-        self.tell("ended by its timeout")
-        invocation.killed = invocation.overran = True
-        raise Killed
+        """Let an invocation wait for a service that takes its time."""
+        if self.current is not None:
+            self._pause(self.current, seconds)
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
         self._order += 1
@@ -158,9 +181,11 @@ class Simulation:
 
     # Invocations
 
-    def invoke(self, function: str, freeze_seconds: float, body: Callable[[], None]) -> Invocation:
+    def invoke(
+        self, function: str, freeze_seconds: float, timeout_seconds: float, body: Callable[[], None]
+    ) -> Invocation:
         self._names[function] = number = self._names.get(function, 0) + 1
-        invocation = Invocation(self, f"{function}#{number}", freeze_seconds, body)
+        invocation = Invocation(self, f"{function}#{number}", freeze_seconds, timeout_seconds, body)
         self.invocations.append(invocation)
         self.after(0, invocation.resume)
         return invocation
@@ -170,8 +195,17 @@ class Simulation:
             invocation.end()
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
-        self.after(seconds, invocation.resume)
+        """Let others go on; Lambda ends what takes too long, between whichever two calls that is."""
+        over = self.now + seconds >= invocation.ends
+        self.after(max(invocation.ends - self.now, 0.0) if over else seconds, invocation.resume)
         self._hub.switch()
+        if over and not invocation.killed:
+            self.tell("ended by its timeout")
+            invocation.killed = True
+            if invocation.slowed or invocation.disturbed:
+                invocation.disturbed += 1
+            else:
+                invocation.overran = True
         if invocation.killed:
             raise Killed
 
@@ -181,7 +215,9 @@ class Simulation:
     def faulty(self) -> bool:
         return self.now < self.faults.until
 
-    def step(self, operation: str, about: Any, apply: Callable[[], T]) -> T:
+    def step(
+        self, operation: str, about: Any, apply: Callable[[], T], partly: Callable[[], object] | None = None
+    ) -> T:
         invocation = self.current
         if invocation is None:
             return apply()
@@ -189,11 +225,14 @@ class Simulation:
             raise Killed
         self._pause(invocation, self._latency(invocation, operation))
         self.steps += 1
-        fault = self._fault(operation)
+        invocation.calls_left -= 1
+        fault = self._fault(operation) if invocation.calls_left >= 0 else "died before"
         if fault:
             invocation.disturbed += 1
         if self.trace:
             self.tell(f"{operation} {shown(about)}{fault and f'  ✗ {fault}'}")
+        if fault == "error" and partly is not None and self.random.random() < 0.5:
+            partly()
         return self._suffer(fault, operation, invocation, apply)
 
     def _suffer(self, fault: str, operation: str, invocation: Invocation, apply: Callable[[], T]) -> T:
@@ -208,6 +247,8 @@ class Simulation:
                 apply()
                 invocation.killed = True
                 raise Killed
+            case "forbidden":
+                raise refusal(operation, "AccessDeniedException", status=403)
             case "error":
                 raise refusal(operation, self.random.choice(_ERRORS[service]), status=503)
             case "answer lost":
@@ -220,9 +261,14 @@ class Simulation:
         return apply()
 
     def _fault(self, operation: str) -> str:
+        service, begins, ends = self.faults.out
+        if service and begins <= self.now < ends and operation.startswith(f"{service}."):
+            return "forbidden" if self.faults.forbidden else "error"
         if not self.faulty or self.random.random() >= self.faults.calls:
             return ""
         fault = self.random.choice(("died before", "died after", "error", "answer lost", "done twice"))
+        if self.crowded and operation == "sqs.SendMessage":
+            return fault if fault in ("died before", "error") else ""
         if fault == "done twice" and operation.startswith("sagemaker-runtime"):
             return "error"  # the one client that does not try again by itself
         return fault
@@ -231,16 +277,25 @@ class Simulation:
         chance = self.random.random()
         if self.faulty:
             if chance < self.faults.frozen:
-                invocation.disturbed += 1
-                seconds = invocation.freeze_seconds * self.random.uniform(0.3, 2.5)
-                if self.trace:
-                    self.tell(f"… freezes for {seconds:.0f} s")
-                return seconds
+                return self._frozen(invocation)
             if chance < self.faults.frozen + self.faults.slow:
-                return self.random.uniform(1, 40)
-            if operation == "s3.GetObject":
-                return chance * max(self.faults.reading, 0.2)
-        return chance * 0.2
+                seconds = self.random.uniform(1, 40)
+                invocation.slowed += seconds
+                return seconds
+            if operation == "s3.GetObject" and self.faults.reading:
+                invocation.slowed += chance * self.faults.reading
+                return chance * max(self.faults.reading, self.latency)
+        return chance * self.latency
+
+    def _frozen(self, invocation: Invocation) -> float:
+        """A sandbox stands still; if its timer does as well, it wakes up long after others took over."""
+        invocation.disturbed += 1
+        seconds = invocation.freeze_seconds * self.random.uniform(0.3, 2.5)
+        if self.random.random() < 0.7:
+            invocation.ends += seconds
+        if self.trace:
+            self.tell(f"… freezes for {seconds:.0f} s")
+        return seconds
 
     def left_undone(self, count: int) -> int:
         if self.faulty and self.random.random() < self.faults.undone:
@@ -251,6 +306,23 @@ class Simulation:
 
     def sees_the_past(self) -> bool:
         return self.random.random() < self.faults.past
+
+    def index_seconds(self) -> float:
+        return self.index_lag
+
+    def conflicts(self) -> bool:
+        if not self.faulty or self.random.random() >= self.faults.conflicts:
+            return False
+        if self.current:
+            self.current.disturbed += 1
+        self.tell("  two writers at once")
+        return True
+
+    def shuffled(self, values: list[T]) -> list[T]:
+        return self.random.sample(values, len(values))
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        self.after(seconds + self.random.choice((0.0, 60.0, 7_200.0)) * self.random.random(), action)
 
     def lineage(self) -> dict[str, int]:
         return self.current.lineage if self.current else {}

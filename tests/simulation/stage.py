@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
-from functions import complete, predict, receive, retry, split, storage, sweep, tables
+from functions import complete, storage, sweep, tables, upload
 from functions.services import Services
+from tests.simulation.lambdas import HANDLERS
 from tests.simulation.scheduler import BEGINNING
 from tests.simulation.world import World
 
-HANDLERS: tuple[ModuleType, ...] = (receive, split, predict, complete, retry, sweep)
+_LIMITS: tuple[tuple[Any, str], ...] = (
+    (storage, "WINDOW_BYTES"),
+    (storage, "WRITE_PART_BYTES"),
+    (upload, "MAX_SHARDS"),
+    (complete, "MAX_SHARDS"),
+    (sweep, "DEAD_LETTERS_A_RUN"),
+    (sweep, "LOST_PAGES_A_RUN"),
+)
+"""Constants that a schedule makes smaller, so that a small file goes beyond them."""
+
+
+_AS_THEY_ARE = {name: getattr(owner, name) for owner, name in _LIMITS}
 
 
 class Stage:
@@ -22,16 +36,44 @@ class Stage:
     def __init__(self) -> None:
         self.world: World | None = None
 
-    def services(self) -> Services:
+    def services(self, function: str) -> Services:
         assert self.world is not None
-        return self.world.services
+        invocation = self.world.simulation.current
+        older = invocation is not None and invocation.older
+        return (self.world.older_services if older else self.world.services)[function]
 
     def time(self) -> float:
-        return self.world.simulation.now if self.world else BEGINNING
+        return self.world.simulation.time() if self.world else BEGINNING
+
+    def limit(self, limits: dict[str, int]) -> None:
+        """Make constants smaller, or as large as they are."""
+        for owner, name in _LIMITS:
+            setattr(owner, name, limits.get(name, _AS_THEY_ARE[name]))
 
     def sleep(self, seconds: float) -> None:
         assert self.world is not None
         self.world.simulation.sleep(seconds)
+
+
+class OneAfterTheOther:
+    """A pool that has done what it is given at once, because an invocation is one thread here."""
+
+    def __init__(self, _workers: int) -> None:
+        pass
+
+    def __enter__(self) -> OneAfterTheOther:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @contextmanager
@@ -40,12 +82,17 @@ def staged() -> Iterator[Stage]:
     stage = Stage()
     with ExitStack() as patches:
         patches.enter_context(patch.object(tables, "time", stage))
-        for handler in HANDLERS:
-            patches.enter_context(patch.object(handler, "services", stage.services))
+        patches.enter_context(patch.object(storage, "ThreadPoolExecutor", OneAfterTheOther))
+        for name, handler in HANDLERS.items():
+            patches.enter_context(patch.object(handler, "services", partial(stage.services, name)))
+            patches.enter_context(patch.object(handler.metrics, "flush_metrics", lambda **_: None))
+            patches.enter_context(patch.object(handler.metrics.provider, "flush_metrics", lambda **_: None))
+            if hasattr(handler, "processor"):
+                patches.enter_context(patch.object(handler, "processor", handler.processor))
             patches.enter_context(patch.object(handler.metrics, "add_metric", lambda *_: None))
             level = handler.logger.level
             handler.logger.setLevel(logging.CRITICAL)
             patches.callback(handler.logger.setLevel, level)
-        for name in ("WINDOW_BYTES", "WRITE_PART_BYTES"):
-            patches.enter_context(patch.object(storage, name, getattr(storage, name)))
+        for owner, name in _LIMITS:
+            patches.enter_context(patch.object(owner, name, getattr(owner, name)))
         yield stage

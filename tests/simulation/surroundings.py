@@ -14,8 +14,13 @@ T = TypeVar("T")
 class Surroundings(Protocol):
     """A simulation, or nothing at all."""
 
-    def step(self, operation: str, about: Any, apply: Callable[[], T]) -> T:
-        """Do what a call asks for, unless something comes between; others may go on before."""
+    def step(
+        self, operation: str, about: Any, apply: Callable[[], T], partly: Callable[[], object] | None = None
+    ) -> T:
+        """Do what a call asks for, unless something comes between; others may go on before.
+
+        `partly` does a part of it: what is left of a call of several items that failed midway.
+        """
 
     def clock(self) -> float:
         """Seconds since the epoch."""
@@ -24,7 +29,19 @@ class Surroundings(Protocol):
         """How many of so many items the service leaves for another call."""
 
     def sees_the_past(self) -> bool:
-        """Whether a read that need not be consistent misses the latest change."""
+        """Whether a read that need not be consistent misses the latest changes."""
+
+    def index_seconds(self) -> float:
+        """How long an index may lag behind its table."""
+
+    def conflicts(self) -> bool:
+        """Whether S3 answers a conditional write that another one was made at the same time."""
+
+    def shuffled(self, values: list[T]) -> list[T]:
+        """Values in the order in which a service that promises none takes them."""
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Have a service do something by itself, some time after it may."""
 
     def lineage(self) -> dict[str, int]:
         """How often the event behind what runs now has invoked each function."""
@@ -33,7 +50,9 @@ class Surroundings(Protocol):
 class Calm:
     """Surroundings in which every call does at once what it says."""
 
-    def step(self, operation: str, about: Any, apply: Callable[[], T]) -> T:
+    def step(
+        self, operation: str, about: Any, apply: Callable[[], T], partly: Callable[[], object] | None = None
+    ) -> T:
         return apply()
 
     def clock(self) -> float:
@@ -44,6 +63,18 @@ class Calm:
 
     def sees_the_past(self) -> bool:
         return False
+
+    def index_seconds(self) -> float:
+        return 0.0
+
+    def conflicts(self) -> bool:
+        return False
+
+    def shuffled(self, values: list[T]) -> list[T]:
+        return values
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Nothing comes later where there is no simulated time."""
 
     def lineage(self) -> dict[str, int]:
         return {}

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import math
-from collections import Counter
+import os
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
+from unittest.mock import patch
 
-from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from botocore.exceptions import BotoCoreError, ClientError
-
-from functions import complete, predict, receive, retry, split, sweep
+from functions import settings as functions_settings
 from functions.answers import AnswersTable
 from functions.cursors import Cursors
 from functions.endpoint import Endpoint
-from functions.errors import ProtlocError
 from functions.models import ModelsTable
 from functions.predictions import PredictionsTable
 from functions.queues import Queue
 from functions.services import Services
 from functions.settings import Settings
 from functions.storage import Storage
+from functions.tables import iso
 from functions.upload import upload_id
-from functions.uploads import UploadsTable, batch_key
-from tests.simulation import deployed
-from tests.simulation.database import Database, Item
-from tests.simulation.messages import Message, MessageQueue, MessageService
+from functions.uploads import UploadsTable
+from tests.simulation import deployed, older
+from tests.simulation.database import Database
+from tests.simulation.lambdas import HANDLERS, Lambda
+from tests.simulation.messages import MessageQueue, MessageService
 from tests.simulation.model import EventBus, ModelRuntime
 from tests.simulation.objects import ObjectStore, Version
 from tests.simulation.scenario import File, Scenario
-from tests.simulation.scheduler import Invocation, Killed, Simulation
+from tests.simulation.scheduler import BEGINNING, Simulation
 
 QUEUES = ("Uploads", "Shards", "Batches")
-MAX_ROUNDS = 16
-"""How often Lambda invokes a function for one event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
-_sweep = inspect.unwrap(sweep.handler)
+TABLES = ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable")
 
 
 class World:
@@ -52,24 +47,26 @@ class World:
         self.database = Database(simulation)
         self.bus = EventBus(simulation, scenario.weather)
         self.runtime = ModelRuntime(simulation, scenario.weather)
-        for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
-            self.database.create(name, *deployed.table(name)).page_items = scenario.page_items
+        for name in TABLES:
+            table = self.database.create(name, *deployed.table(name), deployed.expiry(name))
+            table.page_items = scenario.page_items
+            table.item_bytes, table.page_bytes = scenario.item_bytes, scenario.page_bytes
         self.queues: dict[str, MessageQueue] = {}
         for name in QUEUES:
             dead = self._queue(f"{name}DeadLetters", None)
             self._queue(f"{name}Queue", dead)
-        self.services = self._services()
+        self.lambdas = Lambda(self)
+        self.services = {function: self._services(function) for function in HANDLERS}
+        self.older_services = {name: older.services(each) for name, each in self.services.items()}
         self.buried: list[tuple[str, str]] = []  # queue, body
         self.files: dict[tuple[str, str], File] = {}  # by key and version
-        self.unheard = 0
-        self.unexpected: list[str] = []
-        self.running: Counter[str] = Counter()  # invocations by function, but for the sweeps
-        self._taken: Counter[str] = Counter()  # of a function's concurrency
-        self._streams: dict[str, list[float]] = {}
+        self.uploaded: list[Callable[[str, str, str], None]] = []
+        """Told of a file's key and version, and what becomes of its event."""
+        self.to_come = 0  # retries that users are about to ask for
         self.sqs.listeners.append(self._on_message)
         self.bus.listeners.append(self._on_end)
         self.s3.listeners.append(self._on_object)
-        self.database.tables["UploadsTable"].listeners.append(self._on_item)
+        self.database.tables["UploadsTable"].listeners.append(self.lambdas.on_item)
 
     def _queue(self, name: str, dead_letters: MessageQueue | None) -> MessageQueue:
         made = deployed.queue(name)
@@ -80,40 +77,55 @@ class World:
         )
         return self.queues[name]
 
-    def _services(self) -> Services:
+    def _services(self, function: str) -> Services:
         def queue(name: str) -> Queue:
             return Queue(self.sqs, name)  # type: ignore[arg-type]
 
         database: Any = self.database
-        texts = {name: "" for name, kind in Settings.__annotations__.items() if kind is str}
+        names = self._settings(function)
         return Services(
-            settings=Settings(
-                **texts | {"stack": "stack", "uploads_bucket": "uploads", "results_bucket": "results"},
-                packing=self.scenario.packing,
-                **self.scenario.settings,
-            ),
-            uploads=UploadsTable(database.Table("UploadsTable")),
-            predictions=PredictionsTable(database, "PredictionsTable", 1),
-            answers=AnswersTable(database, "AnswersTable", 1),
-            models=ModelsTable(database.Table("ModelsTable")),
-            storage=Storage(self.s3, "results"),  # type: ignore[arg-type]
-            uploads_queue=queue("UploadsQueue"),
-            shards_queue=queue("ShardsQueue"),
-            batches_queue=queue("BatchesQueue"),
-            uploads_dead_letters=queue("UploadsDeadLetters"),
-            shards_dead_letters=queue("ShardsDeadLetters"),
-            batches_dead_letters=queue("BatchesDeadLetters"),
-            endpoint=Endpoint(self.runtime, "stack"),  # type: ignore[arg-type]
+            settings=names,
+            uploads=UploadsTable(self._table(names.uploads_table)),
+            predictions=PredictionsTable(database, names.predictions_table, names.prediction_days),
+            answers=AnswersTable(database, names.answers_table, names.answer_days),
+            models=ModelsTable(self._table(names.models_table)),
+            storage=Storage(self.s3, names.results_bucket),  # type: ignore[arg-type]
+            uploads_queue=queue(names.uploads_queue),
+            shards_queue=queue(names.shards_queue),
+            batches_queue=queue(names.batches_queue),
+            uploads_dead_letters=queue(names.uploads_dead_letters),
+            shards_dead_letters=queue(names.shards_dead_letters),
+            batches_dead_letters=queue(names.batches_dead_letters),
+            endpoint=Endpoint(self.runtime, names.endpoint_name),  # type: ignore[arg-type]
             cursors=Cursors(lambda: b"a secret"),
             events=self.bus,
             s3=self.s3,  # type: ignore[arg-type]
         )
+
+    def _table(self, name: str) -> Any:
+        return self.database.Table(name)
+
+    def _settings(self, function: str) -> Settings:
+        """What the template tells the function, but for limits that the schedule makes smaller."""
+        chosen = self.scenario
+        parameters = {
+            "DeadlineSeconds": str(chosen.settings["deadline_seconds"]),
+            "BatchResidues": str(chosen.packing.batch_residues),
+        }
+        environment = deployed.environment(f"{function.title()}Function", parameters)
+        told = _told(tuple(environment.items()))
+        packing = replace(chosen.packing, batch_residues=told.packing.batch_residues)
+        smaller = {name: value for name, value in chosen.settings.items() if name != "deadline_seconds"}
+        return replace(told, packing=packing, **smaller)  # type: ignore[arg-type]
 
     # What happens from outside
 
     def begin(self) -> None:
         simulation = self.simulation
         simulation.faults = self.scenario.faults
+        simulation.latency, simulation.skew = self.scenario.latency, self.scenario.skew
+        simulation.index_lag = self.scenario.index_lag
+        simulation.older_until = BEGINNING + self.scenario.older_until
         for file in self.scenario.files:
             simulation.after(file.seconds, partial(self._upload, file))
         for seconds, version in self.scenario.promotions:
@@ -124,6 +136,8 @@ class World:
     def _upload(self, file: File) -> None:
         version = self.s3.put_object(Bucket="uploads", Key=file.key, Body=file.body)["VersionId"]
         self.files[file.key, version] = file
+        for listener in self.uploaded:
+            listener(file.key, version, file.event)
         if file.gone_at_read is not None:
             self.s3.readings_left[file.key, version] = file.gone_at_read - 1
         if file.unwritable:
@@ -133,8 +147,9 @@ class World:
             "bucket": {"name": "uploads"},
             "object": {"key": file.key, "size": len(file.body), "version-id": version},
         }
+        event = json.dumps({"time": iso(int(self.simulation.now)), "detail": detail})
         for _ in range({"lost": 0, "sent": 1, "repeated": 2}[file.event]):
-            send = partial(self.sqs.put, self.queues["UploadsQueue"], json.dumps({"detail": detail}))
+            send = partial(self.sqs.put, self.queues["UploadsQueue"], event)
             self.simulation.after(self.simulation.random.uniform(0, 5), send)
         if file.deleted_after is not None:
             remove = partial(self.s3.delete_object, Bucket="uploads", Key=file.key, VersionId=version)
@@ -151,217 +166,44 @@ class World:
     def _on_end(self, detail: dict[str, Any]) -> None:
         """A user who is told that records failed has them tried again, some moments later."""
         if detail["failed"] and detail["attempts"] <= self.scenario.retries:
-            self.running["retry"] += 1
-            begin = partial(self._retry, detail["upload"], str(detail["attempts"] + 1))
-            self.simulation.after(self.simulation.random.uniform(0, self.scenario.retried_within), begin)
+            begin = partial(self.lambdas.retry, detail["upload"], str(detail["attempts"] + 1))
+            self.to_come += 1
+            self.simulation.after(
+                self.simulation.random.uniform(0, self.scenario.retried_within), partial(self._come, begin)
+            )
 
-    def _retry(self, upload: str, attempt: str) -> None:
-        def body() -> None:
-            try:
-                retry.retry(upload, attempt, self.services)
-            except Exception as error:
-                self._failed(error)
-            finally:
-                self._leave("retry")
+    def _come(self, action: Callable[[], None]) -> None:
+        self.to_come -= 1
+        action()
 
-        self.simulation.invoke("retry", 30, body)
+    def _every_minute(self) -> None:
+        self.lambdas.sweep(deployed.schedules("SweepFunction")[0])
+        self.simulation.after(self.scenario.sweep_seconds, self._every_minute)
 
-    # What AWS does
+    def _every_hour(self) -> None:
+        self.lambdas.sweep(deployed.schedules("SweepFunction")[1])
+        self.simulation.after(3600, self._every_hour)
 
     def _on_message(self, queue: MessageQueue, moment: float) -> None:
         if queue.name.endswith("DeadLetters"):
             self.buried.append((queue.name, queue.messages[-1].body))
-            return
-        self._poll_at(queue.name, moment + self.simulation.random.random() * 0.5)
-
-    def _poll_at(self, name: str, moment: float) -> None:
-        self.simulation.at(moment, partial(self._poll, name))
-
-    def _poll(self, name: str) -> None:
-        """Lambda's poller: one invocation with what the queue has, if another may run."""
-        queue, function = self.queues[name], _FUNCTIONS[name]
-        described = deployed.function(f"{function.title()}Function")
-        if not queue.messages or self._taken[function] >= described.concurrency:
-            return
-        messages = self.sqs.take(queue, self.simulation.random.randint(1, described.batch_size))
-        if not messages:
-            return
-        faults = self.simulation.faults
-        rounds = max(message.lineage.get(function, 0) for message in messages)
-        if rounds >= MAX_ROUNDS and not described.may_loop:
-            self.simulation.tell(f"{function} is not invoked: its {rounds + 1}th time for one event")
-            return self._poll_at(name, self.simulation.now)
-        if self.simulation.faulty and self.simulation.random.random() < self.scenario.expiring:
-            queue.messages = [m for m in queue.messages if m.receipt != messages[0].receipt]
-            self.simulation.tell(f"a message of {name} expired")
-            return self._poll_at(name, self.simulation.now)
-        self._start(function, queue, messages)
-        if self.simulation.faulty and self.simulation.random.random() < faults.deliveries:
-            self._start(function, queue, messages)  # delivered twice
-        self._poll_at(name, self.simulation.now + 0.01)
-
-    def _start(self, function: str, queue: MessageQueue, messages: list[Message]) -> None:
-        record: Callable[..., None] = _RECORDS[function]._record
-        timed = "lambda_context" in inspect.signature(record).parameters
-        described, simulation = deployed.function(f"{function.title()}Function"), self.simulation
-        ended: list[bool] = []
-
-        def end() -> None:
-            """Let another one start: when this one ends, or at its timeout if it is frozen."""
-            if not ended:
-                ended.append(True)
-                self._taken[function] -= 1
-                self._poll_at(queue.name, simulation.now)
-
-        def body() -> None:
-            done: list[Message] = []
-            killed = True
-            try:
-                for message in messages:
-                    if self._dooms(function):
-                        invocation.disturbed += 1
-                        raise Killed
-                    try:
-                        record(
-                            _delivered(message), **({"lambda_context": _Context(invocation)} if timed else {})
-                        )
-                    except Exception as error:
-                        self._failed(error)
-                    else:
-                        done.append(message)
-                killed = False
-            finally:
-                self._leave(function)
-                simulation.tell("died" if killed else "ended")
-                end()
-            for message in done:
-                if simulation.faulty and simulation.random.random() < simulation.faults.deliveries / 4:
-                    simulation.tell("the acknowledgement is lost")
-                    invocation.disturbed += 1
-                    continue
-                self.sqs.remove(queue, message.receipt)
-
-        self.running[function] += 1
-        self._taken[function] += 1
-        simulation.after(described.timeout_seconds, end)
-        invocation = simulation.invoke(function, queue.visibility_seconds, body)
-        longest = max((message.lineage for message in messages), key=lambda rounds: rounds.get(function, 0))
-        invocation.lineage = {**longest, function: longest.get(function, 0) + 1}
-        invocation.seconds_left = described.timeout_seconds
-        if function == "predict":
-            batch = json.loads(messages[0].body)
-            invocation.subject = (batch["upload"], batch_key(batch["shard"], batch["batch"]))
-            progress = batch.get("progress", {})
-            few = progress.get("most", math.inf) < len(batch["proteins"])
-            invocation.resumes = bool(progress.get("suspects")) or few
-
-    def _dooms(self, function: str) -> bool:
-        return (
-            function in self.scenario.doomed
-            and self.simulation.faulty
-            and self.simulation.random.random() < 0.9
-        )
+        else:
+            self.lambdas.on_message(queue, moment)
 
     def _on_object(self, bucket: str, key: str, version: Version) -> None:
         if self.simulation.current is not None:
             self.simulation.tell(f"  stored {bucket}/{key} as {version.version_id}")
 
-    def _on_item(self, _old: Item | None, new: Item) -> None:
-        if deployed.passes(deployed.stream().pattern, deployed.as_record(new)):
-            waiting = self._streams.setdefault(new["pk"], [])
-            waiting.append(self.simulation.now)
-            if len(waiting) == 1:
-                self.simulation.after(self.simulation.random.random(), partial(self._stream, new["pk"], 1))
-
-    def _stream(self, upload: str, attempt: int) -> None:
-        """Lambda's poller of the stream: an upload's records one after the other, each until it goes well."""
-        described, simulation = deployed.stream(), self.simulation
-        over = simulation.now - self._streams[upload][0] > described.max_age_seconds
-        if attempt > described.attempts or over:
-            self.unheard += 1
-            simulation.tell("a stream record is given up")
-            return self._next_record(upload)
-        said: list[bool] = []
-
-        def answer(well: bool) -> None:
-            if said:
-                return  # too late: it counted as failed when its time was over
-            said.append(well)
-            if well:
-                return self._next_record(upload)
-            simulation.after(min(2.0**attempt, 60), partial(self._stream, upload, attempt + 1))
-
-        def body() -> None:
-            well = False
-            try:
-                if self._dooms("complete"):
-                    raise Killed
-                complete._record(DynamoDBRecord({"dynamodb": {"Keys": {"pk": {"S": upload}}}}))
-                well = True
-            except Exception as error:
-                self._failed(error)
-            finally:
-                self._leave("complete")
-                answer(well)
-
-        timeout = deployed.function("CompleteFunction").timeout_seconds
-        self.running["complete"] += 1
-        simulation.invoke("complete", timeout, body)
-        simulation.after(timeout, partial(answer, False))
-
-    def _next_record(self, upload: str) -> None:
-        self._streams[upload].pop(0)
-        if self._streams[upload]:
-            self.simulation.after(0, partial(self._stream, upload, 1))
-
-    def _every_minute(self) -> None:
-        self._sweep({"task": "stuck"})
-        self.simulation.after(self.scenario.sweep_seconds, self._every_minute)
-
-    def _every_hour(self) -> None:
-        self._sweep({"task": "lost-events"})
-        self.simulation.after(3600, self._every_hour)
-
-    def _sweep(self, event: dict[str, str]) -> None:
-        def body() -> None:
-            try:
-                _sweep(event, None)
-            except Exception as error:
-                self._failed(error)
-
-        self.simulation.invoke("sweep", 300, body)
-
-    def _leave(self, function: str) -> None:
-        self.running[function] -= 1
-        if not self.running[function]:
-            del self.running[function]
-
-    def _failed(self, error: Exception) -> None:
-        """An invocation fails; only of what was thrown at it, or of what it says itself."""
-        self.simulation.tell(f"failed: {type(error).__name__}: {error}")
-        if not isinstance(error, (ClientError, BotoCoreError, ProtlocError)):
-            self.unexpected.append(f"{type(error).__name__}: {error}")
-
     @property
     def idle(self) -> bool:
         """Whether nothing is under way or waiting, dead letters included."""
-        return not any(queue.messages for queue in self.queues.values()) and not any(self._streams.values())
+        return not (
+            self.to_come or self.lambdas.at_work or any(queue.messages for queue in self.queues.values())
+        )
 
 
-_FUNCTIONS = {"UploadsQueue": "receive", "ShardsQueue": "split", "BatchesQueue": "predict"}
-_RECORDS: dict[str, Any] = {"receive": receive, "split": split, "predict": predict}
-
-
-class _Context:
-    """The context that an invocation has."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._invocation = invocation
-
-    def get_remaining_time_in_millis(self) -> float:
-        return 1_000 * self._invocation.seconds_left
-
-
-def _delivered(message: Message) -> SQSRecord:
-    attributes = {"ApproximateReceiveCount": str(message.receives)}
-    return SQSRecord({"body": message.body, "receiptHandle": message.receipt, "attributes": attributes})
+@cache
+def _told(environment: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings that a function makes of its environment."""
+    with patch.dict(os.environ, dict(environment), clear=True):
+        return functions_settings.settings.__wrapped__()
