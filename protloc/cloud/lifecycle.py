@@ -46,7 +46,7 @@ from protloc.cloud.server import NOT_STARTED
 START_SECONDS = 600.0
 STOP_SECONDS = 300.0
 ANSWER_SECONDS = 120.0
-FIRST_ANSWER_SECONDS = 3.0
+FIRST_ANSWER_SECONDS = 3
 """After this long without an answer, a cloud may be stopped by a signal."""
 LOCK_SECONDS = 120.0
 RUNNING_SECONDS = 60.0
