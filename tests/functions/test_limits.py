@@ -131,7 +131,7 @@ def test_records_of_a_retry_are_not_counted_twice() -> None:
     with world(shard_bytes=200, max_records=100) as here:
         here.activate()
         here.model.trouble = refuse_all_but_the_canary
-        body = b"".join(b">%d\nM\n" % n for n in range(99)) + b">long\n" + b"M" * 200 + b"\n"
+        body = b"".join(b">%d\nMKVLAAGIVG\n" % n for n in range(100))
         identity = here.run(here.upload(body))
         assert here.aws.uploads.item(identity)["failed"] == 100
         here.model.trouble = lambda _sequences: None
