@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from model.artifact import Artifact, write_description, write_tokenizer
-from model.classifier import HeadSettings, ProteinClassifier
-from model.data import LOCATIONS
-from model.inference import Model, load
-from model.tokens import PROTEIN_VOCABULARY
+from model.proteins.labelled import LOCATIONS
+from model.serving.artifact import Artifact, write_description, write_tokenizer
+from model.serving.classifier import HeadSettings, ProteinClassifier
+from model.serving.inference import Model, load
+from model.serving.tokens import PROTEIN_VOCABULARY
 
 # Rostlab/prot_bert_bfd's config.json.
 CONFIG: dict[str, Any] = {

@@ -22,11 +22,11 @@ from transformers import BertConfig
 
 from benchmarks import protbert
 from benchmarks.harness import CEILING, Row, ceiling, interleave, median, operations, ratio
-from model.artifact import read_artifact
-from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
-from model.hardware import has_bf16
-from model.inference import Model, load, model_fn, predict_fn
-from model.tokens import ResidueTokenizer
+from model.serving.artifact import read_artifact
+from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.hardware import has_bf16
+from model.serving.inference import Model, load, model_fn, predict_fn
+from model.serving.tokens import ResidueTokenizer
 
 ARTICLE = "the article's recipe: one sequence, padded to 512, fp32, eager"
 TOKENS = 512

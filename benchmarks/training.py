@@ -18,14 +18,14 @@ from transformers import BertConfig
 
 from benchmarks.harness import Row, interleave, median, ratio
 from benchmarks.protbert import CONFIG, LENGTHS
-from model.activations import Activations, Tokens, Upper
-from model.adapters import add_adapters
-from model.classifier import HeadSettings, ProteinClassifier
-from model.data import LOCATIONS
-from model.hardware import has_bf16
-from model.loss import summed_loss
-from model.packed import PackedEncoder
-from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
+from model.learning.activations import Activations, Tokens, Upper
+from model.learning.adapters import add_adapters
+from model.learning.loss import summed_loss
+from model.proteins.labelled import LOCATIONS
+from model.serving.classifier import HeadSettings, ProteinClassifier
+from model.serving.hardware import has_bf16
+from model.serving.packed import PackedEncoder
+from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
 
 ARTICLE = "the article's step: batch 4, padded to 512, fp32, half of the layers frozen"
 TOKENS, BATCH, EPOCHS = 512, 4, 3

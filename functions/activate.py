@@ -13,10 +13,10 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import InputError, ProtlocError
-from functions.models import Alias
-from functions.problems import answer, problem
+from functions.domain.errors import InputError, ProtlocError
+from functions.http import answer, problem
 from functions.services import Services, services
+from functions.services.models_table import Alias
 
 logger = Logger()
 metrics = Metrics()

@@ -18,13 +18,10 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import BrokenContract, InputError
-from functions.remarks import Doubts
-from functions.rows import FORMATS, Row, exported, load_part
-from functions.services import Services, services
-from functions.storage import StreamWriter
-from functions.tables import Item, now_iso
-from functions.upload import (
+from functions.domain.errors import BrokenContract, InputError
+from functions.domain.remarks import Doubts
+from functions.domain.rows import FORMATS, Row, exported, load_part
+from functions.domain.upload import (
     FINAL_STATUSES,
     MAX_SHARDS,
     Counts,
@@ -34,7 +31,10 @@ from functions.upload import (
     require_records,
     result_key,
 )
-from functions.uploads import attempts, records_read
+from functions.services import Services, services
+from functions.services.dynamodb import Item, now_iso
+from functions.services.s3 import StreamWriter
+from functions.services.uploads_table import attempts, records_read
 from functions.views import progress_of
 
 logger = Logger()

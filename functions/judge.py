@@ -26,7 +26,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.services import Services, services
-from functions.storage import read_json
+from functions.services.s3 import read_json
 
 logger = Logger()
 

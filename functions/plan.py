@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import InputError
+from functions.domain.errors import InputError
 from functions.services import Services, services
-from functions.storage import Storage
+from functions.services.s3 import Storage
 
 logger = Logger()
 

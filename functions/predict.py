@@ -17,14 +17,14 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.endpoint import Bisection
-from functions.errors import EndpointUnavailable, OutOfTime
-from functions.prediction import Answer, Prediction
-from functions.protein import Protein
-from functions.results import record_rows
-from functions.rows import predicted_row
+from functions.domain.errors import EndpointUnavailable, OutOfTime
+from functions.domain.prediction import Answer, Prediction
+from functions.domain.protein import Protein
+from functions.domain.rows import predicted_row
+from functions.domain.upload import Upload
 from functions.services import Services, services
-from functions.upload import Upload
+from functions.services.batch_end import record_rows
+from functions.services.endpoint import Bisection
 
 logger = Logger()
 metrics = Metrics()

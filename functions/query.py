@@ -16,12 +16,12 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import InputError, ProtlocError
-from functions.locations import LOCATION_NAMES
-from functions.protein import MAX_ACCESSION_CHARACTERS
+from functions.domain.errors import InputError, ProtlocError
+from functions.domain.locations import LOCATION_NAMES
+from functions.domain.protein import MAX_ACCESSION_CHARACTERS
+from functions.domain.upload import FINAL_STATUSES
 from functions.services import services
-from functions.tables import Item
-from functions.upload import FINAL_STATUSES
+from functions.services.dynamodb import Item
 from functions.views import model_view, upload_view
 
 logger = Logger()

@@ -15,15 +15,15 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import FileGone, InputError
-from functions.formats import packing, require_fasta
-from functions.organisms import kingdom_of
+from functions.domain.errors import FileGone, InputError
+from functions.domain.formats import packing, require_fasta
+from functions.domain.organisms import kingdom_of
+from functions.domain.upload import Source, Upload, is_folder, upload_id
 from functions.services import Services, services
-from functions.settings import MIB
-from functions.storage import require_size
-from functions.tables import now_seconds
-from functions.upload import Source, Upload, is_folder, upload_id
-from functions.uploads import new_upload, planned_shards
+from functions.services.dynamodb import now_seconds
+from functions.services.s3 import require_size
+from functions.services.settings import MIB
+from functions.services.uploads_table import new_upload, planned_shards
 
 logger = Logger()
 metrics = Metrics()

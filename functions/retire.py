@@ -15,11 +15,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.failures import Failures
-from functions.hosting import Hosting
-from functions.models import UNFINISHED, Alias
 from functions.services import Services, services
-from functions.tables import Item, now_seconds
+from functions.services.dynamodb import Item, now_seconds
+from functions.services.failures import Failures
+from functions.services.hosting import Hosting
+from functions.services.models_table import UNFINISHED, Alias
 
 logger = Logger()
 metrics = Metrics()

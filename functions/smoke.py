@@ -14,10 +14,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.errors import BrokenContract
-from functions.prediction import Prediction
+from functions.domain.errors import BrokenContract
+from functions.domain.prediction import Prediction
 from functions.services import Services, services
-from functions.storage import read_json
+from functions.services.s3 import read_json
 
 logger = Logger()
 

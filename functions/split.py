@@ -15,19 +15,14 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.answers import ended_rows
-from functions.batches import Batch, pack
-from functions.errors import InputError
-from functions.fasta import LineCount, Record, lookback, read_records
-from functions.formats import require_fasta
-from functions.protein import Protein, Rejection, read_protein
-from functions.results import record_rows
-from functions.rows import load_part, rejected_row
-from functions.services import Services, services
-from functions.settings import MIB
-from functions.storage import Inflater
-from functions.unpack import Seekable
-from functions.upload import (
+from functions.domain.errors import InputError
+from functions.domain.fasta import LineCount, Record, lookback, read_records
+from functions.domain.formats import require_fasta
+from functions.domain.packing import Batch, pack
+from functions.domain.protein import Protein, Rejection, read_protein
+from functions.domain.rows import load_part, rejected_row
+from functions.domain.unpack import Seekable
+from functions.domain.upload import (
     Shard,
     Source,
     Upload,
@@ -37,7 +32,12 @@ from functions.upload import (
     require_records,
     text_key,
 )
-from functions.uploads import planned_shards, records_read
+from functions.services import Services, services
+from functions.services.answers_table import ended_rows
+from functions.services.batch_end import record_rows
+from functions.services.s3 import Inflater
+from functions.services.settings import MIB
+from functions.services.uploads_table import planned_shards, records_read
 
 logger = Logger()
 metrics = Metrics()

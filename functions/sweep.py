@@ -16,14 +16,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.answers import ended_rows
-from functions.failures import Failures
-from functions.protein import Protein
-from functions.results import record_rows
+from functions.domain.protein import Protein
+from functions.domain.upload import Ending, Shard, Source, is_folder, upload_id
 from functions.services import Services, services
-from functions.tables import Item, now_seconds
-from functions.upload import Ending, Shard, Source, is_folder, upload_id
-from functions.uploads import attempts, new_upload, planned_shards
+from functions.services.answers_table import ended_rows
+from functions.services.batch_end import record_rows
+from functions.services.dynamodb import Item, now_seconds
+from functions.services.failures import Failures
+from functions.services.uploads_table import attempts, new_upload, planned_shards
 from functions.views import progress_of
 
 logger = Logger()

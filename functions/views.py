@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from functions.tables import Item, iso
-from functions.upload import FINAL_STATUSES, Counts, attempt_of
-from functions.uploads import UploadsTable, attempts
+from functions.domain.upload import FINAL_STATUSES, Counts, attempt_of
+from functions.services.dynamodb import Item, iso
+from functions.services.uploads_table import UploadsTable, attempts
 
 View = dict[str, Any]
 

@@ -24,13 +24,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from model import composition, data, homology, record
-from model.artifact import Artifact, read_artifact, write_description
-from model.artificial import KINDS, artificial
-from model.data import LabelledProtein
-from model.inference import Model, model_fn, predict_fn
-from model.outside import FILE, LARGEST, Detector, Floats
-from model.tokens import ResidueTokenizer, window
+from model.judging import looks as record
+from model.proteins import labelled as data
+from model.proteins import related as homology
+from model.proteins.artificial import KINDS, artificial
+from model.proteins.labelled import LabelledProtein
+from model.serving import composition
+from model.serving.artifact import Artifact, read_artifact, write_description
+from model.serving.inference import Model, model_fn, predict_fn
+from model.serving.outside import FILE, LARGEST, Detector, Floats
+from model.serving.tokens import ResidueTokenizer, window
 
 FALSE_ALARMS = 0.05  # of eukaryotic proteins in families held out
 HELD_OUT = 0.25  # of each location's proteins, for the bound

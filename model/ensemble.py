@@ -20,16 +20,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model import data, detection, outcome
-from model.activations import Tokens
-from model.artifact import Artifact, read_artifact
-from model.bert import BertConfig
-from model.classifier import WEIGHTS, HeadSettings, ProteinClassifier
-from model.composition import CompositionNetwork, CompositionSettings, number_table
-from model.distribution import join
-from model.loss import summed_loss
-from model.outcome import predict
-from model.tokens import SPECIAL_TOKENS, ResidueTokenizer, window
+from model import detection
+from model.learning import outcome
+from model.learning.activations import Tokens
+from model.learning.distribution import join
+from model.learning.loss import summed_loss
+from model.learning.outcome import predict
+from model.proteins import labelled as data
+from model.serving.artifact import Artifact, read_artifact
+from model.serving.bert import BertConfig
+from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.composition import CompositionNetwork, CompositionSettings, number_table
+from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass
 # Pairs of residues recognise families, also distant ones; without them a network has less to overfit.

@@ -25,7 +25,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 PROGRAM = "model/train.py"
-PROGRAMS = (PROGRAM, "model/snapshot.py", "model/challenge.py")
+PROGRAMS = (PROGRAM, "model/snapshot.py", "model/evaluate.py")
 CHECKPOINTS = "/opt/ml/checkpoints"
 # What the log is searched for; the first three are the article's, to the letter.
 METRICS = (

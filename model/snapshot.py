@@ -25,9 +25,8 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model import storage
-from model.data import LOCATIONS, LabelError, LabelledProtein, UnknownLocation, digest, entries, table
 from model.failure import failures_told
-from model.splits import (
+from model.proteins.divided import (
     CONFLICTS,
     DUPLICATES,
     HOLDOUT,
@@ -40,6 +39,15 @@ from model.splits import (
     File,
     Record,
     divide,
+)
+from model.proteins.labelled import (
+    LOCATIONS,
+    LabelError,
+    LabelledProtein,
+    UnknownLocation,
+    digest,
+    entries,
+    table,
 )
 
 SCHEMA = 1

@@ -36,27 +36,18 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model import activations, data, detection, seen
-from model.activations import Activations, Tokens, Upper
-from model.adapters import add_adapters, merged
-from model.artifact import opened, read_artifact
-from model.averages import Average
-from model.checkpoint import Checkpoints, collect, restore
-from model.classifier import (
-    POOLING,
-    SMALL_HEAD,
-    HeadSettings,
-    ProteinClassifier,
-    build_small,
-    load_pretrained,
-    small_config,
-)
-from model.distribution import Processes, join
-from model.encoders import fetch
+from model import detection
 from model.failure import failures_told
-from model.loss import Goal
-from model.options import describe_run, parse, use_cache
-from model.outcome import (
+from model.learning import activations
+from model.learning.activations import Activations, Tokens, Upper
+from model.learning.adapters import add_adapters, merged
+from model.learning.averages import Average
+from model.learning.checkpoint import Checkpoints, collect, restore
+from model.learning.distribution import Processes, join
+from model.learning.encoders import fetch
+from model.learning.loss import Goal
+from model.learning.options import describe_run, parse, use_cache
+from model.learning.outcome import (
     Answers,
     keep,
     predict,
@@ -66,8 +57,20 @@ from model.outcome import (
     tell,
     usual_shares,
 )
-from model.substitution import Mutator
-from model.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
+from model.proteins import labelled as data
+from model.proteins import seen
+from model.serving.artifact import opened, read_artifact
+from model.serving.classifier import (
+    POOLING,
+    SMALL_HEAD,
+    HeadSettings,
+    ProteinClassifier,
+    build_small,
+    load_pretrained,
+    small_config,
+)
+from model.serving.substitution import Mutator
+from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
 STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to stop
 

@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.artifact import read_artifact
-from protloc import executions
-from protloc.account import USABLE
-from protloc.activation import promote
-from protloc.client import Client
+from model.serving.artifact import read_artifact
 from protloc.cloud import deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
-from protloc.versions import add, follow
+from protloc.stack import executions
+from protloc.stack.account import USABLE
+from protloc.stack.activation import promote
+from protloc.stack.client import Client
+from protloc.stack.versions import add, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = PROJECT / ".protloc"

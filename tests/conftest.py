@@ -56,11 +56,11 @@ class Embedded:
     """A cloud with the project's stack and a model in service, and the command line pointed at it."""
 
     home: Path
-    client: Any  # protloc.client.Client
+    client: Any  # protloc.stack.client.Client
 
     def protloc(self, *arguments: object, stdin: bytes | None = None, **environment: str) -> Result:
         """Run a command in this process; as on a pipe, nothing is a terminal."""
-        from protloc.cli import main
+        from protloc.cli.main import main
 
         environment = {"PROTLOC_HOME": str(self.home), **environment}
         return CliRunner().invoke(main, [str(each) for each in arguments], input=stdin, env=environment)
@@ -88,7 +88,7 @@ def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, *
     mocks = sys.modules.get("moto.core.models")
     if mocks is None or not mocks.botocore_stubber.enabled:
         return
-    from protloc.cloud import front_door, validation
+    from protloc.cloud.contracts import front_door, validation
 
     if found := validation.violations(model, params):
         code, message = front_door.coded(model, found)

@@ -22,9 +22,9 @@ import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
 from model.launch import source_archive, source_key
-from protloc.adoption import adopt, note_unhosted
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
-from protloc.naming import check_stack_name
+from protloc.stack.adoption import adopt, note_unhosted
+from protloc.stack.naming import check_stack_name
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "protloc-artifacts"

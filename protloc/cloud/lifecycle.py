@@ -35,12 +35,13 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from protloc.account import outputs_of
-from protloc.cloud import confined, disk, keys, locks, ports, private
+from protloc.cloud import disk, locks, ports, private
+from protloc.cloud.disk.generations import Generations
 from protloc.cloud.engine import REGION, check_version
-from protloc.cloud.gate import HEALTH, OWN
-from protloc.cloud.generations import Generations
+from protloc.cloud.gate import HEALTH, OWN, keys
+from protloc.cloud.sagemaker import confined
 from protloc.cloud.server import NOT_STARTED
+from protloc.stack.account import outputs_of
 
 # So much that only a cloud that hangs takes longer, on a machine with far too much to do as well.
 START_SECONDS = 600.0

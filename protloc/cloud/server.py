@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
+    from protloc.cloud.disk.generations import Generations
     from protloc.cloud.engine import Engine
-    from protloc.cloud.generations import Generations
-    from protloc.cloud.sagemaker import SageMaker
-    from protloc.cloud.snapshot import Saver
-    from protloc.cloud.workers import WorkerPool
+    from protloc.cloud.engine.state import Saver
+    from protloc.cloud.lambdas.workers import WorkerPool
+    from protloc.cloud.sagemaker.service import SageMaker
 
 FUNCTIONS_AT_ONCE = 16
 HOME_CHECK_SECONDS = 5.0
@@ -57,13 +57,16 @@ class Parts(NamedTuple):
 
 def build(home: Path, port: int, recover: bool = False) -> Parts:
     """The engine with everything added and its state restored. Raises `LostStateError`."""
-    from protloc.cloud import access, delivery, durability, front_door, repairs, snapshot, templates, trust
     from protloc.cloud import engine as engines
-    from protloc.cloud.clock import Clock
-    from protloc.cloud.sagemaker import SageMaker
-    from protloc.cloud.scaling import Scaling
-    from protloc.cloud.storage import S3AsRole
-    from protloc.cloud.workers import WorkerPool
+    from protloc.cloud.contracts import front_door
+    from protloc.cloud.engine import access, delivery, durability, repairs, trust
+    from protloc.cloud.engine import state as snapshot
+    from protloc.cloud.engine.clock import Clock
+    from protloc.cloud.lambdas.workers import WorkerPool
+    from protloc.cloud.sagemaker import resource_types as templates
+    from protloc.cloud.sagemaker.scaling import Scaling
+    from protloc.cloud.sagemaker.service import SageMaker
+    from protloc.cloud.sagemaker.storage import S3AsRole
 
     generations, objects_exist = settled(home, recover)
     pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE, max(4, 2 * (os.cpu_count() or 1)))
@@ -116,9 +119,8 @@ def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
     Before the engine is imported, which reads the objects. To recover without any whole state, the objects
     are put aside: nothing tells any more what they are.
     """
-    from protloc.cloud import objects
-    from protloc.cloud.disk import SYSTEM, TEMPORARY
-    from protloc.cloud.generations import Generations
+    from protloc.cloud.disk import SYSTEM, TEMPORARY, objects
+    from protloc.cloud.disk.generations import Generations
 
     stored = home / "s3"
     generations = Generations(home / "state", stored)
@@ -153,10 +155,12 @@ def end_with(owner: int) -> None:
 
 def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
-    from protloc.cloud import delivery, gate, keys, private
     from protloc.cloud import engine as engines
-    from protloc.cloud.generations import LostStateError
-    from protloc.cloud.snapshot import UnreadableStateError
+    from protloc.cloud import gate, private
+    from protloc.cloud.disk.generations import LostStateError
+    from protloc.cloud.engine import delivery
+    from protloc.cloud.engine.state import UnreadableStateError
+    from protloc.cloud.gate import keys
 
     os.umask(private.UMASK)
     port = listening.getsockname()[1]

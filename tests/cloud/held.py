@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from ..children import child
-from ..waiting import Gate, until
-from .conftest import Stack
-from .models import artifact
-from .test_sagemaker import job, put, serving
-from .test_stack import ask
+from tests.children import child
+from tests.cloud.conftest import Stack
+from tests.cloud.sagemaker.models import artifact
+from tests.cloud.sagemaker.test_sagemaker import job, put, serving
+from tests.cloud.test_stack import ask
+from tests.waiting import Gate, until
 
 RECORD = "PROTLOC_TEST_RECORD"
 

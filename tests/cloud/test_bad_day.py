@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from protloc.account import Account
-from protloc.adoption import take_over
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.deploy import PROJECT
 from protloc.cloud.lifecycle import Cloud
-from protloc.naming import BadStackName
-
-from ..waiting import until
+from protloc.stack.account import Account
+from protloc.stack.adoption import take_over
+from protloc.stack.naming import BadStackName
+from tests.waiting import until
 
 RELEASES = sorted((PROJECT / "tests" / "template" / "releases").glob("*.json"))
 BROKEN = """

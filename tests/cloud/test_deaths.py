@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from protloc.cloud import engine
-
-from ..waiting import Gate, until
-from .conftest import Stack
-from .test_stack import ask, send
+from tests.cloud.conftest import Stack
+from tests.cloud.test_stack import ask, send
+from tests.waiting import Gate, until
 
 
 @pytest.mark.parametrize("kills", [1, 7])

@@ -14,8 +14,7 @@ from botocore.awsrequest import AWSResponse
 from model.launch import source_archive
 from protloc.cloud import deploy
 from protloc.cloud.lifecycle import Cloud
-
-from .conftest import STACK, Stack
+from tests.cloud.conftest import STACK, Stack
 
 
 class Body(io.BytesIO):

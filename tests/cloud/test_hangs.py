@@ -13,11 +13,10 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from protloc.cli import main
+from protloc.cli.main import main
 from protloc.cloud import lifecycle, locks
 from protloc.cloud.lifecycle import Cloud
-
-from ..waiting import until
+from tests.waiting import until
 
 HOLDER = """
 import fcntl, sys

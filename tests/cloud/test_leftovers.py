@@ -13,14 +13,13 @@ import psutil
 import pytest
 
 from protloc.cloud import lifecycle
-
-from ..conftest import ROOT
-from ..waiting import Gate, until
-from .conftest import Stack
-from .held import RECORD
-from .models import artifact
-from .test_sagemaker import host, job, put, serving
-from .test_stack import send
+from tests.cloud.conftest import Stack
+from tests.cloud.held import RECORD
+from tests.cloud.sagemaker.models import artifact
+from tests.cloud.sagemaker.test_sagemaker import host, job, put, serving
+from tests.cloud.test_stack import send
+from tests.conftest import ROOT
+from tests.waiting import Gate, until
 
 
 def processes_of(record: Path) -> list[psutil.Process]:

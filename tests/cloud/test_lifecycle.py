@@ -19,12 +19,11 @@ import pytest
 
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.lifecycle import Cloud
-
-from ..waiting import Gate, until
-from .conftest import STACK, Stack
-from .models import artifact
-from .test_sagemaker import describe, invoke, job, put, serving
-from .test_stack import ask, send
+from tests.cloud.conftest import STACK, Stack
+from tests.cloud.sagemaker.models import artifact
+from tests.cloud.sagemaker.test_sagemaker import describe, invoke, job, put, serving
+from tests.cloud.test_stack import ask, send
+from tests.waiting import Gate, until
 
 
 def killed(stack: Stack) -> Stack:

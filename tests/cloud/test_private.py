@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from protloc.cloud import keys, lifecycle, private
+from protloc.cloud import lifecycle, private
+from protloc.cloud.gate import keys
 from protloc.cloud.lifecycle import CloudError
 from protloc.embedded import ready
 from protloc.errors import Unreachable

@@ -18,9 +18,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from protloc.cloud.lifecycle import Cloud
-
-from ..waiting import Gate, until
-from .conftest import Stack
+from tests.cloud.conftest import Stack
+from tests.waiting import Gate, until
 
 
 def send(stack: Stack, **body: Any) -> str:

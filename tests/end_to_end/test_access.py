@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from functions.fasta import read_records
-from functions.protein import Protein, read_protein
-from functions.upload import Shard, Source, part_key
-from protloc.cloud.access import VARIABLE
+from functions.domain.fasta import read_records
+from functions.domain.protein import Protein, read_protein
+from functions.domain.upload import Shard, Source, part_key
+from protloc.cloud.engine.access import VARIABLE
 from protloc.cloud.lifecycle import STACK
 from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload
@@ -283,7 +283,7 @@ class Everything:
         assert int(self.item(stuck, "shard#00000")["updated"]["N"]) > 0
 
     def put(self, body: bytes) -> str:
-        from functions.upload import upload_id
+        from functions.domain.upload import upload_id
 
         bucket, key = self.outputs["UploadsBucket"], f"by hand/{len(body)}.fasta"
         stored = self.client("s3").put_object(Bucket=bucket, Key=key, Body=body)

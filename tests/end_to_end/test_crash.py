@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model import artifact
+from model.serving import artifact
 from tests.conftest import Embedded
 from tests.waiting import Gate, until
 

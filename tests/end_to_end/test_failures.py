@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from model.artifact import pack
+from model.serving.artifact import pack
 from protloc.embedded import running
 from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels

@@ -97,7 +97,7 @@ def test_a_protein_longer_than_the_model_reads_says_how_much_was_read(
 
 
 def test_an_object_put_by_anybody_is_an_upload(embedded: Embedded) -> None:
-    from functions.upload import upload_id
+    from functions.domain.upload import upload_id
 
     s3, bucket = embedded.client.client("s3"), embedded.client.outputs["UploadsBucket"]
     for version in (b">one\nMKVLAAGIVG\n", b">two\nMKVLAAGIVGL\n"):

@@ -14,12 +14,13 @@ import pytest
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
-from protloc.client import Client, connect
-from protloc.cloud import definitions, lifecycle
+from protloc.cloud import lifecycle
+from protloc.cloud.contracts import definitions
 from protloc.cloud.lifecycle import Cloud
-from tests.cli.test_teardown import inventory
+from protloc.stack.client import Client, connect
 from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, execute, put_labels
+from tests.protloc.stack.test_teardown import inventory
 
 ROOT = Path(__file__).parents[2]
 SAM = os.environ.get("PROTLOC_SAM", "")
@@ -100,7 +101,7 @@ def require_definitions_as_meant(build: Path) -> None:
 
 
 def protloc(command: str, *arguments: str) -> dict[str, object]:
-    program = [sys.executable, "-m", "protloc.cli", command, "--stack", STACK, *arguments]
+    program = [sys.executable, "-m", "protloc.cli.main", command, "--stack", STACK, *arguments]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answer: dict[str, object] = json.loads(done.stdout)

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from protloc.client import Client
 from protloc.errors import Unreachable
+from protloc.stack.client import Client
 from tests.conftest import SAMPLE, Embedded
 from tests.waiting import LIMIT_SECONDS
 

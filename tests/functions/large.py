@@ -28,13 +28,13 @@ from typing import Any
 
 import functions.complete
 import functions.split
-from functions.prediction import Prediction
-from functions.protein import Protein
-from functions.results import record_rows
-from functions.rows import predicted_row
+from functions.domain.prediction import Prediction
+from functions.domain.protein import Protein
+from functions.domain.rows import predicted_row
+from functions.domain.upload import Counts, Source, Upload, plan_shards
 from functions.services import services
-from functions.storage import Storage
-from functions.upload import Counts, Source, Upload, plan_shards
+from functions.services.batch_end import record_rows
+from functions.services.s3 import Storage
 
 SETTINGS = {
     "AWS_ACCESS_KEY_ID": "test",

@@ -14,9 +14,9 @@ from schemathesis.config import SchemathesisConfig
 import functions.activate
 import functions.query
 import functions.retry
-from functions.locations import LOCATION_NAMES
+from functions.domain.locations import LOCATION_NAMES
+from functions.domain.rows import COLUMNS
 from functions.receive import receive
-from functions.rows import COLUMNS
 from functions.sweep import move
 from tests.functions.gateway import SIGNED, application, routes
 from tests.functions.test_flow import fasta

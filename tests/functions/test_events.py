@@ -12,9 +12,9 @@ import functions.query
 import functions.receive
 import functions.smoke
 import functions.split
-from functions.prediction import Prediction, Unpredictable, read_answer, request_body
-from functions.settings import Settings
-from functions.upload import upload_id
+from functions.domain.prediction import Prediction, Unpredictable, read_answer, request_body
+from functions.domain.upload import upload_id
+from functions.services.settings import Settings
 from tests.functions.world import ROOT, ScriptedModel, World
 
 EVENTS = ROOT / "events"
@@ -39,8 +39,8 @@ class GoldenModel(ScriptedModel):
 @pytest.fixture
 def world(running_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose upload has the golden version id, bucket and time."""
-    monkeypatch.setattr("functions.storage._version", lambda source: {})
-    monkeypatch.setattr("functions.uploads.now_iso", lambda: "2026-11-22T12:00:00Z")
+    monkeypatch.setattr("functions.services.s3._version", lambda source: {})
+    monkeypatch.setattr("functions.services.uploads_table.now_iso", lambda: "2026-11-22T12:00:00Z")
     running_world.activate("small-2026-11-22")
     running_world.s3.put_object(Bucket="uploads", Key=KEY, Body=TEXT)
     object.__setattr__(running_world.aws, "endpoint", GoldenModel())

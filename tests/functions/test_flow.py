@@ -8,13 +8,13 @@ import zipfile
 import pytest
 
 from functions.complete import complete
-from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.failures import Failures
+from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
+from functions.domain.upload import Shard, part_key
 from functions.predict import predict
 from functions.receive import receive
+from functions.services.failures import Failures
 from functions.split import split_or_abandon
 from functions.sweep import bury, move, receive_lost
-from functions.upload import Shard, part_key
 from tests.functions.world import World, answer_for, unavailable
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from functions.errors import InputError
-from functions.fasta import LineCount
-from functions.formats import packing, require_fasta
-from functions.protein import Protein, Rejection
+from functions.domain.errors import InputError
+from functions.domain.fasta import LineCount
+from functions.domain.formats import packing, require_fasta
+from functions.domain.protein import Protein, Rejection
+from functions.domain.unpack import Seekable
+from functions.domain.upload import Source, plan_shards
 from functions.receive import HEAD_BYTES
+from functions.services.s3 import Inflater, Storage
 from functions.split import _read
-from functions.storage import Inflater, Storage
-from functions.unpack import Seekable
-from functions.upload import Source, plan_shards
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 INTAKE = SHARED / "intake"

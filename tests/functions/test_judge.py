@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.domain.locations import LOCATION_NAMES
 from functions.judge import Floors, judge
-from functions.locations import LOCATION_NAMES
 
 EVENTS = Path(__file__).parents[2] / "events"
 FLOORS = Floors(0.5, 0.3)

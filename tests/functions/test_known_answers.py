@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from functions.batches import PackingSettings
+from functions.domain.packing import PackingSettings
+from functions.domain.prediction import Answer
+from functions.domain.remarks import UNLIKE
 from functions.predict import predict
-from functions.prediction import Answer
 from functions.receive import receive
-from functions.remarks import UNLIKE
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, unavailable, world
 
@@ -61,7 +61,7 @@ def test_another_way_of_reading_is_asked_about_anew(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running_world.run(running_world.upload(fasta(20)))
-    monkeypatch.setattr("functions.answers.PREPROCESSING_VERSION", "another")
+    monkeypatch.setattr("functions.services.answers_table.PREPROCESSING_VERSION", "another")
     running_world.model.asked.clear()
     running_world.run(running_world.upload(fasta(20), key="again.fasta"))
     assert len(running_world.model.asked) == 20
@@ -137,6 +137,6 @@ def test_a_sequence_in_several_batches_is_asked_about_once_by_each_of_those_in_f
 
 
 def _digest(sequence: str) -> str:
-    from functions.protein import Protein
+    from functions.domain.protein import Protein
 
     return Protein(0, 0, "", "", sequence, ()).digest

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.endpoint import CANARY
-from functions.errors import EndpointRefused
-from functions.protein import MAX_HEADER_CHARACTERS
+from functions.domain.errors import EndpointRefused
+from functions.domain.protein import MAX_HEADER_CHARACTERS
+from functions.domain.upload import MAX_SHARDS, Source, plan_shards
 from functions.receive import TOO_MANY, receive
 from functions.retry import retry
+from functions.services.endpoint import CANARY
 from functions.sweep import move
-from functions.upload import MAX_SHARDS, Source, plan_shards
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
 
@@ -23,7 +23,7 @@ def test_a_text_that_is_too_long_is_refused_and_leaves_nothing(
     running_world: World, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
     """Compressed, it is a bomb: 20 MB in 20 kB. A part of the text was on its way to S3."""
-    monkeypatch.setattr("functions.storage.MAX_TEXT_BYTES", 17 * MB)
+    monkeypatch.setattr("functions.services.s3.MAX_TEXT_BYTES", 17 * MB)
     event = running_world.upload(pack(b">a\n" + b"M" * (20 * MB)))
     identity = running_world.run(event)
     item = running_world.aws.uploads.item(identity)

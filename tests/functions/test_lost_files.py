@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.failures import Failures
-from functions.queues import Queue
+from functions.domain.upload import upload_id
 from functions.receive import receive
+from functions.services.failures import Failures
+from functions.services.queues import Queue
 from functions.sweep import DEAD_UPLOAD, bury, move, receive_lost
-from functions.upload import upload_id
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
 

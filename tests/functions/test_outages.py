@@ -7,7 +7,7 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
-from functions.queues import Queue, is_outage
+from functions.services.queues import Queue, is_outage
 from tests.functions.world import World
 
 

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 import functions.query
+from functions.domain.upload import Counts, Ending
 from functions.receive import receive
-from functions.upload import Counts, Ending
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
@@ -117,18 +117,20 @@ def test_uploads_are_listed_newest_first(world: World, monkeypatch: pytest.Monke
     uploads = []
     for minute in range(5):
         monkeypatch.setattr(
-            "functions.uploads.now_iso", lambda minute=minute: f"2026-11-22T12:{minute:02d}:00Z"
+            "functions.services.uploads_table.now_iso",
+            lambda minute=minute: f"2026-11-22T12:{minute:02d}:00Z",
         )
         uploads.append(world.run(world.upload(fasta(1), key=str(minute))))
     assert [item["upload"] for item in walk("/uploads", "uploads", size="2")] == uploads[::-1]
 
 
 def test_uploads_of_one_second_are_listed_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.uploads.now_iso", lambda: "2026-11-22T12:00:00Z")
+    monkeypatch.setattr("functions.services.uploads_table.now_iso", lambda: "2026-11-22T12:00:00Z")
     uploads = []
     for moment in range(8):
         monkeypatch.setattr(
-            "functions.uploads.now_milliseconds", lambda moment=moment: 1_795_000_000_000 + moment
+            "functions.services.uploads_table.now_milliseconds",
+            lambda moment=moment: 1_795_000_000_000 + moment,
         )
         uploads.append(receive(world.upload(fasta(1), key=str(moment)), world.aws))
     assert [item["upload"] for item in walk("/uploads", "uploads", size="3")] == uploads[::-1]

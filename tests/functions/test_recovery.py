@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from functions.complete import complete
-from functions.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.failures import Failures
+from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
+from functions.domain.upload import Counts, Ending, Shard, part_key
 from functions.predict import predict
-from functions.queues import Queue
 from functions.receive import NO_MODEL, NOT_YET, receive
+from functions.services.dynamodb import Item, iso, now_seconds
+from functions.services.failures import Failures
+from functions.services.queues import Queue
 from functions.split import split_or_abandon
 from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, bury, move, move_all
-from functions.tables import Item, iso, now_seconds
-from functions.upload import Counts, Ending, Shard, part_key
 from functions.views import upload_view
 from tests.functions.test_flow import fasta
 from tests.functions.world import World

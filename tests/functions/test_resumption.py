@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from functions.batches import PackingSettings
 from functions.complete import complete
-from functions.errors import EndpointRefused
+from functions.domain.errors import EndpointRefused
+from functions.domain.packing import PackingSettings
+from functions.domain.upload import Shard
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import retry
+from functions.services.dynamodb import Item
 from functions.split import inflate, split_or_abandon
-from functions.tables import Item
-from functions.upload import Shard
 from tests.functions.dying import Died, dying
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world

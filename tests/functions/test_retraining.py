@@ -9,15 +9,15 @@ from botocore.exceptions import ClientError
 
 import functions.activate
 from functions.activate import NotNow, activate
-from functions.errors import BrokenContract, InputError
-from functions.hosting import ComponentStays, Hosting
-from functions.models import ALIAS, LATEST, LOCK, SOURCE
+from functions.domain.errors import BrokenContract, InputError
 from functions.plan import NO_DATA, plan
 from functions.receive import receive
 from functions.retire import DRAINED, STOPPED, retire
 from functions.retry import NothingToRetry, retry
+from functions.services.dynamodb import now_seconds
+from functions.services.hosting import ComponentStays, Hosting
+from functions.services.models_table import ALIAS, LATEST, LOCK, SOURCE
 from functions.smoke import GOLDEN, smoke
-from functions.tables import now_seconds
 from tests.functions.test_events import Context
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, answer_for
@@ -514,7 +514,7 @@ def test_only_what_was_found_changed_refuses_an_activation(
         raise ClientError(answer, "TransactWriteItems")
 
     monkeypatch.setattr(client, "transact_write_items", cancelled_once)
-    monkeypatch.setattr("functions.models.time.sleep", lambda _: None)
+    monkeypatch.setattr("functions.services.models_table.time.sleep", lambda _: None)
     models = two_versions.aws.models
     assert models.activate("one", models.alias()) == (calls == 2)
     assert len(made) == calls

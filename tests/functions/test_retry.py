@@ -10,15 +10,15 @@ import pytest
 import functions.complete
 import functions.retry
 from functions.complete import complete
-from functions.errors import EndpointRefused, InputError
-from functions.failures import Failures
+from functions.domain.errors import EndpointRefused, InputError
+from functions.domain.upload import MAX_ATTEMPTS, MAX_SHARDS, Shard, first_shard
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import NothingToRetry, retry
+from functions.services.failures import Failures
+from functions.services.uploads_table import UploadsTable
 from functions.split import split_or_abandon
 from functions.sweep import bury, move
-from functions.upload import MAX_ATTEMPTS, MAX_SHARDS, Shard, first_shard
-from functions.uploads import UploadsTable
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, answer_for

@@ -12,24 +12,24 @@ from moto import mock_aws
 from moto.core.serialize import BaseJSONSerializer
 from samtranslator.yaml_helper import yaml_parse
 
-from functions.answers import AnswersTable
 from functions.complete import complete
-from functions.cursors import Cursors
-from functions.endpoint import Endpoint
-from functions.errors import EndpointUnavailable
-from functions.models import ModelsTable
+from functions.domain.errors import EndpointUnavailable
+from functions.domain.prediction import Answer, Prediction
+from functions.domain.rows import Row
+from functions.domain.upload import Shard
 from functions.predict import predict
-from functions.prediction import Answer, Prediction
-from functions.predictions import PredictionsTable
-from functions.queues import Queue
 from functions.receive import receive
-from functions.rows import Row
 from functions.services import Services
-from functions.settings import Settings
+from functions.services.answers_table import AnswersTable
+from functions.services.cursors import Cursors
+from functions.services.endpoint import Endpoint
+from functions.services.models_table import ModelsTable
+from functions.services.predictions_table import PredictionsTable
+from functions.services.queues import Queue
+from functions.services.s3 import Storage
+from functions.services.settings import Settings
+from functions.services.uploads_table import UploadsTable
 from functions.split import inflate, split_or_abandon
-from functions.storage import Storage
-from functions.upload import Shard
-from functions.uploads import UploadsTable
 
 ROOT = Path(__file__).parents[2]
 VERSION = "test-1"

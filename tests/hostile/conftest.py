@@ -23,9 +23,9 @@ import functions.query
 import functions.receive
 import functions.split
 import functions.sweep
-from functions.rows import Row
-from functions.upload import upload_id
-from protloc.results import FORMAT_NAMES, write_rows
+from functions.domain.rows import Row
+from functions.domain.upload import upload_id
+from protloc.cli.results import FORMAT_NAMES, write_rows
 from tests.functions.test_events import Context, golden, sqs_event
 from tests.functions.test_query import get, walk
 from tests.functions.world import World, world

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["functions.fasta", "functions.protein", "functions.storage"]):
+with atheris.instrument_imports(
+    include=["functions.domain.fasta", "functions.domain.protein", "functions.services.s3"]
+):
     from tests.hostile.reading import check
 
 SEEDS = Path(__file__).parent / "seeds"

@@ -12,20 +12,26 @@ from collections.abc import Iterator
 from itertools import cycle, pairwise
 from typing import NamedTuple
 
-import functions.fasta
-import functions.storage
-from functions.batches import PackingSettings, pack
-from functions.errors import InputError
-from functions.fasta import LineCount, Record, lookback, read_records
-from functions.formats import require_fasta
-from functions.protein import ALPHABET, MAX_ACCESSION_CHARACTERS, MAX_HEADER_CHARACTERS, Protein, read_protein
-from functions.storage import Inflater
+import functions.domain.fasta
+import functions.services.s3
+from functions.domain.errors import InputError
+from functions.domain.fasta import LineCount, Record, lookback, read_records
+from functions.domain.formats import require_fasta
+from functions.domain.packing import PackingSettings, pack
+from functions.domain.protein import (
+    ALPHABET,
+    MAX_ACCESSION_CHARACTERS,
+    MAX_HEADER_CHARACTERS,
+    Protein,
+    read_protein,
+)
+from functions.services.s3 import Inflater
 from tests.simulation import letters
 
-RECORD_BYTES = functions.fasta.MAX_RECORD_BYTES = 100
-LOOKBACK_BYTES = functions.fasta.LOOKBACK_BYTES = 24
-WINDOW_BYTES = functions.storage.WINDOW_BYTES = 32
-TEXT_BYTES = functions.storage.MAX_TEXT_BYTES = 1024
+RECORD_BYTES = functions.domain.fasta.MAX_RECORD_BYTES = 100
+LOOKBACK_BYTES = functions.domain.fasta.LOOKBACK_BYTES = 24
+WINDOW_BYTES = functions.services.s3.WINDOW_BYTES = 32
+TEXT_BYTES = functions.services.s3.MAX_TEXT_BYTES = 1024
 PACKING = PackingSettings(batch_residues=40, batch_proteins=3, window_records=5, window_residues=100)
 
 

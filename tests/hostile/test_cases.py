@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from functions.errors import InputError
-from functions.fasta import LOOKBACK_BYTES, read_records
-from functions.formats import require_fasta
-from functions.protein import Protein, read_protein
+from functions.domain.errors import InputError
+from functions.domain.fasta import LOOKBACK_BYTES, read_records
+from functions.domain.formats import require_fasta
+from functions.domain.protein import Protein, read_protein
 from tests.simulation import letters
 
 PROTEINS = {

@@ -7,12 +7,12 @@ from urllib.parse import quote
 import pytest
 
 import functions.query
-from functions.batches import PackingSettings, pack
-from functions.fasta import read_records
-from functions.protein import read_protein
-from functions.queues import _dump
+from functions.domain.fasta import read_records
+from functions.domain.packing import PackingSettings, pack
+from functions.domain.protein import read_protein
+from functions.domain.upload import Shard, Source, Upload
+from functions.services.queues import _dump
 from functions.split import batch_message
-from functions.upload import Shard, Source, Upload
 from tests.functions.test_events import Context, golden
 from tests.functions.world import World
 from tests.hostile.conftest import drive, heard, hostile_world

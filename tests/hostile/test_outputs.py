@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from functions.protein import MAX_ACCESSION_CHARACTERS
-from functions.rows import COLUMNS
+from functions.domain.protein import MAX_ACCESSION_CHARACTERS
+from functions.domain.rows import COLUMNS
 from tests.hostile.conftest import Carried
 from tests.hostile.corpus import HEADERS, shown
 

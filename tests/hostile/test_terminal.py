@@ -7,14 +7,14 @@ import json
 import click
 import pytest
 
-from functions.rows import Row
-from protloc.client import file_name, upload_key
-from protloc.display import TABLE_ROWS, show_answers, show_upload, show_uploads
-from protloc.failures import Protloc
-from protloc.following import sentence
-from protloc.progress import PlainProgress
-from protloc.results import default_output
+from functions.domain.rows import Row
+from protloc.cli.display import TABLE_ROWS, show_answers, show_upload, show_uploads
+from protloc.cli.failures import Protloc
+from protloc.cli.following import sentence
+from protloc.cli.progress import PlainProgress
+from protloc.cli.results import default_output
 from protloc.safe import safe
+from protloc.stack.client import file_name, upload_key
 from tests.hostile.conftest import Carried
 from tests.hostile.corpus import FILE_NAMES, HEADERS, shown
 

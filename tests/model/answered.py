@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.calibration import softmax
-from model.figures import Answered
+from model.judging.figures import Answered
+from model.serving.calibration import softmax
 
 
 def random_answers(

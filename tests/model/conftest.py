@@ -12,7 +12,7 @@ import torch
 from moto import mock_aws
 
 from model import storage
-from model.inference import Model, model_fn
+from model.serving.inference import Model, model_fn
 from tests.model.tiny import build_tiny_artifact
 
 

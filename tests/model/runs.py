@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from transformers import BertConfig, BertModel
 
 from model import train
-from model.data import read_labelled
-from model.tokens import PROTEIN_VOCABULARY
+from model.proteins.labelled import read_labelled
+from model.serving.tokens import PROTEIN_VOCABULARY
 from protloc.cloud import ports
 from tests.children import child
 from tests.model.tiny import write_labelled
@@ -69,7 +69,7 @@ def write_encoder(folder: Path, *, layers: int = 3, dropout: float = 0.1) -> Pat
 HELD = f"""
 {Gate.source}
 import runpy
-from model.checkpoint import Checkpoints
+from model.learning.checkpoint import Checkpoints
 
 write = Checkpoints.write
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from model import data, seen, train
-from model.activations import still_part
-from model.artifact import ArtifactError, pack, read_artifact, write_description
-from model.classifier import POOLING, HeadSettings, ProteinClassifier, small_config
-from model.inference import Request, model_fn, predict_fn
-from model.loss import summed_distance
-from model.options import parse
+from model import train
+from model.learning.activations import still_part
+from model.learning.loss import summed_distance
+from model.learning.options import parse
+from model.proteins import labelled as data
+from model.proteins import seen
+from model.serving.artifact import ArtifactError, pack, read_artifact, write_description
+from model.serving.classifier import POOLING, HeadSettings, ProteinClassifier, small_config
+from model.serving.inference import Request, model_fn, predict_fn
 from tests.model.runs import distance, held, plain, same, start, start_several, weights, write_channels
 from tests.model.tiny import HEAD, build_tiny_ensemble, write_labelled
 from tests.waiting import LIMIT_SECONDS, Gate, until

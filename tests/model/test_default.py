@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import model
-from model.artifact import pack, read_artifact
-from model.data import LOCATIONS
-from model.inference import Model, model_fn, predict_fn
+from model.proteins.labelled import LOCATIONS
+from model.serving.artifact import pack, read_artifact
+from model.serving.inference import Model, model_fn, predict_fn
 from tests.model.tiny import random_sequences
 
 FOLDER = Path(model.__file__).parent / "default"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from model import detection
-from model.artifact import read_artifact
-from model.data import LabelledProtein
-from model.inference import model_fn
-from model.outside import FILE
+from model.proteins.labelled import LabelledProtein
+from model.serving.artifact import read_artifact
+from model.serving.inference import model_fn
+from model.serving.outside import FILE
 from tests.model.tiny import build_tiny_ensemble
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model import ensemble, train
-from model.artifact import read_artifact
-from model.inference import Request, model_fn, predict_fn
+from model.serving.artifact import read_artifact
+from model.serving.inference import Request, model_fn, predict_fn
 from tests.model.tiny import build_tiny_artifact, random_sequences, write_labelled
 
 

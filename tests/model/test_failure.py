@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from model import failure
-from model.data import LabelError
 from model.failure import failures_told
+from model.proteins.labelled import LabelError
 
 
 def fail(error: BaseException) -> SystemExit:

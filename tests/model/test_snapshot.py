@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from model import snapshot
-from model.data import digest, read_channel, split
+from model.proteins.labelled import digest, read_channel, split
 from model.snapshot import Source, Sources, main
-from tests.model.test_homology import DEEPLOC, labelled
+from tests.model.proteins.test_related import DEEPLOC, labelled
 from tests.model.tiny import write_labelled
 
 ROOT = Path(snapshot.__file__).parents[1]

@@ -15,11 +15,11 @@ import torch
 from safetensors.numpy import load_file
 
 from model import train
-from model.artifact import read_artifact
-from model.encoders import fetch
-from model.inference import model_fn, predict_fn
 from model.launch import METRICS
-from model.loss import MEMBRANE_WEIGHT, summed_loss
+from model.learning.encoders import fetch
+from model.learning.loss import MEMBRANE_WEIGHT, summed_loss
+from model.serving.artifact import read_artifact
+from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import (
     ROOT,
     SETTINGS,

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from model import launch
-from model.artifact import pack, read_artifact
+from model.serving.artifact import pack, read_artifact
+from tests.model.learning.test_distribution import write_fake_smddp
 from tests.model.runs import write_channels
-from tests.model.test_distribution import write_fake_smddp
 from tests.model.test_launch import JOB
 from tests.model.tiny import build_tiny_ensemble
 from tests.waiting import LIMIT_SECONDS

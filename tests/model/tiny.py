@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from transformers import BertConfig
 
-from model.artifact import Artifact, write_description, write_tokenizer
-from model.card import write_card
-from model.classifier import HeadSettings, ProteinClassifier, build_small, small_config
-from model.composition import CompositionSettings
-from model.data import LOCATIONS
-from model.tokens import PROTEIN_VOCABULARY
+from model.judging.card import write_card
+from model.proteins.labelled import LOCATIONS
+from model.serving.artifact import Artifact, write_description, write_tokenizer
+from model.serving.classifier import HeadSettings, ProteinClassifier, build_small, small_config
+from model.serving.composition import CompositionSettings
+from model.serving.tokens import PROTEIN_VOCABULARY
 
 HEAD = HeadSettings(kernel_sizes=(3, 9), channels=16, attentions=2, hidden=16)
 

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from functions import retire as retire_module
-from functions.models import Alias, ModelsTable
+from functions.services.models_table import Alias, ModelsTable
 from tests.retraining.machine import Machine
 from tests.retraining.schedule import real_machine
 

@@ -19,14 +19,14 @@ from typing import Any
 from unittest.mock import Mock, patch
 
 from functions import activate as activate_module
-from functions import models as models_module
 from functions import retire as retire_module
 from functions.activate import NotNow, activate
-from functions.hosting import ComponentStays
-from functions.models import ALIAS, LOCK, UNFINISHED
 from functions.retire import retire
-from functions.tables import Item
-from protloc.cloud import integrations
+from functions.services import models_table as models_module
+from functions.services.dynamodb import Item
+from functions.services.hosting import ComponentStays
+from functions.services.models_table import ALIAS, LOCK, UNFINISHED
+from protloc.cloud.contracts import integrations
 from tests.retraining.machine import DEFINITION, Asked, Ended, Machine, TaskError
 from tests.retraining.surroundings import Cloud, hosted_versions
 from tests.simulation.surroundings import refusal

@@ -17,10 +17,10 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
-from functions.hosting import Hosting
-from functions.models import ModelsTable
 from functions.plan import NO_DATA, NOTHING_NEW
-from protloc.cloud import integrations
+from functions.services.hosting import Hosting
+from functions.services.models_table import ModelsTable
+from protloc.cloud.contracts import integrations
 from tests.retraining.machine import Asked, TaskError
 from tests.simulation.database import Database, Table, copied, stored
 from tests.simulation.expressions import compile_condition, compile_update

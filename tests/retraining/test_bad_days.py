@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud import integrations
+from protloc.cloud.contracts import integrations
 from tests.retraining.machine import Asked, Ended, TaskError
 from tests.retraining.schedule import START, real_machine
 from tests.retraining.surroundings import Cloud, iso

@@ -16,8 +16,8 @@ from statelint.linter import Linter
 
 from functions.judge import FIGURES
 from model.launch import LAUNCHERS
-from protloc.cloud import definitions, integrations
-from protloc.cloud.shapes import service_model
+from protloc.cloud.contracts import definitions, integrations
+from protloc.cloud.contracts.shapes import service_model
 from tests.retraining.machine import DEFINITION, matching
 from tests.retraining.test_bad_days import pauses
 from tests.retraining.test_requests import ASKED, machine
@@ -29,8 +29,8 @@ TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task
 JOBS = {name for name, state in TASKS.items() if state["Resource"].endswith(".sync")}
 PATIENCE_SECONDS = 60  # of a service that throttles
 # What our own functions decide: classes of theirs.
-VERDICTS = {"InputError": "functions.errors", "BrokenContract": "functions.errors"}
-WAITS = {"EndpointUnavailable": "functions.errors"}
+VERDICTS = {"InputError": "functions.domain.errors", "BrokenContract": "functions.domain.errors"}
+WAITS = {"EndpointUnavailable": "functions.domain.errors"}
 LAMBDA = {  # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
     f"Lambda.{name}"
     for name in (

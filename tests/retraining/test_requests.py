@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from model.launch import LAUNCHERS, REGISTRIES, REGISTRY, Job, request
-from protloc.cloud import integrations
-from protloc.cloud.tasks import refused
-from protloc.cloud.tasks import task as made
-from protloc.retraining import MAX_NAME_CHARACTERS
+from protloc.cloud.contracts import integrations
+from protloc.cloud.contracts.tasks import refused
+from protloc.cloud.contracts.tasks import task as made
+from protloc.stack.retraining import MAX_NAME_CHARACTERS
 from tests.retraining.machine import Asked, Machine, TaskError
 from tests.template.test_template import SOURCE
 

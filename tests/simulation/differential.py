@@ -12,7 +12,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 
-from functions.tables import from_item, query_all
+from functions.services.dynamodb import from_item, query_all
 from tests.simulation import deployed
 from tests.simulation.database import Database
 from tests.simulation.messages import MessageQueue, MessageService

@@ -9,12 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from functions.locations import LOCATION_NAMES
-from functions.rows import COLUMNS
+from functions.domain.locations import LOCATION_NAMES
+from functions.domain.rows import COLUMNS
+from functions.domain.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
+from functions.services.dynamodb import from_item, iso
+from functions.services.uploads_table import attempts, batch_key, shard_key
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
-from functions.tables import from_item, iso
-from functions.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
-from functions.uploads import attempts, batch_key, shard_key
 from tests.simulation.database import SETTLING_SECONDS, Item
 from tests.simulation.messages import Message
 from tests.simulation.model import true_answer

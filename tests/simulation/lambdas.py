@@ -16,8 +16,8 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import complete, predict, receive, retry, split, sweep
-from functions.errors import ProtlocError
-from functions.uploads import batch_key
+from functions.domain.errors import ProtlocError
+from functions.services.uploads_table import batch_key
 from tests.simulation import deployed
 from tests.simulation.database import Item
 from tests.simulation.messages import Message, MessageQueue

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from functions.alphabets import is_3di
-from functions.nucleotides import are_nucleotides
-from functions.placeholders import placeholder
+from functions.domain.alphabets import is_3di
+from functions.domain.nucleotides import are_nucleotides
+from functions.domain.placeholders import placeholder
 
 MARK = "\xef\xbb\xbf"  # a byte order mark, as Latin-1 shows it
 BLANKS = " \t\r\n\v\f\0\x1a"

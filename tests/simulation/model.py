@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from functions.locations import LOCATION_NAMES
+from functions.domain.locations import LOCATION_NAMES
 from tests.simulation.scheduler import Simulation
 from tests.simulation.surroundings import refusal
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from functions.queues import Queue
+from functions.domain.upload import Counts
 from functions.services import Services
-from functions.tables import put_new
-from functions.upload import Counts
-from functions.uploads import UploadsTable, batch_key
+from functions.services.dynamodb import put_new
+from functions.services.queues import Queue
+from functions.services.uploads_table import UploadsTable, batch_key
 
 
 class OlderQueue(Queue):

@@ -20,9 +20,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import objects
-from protloc.cloud.disk import Writing
-from protloc.cloud.generations import Generations, LostStateError
+from protloc.cloud.disk import Writing, objects
+from protloc.cloud.disk.generations import Generations, LostStateError
 
 ROOT = "/home/s3"
 STATES = "/home/state"

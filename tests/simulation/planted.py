@@ -13,29 +13,23 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from functions import (
-    answers,
-    complete,
-    endpoint,
-    predict,
-    predictions,
-    receive,
-    split,
-    sweep,
-    tables,
-    uploads,
-)
-from functions.endpoint import Bisection
-from functions.errors import EndpointRefused, EndpointTimedOut
-from functions.fasta import LineCount
-from functions.prediction import Unpredictable
-from functions.predictions import PredictionsTable
-from functions.protein import read_protein
-from functions.results import count_rows, record_rows
-from functions.rows import dump_part, predicted_row
-from functions.storage import Storage
-from functions.upload import Shard, Upload, first_shard, part_key
-from functions.uploads import UPLOAD, UploadsTable, attempts, batch_key, shard_key
+from functions import complete, predict, receive, split, sweep
+from functions.domain.errors import EndpointRefused, EndpointTimedOut
+from functions.domain.fasta import LineCount
+from functions.domain.prediction import Unpredictable
+from functions.domain.protein import read_protein
+from functions.domain.rows import dump_part, predicted_row
+from functions.domain.upload import Shard, Upload, first_shard, part_key
+from functions.services import answers_table as answers
+from functions.services import dynamodb as tables
+from functions.services import endpoint
+from functions.services import predictions_table as predictions
+from functions.services import uploads_table as uploads
+from functions.services.batch_end import count_rows, record_rows
+from functions.services.endpoint import Bisection
+from functions.services.predictions_table import PredictionsTable
+from functions.services.s3 import Storage
+from functions.services.uploads_table import UPLOAD, UploadsTable, attempts, batch_key, shard_key
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
 

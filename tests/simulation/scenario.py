@@ -7,7 +7,7 @@ import math
 import random
 from dataclasses import dataclass, field, replace
 
-from functions.batches import PackingSettings
+from functions.domain.packing import PackingSettings
 from tests.simulation.database import ITEM_BYTES, PAGE_BYTES
 from tests.simulation.model import Weather
 from tests.simulation.scheduler import BEGINNING, Faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from functions.upload import upload_id
+from functions.domain.upload import upload_id
 from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.scheduler import BEGINNING, Simulation

@@ -10,8 +10,11 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from functions import complete, storage, sweep, tables, upload
+from functions import complete, sweep
+from functions.domain import upload
 from functions.services import Services
+from functions.services import dynamodb as tables
+from functions.services import s3 as storage
 from tests.simulation.lambdas import HANDLERS
 from tests.simulation.scheduler import BEGINNING
 from tests.simulation.world import World

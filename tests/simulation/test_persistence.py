@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud import disk, generations, objects
+from protloc.cloud import disk
+from protloc.cloud.disk import generations, objects
 from tests.simulation.persistence import SimulatedDisk, cases, play, recovered
 
 MOST_CASES = 20_000

@@ -10,19 +10,19 @@ from functools import cache, partial
 from typing import Any
 from unittest.mock import patch
 
-from functions import settings as functions_settings
-from functions.answers import AnswersTable
-from functions.cursors import Cursors
-from functions.endpoint import Endpoint
-from functions.models import ModelsTable
-from functions.predictions import PredictionsTable
-from functions.queues import Queue
+from functions.domain.upload import upload_id
 from functions.services import Services
-from functions.settings import Settings
-from functions.storage import Storage
-from functions.tables import iso
-from functions.upload import upload_id
-from functions.uploads import UploadsTable
+from functions.services import settings as functions_settings
+from functions.services.answers_table import AnswersTable
+from functions.services.cursors import Cursors
+from functions.services.dynamodb import iso
+from functions.services.endpoint import Endpoint
+from functions.services.models_table import ModelsTable
+from functions.services.predictions_table import PredictionsTable
+from functions.services.queues import Queue
+from functions.services.s3 import Storage
+from functions.services.settings import Settings
+from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed, older
 from tests.simulation.database import Database
 from tests.simulation.lambdas import HANDLERS, Lambda

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from model.artifact import VERSION_PATTERN
-from protloc.cloud.tasks import task as made
-from protloc.naming import LONGEST_STACK_NAME, BadStackName, check_stack_name
+from model.serving.artifact import VERSION_PATTERN
+from protloc.cloud.contracts.tasks import task as made
+from protloc.stack.naming import LONGEST_STACK_NAME, BadStackName, check_stack_name
 from tests.retraining.test_requests import asked
 from tests.template.rendering import ROOT, VARIANTS, render
 from tests.template.test_template import SOURCE

@@ -1,5 +1,5 @@
 """Every policy of the stack, held to what AWS defines: its Service Authorization Reference, and the
-documentation of what a service asks of its caller (`protloc.cloud.demands`).
+documentation of what a service asks of its caller (`protloc.cloud.contracts.demands`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protloc.cloud.demands import DEMANDS, demanded
+from protloc.cloud.contracts.demands import DEMANDS, demanded
 from tests.template.reference import Action, actions_of, exists
 from tests.template.resolved import ACCOUNT, REGION, STACK, Resolved
 from tests.template.test_template import MACHINE, as_list

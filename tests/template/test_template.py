@@ -12,8 +12,8 @@ import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.yaml_helper import yaml_parse
 
-from functions.endpoint import CALL_SECONDS, WRITING_SECONDS
-from functions.settings import Settings
+from functions.services.endpoint import CALL_SECONDS, WRITING_SECONDS
+from functions.services.settings import Settings
 from tests.template.rendering import VARIANTS, render
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from model import challenge, snapshot
-from model.data import LOCATIONS
+from model import evaluate as challenge
+from model import snapshot
+from model.proteins.labelled import LOCATIONS
 from tests.model.test_snapshot import A, B, write_sources
 from tests.model.tiny import build_tiny_artifact, write_labelled
 

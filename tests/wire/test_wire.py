@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.endpoint import Endpoint
-from functions.errors import BrokenContract
-from functions.locations import LOCATION_NAMES
-from functions.prediction import Prediction
-from functions.protein import ALPHABET
-from model import inference
-from model.data import LOCATIONS
+from functions.domain.errors import BrokenContract
+from functions.domain.locations import LOCATION_NAMES
+from functions.domain.prediction import Prediction
+from functions.domain.protein import ALPHABET
+from functions.services.endpoint import Endpoint
+from model.proteins.labelled import LOCATIONS
+from model.serving import inference
 from tests.model.tiny import build_tiny_artifact, random_sequences
 
 CALL = {"component": "stack-tiny-1", "model_version": "tiny-1"}

@@ -1,0 +1,148 @@
+"""What the model said about one sequence, read from the endpoint's answer without trusting it.
+
+The request and the answer are pinned in `events/endpoint-request.json` and `events/endpoint-answer.json`.
+"""
+
+import json
+import math
+from binascii import crc32
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from functions.domain.errors import BrokenContract
+from functions.domain.locations import LOCATION_NAMES
+
+_SUM_TOLERANCE = 0.01
+MAX_KIND_CHARACTERS = 40
+
+
+class Prediction(NamedTuple):
+    """The model's answer for one sequence."""
+
+    probabilities: tuple[float, ...]  # in the order of LOCATION_NAMES, sum 1, 4 decimals
+    membrane: float  # probability of being bound to a membrane
+    residues_read: int
+    truncated: bool
+    uncertain: bool | None = None  # by the artifact's own threshold; None where an older one has none
+    outside: float | None = None  # the share of held-out eukaryotic proteins that are less unlike the others
+    outside_like: str = ""  # what it is more like, where that share is beyond the artifact's bound
+
+    @property
+    def location(self) -> str:
+        return LOCATION_NAMES[self.probabilities.index(max(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        return max(self.probabilities)
+
+    @property
+    def runner_up(self) -> tuple[str, float]:
+        """The second most probable location, and its probability."""
+        return second_of(self.probabilities)
+
+
+def second_of(probabilities: Sequence[float]) -> tuple[str, float]:
+    """The second most probable location of probabilities in the order of LOCATION_NAMES, and its probability.
+
+    Of those that are as probable as the first, the one that comes after it.
+    """
+    order = sorted(range(len(probabilities)), key=lambda index: -probabilities[index])
+    return LOCATION_NAMES[order[1]], probabilities[order[1]]
+
+
+class Unpredictable(NamedTuple):
+    """A sequence the model could not answer for, and why."""
+
+    reason: str
+
+
+Answer = Prediction | Unpredictable
+
+
+def request_body(sequences: list[str]) -> bytes:
+    return json.dumps({"sequences": sequences}).encode("ascii")
+
+
+def read_answer(body: bytes, *, sequences: list[str], model_version: str) -> list[Answer]:
+    """The answers in the order of `sequences`.
+
+    Raises BrokenContract unless there is exactly one well-formed answer for each, from that model version.
+    """
+    try:
+        answer = json.loads(body)
+        version, names, predictions = answer["model_version"], answer["locations"], answer["predictions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenContract(f"the endpoint's answer is not the agreed JSON: {error!r}") from None
+    if version != model_version:
+        raise BrokenContract(f"expected answers of model {model_version}, found {version!r}")
+    if not isinstance(names, list) or sorted(map(str, names)) != sorted(LOCATION_NAMES):
+        raise BrokenContract(f"expected the ten locations, found {names!r}")
+    if not isinstance(predictions, list) or len(predictions) != len(sequences):
+        raise BrokenContract(f"expected {len(sequences)} predictions, found {_size(predictions)}")
+    order = [names.index(name) for name in LOCATION_NAMES]
+    bounds = [_share(answer, name) for name in ("uncertain_below", "outside_above")]
+    return [
+        _read_one(prediction, order, sequence, *bounds)
+        for prediction, sequence in zip(predictions, sequences, strict=True)
+    ]
+
+
+def _share(given: dict[str, Any], name: str) -> float | None:
+    """A number between 0 and 1 that an answer may have; artifacts of older releases give none."""
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BrokenContract(f"expected {name} between 0 and 1, found {value!r}")
+    return float(value)
+
+
+def _read_one(
+    given: Any, order: list[int], sequence: str, uncertain_below: float | None, outside_above: float | None
+) -> Answer:
+    if isinstance(given, dict) and isinstance(given.get("error"), str):
+        return Unpredictable(given["error"][:200])
+    try:
+        probabilities = [float(given["probabilities"][index]) for index in order]
+        membrane = float(given["membrane"])
+        residues_read, truncated = int(given["residues_read"]), bool(given["truncated"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BrokenContract(f"a prediction is not the agreed JSON: {error!r}") from None
+    values = [*probabilities, membrane]
+    if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
+        raise BrokenContract(f"expected probabilities between 0 and 1, found {values}")
+    if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(given["probabilities"]) != len(order):
+        raise BrokenContract(f"expected {len(order)} probabilities of sum 1, found sum {sum(probabilities)}")
+    length = len(sequence)
+    if not 0 < residues_read <= length or truncated != (residues_read < length):
+        raise BrokenContract(f"{residues_read} residues read of {length}, truncated: {truncated}")
+    read = _read_of(sequence, residues_read)
+    if given.get("checksum", read) != read:  # artifacts made before there were checksums give none
+        raise BrokenContract(f"expected the answer for residues of checksum {read}, found another's")
+    rounded = tuple(round(p, 4) for p in probabilities)
+    outside, like = _share(given, "outside"), given.get("outside_like")
+    if outside is not None and not isinstance(like, str):
+        raise BrokenContract(
+            f"expected what a protein is outside of the model's knowledge like, found {like!r}"
+        )
+    beyond = outside is not None and outside_above is not None and outside > outside_above
+    return Prediction(
+        rounded,
+        round(membrane, 4),
+        residues_read,
+        truncated,
+        None if uncertain_below is None else max(rounded) < uncertain_below,
+        None if outside is None else round(outside, 4),
+        str(like)[:MAX_KIND_CHARACTERS] if beyond else "",
+    )
+
+
+def _read_of(sequence: str, residues: int) -> str:
+    """The checksum of what a model read of a sequence: both ends, the first with the odd residue, or all."""
+    tail = residues // 2
+    ends = sequence[: residues - tail] + sequence[len(sequence) - tail :]
+    return f"{crc32(ends.encode('ascii')):08x}"
+
+
+def _size(value: Any) -> str:
+    return str(len(value)) if isinstance(value, list) else repr(type(value).__name__)

@@ -1,0 +1,77 @@
+"""Doubts in words: what speaks against believing a row, and against believing a whole upload.
+
+A row's remarks say what was changed on reading it, and then what is here. An upload's warnings are made from
+its rows' remarks, so that they say the same whichever way the rows came.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import sqrt
+from typing import Any
+
+from functions.domain.organisms import NO_EUKARYOTES, kingdom_of_header
+from functions.domain.prediction import Prediction
+
+FOREIGN = "of {}, and the model knows eukaryotic cells only"
+UNLIKE = "unlike the eukaryotic proteins that the model learned from"
+LIKE = {
+    "prokaryotic": "more like one of a bacterium or archaeon",
+    "artificial": "more like one that no cell makes",
+}
+NO_PLASTIDS = "{} have no plastids"
+WITHOUT_PLASTIDS = ("animals", "fungi")
+
+LEAST_TOLD = 20
+USUAL_SHARE = 0.15
+"""Of an upload's proteins, how many may be unlike what the model learned from before a warning says so: 5 %
+are by the artifact's own measure, and yeast's are twice as often."""
+
+
+def doubts(prediction: Prediction, header: str, organism: str) -> list[str]:
+    """What speaks against believing this prediction.
+
+    `organism` is the kingdom that the upload is said to be of; what a header says goes before it.
+    """
+    kingdom = kingdom_of_header(header) or organism
+    remarks = [FOREIGN.format(kingdom)] if kingdom in NO_EUKARYOTES else []
+    if kingdom in WITHOUT_PLASTIDS and prediction.location == "Plastid":
+        remarks.append(NO_PLASTIDS.format(kingdom))
+    if prediction.outside_like and prediction.outside is not None:
+        like = LIKE.get(prediction.outside_like)
+        share = f"{UNLIKE}, {prediction.outside:.1%} of which are less so"
+        remarks.append(f"{share}; {like}" if like else share)
+    return remarks
+
+
+class Doubts:
+    """Counts the rows of an upload that carry each doubt."""
+
+    def __init__(self) -> None:
+        self._predicted = self._unlike = 0
+        self._foreign: Counter[str] = Counter()
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count one row."""
+        if row["status"] != "predicted":
+            return
+        self._predicted += 1
+        remarks: Iterable[str] = row["remarks"] or ()
+        for remark in remarks:
+            self._unlike += remark.startswith(UNLIKE)
+            for kingdom in NO_EUKARYOTES:
+                self._foreign[kingdom] += remark == FOREIGN.format(kingdom)
+
+    def warnings(self) -> list[str]:
+        """What the upload as a whole is to be warned of.
+
+        So many rows must be unlike that `USUAL_SHARE` of them explains it less than once in forty times.
+        """
+        told = [
+            f"{count:,} of {self._predicted:,} answers are for proteins {FOREIGN.format(kingdom)}"
+            for kingdom, count in self._foreign.items()
+            if count
+        ]
+        usual = USUAL_SHARE * self._predicted
+        if self._predicted >= LEAST_TOLD and self._unlike > usual + 2 * sqrt(usual * (1 - USUAL_SHARE)):
+            told.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {UNLIKE}")
+        return told

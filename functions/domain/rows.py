@@ -1,0 +1,210 @@
+"""Result rows: one for every record of an upload, and how they are written as text.
+
+A row is a plain dictionary with the keys of COLUMNS plus `line`, the lines before the record within its
+shard; it travels as JSON Lines inside result parts, and becomes a line of the exports once the lines
+of the shards before it are known.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from functions.domain.locations import BY_NAME, LOCATION_NAMES
+from functions.domain.prediction import Answer, Prediction, second_of
+from functions.domain.protein import Protein, Rejection
+from functions.domain.remarks import doubts
+from functions.domain.upload import Upload
+
+Row = dict[str, Any]
+
+PROBABILITY_COLUMNS: tuple[str, ...] = tuple(f"p:{name}" for name in LOCATION_NAMES)
+
+COLUMNS: tuple[str, ...] = (
+    "accession",
+    "status",
+    "location",
+    "confidence",
+    "uncertain",
+    "second",
+    "second_confidence",
+    "membrane",
+    "length",
+    "residues_read",
+    "truncated",
+    "model_version",
+    "reason",
+    "remarks",
+    "go",
+    *PROBABILITY_COLUMNS,
+    "header",
+    "offset",
+)
+
+DERIVED = ("go", "second", "second_confidence")
+"""Columns that follow from others, and are kept nowhere but where rows travel whole."""
+
+_PROBABILITIES = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
+_FORMULA = re.compile(r"""(?:^|(?<=[,;]))(?=[\s"]*[=+\-@＝＋－＠])""")
+"""Where a formula begins: also after a comma or semicolon, at which a spreadsheet of another country cuts."""
+
+
+def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
+    """The row of a protein the model was asked about."""
+    row = _blank_row(protein, len(protein.sequence))
+    row |= {"model_version": upload.model_version, "remarks": list(protein.remarks)}
+    if not isinstance(answer, Prediction):
+        return row | {"status": "failed", "reason": answer.reason}
+    second, second_confidence = answer.runner_up
+    return row | {
+        "status": "predicted",
+        "location": answer.location,
+        "confidence": answer.confidence,
+        "uncertain": answer.uncertain,
+        "second": second,
+        "second_confidence": second_confidence,
+        "membrane": answer.membrane,
+        "residues_read": answer.residues_read,
+        "truncated": answer.truncated,
+        "remarks": [*protein.remarks, *doubts(answer, protein.header, upload.organism)],
+        "go": ",".join(BY_NAME[answer.location].go),
+        **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
+    }
+
+
+def rejected_row(rejection: Rejection) -> Row:
+    return _blank_row(rejection, rejection.length) | {"status": "rejected", "reason": rejection.reason}
+
+
+def _blank_row(record: Protein | Rejection, length: int) -> Row:
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {
+        "accession": record.accession,
+        "length": length,
+        "header": record.header,
+        "offset": record.offset,
+        "line": record.line,
+        "remarks": [],
+    }
+    return row
+
+
+def current(row: Row, has_remarks: bool) -> Row:
+    """The row with every column of today, also if it was kept by an older release.
+
+    `has_remarks` says whether it was kept with remarks: before there were any, the reason of a predicted row
+    said what was changed on reading.
+    """
+    if not has_remarks:
+        remarks = [row["reason"]] if row["status"] == "predicted" and row["reason"] else []
+        row |= {"uncertain": None, "remarks": remarks}
+        if row["status"] == "predicted":
+            row["reason"] = None
+    row |= dict.fromkeys(DERIVED)
+    if row["location"]:
+        row["go"] = ",".join(BY_NAME[row["location"]].go)
+        probabilities = [row[column] for column in PROBABILITY_COLUMNS]
+        row["second"], row["second_confidence"] = second_of(probabilities)
+    return row
+
+
+def exported(row: Row, first_line: int) -> Row:
+    """The row as exported: a reason for a missing answer names the record's line, counted from 1.
+
+    `first_line` is the number of lines before the row's shard.
+    """
+    row = dict(row)
+    line = row.pop("line") + first_line + 1
+    if row["status"] != "predicted":
+        row["reason"] = f"line {line}: {row['reason']}"
+    return row
+
+
+def dump_part(rows: Iterable[Row]) -> bytes:
+    """Rows as the JSON Lines of a result part."""
+    return b"".join(_json_line(row) for row in rows)
+
+
+def load_part(body: bytes) -> list[Row]:
+    """The rows of a part, of this release or of an older one."""
+    rows = (json.loads(line) for line in body.splitlines())
+    return [row if "remarks" in row else current(row, False) for row in rows]
+
+
+def _json_line(row: Row) -> bytes:
+    """ASCII, so that no character of a header ends a line for any reader or steers a terminal."""
+    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def cell(column: str, value: Any, *, defused: bool = True) -> str:
+    """A value as the text of one cell of a table.
+
+    Characters that print nothing (control, bidirectional, of no width), which could break the line or make it
+    show something else, become spaces. Defused for a spreadsheet, text that it would run as a formula gets an
+    apostrophe; else an accession stays what its database writes, so that a join finds it.
+
+    >>> cell("accession", "=1+1"), cell("accession", "-1_orf2", defused=False)
+    ("'=1+1", '-1_orf2')
+    >>> cell("confidence", 0.5), cell("truncated", None)
+    ('0.5000', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        value = "; ".join(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if column in _PROBABILITIES:
+        return f"{value:.4f}"
+    if not isinstance(value, str):
+        return str(value)
+    text = _printable(value)
+    return _FORMULA.sub("'", text) if defused else text
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _tsv(rows: Iterable[Row]) -> Iterator[bytes]:
+    """For programs: one record a line, accessions as databases write them."""
+    return _tab_separated(rows, defused=False)
+
+
+def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
+    """TSV of which a spreadsheet runs nothing."""
+    return _tab_separated(rows, defused=True)
+
+
+def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
+    """Without quotation marks, so that readers with and without quoting find the same cells."""
+    yield ("\t".join(COLUMNS) + "\n").encode()
+    for row in rows:
+        line = "\t".join(cell(column, row[column], defused=defused) for column in COLUMNS)
+        yield (line.replace('"', "'") + "\n").encode("utf-8")
+
+
+def _csv(rows: Iterable[Row]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([cell(column, row[column]) for column in COLUMNS])
+        yield buffer.getvalue().encode("utf-8")
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue().encode("utf-8")
+
+
+def _jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
+    for row in rows:
+        yield _json_line({column: row[column] for column in COLUMNS})
+
+
+FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
+"""Each takes exported rows in file order and yields the file's bytes, a piece a row."""
+
+SPREADSHEET = _spreadsheet
+"""TSV for a spreadsheet, as `FORMATS` has the others."""

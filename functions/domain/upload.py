@@ -1,0 +1,167 @@
+"""An upload: one version of one user's file, cut into shards and batches. Names, keys and plans, all pure."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from functions.domain.errors import InputError
+
+FINAL_STATUSES = ("complete", "partial", "failed")
+
+MAX_SHARDS = 1_000
+"""Of one attempt. Those of a second are numbered from here on, of a third from twice that, and so on."""
+
+MAX_ATTEMPTS = 20
+
+
+class Source(NamedTuple):
+    """One version of an object in S3."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+
+class Counts(NamedTuple):
+    """How many records came to which end; `residues` counts those of predicted proteins."""
+
+    records: int = 0
+    predicted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    residues: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def replacing_failed(self) -> "Counts":
+        """What these records add to a sum in which each of them is counted as failed already."""
+        return self._replace(records=0, failed=self.failed - self.records)
+
+
+class Ending(NamedTuple):
+    """How an upload ended."""
+
+    status: str  # one of FINAL_STATUSES
+    reason: str
+    counts: Counts
+    progress: dict[str, int]
+    results: dict[str, str]  # where each export is, by name
+    warnings: list[str]  # what speaks against believing its answers
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The upload as its first reading pinned it. What changes later lives in the uploads table."""
+
+    upload_id: str
+    source: Source
+    size: int  # bytes in S3
+    model_version: str
+    created: str  # ISO 8601, UTC
+    deadline: int  # seconds since the epoch
+    indexed: bool  # whether predictions go into the predictions table too
+    organism: str = ""  # the kingdom it is said to be of, where whoever sent it said so
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A byte range of the upload's text. `text` is the upload itself, or what it decompressed to."""
+
+    upload_id: str
+    number: int
+    text: Source
+    start: int
+    end: int
+    damage: str = ""
+    """Why the text stops where it does, if it should not: the record it stops in is then incomplete."""
+    give_up: str = ""
+    """Why what is not done yet is to be failed, not tried again."""
+
+    def as_message(self) -> dict[str, Any]:
+        return {
+            "upload": self.upload_id,
+            "shard": self.number,
+            "text": self.text._asdict(),
+            "start": self.start,
+            "end": self.end,
+            "damage": self.damage,
+            "give_up": self.give_up,
+        }
+
+    @staticmethod
+    def from_message(message: dict[str, Any]) -> "Shard":
+        return Shard(
+            upload_id=message["upload"],
+            number=message["shard"],
+            text=Source(**message["text"]),
+            start=message["start"],
+            end=message["end"],
+            damage=message["damage"],
+            give_up=message["give_up"],
+        )
+
+
+def upload_id(bucket: str, key: str, version_id: str | None) -> str:
+    """The upload's name: 26 lower-case letters and digits, the same for every copy of its event."""
+    identity = "\0".join((bucket, key, version_id or "null"))
+    digest = hashlib.sha256(identity.encode("utf-8")).digest()
+    return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
+
+
+def is_folder(key: str, size: int) -> bool:
+    """Whether an object is what a console leaves for an empty folder."""
+    return key.endswith("/") and size == 0
+
+
+def plan_shards(
+    upload: str, text: Source, size: int, shard_bytes: int, damage: str = "", attempt: int = 1
+) -> list[Shard]:
+    """Cut a text of `size` bytes into ranges: of `shard_bytes`, or longer where they would be too many.
+
+    Every attempt has the same ranges under numbers of its own, so nothing that belongs to one can touch what
+    belongs to another.
+    """
+    length = max(shard_bytes, -(-size // MAX_SHARDS))
+    starts = range(0, size, length)
+    return [
+        Shard(upload, (attempt - 1) * MAX_SHARDS + number, text, start, min(start + length, size), damage)
+        for number, start in enumerate(starts)
+    ]
+
+
+def require_records(records: int, most: int) -> None:
+    """Raise InputError where these are too many for one upload."""
+    if records > most:
+        raise InputError(
+            f"{records:,} or more; send the file in parts", expected=f"at most {most:,} records in an upload"
+        )
+
+
+def first_shard(shard: int) -> int:
+    """The number that a shard's range had in the first attempt."""
+    return shard % MAX_SHARDS
+
+
+def attempt_of(shard: int) -> int:
+    return shard // MAX_SHARDS + 1
+
+
+def earlier_shards(shard: int) -> range:
+    """The numbers of a shard's range in the attempts before, oldest first."""
+    return range(first_shard(shard), shard, MAX_SHARDS)
+
+
+def part_key(upload: str, shard: int, batch: int) -> str:
+    return f"parts/{upload}/{shard:05d}/{batch:05d}.jsonl"
+
+
+def text_key(upload: str) -> str:
+    """Where a compressed upload's text is kept while it is being worked on."""
+    return f"work/{upload}/text"
+
+
+def result_key(upload: str, name: str, attempt: int = 1) -> str:
+    """Where a result is; every attempt has a place of its own, so that none overwrites a later one."""
+    return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"

@@ -1,0 +1,91 @@
+"""The services a handler works with, made once per process and handed on as one value.
+
+Handlers take them as an argument, so that a test or a simulation can put others in their place.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from functions.services.answers_table import AnswersTable
+from functions.services.cursors import Cursors, stack_cursors
+from functions.services.endpoint import CONNECT_SECONDS, READ_SECONDS, Endpoint
+from functions.services.models_table import ModelsTable
+from functions.services.predictions_table import PredictionsTable
+from functions.services.queues import Queue
+from functions.services.s3 import Storage
+from functions.services.settings import Settings, settings
+from functions.services.uploads_table import UploadsTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+# Links that any region and a bucket made a moment ago answer: signature 4 on the region's own host, where
+# boto3 would take signature 2 and the global host in older regions (boto/boto3#3015, #4768). An address that
+# is an IP, as the embedded cloud's is, gets the bucket as a path all the same.
+LINKING = Config(
+    signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything outside the process."""
+
+    settings: Settings
+    uploads: UploadsTable
+    predictions: PredictionsTable
+    answers: AnswersTable
+    models: ModelsTable
+    storage: Storage
+    uploads_queue: Queue
+    shards_queue: Queue
+    batches_queue: Queue
+    uploads_dead_letters: Queue
+    shards_dead_letters: Queue
+    batches_dead_letters: Queue
+    endpoint: Endpoint
+    cursors: Cursors
+    events: Any  # EventBridge client
+    s3: "S3Client"
+
+
+@cache
+def services() -> Services:
+    """The services of this process, as the environment names them."""
+    names = settings()
+    standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
+    database = boto3.resource("dynamodb", config=standard)
+    s3 = boto3.client("s3", config=standard.merge(LINKING))
+    sqs = boto3.client("sqs", config=standard)
+    runtime = boto3.client(
+        "sagemaker-runtime",
+        config=Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            # `max_attempts` would count the requests after the first.
+            retries={"mode": "standard", "total_max_attempts": 1},
+        ),
+    )
+    return Services(
+        settings=names,
+        uploads=UploadsTable(database.Table(names.uploads_table)),
+        predictions=PredictionsTable(database, names.predictions_table, names.prediction_days),
+        answers=AnswersTable(database, names.answers_table, names.answer_days),
+        models=ModelsTable(database.Table(names.models_table)),
+        storage=Storage(s3, names.results_bucket),
+        uploads_queue=Queue(sqs, names.uploads_queue),
+        shards_queue=Queue(sqs, names.shards_queue),
+        batches_queue=Queue(sqs, names.batches_queue),
+        uploads_dead_letters=Queue(sqs, names.uploads_dead_letters),
+        shards_dead_letters=Queue(sqs, names.shards_dead_letters),
+        batches_dead_letters=Queue(sqs, names.batches_dead_letters),
+        endpoint=Endpoint(runtime, names.endpoint_name),
+        cursors=stack_cursors(names.cursor_secret),
+        events=boto3.client("events", config=standard),
+        s3=s3,
+    )

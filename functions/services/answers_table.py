@@ -1,0 +1,72 @@
+"""The answers table: what a model version already said about a sequence, whoever's upload it was in.
+
+Keys: pk is the sequence's digest, sk the model version and the preprocessing version. Items expire.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from functions.domain.prediction import Prediction, Unpredictable
+from functions.domain.protein import PREPROCESSING_VERSION, Protein
+from functions.domain.rows import Row, predicted_row
+from functions.domain.upload import Upload
+from functions.services.dynamodb import from_item, get_all, now_seconds, put_all, to_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBServiceResource
+
+
+class AnswersTable:
+    """Known answers of every model version."""
+
+    def __init__(self, resource: "DynamoDBServiceResource", name: str, days: int) -> None:
+        self.resource = resource
+        self.name = name
+        self.days = days
+
+    def find(self, digests: Iterable[str], model_version: str) -> dict[str, Prediction]:
+        """What is known of these sequences, by digest."""
+        sort_key = _sort_key(model_version)
+        keys = [{"pk": digest, "sk": sort_key} for digest in sorted(set(digests))]
+        known = {}
+        for item in get_all(self.resource, self.name, keys):
+            values = from_item(item)
+            known[values["pk"]] = Prediction(
+                tuple(float(p) for p in values["probabilities"]),
+                float(values["membrane"]),
+                values["residues_read"],
+                values["truncated"],
+                values.get("uncertain"),  # this and what follows older releases did not keep
+                None if values.get("outside") is None else float(values["outside"]),
+                values.get("outside_like", ""),
+            )
+        return known
+
+    def remember(self, answers: dict[str, Prediction], model_version: str) -> None:
+        expires = now_seconds() + self.days * 86_400
+        put_all(
+            self.resource,
+            self.name,
+            (
+                {
+                    "pk": digest,
+                    "sk": _sort_key(model_version),
+                    "expires": expires,
+                    **to_item(prediction._asdict()),
+                }
+                for digest, prediction in answers.items()
+            ),
+        )
+
+
+def ended_rows(proteins: list[Protein], reason: str, upload: Upload, answers: AnswersTable) -> list[Row]:
+    """The rows of a batch that is given up: its answers as far as they are known, the others failed."""
+    known = answers.find({protein.digest for protein in proteins}, upload.model_version)
+    return [
+        predicted_row(protein, known.get(protein.digest, Unpredictable(reason)), upload)
+        for protein in proteins
+    ]
+
+
+def _sort_key(model_version: str) -> str:
+    return f"{model_version}#{PREPROCESSING_VERSION}"

@@ -1,0 +1,134 @@
+"""What the four tables share: values as DynamoDB holds them, and writing many items surely."""
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from functions.domain.errors import ProtlocError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBServiceResource
+    from mypy_boto3_dynamodb.service_resource import Table
+
+Item = dict[str, Any]
+
+_WRITE_BATCH = 25
+_READ_BATCH = 100
+_ATTEMPTS = 8
+
+
+class TableBusy(ProtlocError):
+    """DynamoDB left part of a request undone, again and again."""
+
+
+def now_seconds() -> int:
+    return int(time.time())
+
+
+def now_milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
+def now_iso() -> str:
+    return iso(now_seconds())
+
+
+def iso(seconds: int) -> str:
+    """A moment as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def to_item(value: Any) -> Any:
+    """Floats as Decimals, which is how DynamoDB takes numbers; nothing that is None."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, dict):
+        return {key: to_item(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, (list, tuple)):
+        return [to_item(inner) for inner in value]
+    return value
+
+
+def from_item(value: Any) -> Any:
+    """The reverse of `to_item`; sets become sorted lists."""
+    if isinstance(value, Decimal):
+        return (
+            int(value)
+            if value == value.to_integral_value() and value.as_tuple().exponent == 0
+            else float(value)
+        )
+    if isinstance(value, dict):
+        return {key: from_item(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [from_item(inner) for inner in value]
+    if isinstance(value, set):
+        return sorted(from_item(inner) for inner in value)
+    return value
+
+
+def is_condition_failure(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def put_new(table: "Table", item: Item) -> bool:
+    """Put an item unless its key is taken; say whether it was put."""
+    try:
+        table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
+    except ClientError as error:
+        if not is_condition_failure(error):
+            raise
+        return False
+    return True
+
+
+def put_all(resource: "DynamoDBServiceResource", table_name: str, items: Iterable[Item]) -> None:
+    """Put every item, 25 a call, repeating what a call leaves undone."""
+    for group in _grouped(items, _WRITE_BATCH):
+        requests: dict[str, Any] = {table_name: [{"PutRequest": {"Item": item}} for item in group]}
+        for attempt in range(_ATTEMPTS):
+            requests = dict(resource.batch_write_item(RequestItems=requests).get("UnprocessedItems", {}))
+            if not requests:
+                break
+            time.sleep(0.05 * 2**attempt)
+        else:
+            raise TableBusy(f"{table_name}: {len(requests[table_name])} items were not written")
+
+
+def get_all(resource: "DynamoDBServiceResource", table_name: str, keys: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items that exist for these distinct keys, in any order, 100 a call."""
+    for group in _grouped(keys, _READ_BATCH):
+        requests: dict[str, Any] = {table_name: {"Keys": group}}
+        for attempt in range(_ATTEMPTS):
+            answer = resource.batch_get_item(RequestItems=requests)
+            yield from answer["Responses"].get(table_name, [])
+            requests = dict(answer.get("UnprocessedKeys", {}))
+            if not requests:
+                break
+            time.sleep(0.05 * 2**attempt)
+        else:
+            raise TableBusy(f"{table_name}: some items were not read")
+
+
+def query_all(table: "Table", **query: Any) -> Iterator[Item]:
+    """Yield every item of a query, page after page."""
+    while True:
+        page = table.query(**query)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _grouped(values: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    group: list[Item] = []
+    for value in values:
+        group.append(value)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,101 @@
+"""The predictions table: the rows of the result parts, one item each, for asking about single proteins.
+
+Keys: pk is upload#shard and sk the offset, so that an upload reads in file order; the index `accession`
+finds a protein across uploads, the index `location` the proteins of one location within an upload.
+A record that is retried keeps its item: an answer replaces a failure, a failure never an answer.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.conditions import Attr, Key
+from botocore.exceptions import ClientError
+
+from functions.domain.rows import COLUMNS, DERIVED, Row, current
+from functions.domain.upload import attempt_of, first_shard
+from functions.services.dynamodb import Item, from_item, is_condition_failure, now_seconds, put_all, to_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBServiceResource
+
+
+class PredictionsTable:
+    """Every row of every indexed upload."""
+
+    def __init__(self, resource: "DynamoDBServiceResource", name: str, days: int) -> None:
+        self.resource = resource
+        self.table = resource.Table(name)
+        self.days = days
+
+    def put(self, upload_id: str, shard: int, rows: Iterable[Row]) -> None:
+        """Store the rows of a shard of any attempt."""
+        expires = now_seconds() + self.days * 86_400
+        items = [_item(upload_id, first_shard(shard), row, expires) for row in rows]
+        put_all(self.resource, self.table.name, (item for item in items if item["status"] != "failed"))
+        for item in items:
+            if item["status"] == "failed":
+                self._put_failed(item, attempt_of(shard))
+
+    def _put_failed(self, item: Item, attempt: int) -> None:
+        """Store a failed row, unless a later attempt, or this one, has stored a better one."""
+        try:
+            self.table.put_item(
+                Item=item | {"attempt": attempt},
+                ConditionExpression=Attr("pk").not_exists() | Attr("attempt").lte(attempt),
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+
+    def page(
+        self, upload_id: str, shard: int, size: int, start: Item | None
+    ) -> tuple[list[Row], Item | None]:
+        """Rows of one shard in file order, and where the next page begins."""
+        return self._query(Key("pk").eq(_partition(upload_id, shard)), size, start)
+
+    def by_location(
+        self, upload_id: str, location: str, size: int, start: Item | None
+    ) -> tuple[list[Row], Item | None]:
+        condition = Key("upload_location").eq(f"{upload_id}#{location}")
+        return self._query(condition, size, start, IndexName="location")
+
+    def by_accession(self, accession: str, size: int, start: Item | None) -> tuple[list[Row], Item | None]:
+        """Rows of every upload that holds this accession, each with its `upload`."""
+        return self._query(Key("accession").eq(accession), size, start, IndexName="accession")
+
+    def _query(
+        self, condition: Any, size: int, start: Item | None, **index: str
+    ) -> tuple[list[Row], Item | None]:
+        query: dict[str, Any] = {"KeyConditionExpression": condition, "Limit": size, **index}
+        if start:
+            query["ExclusiveStartKey"] = start
+        page = self.table.query(**query)
+        return [_row(item) for item in page["Items"]], page.get("LastEvaluatedKey")
+
+
+def _partition(upload_id: str, shard: int) -> str:
+    return f"{upload_id}#{shard:05d}"
+
+
+def _item(upload_id: str, shard: int, row: Row, expires: int) -> Item:
+    item: Item = to_item(row)
+    item |= {
+        "pk": _partition(upload_id, shard),
+        "sk": f"{row['offset']:015d}",
+        "upload": upload_id,
+        "expires": expires,
+    }
+    for column in DERIVED:
+        item.pop(column, None)
+    if not row["accession"]:
+        item.pop("accession")  # an index key may not be empty
+    if row["location"]:
+        item["upload_location"] = f"{upload_id}#{row['location']}"
+    return item
+
+
+def _row(item: Item) -> Row:
+    values = from_item(item)
+    row: Row = {"upload": values["upload"]} | {column: values.get(column) for column in COLUMNS}
+    row["accession"] = row["accession"] or ""
+    return current(row, "remarks" in values)

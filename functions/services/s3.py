@@ -1,0 +1,253 @@
+"""Objects in S3: reading ranges of any size with little memory, writing parts once and exports as streams."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from functions.domain.errors import FileGone, InputError
+from functions.domain.unpack import Damage, Members, Seekable, inflated, is_tar, is_zip
+from functions.domain.upload import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+WINDOW_BYTES = 1024 * 1024
+TELLING_BYTES = 512
+"""What tells an archive from a text: a tar's mark is in its first block."""
+
+WRITE_PART_BYTES = 8 * 1024 * 1024
+"""S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
+
+MAX_TEXT_BYTES = 5 * 1024**3
+"""Longest text of an upload, plain or decompressed: what one function can decompress, and one can merge the
+results of, within Lambda's 900 seconds."""
+
+
+ORGANISM = "organism"
+"""The name, in an object's own metadata, of the organism that its proteins are of."""
+
+
+class Stored(NamedTuple):
+    """What S3 says of an object's version."""
+
+    size: int  # bytes
+    organism: str  # as whoever sent it named it
+
+
+class Storage:
+    """The results bucket, and read access to the uploads."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def size(self, source: Source) -> int:
+        """Bytes of an object's version. Raises FileGone where it is gone."""
+        return self.stored(source).size
+
+    def stored(self, source: Source) -> Stored:
+        """What S3 keeps beside an object's version. Raises FileGone where it is gone."""
+        version = _version(source)
+        try:
+            head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchVersion", "405"):
+                raise FileGone("the file was deleted before it was read") from None
+            raise
+        return Stored(head["ContentLength"], head.get("Metadata", {}).get(ORGANISM, ""))
+
+    def is_gone(self, source: Source) -> bool:
+        try:
+            self.size(source)
+        except InputError:
+            return True
+        return False
+
+    def read(self, source: Source, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes `start` ≤ n < `end` of an object's version, a window at a time."""
+        for first in range(start, end, WINDOW_BYTES):
+            last = min(first + WINDOW_BYTES, end) - 1
+            answer = self.client.get_object(
+                Bucket=source.bucket, Key=source.key, Range=f"bytes={first}-{last}", **_version(source)
+            )
+            yield answer["Body"].read()
+
+    def put_once(self, key: str, body: bytes) -> bytes:
+        """Store an immutable object; return what stands there: `body`, or what an earlier writer stored."""
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            # 409 is S3's answer to two writers at once: the other one may have won.
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return self.get(key)
+        return body
+
+    def get(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def get_each(self, keys: Iterable[str], ahead: int) -> Iterator[bytes]:
+        """Yield the objects in the order of their keys, asking for up to `ahead` of them at once."""
+        if ahead <= 1:
+            yield from map(self.get, keys)
+            return
+        with ThreadPoolExecutor(ahead) as pool:
+            coming: deque[Future[bytes]] = deque()
+            for key in keys:
+                coming.append(pool.submit(self.get, key))
+                if len(coming) == ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def write(self, key: str, pieces: Iterable[bytes], content_type: str = "text/plain") -> int:
+        """Write an object from pieces of any size, holding one part in memory; return its bytes."""
+        with StreamWriter(self, key, content_type) as writer:
+            for piece in pieces:
+                writer.write(piece)
+        return writer.size
+
+    def link(self, key: str, seconds: int) -> str:
+        """A URL that reads the object without credentials for that long."""
+        return self.client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+
+
+class StreamWriter:
+    """Writes one object piece by piece; it appears whole when the block ends, or not at all on an error."""
+
+    def __init__(self, storage: Storage, key: str, content_type: str) -> None:
+        self._client, self._bucket, self._key = storage.client, storage.bucket, key
+        self._content_type = content_type
+        self._buffer = bytearray()
+        self._upload_id = ""
+        self._parts: list[CompletedPartTypeDef] = []
+        self.size = 0
+
+    def __enter__(self) -> "StreamWriter":
+        return self
+
+    def write(self, piece: bytes) -> None:
+        self._buffer += piece
+        self.size += len(piece)
+        if len(self._buffer) >= WRITE_PART_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._upload_id:
+            self._upload_id = self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
+                ContentType=self._content_type,
+                ChecksumAlgorithm="CRC32",
+            )["UploadId"]
+        number = len(self._parts) + 1
+        answer = self._client.upload_part(
+            Bucket=self._bucket,
+            Key=self._key,
+            UploadId=self._upload_id,
+            PartNumber=number,
+            Body=bytes(self._buffer),
+            ChecksumAlgorithm="CRC32",
+        )
+        part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
+        if "ChecksumCRC32" in answer:  # S3 wants those it was sent named again at the end
+            part["ChecksumCRC32"] = answer["ChecksumCRC32"]
+        self._parts.append(part)
+        self._buffer.clear()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            if self._upload_id:
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
+                )
+        elif not self._upload_id:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key,
+                Body=bytes(self._buffer),
+                ContentType=self._content_type,
+            )
+        else:
+            if self._buffer:
+                self._flush()
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+            )
+
+
+class Inflater:
+    """Unpacks what a file holds, and remembers why it had to stop if it had to and what it left out."""
+
+    def __init__(self, stack_most: int | None = None) -> None:
+        self.size = 0
+        self.damage = ""
+        self._stack_most = stack_most
+        self.left_out: list[str] = []
+        """Members of an archive that are no FASTA, each with the reason."""
+
+    def text(self, chunks: Iterable[bytes], whole: Seekable | None = None) -> Iterator[bytes]:
+        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything.
+
+        `whole` is the same file to be read from any place, which a ZIP archive needs.
+        """
+        members = Members(WINDOW_BYTES)
+        self.left_out = members.left_out
+        pieces = inflated(chunks, WINDOW_BYTES)
+        first = b""
+        try:
+            while len(first) < TELLING_BYTES and (more := next(pieces, b"")):
+                first += more
+        except Damage as damage:
+            self.damage = str(damage)
+        try:
+            if is_zip(first) and whole is not None and is_zip(whole.head(4)):
+                pieces = members.of_zip(whole, whole.size)
+            elif is_tar(first):
+                pieces = members.of_tar(_chained(first, pieces))
+            else:
+                pieces = _chained(first, pieces)
+            yield from self._counted(pieces)
+        except Damage as damage:
+            self.damage = str(damage)
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if piece:
+                self.size += len(piece)
+                require_size(self.size, "more in a compressed file", self._stack_most)
+                yield piece
+
+
+def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    yield from (first[at : at + WINDOW_BYTES] for at in range(0, len(first), WINDOW_BYTES))
+    yield from pieces
+
+
+def read_json(client: "S3Client", uri: str) -> Any:
+    """The JSON at an s3:// address. Raises ValueError where it is none."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def require_size(size: int, found: str, stack_most: int | None = None) -> None:
+    """Raise InputError where a text of this many bytes is too long for one upload, or one of this stack."""
+    most = MAX_TEXT_BYTES if stack_most is None else min(stack_most, MAX_TEXT_BYTES)
+    if size > most:
+        raise InputError(
+            f"{found}; send it in parts", expected=f"at most {most:,} bytes of text in an upload"
+        )
+
+
+def _version(source: Source) -> dict[str, Any]:
+    return {} if source.version_id == "null" else {"VersionId": source.version_id}

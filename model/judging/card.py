@@ -1,0 +1,303 @@
+"""The model card: an artifact's README.md in Hugging Face's format, written from what the artifact says.
+
+    python -m model.judging.card ARTIFACT [--into docs/model.md]
+
+writes it again, and with `--into` also the table of figures of a page that has a place for it. Reads the
+descriptions of older artifacts, which know fewer figures, and writes what they have. Needs neither numpy
+nor torch, and no YAML library: a string in JSON is one in YAML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model.judging.markdown import CAPTIONS, LABELS, figures_of, percent, shown, table
+from model.serving.artifact import Artifact, read_artifact
+
+WIDTH = 110
+PICTURES = "images"  # the folder beside a page
+OPENING, CLOSING = "<!-- figures: written by model.judging.card -->", "<!-- end of figures -->"
+
+INDEX = """model-index:
+- name: {version}
+  results:
+  - task:
+      type: text-classification
+      name: Subcellular localization
+    dataset:
+      name: DeepLoc 1.0 ({split})
+      type: deeploc
+      split: {split}
+    metrics:
+{metrics}
+"""
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-classification
+tags:
+- biology
+- protein
+- subcellular-localization
+{index}---
+
+# {version}
+
+Tells in which of {count} places of a eukaryotic cell a protein belongs, and whether it is bound to a
+membrane, from its amino-acid sequence alone. {design}, {parameters} parameters in all;
+made {created} by `model/train.py`.
+
+## What it is for
+
+A first guess for many proteins at once: annotating a proteome, choosing candidates for an experiment,
+noticing a label that does not fit. Every answer comes with a calibrated probability for each place; {certain}
+
+It is a research tool, not a diagnostic one.
+
+## How good it is
+
+{figures}
+
+## How sure it is
+
+{calibration}
+
+## What is outside of its knowledge
+
+{outside}
+
+## What it reads
+
+Upper-case sequences; U, Z, O, B and J are read as X. Up to {max_residues} residues whole; of a longer
+sequence the first and last {half}, which the answer reports (`residues_read`, `truncated`).
+
+## How it was made
+
+Trained on {trained} proteins of DeepLoc 1.0 or of a file in its format{validation} (SHA-256 of what was
+learned from: `{digest}`){epochs}, with:
+
+```json
+{training}
+```
+
+## Looks at the test proteins
+
+{looks}
+
+## What it is not
+
+- **Not for bacteria, archaea or viruses.** It knows proteins of eukaryotes; of others it names the most
+  similar of its {count} places, with a confidence that means nothing. Where a header names such an organism a
+  remark says so; where none does, the detector above tells a part of them.
+- **One place only.** Many proteins live in two or more; it names one, and the second most probable place is
+  then worth a look. Proteins of both cytoplasm and nucleus count as cytoplasm here.
+- **Rare places are its weakest.** Few proteins of {rare} were there to learn from; the table shows how often
+  each is found, and for few proteins how far to trust that.
+- **Homology.** DeepLoc keeps test proteins apart from the others by clusters of 30 % identity. Relatives of
+  training proteins fare better than the test figures say, families unlike any of them worse.
+- **Plants, fungi and single cells** are fewer than animals in the data. A plastid is named from the sequence
+  alone: the model is not told which organism a protein is from, and may name one for an animal's.
+- **Isoforms and mutants**: it was not trained to tell the effect of single substitutions.
+
+Licence: Apache-2.0, as the project's.
+"""
+
+
+def write_card(artifact: Artifact) -> None:
+    """Write README.md into the artifact's folder."""
+    (artifact.folder / "README.md").write_text(card(artifact), encoding="utf-8")
+
+
+def _design(artifact: Artifact) -> str:
+    """What kind of networks answer, and how many."""
+    network = f"a `transformers` BertModel under a {artifact.head['kind']} head"
+    members = len(artifact.training.get("members", ())) or 1
+    beside = len(artifact.training.get("compositions", ()))
+    if beside:
+        return (
+            f"The mean of {members + beside} networks: {members} of the kind of {network},\n"
+            f"and {beside} that see what the protein is made of (`model/serving/composition.py`)"
+        )
+    return f"A{network[1:]}" if members == 1 else f"The mean of {members} networks, each {network}"
+
+
+def card(artifact: Artifact) -> str:
+    """The text of the model card."""
+    metrics, data, training = artifact.metrics, artifact.data, artifact.training
+    best = training.get("best_epoch")
+    recipe = {name: value for name, value in training.items() if name != "history"}
+    below = artifact.calibration.get("uncertain_below")
+    return CARD.format(
+        version=artifact.version,
+        index=_index(artifact),
+        count=len(artifact.locations),
+        parameters=f"{training['parameters']:,}",
+        design=_design(artifact),
+        created=artifact.created,
+        certain="read it."
+        if below is None
+        else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
+        figures=figures_of(artifact.metrics),
+        calibration=_calibration(artifact),
+        outside=_outside(artifact.outside),
+        max_residues=f"{artifact.max_residues:,}",
+        half=f"{artifact.max_residues // 2:,}",
+        trained=f"{data['proteins']:,}",
+        validation=f", settings chosen on {data['validation']:,} others" if "validation" in data else "",
+        digest=data["sha256"],
+        epochs=f"; the weights are those after epoch {best}" if best else "",
+        training=json.dumps(recipe, indent=1),
+        looks=_looks(metrics.get("looks"), metrics.get("split")),
+        rare=_rare(metrics),
+    )
+
+
+def _index(artifact: Artifact) -> str:
+    """The figures as Hugging Face lists them; nothing where there are none."""
+    metrics = artifact.metrics
+    listed = [
+        f"    - type: {name}\n      name: {json.dumps(label)}\n      value: {metrics[name]}"
+        for name, label in LABELS.items()
+        if metrics.get(name) is not None
+    ]
+    if not listed:
+        return ""
+    version = json.dumps(artifact.version)
+    return INDEX.format(version=version, split=metrics["split"], metrics="\n".join(listed))
+
+
+def _calibration(artifact: Artifact) -> str:
+    said: Mapping[str, Any] = artifact.calibration
+    metrics = artifact.metrics
+    method = "one temperature for all places"
+    if said.get("method") == "vector":
+        method = "a scale and a shift for each place (vector scaling)"
+    paragraphs = [
+        f"""Probabilities are calibrated on the validation split, by {method} and by a temperature for the
+        membrane: of answers with confidence 0.8, about eight in ten should be right."""
+    ]
+    if "ece_by_chance" in metrics:
+        chance = metrics["ece_by_chance"]
+        paragraphs[0] += f""" The calibration error (ECE, 15 bins) is {shown(metrics["ece"])} on
+        {metrics["split"]}; a model that is right exactly as often as it says would show
+        {shown(chance["mean"])} on as many proteins, and up to {shown(chance["at_most"])} by chance."""
+    if "uncertain" in metrics:
+        found = metrics["uncertain"]
+        paragraphs.append(
+            f"""Answers below confidence {found["below"]:.2f} are called uncertain: the lowest threshold from
+            which on {percent(said["certain_accuracy"])} of the validation proteins are answered right. On
+            {metrics["split"]} that leaves {percent(found["certain_share"])} of the proteins certain, of
+            which {percent(found["certain_accuracy"])} are right; of the uncertain ones
+            {percent(found["uncertain_accuracy"])} are."""
+        )
+    written = [textwrap.fill(" ".join(text.split()), WIDTH) for text in paragraphs]
+    return "\n\n".join([*written, *_groups(metrics.get("groups"))])
+
+
+def _groups(groups: Mapping[str, Any] | None) -> list[str]:
+    """How right and how sure it is of proteins that the figures above hide."""
+    if groups is None:
+        return []
+    text = f"""That is said of the {groups["split"]} split as a whole. Proteins without a relative among
+        those it learned from, and fragments, fare otherwise (`model/judging/groups.py`):"""
+    columns = ["proteins of the split", "number", "Q10", "macro-F1", "mean confidence", "ECE"]
+    columns += ["confidence ≥ 0.8", "of which right"]
+    numbers, shares = (
+        ("proteins", "q10", "macro_f1", "confidence", "ece"),
+        ("confident_share", "confident_accuracy"),
+    )
+    rows = [
+        [name, *(shown(found[each]) for each in numbers), *(percent(found[each]) for each in shares)]
+        for name, found in groups["figures"].items()
+    ]
+    return [textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)]
+
+
+def _outside(said: Mapping[str, Any]) -> str:
+    """What tells that a protein is none it could know, and how often that errs."""
+    if not said:
+        return "It does not tell: for whatever is spelled like a protein it names a place."
+    kinds = "prokaryotic proteins and from sequences that no cell makes"
+    if "prokaryotic" not in said["kinds"]:
+        kinds = "sequences that no cell makes"
+    learned = (
+        f" Of prokaryotes it has learned from {_listed(said['prokaryotes'])}."
+        if said.get("prokaryotes")
+        else ""
+    )
+    text = f"""A detector beside the networks (`model/serving/outside.py`) tells eukaryotic proteins from
+        {kinds}. Each answer says which share of eukaryotic proteins, in families that the detector has not
+        learned from, are less unlike the known ones than this one (`outside`); beyond
+        {percent(said["above"])} a remark says what it is more like. Confidence is not scaled by
+        it.{learned} How often it calls sequences outside, none of which it has learned from, and how many
+        answers are given with confidence 0.8 or more, at all and without such a remark:"""
+    rows = [
+        [name, shown(found["sequences"])]
+        + [percent(found[figure]) for figure in ("outside", "confident", "confident_inside")]
+        for name, found in said.get("figures", {}).items()
+    ]
+    columns = ["sequences", "number", "called outside", "confidence ≥ 0.8", "confidence ≥ 0.8, no remark"]
+    return "\n\n".join([textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _looks(looks: Sequence[Mapping[str, Any]] | None, split: str | None) -> str:
+    if looks is None:  # an artifact from before looks were listed
+        return "Once, for the figures above." if split == "test" else "None."
+    rows = [
+        [look["date"] or "not recorded", look["version"], look["split"]]
+        + [shown(look[name]) for name in ("proteins", "q10", "macro_f1")]
+        for look in looks
+    ]
+    columns = ["date", "version", "split", "proteins", "Q10", "macro-F1"]
+    return "Every one, those at earlier versions too:\n\n" + table(columns, rows) if rows else "None."
+
+
+def _rare(metrics: Mapping[str, Any]) -> str:
+    counted = {name: of["proteins"] for name, of in metrics.get("locations", {}).items()}
+    fewest = sorted(counted, key=counted.__getitem__)[:4]
+    return ", ".join(fewest) if fewest else "some places"
+
+
+def place(text: str, artifact: Artifact, pictures: Sequence[str] = ()) -> str:
+    """`text` with figures and pictures (by name) between the two marks; ValueError where it has no place."""
+    before, opening, rest = text.partition(OPENING)
+    _, closing, after = rest.partition(CLOSING)
+    if not opening or not closing:
+        raise ValueError(f"expected {OPENING!r} and {CLOSING!r} in the page, found no such place")
+    said = f"Model `{artifact.version}`, made {artifact.created}. {figures_of(artifact.metrics)}"
+    shown = [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in pictures]
+    between = "\n\n".join([said, *shown])
+    return f"{before}{opening}\n{between}\n{closing}{after}"
+
+
+def put_into(page: Path, artifact: Artifact) -> str:
+    """The text of a page with the artifact's figures, and with those pictures that lie beside it."""
+    there = [name for name in CAPTIONS if (page.parent / PICTURES / f"{name}.png").is_file()]
+    return place(page.read_text(encoding="utf-8"), artifact, there)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the card again, and the figures into a page."""
+    parser = argparse.ArgumentParser(description="Write an artifact's card from its description.")
+    parser.add_argument("artifact", type=Path, help="an unpacked artifact")
+    parser.add_argument(
+        "--into", type=Path, metavar="PAGE", help="a page with a marked place for the figures"
+    )
+    options = parser.parse_args(arguments)
+    artifact = read_artifact(options.artifact)
+    write_card(artifact)
+    if options.into is not None:
+        options.into.write_text(put_into(options.into, artifact), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How right and how sure a model is of groups of proteins that its overall figures hide.
+
+    python -m model.judging.groups ARTIFACT DEEPLOC.fasta [--split validation --validation ACCESSIONS.txt]
+
+Of a split's proteins those with a relative among the ones that the model has learned from and those without
+(`homology.py`), and fragments of all of them, as sequencing and digestion leave them. Writes the figures into
+the artifact's description and its card, and a look at test proteins with them, as `evaluate.py` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.judging import figures
+from model.judging import judgement as evaluate
+from model.judging import looks as record
+from model.judging.figures import Answered, rounded
+from model.proteins import related as homology
+from model.proteins import seen
+from model.proteins.labelled import LabelledProtein, read_channel, split
+from model.serving.artifact import read_artifact
+
+CONFIDENT = 0.8
+FRAGMENT = 29  # residues, taken from the middle
+
+
+def related(proteins: Sequence[LabelledProtein], known: Sequence[LabelledProtein]) -> NDArray[np.bool_]:
+    """Which of `proteins` have a relative among those that are `known`."""
+    sequences = [protein.sequence for protein in (*known, *proteins)]
+    found = np.zeros(len(sequences), dtype=bool)
+    for index, others in homology.related(sequences):
+        for other in others:
+            first, last = sorted((index, int(other)))
+            found[last] |= first < len(known) <= last
+    return found[len(known) :]
+
+
+def shortened(protein: LabelledProtein) -> LabelledProtein:
+    """The protein as a fragment from its middle; whole where it is no longer than that."""
+    start = max(0, (len(protein.sequence) - FRAGMENT) // 2)
+    return replace(protein, sequence=protein.sequence[start : start + FRAGMENT])
+
+
+def beheaded(protein: LabelledProtein) -> LabelledProtein:
+    """The second half of the protein, as a fragment whose beginning was not sequenced."""
+    return replace(protein, sequence=protein.sequence[len(protein.sequence) // 2 :])
+
+
+def summed_up(answered: Answered) -> dict[str, Any]:
+    """The figures of one group."""
+    found = figures.point(answered)
+    sure = answered.confidence >= CONFIDENT
+    return {
+        "proteins": len(answered),
+        **{name: rounded(found[name]) for name in ("q10", "macro_f1", "ece")},
+        "confidence": rounded(answered.confidence.mean()),
+        "confident_share": rounded(sure.mean()),
+        "confident_accuracy": rounded(answered.right[sure].mean()) if sure.any() else None,
+    }
+
+
+def measure(
+    folder: Path, proteins: Sequence[LabelledProtein], known: Sequence[LabelledProtein]
+) -> dict[str, dict[str, Any]]:
+    """The figures of each group of `proteins`, of which the model has learned none."""
+    from model.serving.inference import model_fn  # here only, as in `evaluate.py`
+
+    model = model_fn(str(folder))
+
+    def answered(asked: Sequence[LabelledProtein]) -> Answered:
+        return Answered.of(*evaluate.answers_of(model, asked), asked)
+
+    whole, with_relative = answered(proteins), related(proteins, known)
+    groups = {
+        "all": whole,
+        "with a relative in training": whole.only(with_relative),
+        "without one": whole.only(~with_relative),
+        "the second half of each": answered([beheaded(protein) for protein in proteins]),
+        f"{FRAGMENT} residues from the middle": answered([shortened(protein) for protein in proteins]),
+    }
+    return {name: summed_up(group) for name, group in groups.items() if len(group)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="Judge an artifact group by group.", allow_abbrev=False)
+    parser.add_argument("artifact", type=Path, help="an unpacked artifact, which is written into")
+    parser.add_argument("labelled", type=Path, help="labelled proteins, those it learned from among them")
+    parser.add_argument("--split", choices=("validation", "test"), default="test")
+    parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
+    options = parser.parse_args(arguments)
+    proteins = read_channel(options.labelled)
+    training, validation = split(proteins, options.validation)
+    asked = [protein for protein in proteins if protein.test] if options.split == "test" else validation
+    unseen = seen.unseen(options.artifact, asked)
+    asked = asked if unseen is None else unseen
+    if not asked:
+        raise SystemExit(f"expected {options.split} proteins in {options.labelled}, found none")
+    found = measure(options.artifact, asked, training)
+    artifact = read_artifact(options.artifact)
+    if options.split == "test":
+        artifact = record.with_look(artifact, {"split": "test", **found["all"]})
+    groups = {"split": options.split, "figures": found}
+    record.write(artifact.with_metrics({**artifact.metrics, "groups": groups}))
+    for name, figures_of_one in found.items():
+        print(f"{name:32} {figures_of_one}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Judging an artifact on labelled proteins, through the very code that serves it.
+
+    python -m model.judging.judgement ARTIFACT DEEPLOC.fasta --validation ACCESSIONS.txt --report FOLDER
+    python -m model.judging.judgement ARTIFACT HOLDOUT.fasta --split all --against CHAMPION --json FILE
+
+Prints the figures as JSON: what the artifact keeps with `--write` (`kept`). `--json` has all of it:
+confusion matrix, reliability, abstention curve, the worst mistakes; `--report` draws that as one HTML file
+or as a folder of pictures. The test split chooses nothing: `--calibrate` fits on validation only, and every
+look at test proteins is written into the artifact's description and card, asked to or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.judging import bootstrap, figures
+from model.judging import looks as record
+from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
+from model.proteins.labelled import LOCATIONS, LabelledProtein, read_channel, split
+from model.serving import calibration
+from model.serving.artifact import Artifact, read_artifact, write_description
+
+if TYPE_CHECKING:
+    from model.serving.inference import Model
+
+NEUTRAL = {"location_temperature": 1.0, "membrane_temperature": 1.0}
+# Too long for a description that is also stored and shown per model version, or said there anyway.
+DETAILS = ("version", "confusion", "reliability", "abstention", "mistakes", "against")
+
+
+class EvaluationError(ValueError):
+    """A model or its proteins cannot be judged; says what was expected and found."""
+
+
+def measure(
+    probabilities: Floats, membrane: Floats, proteins: Sequence[LabelledProtein], locations: Sequence[str]
+) -> dict[str, Any]:
+    """The figures without intervals of `probabilities` (proteins, locations) and `membrane` (proteins)."""
+    return _measured(Answered.of(probabilities, membrane, proteins), locations)
+
+
+def _measured(answered: Answered, locations: Sequence[str]) -> dict[str, Any]:
+    found = figures.point(answered)
+    support = np.bincount(answered.truth, minlength=len(locations))
+    return {name: rounded(found[name]) for name in HEADLINE} | {
+        "proteins": len(answered),
+        "locations": {
+            location: {name: rounded(found[f"location_{name}"][index]) for name in BY_LOCATION}
+            | {"proteins": int(support[index])}
+            for index, location in enumerate(locations)
+        },
+    }
+
+
+def judge(
+    answered: Answered,
+    locations: Sequence[str],
+    *,
+    accessions: Sequence[str] = (),
+    uncertain_below: float | None = None,
+    resamples: int = bootstrap.RESAMPLES,
+) -> dict[str, Any]:
+    """Everything this project says about answers: figures, their intervals, tables and curves."""
+    between = bootstrap.intervals(answered, resamples)
+    judged = _measured(answered, locations)
+    for index, location in enumerate(locations):
+        judged["locations"][location]["recall_interval"] = between["location_recall"][index]
+    by_chance = dict(zip(("mean", "at_most"), bootstrap.error_by_chance(answered, resamples), strict=True))
+    judged |= {
+        "intervals": {name: between[name] for name in HEADLINE},
+        "ece_by_chance": by_chance,
+        "lengths": [_band(answered, first, last, resamples) for first, last in (*LENGTH_BANDS, (LONG, None))],
+        "confusion": figures.confusion(answered.truth, answered.predicted, len(locations))
+        .astype(int)
+        .tolist(),
+        "reliability": figures.reliability(answered),
+        "abstention": figures.abstention(answered),
+    }
+    if uncertain_below is not None:
+        judged["uncertain"] = figures.uncertain(answered, uncertain_below)
+    if accessions:
+        judged["mistakes"] = [
+            {
+                "accession": accessions[row],
+                "location": locations[int(answered.truth[row])],
+                "named": locations[named],
+                "confidence": confidence,
+                "length": int(answered.lengths[row]),
+            }
+            for row, named, confidence in figures.mistakes(answered)
+        ]
+    return judged
+
+
+def _band(answered: Answered, first: int, last: int | None, resamples: int) -> dict[str, Any]:
+    """The figures of proteins of `first` to `last` residues, both in."""
+    chosen = answered.lengths >= first
+    if last is not None:
+        chosen &= answered.lengths <= last
+    part = answered.only(chosen)
+    said: dict[str, Any] = {"from": first, "to": last, "proteins": len(part)}
+    if not len(part):
+        return said | {"q10": None, "macro_f1": None, "membrane_q2": None, "q10_interval": (None, None)}
+    found, drawn = figures.point(part), bootstrap.resampled(part, resamples)
+    return said | {
+        **{name: rounded(found[name]) for name in ("q10", "macro_f1", "membrane_q2")},
+        "q10_interval": bootstrap.interval(drawn["q10"]),
+    }
+
+
+def kept(judged: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `judged` goes into an artifact's description: all but curves and lists."""
+    return {name: value for name, value in judged.items() if name not in DETAILS}
+
+
+def answers(folder: Path, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
+    """Probabilities (proteins, locations) and membrane probabilities (proteins), as they are served."""
+    from model.serving.inference import model_fn  # here only: the figures themselves need no torch
+
+    return answers_of(model_fn(str(folder)), proteins)
+
+
+def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
+    """The same of a model that is loaded already."""
+    from model.serving.inference import predict_fn
+
+    if model.artifact.locations != LOCATIONS:
+        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.serving.artifact.locations}")
+    given: list[Any] = []
+    for start in range(0, len(proteins), model.artifact.max_sequences):
+        part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]
+        given.extend(predict_fn(part, model)["predictions"])
+    for protein, answer in zip(proteins, given, strict=True):
+        if "error" in answer:
+            raise EvaluationError(f"expected an answer for {protein.accession}, found: {answer['error']}")
+    probabilities = np.array([answer["probabilities"] for answer in given])
+    return probabilities, np.array([answer["membrane"] for answer in given])
+
+
+def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+    """All figures of an artifact over labelled proteins."""
+    return judge_artifact(read_artifact(folder), Answered.of(*answers(folder, proteins), proteins), proteins)
+
+
+def judge_artifact(
+    artifact: Artifact, answered: Answered, proteins: Sequence[LabelledProtein]
+) -> dict[str, Any]:
+    """Everything about an artifact's answers to `proteins`."""
+    return judge(
+        answered,
+        artifact.locations,
+        accessions=[protein.accession for protein in proteins],
+        uncertain_below=artifact.calibration.get("uncertain_below"),
+    )
+
+
+def compare(champion: Path, challenger: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+    """Two artifacts on the same proteins: figures of both, differences and their intervals."""
+    old, new = (Answered.of(*answers(folder, proteins), proteins) for folder in (champion, challenger))
+    return bootstrap.compare(old, new)
+
+
+def recalibrated(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Artifact:
+    """The artifact with a calibration fitted anew on `proteins`, and without figures: they were another's."""
+    with tempfile.TemporaryDirectory() as place:
+        plain = replace(artifact, folder=Path(place), calibration=NEUTRAL)
+        for file in artifact.folder.iterdir():
+            if file.is_file() and file.name != "artifact.json":
+                (plain.folder / file.name).symlink_to(file.resolve())
+        write_description(plain)
+        probabilities, membrane = answers(plain.folder, proteins)
+    truth = Answered.of(probabilities, membrane, proteins)
+    with np.errstate(divide="ignore"):
+        # Logits but for a constant a row, which calibration takes out; never infinite.
+        logits = np.maximum(np.log(probabilities), -700.0)
+        bound = np.clip(np.log(membrane) - np.log1p(-membrane), -700.0, 700.0)
+    fitted = calibration.fit(logits, truth.truth, bound, truth.bound)
+    return record.without_figures(replace(artifact, calibration=fitted))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description="Judge an artifact on labelled proteins.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("artifact", type=Path, help="an unpacked artifact")
+    add("labelled", type=Path, help="labelled proteins, a file or a folder")
+    add("--split", choices=("validation", "test", "all"), default="validation")
+    add("--validation", type=Path, help="list of the validation split's accessions, or its own file")
+    add("--against", type=Path, metavar="CHAMPION", help="an artifact to compare with on the same proteins")
+    add("--calibrate", action="store_true", help="fit the calibration anew, on validation; implies --write")
+    add(
+        "--earlier", type=Path, action="append", default=[], help="an artifact whose looks at test count here"
+    )
+    add("--json", type=Path, metavar="FILE", help="write everything that was found")
+    add("--report", type=Path, metavar="FILE.html|FOLDER", help="draw it: one HTML file, or pictures")
+    add("--write", action="store_true", help="keep the figures in the artifact and its card")
+    options = parser.parse_args(arguments)
+    if options.calibrate and options.split != "validation":
+        parser.error("expected --calibrate with --split validation: nothing is fitted on other proteins")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Judge, print, and write what was asked for."""
+    options = parse(arguments)
+    proteins = _chosen(options)
+    folders = [options.artifact] + ([options.against] if options.against else [])
+    artifacts = [read_artifact(folder) for folder in folders]
+    looking = any(protein.test for protein in proteins)
+    if looking:
+        _expect_writable(folders)
+    if options.report is not None:
+        from model.judging import report  # here only: the figures themselves need no matplotlib
+    if options.earlier:
+        earlier = [read_artifact(folder) for folder in options.earlier]
+        artifacts[0] = record.with_looks_of(artifacts[0], earlier)
+    if options.calibrate:
+        artifacts[0] = recalibrated(artifacts[0], proteins)
+        write_description(artifacts[0])
+    answered = [Answered.of(*answers(folder, proteins), proteins) for folder in folders]
+    found = [
+        {"version": artifact.version, "split": options.split, **judge_artifact(artifact, each, proteins)}
+        for artifact, each in zip(artifacts, answered, strict=True)
+    ]
+    if looking:
+        artifacts = [record.with_look(*pair) for pair in zip(artifacts, found, strict=True)]
+    if options.write or options.calibrate:
+        artifacts[0] = record.with_figures(artifacts[0], kept(found[0]))
+    for artifact in artifacts:
+        if artifact.metrics != read_artifact(artifact.folder).metrics:
+            record.write(artifact)
+    judged = found[0]
+    if options.against:
+        judged["against"] = {"version": artifacts[1].version} | bootstrap.compare(answered[1], answered[0])
+    print(json.dumps(kept(judged) | {"looks": record.looks(artifacts[0])}, indent=1))
+    if options.json is not None:
+        options.json.write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
+    if options.report is not None:
+        report.write(options.report, judged, artifacts[0])
+
+
+def _chosen(options: argparse.Namespace) -> list[LabelledProtein]:
+    proteins = read_channel(options.labelled)
+    if options.split == "validation":
+        proteins = split(proteins, options.validation)[1]
+    elif options.split == "test":
+        proteins = [protein for protein in proteins if protein.test]
+    if not proteins:
+        raise SystemExit(f"expected proteins of the {options.split} split in {options.labelled}, found none")
+    return proteins
+
+
+def _expect_writable(folders: Sequence[Path]) -> None:
+    """A look at test proteins must be listed in the artifact: without that it isn't taken."""
+    for folder in folders:
+        if not os.access(folder / "artifact.json", os.W_OK):
+            raise SystemExit(f"expected to list the look at test proteins in {folder}, found it read-only")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What learning makes small: how wrong the named locations are, and the membrane where it is known.
+
+Of a run that goes on from a model that knows something already also how far it leaves that model's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.proteins.labelled import MEMBRANE_UNKNOWN
+
+MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
+
+
+def summed_loss(
+    locations: Tensor, bound: Tensor, truth: Tensor, membrane: Tensor, weights: Tensor, smoothing: float
+) -> Tensor:
+    """The loss summed over proteins: location, and membrane where it is known.
+
+    Shapes: locations (batch, locations), bound, truth and membrane (batch), weights (locations).
+    """
+    by_class = nn.functional.cross_entropy(locations, truth, reduction="none", label_smoothing=smoothing)
+    known = (membrane != MEMBRANE_UNKNOWN).float()
+    by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, membrane * known, reduction="none")
+    return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
+
+
+def summed_distance(
+    locations: Tensor, bound: Tensor, taught_locations: Tensor, taught_bound: Tensor
+) -> Tensor:
+    """How far answers are from those of a teacher, summed over proteins; all are logits, as of `summed_loss`.
+
+    The Kullback-Leibler divergence from the teacher's probabilities: 0 where both answer alike. Hinton,
+    Vinyals & Dean (2015), arXiv:1503.02531; against forgetting: Li & Hoiem (2016), arXiv:1606.09282.
+    """
+    by_class = nn.functional.kl_div(
+        locations.log_softmax(dim=1), taught_locations.log_softmax(dim=1), log_target=True, reduction="sum"
+    )
+    taught = taught_bound.sigmoid()
+    entropy = nn.functional.binary_cross_entropy_with_logits(taught_bound, taught, reduction="sum")
+    by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, taught, reduction="sum")
+    return by_class + MEMBRANE_WEIGHT * (by_membrane - entropy)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a run is to learn of its proteins, and what of the model that it began with it is to keep."""
+
+    truth: Tensor  # (proteins): their locations
+    membrane: Tensor  # (proteins)
+    weights: Tensor  # (locations)
+    smoothing: float
+    shift: Tensor  # (locations): what `data.location_shift` explains of the labels
+    taught: tuple[Tensor, Tensor] | None  # the first model's logits (proteins, locations) and (proteins)
+    distillation: float  # share of the loss that is the distance from these
+
+    def summed_loss(self, locations: Tensor, bound: Tensor, chosen: Sequence[int]) -> Tensor:
+        """The loss of logits (batch, locations) and (batch) for the `chosen` proteins, summed over these."""
+        rows = list(chosen)
+        loss = summed_loss(
+            locations + self.shift,
+            bound,
+            self.truth[rows],
+            self.membrane[rows],
+            self.weights,
+            self.smoothing,
+        )
+        if self.taught is None:
+            return loss
+        distance = summed_distance(locations, bound, self.taught[0][rows], self.taught[1][rows])
+        return torch.lerp(loss, distance, self.distillation)

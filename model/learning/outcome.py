@@ -1,0 +1,239 @@
+"""What a run leaves: figures on the validation proteins, and the artifact that serves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from model import detection
+from model.judging import judgement as evaluate
+from model.judging import looks as record
+from model.judging.figures import Answered
+from model.learning.activations import Activations, Tokens
+from model.learning.distribution import Processes
+from model.proteins import labelled as data
+from model.proteins import related as homology
+from model.proteins import seen
+from model.serving import calibration
+from model.serving.artifact import (
+    Artifact,
+    now,
+    read_artifact,
+    write_description,
+    write_serving_code,
+    write_tokenizer,
+)
+from model.serving.classifier import ProteinClassifier
+from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
+
+MAX_SEQUENCES = 2048  # of one request to the served model
+Answers = tuple[np.ndarray, np.ndarray]  # location logits (proteins, locations), membrane logits (proteins)
+
+
+@torch.inference_mode()
+def predict(
+    processes: Processes,
+    classifier: ProteinClassifier,
+    network: nn.Module,
+    proteins: Tokens | Activations,
+    token_budget: int,
+    precision: str,
+) -> Answers:
+    """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
+
+    `network` is the classifier, or what stands above its cached activations.
+    """
+    classifier.eval()
+    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
+    order = np.argsort(proteins.sizes, kind="stable").tolist()
+    packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
+    for pack in packs[processes.rank :: processes.world]:
+        inputs = [each.to(processes.device) for each in proteins.batch(pack)]
+        with processes.autocast(precision):
+            locations, bound = network(*inputs)
+        logits[pack] = torch.cat([locations, bound[:, None]], dim=1).cpu().numpy()
+    logits = processes.sum(logits)
+    return logits[:, :-1].astype(np.float64), logits[:, -1].astype(np.float64)
+
+
+def served_precision(classifier: ProteinClassifier, precision: str) -> str:
+    """The small model answers in fp32, a pretrained encoder in the precision it is trained in."""
+    return precision if classifier.stem is None else "fp32"
+
+
+def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
+    """An epoch's figures on validation, calibrated by temperature."""
+    truth = Answered.of(*answers, proteins)
+    fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
+    calibrated = calibration.Calibration.read(fitted, len(data.LOCATIONS)).apply(*answers)
+    metrics = evaluate.measure(*calibrated, proteins, data.LOCATIONS)
+    return metrics | {"loss": metrics["log_loss"], "split": "validation"}
+
+
+def judge(
+    answers: Answers, proteins: Sequence[data.LabelledProtein]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an artifact keeps: the calibration chosen on validation, and every figure under it."""
+    truth = Answered.of(*answers, proteins)
+    said = calibration.fit(answers[0], truth.truth, answers[1], truth.bound)
+    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(*answers)
+    answered = Answered.of(*calibrated, proteins)
+    found = evaluate.judge(answered, data.LOCATIONS, uncertain_below=said["uncertain_below"])
+    return said, evaluate.kept(found) | {"split": "validation"}
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each epoch what an artifact keeps, for its report to draw."""
+    names = ("epoch", "training_loss", "q10", "macro_f1", "membrane_q2", "seconds")
+    return [{name: each[name] for name in names} | {"validation_loss": each["loss"]} for each in history]
+
+
+def remember(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Add epochs that made no better artifact to what the kept one says of its training."""
+    artifact = read_artifact(folder)
+    training = {**artifact.training, "history": curves(history)}
+    write_description(replace(artifact, training=training))
+
+
+def tell(options: argparse.Namespace, history: Sequence[Mapping[str, Any]]) -> None:
+    """Print the last epoch's figures as SageMaker's metric definitions look for them, and write all epochs'.
+
+    The expressions are in `launch.METRICS`; the first three are the article's.
+    """
+    last = history[-1]
+    print(
+        f"Epoch {last['epoch']}/{options.epochs} Training Loss: {last['training_loss']:.4f}",
+        f"Validation loss: {last['loss']:.4f}",
+        f"Validation Accuracy: {last['q10']:.4f}",
+        f"Validation Macro-F1: {last['macro_f1']:.4f} Membrane Q2: {last['membrane_q2']}",
+        f"Seconds: {last['seconds']:.0f}",
+        sep="\n",
+        flush=True,
+    )
+    _write(options.output_data_dir, "history.json", list(history))
+
+
+def keep(
+    options: argparse.Namespace,
+    classifier: ProteinClassifier,
+    tokenizer: ResidueTokenizer,
+    training: Sequence[data.LabelledProtein],
+    validation: Sequence[data.LabelledProtein],
+    answers: Answers,
+    epoch: int,
+    history: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write the artifact, and metrics.json where SageMaker collects a job's own output."""
+    settings = {
+        name: value
+        for name, value in vars(options).items()
+        # A path tells of a machine, not of a model.
+        if value is not None and not isinstance(value, Path) and name != "checkpoint_minutes"
+    }
+    earlier = []
+    if options.start is not None:
+        earlier = [read_artifact(options.start)]
+        settings |= descent(earlier[0])
+    metrics = write(
+        options.model_dir,
+        classifier,
+        tokenizer,
+        version=settings.pop("model_version"),
+        max_residues=options.max_residues,
+        answers=answers,
+        validation=validation,
+        proteins=training,
+        learned_from={
+            "sha256": data.digest(training),
+            "proteins": len(training),
+            "validation": len(validation),
+            "validation_split": "given" if options.validation is not None else homology.METHOD,
+            "training_table": data.describe(training),
+            "validation_table": data.describe(validation),
+        },
+        training=settings | {"best_epoch": epoch, "history": curves(history)},
+        earlier=earlier,
+    )
+    _write(options.output_data_dir, "metrics.json", metrics)
+
+
+def usual_shares(artifact: Artifact) -> list[float]:
+    """How frequent each location is for a model, as a share (locations,): as in what it first learned from.
+
+    What it learned later did not change that (`data.location_shift`). All alike where it does not say.
+    """
+    kept = artifact.training.get("usual_shares")
+    if kept is None:
+        table = artifact.data.get("training_table", {}).get("locations", {})
+        counts = [table[name]["proteins"] if name in table else 1 for name in data.LOCATIONS]
+        kept = [round(count / sum(counts), 6) for count in counts]
+    return list(kept)
+
+
+def descent(start: Artifact) -> dict[str, Any]:
+    """What an artifact keeps of the one it began with: its recipe, and of those before it their names."""
+    said = dict(start.training)
+    before: Mapping[str, Any] = said.pop("start", {})
+    earlier = [before["version"], *before.get("earlier", [])] if before else []
+    # An ensemble's own networks, and how each first learned, are the new one's as well.
+    kept = {name: said.pop(name) for name in ("members", "compositions") if name in said}
+    said.pop("history", None)
+    learned_from = {"version": start.version, "sha256": start.data.get("sha256"), "training": said}
+    return kept | {"start": learned_from | ({"earlier": earlier} if earlier else {})}
+
+
+def write(
+    folder: Path,
+    classifier: ProteinClassifier,
+    tokenizer: ResidueTokenizer,
+    *,
+    version: str,
+    max_residues: int,
+    answers: Answers,
+    validation: Sequence[data.LabelledProtein],
+    proteins: Sequence[data.LabelledProtein],
+    learned_from: Mapping[str, Any],
+    training: Mapping[str, Any],
+    earlier: Sequence[Artifact] = (),
+) -> Mapping[str, Any]:
+    """Write an artifact that learned from `proteins`, calibrated on its `answers` to the validation ones;
+    returns its figures.
+
+    Looks at test proteins that were taken at `earlier` ones, with which it began, are its own as well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    classifier.save(folder)
+    write_tokenizer(folder, tokenizer.vocabulary, max_residues + SPECIAL_TOKENS)
+    calibrated, metrics = judge(answers, validation)
+    artifact = Artifact(
+        folder=folder,
+        version=version,
+        created=now(),
+        locations=data.LOCATIONS,
+        head=classifier.head_settings.describe(),
+        limits={"max_residues": max_residues, "max_sequences": MAX_SEQUENCES},
+        calibration=calibrated,
+        metrics=metrics,
+        data=learned_from,
+        training={**training, "parameters": sum(value.numel() for value in classifier.parameters())},
+    )
+    artifact = record.with_looks_of(artifact, earlier)
+    artifact = detection.inherited(artifact, earlier)
+    record.write(artifact)
+    seen.write(folder, proteins, [each.folder for each in earlier])
+    write_serving_code(folder)
+    return artifact.metrics
+
+
+def _write(folder: Path | None, name: str, said: Any) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

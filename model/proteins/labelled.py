@@ -1,0 +1,383 @@
+"""Labelled proteins: reading them, and planning what each training step sees.
+
+FASTA in DeepLoc's dialect, or a table. A FASTA header reads `>ACCESSION Location-M [test]`; the membrane
+letter (M bound, S soluble, U unknown) follows the *last* hyphen, since two-compartment names such as
+`Cytoplasm-Nucleus` hold one themselves. A table's first line names its columns, of which `accession`,
+`sequence`, `location` and `membrane` (M, S, U or nothing) are read, and `split` (test or anything else) if
+it is there. Labels are matched by name. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.proteins import related as homology
+from model.serving.tokens import TOKEN_MULTIPLE, Ids, pack_by_length
+
+# DeepLoc's spelling, alphabetical: the order of every probability vector that this project trains.
+LOCATIONS = (
+    "Cell.membrane",
+    "Cytoplasm",
+    "Endoplasmic.reticulum",
+    "Extracellular",
+    "Golgi.apparatus",
+    "Lysosome/Vacuole",
+    "Mitochondrion",
+    "Nucleus",
+    "Peroxisome",
+    "Plastid",
+)
+# DeepLoc 1.0 counts its 146 proteins of both compartments under Cytoplasm.
+ALSO_KNOWN_AS = {"Cytoplasm-Nucleus": "Cytoplasm"}
+MEMBRANE_UNKNOWN = -1.0
+MEMBRANE_LETTERS = {"M": 1.0, "S": 0.0, "U": MEMBRANE_UNKNOWN}
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
+LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
+COLUMNS = ("accession", "sequence", "location", "membrane")
+UNREADABLE = "\ufffd"  # where a file is not UTF-8
+REPEATED = 40  # characters of a file that an error shows
+PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
+
+
+class LabelError(ValueError):
+    """A labelled file says something that cannot be learned from.
+
+    `where` names the file and line, where there is one; `problem` repeats at most `REPEATED` characters.
+    """
+
+    def __init__(self, problem: str, where: str = "") -> None:
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.where, self.problem = where, problem
+
+
+class UnknownLocation(LabelError):
+    """A record names a place that is none of `LOCATIONS`."""
+
+
+@dataclass(frozen=True)
+class LabelledProtein:
+    """A protein whose place is known; `membrane` is 1 bound, 0 soluble, -1 unknown (never "soluble")."""
+
+    accession: str
+    sequence: str
+    location: int
+    membrane: float
+    test: bool
+
+
+def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
+    """Accession, location name, membrane value and test mark of a header (without its `>`)."""
+    words = header.split()
+    if len(words) not in (2, 3) or (len(words) == 3 and words[2] != "test"):
+        raise LabelError(f"expected '>ACCESSION Location-M [test]', found {len(words)} words", where)
+    location, hyphen, letter = words[1].rpartition("-")
+    if not hyphen or letter not in MEMBRANE_LETTERS:
+        raise LabelError(f"expected a label ending in -M, -S or -U, found {_repeated(words[1])}", where)
+    return _accession(words[0], where), _known(location, where), MEMBRANE_LETTERS[letter], len(words) == 3
+
+
+def _known(location: str, where: str) -> str:
+    location = ALSO_KNOWN_AS.get(location, location)
+    if location not in LOCATIONS:
+        problem = f"unknown location {_repeated(location)}; expected one of {', '.join(LOCATIONS)}"
+        raise UnknownLocation(problem, where)
+    return location
+
+
+def _accession(text: str, where: str) -> str:
+    if not text or text.split() != [text]:
+        raise LabelError("expected an accession without spaces", where)
+    if not text.isprintable() or UNREADABLE in text:
+        raise LabelError("expected an accession of printable characters in UTF-8", where)
+    return text
+
+
+def _repeated(text: str) -> str:
+    """As much of what stands in a file as an error shows: a sequence may stand in the wrong column."""
+    return repr(text if len(text) <= REPEATED else f"{text[:REPEATED]}…")
+
+
+def read_labelled(path: Path) -> list[LabelledProtein]:
+    """The labelled proteins of a FASTA file or table, in file order; raises LabelError at the first fault."""
+    proteins = list[LabelledProtein]()
+    with path.open("rb") as file:
+        for _, found in entries(file, path.name):
+            if isinstance(found, LabelError):
+                raise found
+            proteins.append(found)
+    return proteins
+
+
+def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
+    """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
+
+    `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
+    stands before a FASTA file's first record is one entry, and a table without its columns is one.
+    """
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+    suffix = Path(name).suffix.lower()
+    if suffix not in LABELLED_SUFFIXES:
+        yield 1, LabelError(f"expected a file ending in {', '.join(LABELLED_SUFFIXES)}", name)
+        return
+    for number, read in _rows(lines) if suffix == ".tsv" else _records(lines):
+        try:
+            yield number, read(f"{name} line {number}")
+        except LabelError as error:
+            yield number, error
+    lines.detach()  # the file is its owner's to close
+
+
+Reading = Callable[[str], LabelledProtein]  # of where a record stands; raises LabelError
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
+    """The number of each FASTA record's header line, and how to read it."""
+    number, header, parts = 0, "", list[str]()
+    before = False
+    for current, line in enumerate(lines, start=1):
+        if line.startswith(">"):
+            if number:
+                yield number, partial(_of_record, header, "".join(parts))
+            number, header, parts = current, line[1:], []
+        elif number:
+            parts.append("".join(line.split()))
+        elif line.strip() and not before:
+            before = True
+            yield current, _of_nothing
+    if number:
+        yield number, partial(_of_record, header, "".join(parts))
+
+
+def _of_nothing(where: str) -> LabelledProtein:
+    raise LabelError("expected '>' to begin the first record", where)
+
+
+def _of_record(header: str, text: str, where: str) -> LabelledProtein:
+    accession, location, membrane, test = parse_header(header, where)
+    return LabelledProtein(accession, _residues(text, where), LOCATIONS.index(location), membrane, test)
+
+
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
+    """The number of each line of a table that holds something, and how to read it."""
+    numbered = enumerate(lines, start=1)
+    _, first = next(numbered, (1, ""))
+    names = first.rstrip("\r\n").split("\t")
+    if any(name not in names for name in COLUMNS):
+        yield 1, partial(_of_other_columns, names)
+        return
+    for number, line in numbered:
+        if line.strip():
+            yield number, partial(_of_row, names, line.rstrip("\r\n").split("\t"))
+
+
+def _of_other_columns(names: Sequence[str], where: str) -> LabelledProtein:
+    missing = next(name for name in COLUMNS if name not in names)
+    raise LabelError(f"expected columns {', '.join(COLUMNS)}; no {missing}", where)
+
+
+def _of_row(names: Sequence[str], cells: Sequence[str], where: str) -> LabelledProtein:
+    if len(cells) != len(names):
+        raise LabelError(f"expected {len(names)} columns, found {len(cells)}", where)
+    row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
+    letter = row["membrane"] or "U"
+    if letter not in MEMBRANE_LETTERS:
+        raise LabelError(f"expected membrane M, S, U or nothing, found {_repeated(letter)}", where)
+    return LabelledProtein(
+        _accession(row["accession"], where),
+        _residues(row["sequence"], where),
+        LOCATIONS.index(_known(row["location"], where)),
+        MEMBRANE_LETTERS[letter],
+        row.get("split") == "test",
+    )
+
+
+def _residues(text: str, where: str) -> str:
+    """Upper case, without a terminal `*`."""
+    sequence = text.upper().removesuffix("*")
+    if not sequence.isascii() or not sequence.isalpha():
+        raise LabelError(f"expected residues A-Z, found {'others' if sequence else 'none'}", where)
+    return sequence
+
+
+def table(proteins: Iterable[LabelledProtein]) -> bytes:
+    """The proteins as a table that reads back as the same, but for the mark `test`."""
+    letters = {value: letter for letter, value in MEMBRANE_LETTERS.items()}
+    lines = ["\t".join(COLUMNS)] + [
+        "\t".join((each.accession, each.sequence, LOCATIONS[each.location], letters[each.membrane]))
+        for each in proteins
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read_channel(path: Path) -> list[LabelledProtein]:
+    """The labelled proteins of a file, or of every labelled file of a SageMaker channel's folder."""
+    files = [path] if path.is_file() else _files(path, LABELLED_SUFFIXES)
+    if not files:
+        raise LabelError(f"expected a labelled file ({', '.join(LABELLED_SUFFIXES)}) in {path}, found none")
+    return [protein for file in files for protein in read_labelled(file)]
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix in suffixes and file.is_file())
+
+
+def split(
+    proteins: Sequence[LabelledProtein], validation: Path | None
+) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
+    """Training and validation proteins; those marked `test` are in neither.
+
+    `validation` is a labelled file of its own, whose sequences are then in training no more, a text file of
+    accessions (one a line), or a folder with either. Without it whole families of related proteins are held
+    out (`homology`).
+    """
+    usable = [protein for protein in proteins if not protein.test]
+    if validation is None:
+        chosen_on = homology.hold_out(
+            [protein.sequence for protein in usable],
+            [protein.location for protein in usable],
+            [protein.accession for protein in usable],
+        )
+        held_out = {usable[index].accession for index in chosen_on}
+    else:
+        lists = [validation] if validation.is_file() else _files(validation, (".txt", *LABELLED_SUFFIXES))
+        if len(lists) != 1:
+            raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
+        if lists[0].suffix in LABELLED_SUFFIXES:
+            chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
+            # By sequence: files of several people may use the same accessions for different proteins.
+            sequences = {protein.sequence for protein in chosen}
+            return [protein for protein in usable if protein.sequence not in sequences], chosen
+        held_out = set(lists[0].read_text(encoding="utf-8").split())
+    training = [protein for protein in usable if protein.accession not in held_out]
+    chosen = [protein for protein in usable if protein.accession in held_out]
+    if not training or not chosen:
+        raise LabelError(f"expected proteins on both sides, found {len(training)} and {len(chosen)}")
+    return training, chosen
+
+
+def digest(proteins: Iterable[LabelledProtein]) -> str:
+    """SHA-256 over what is learned from, so that an artifact can name its data."""
+    state = hashlib.sha256()
+    for protein in proteins:
+        state.update(f"{protein.accession} {protein.location} {protein.membrane} ".encode())
+        state.update(f"{protein.sequence}\n".encode())
+    return state.hexdigest()
+
+
+def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+    """How long the proteins are and where they belong: counts, for a report.
+
+    `lengths` counts proteins of up to so many residues (and above the bound before), `locations` those of
+    each location by their membrane label.
+    """
+    lengths = np.array([len(protein.sequence) for protein in proteins])
+    bounds = (50, 100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000)
+    counts, _ = np.histogram(lengths, bins=[0, *(bound + 1 for bound in bounds), np.inf])
+    names = {1.0: "membrane", 0.0: "soluble", MEMBRANE_UNKNOWN: "unknown"}
+    table = {location: dict.fromkeys(("proteins", *names.values()), 0) for location in LOCATIONS}
+    for protein in proteins:
+        for column in ("proteins", names[protein.membrane]):
+            table[LOCATIONS[protein.location]][column] += 1
+    return {
+        "residues": int(lengths.sum()),
+        "lengths": dict(zip([*map(str, bounds), "more"], counts.tolist(), strict=True)),
+        "locations": table,
+    }
+
+
+def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArray[np.float32]:
+    """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
+
+    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0.
+    """
+    counts = Counter(protein.location for protein in proteins)
+    raw = np.array(
+        [(len(proteins) / len(LOCATIONS) / counts[i]) ** balance if counts[i] else 0.0 for i in range(10)]
+    )
+    total = sum(raw[location] * count for location, count in counts.items())
+    weights: NDArray[np.float32] = (raw * len(proteins) / total).astype(np.float32)
+    return weights
+
+
+def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
+    """How much likelier each location is among `proteins` than by its `usual` share, as a logit (locations,).
+
+    Added to the logits while they are learned, it explains what these proteins' selection made of the
+    locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
+    learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
+    al., ICLR 2021, arXiv:2007.07314.
+    """
+    counts = np.bincount([protein.location for protein in proteins], minlength=len(LOCATIONS))
+    expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
+    expected /= expected.sum()
+    found = counts + PRIOR_PROTEINS * expected
+    shift: NDArray[np.float32] = np.log(found / found.sum() / expected).astype(np.float32)
+    return shift
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: `proteins` in all, and this process's packs of indices."""
+
+    proteins: int
+    packs: list[list[int]]
+
+
+def plan_epoch(
+    lengths: Ids, *, batch_size: int, token_budget: int, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> list[Step]:
+    """What each optimizer step of an epoch sees: at least `batch_size` proteins, in packs of like length.
+
+    The plan depends on seed and epoch only, and every number of processes sees the same proteins in the
+    same step: processes share a step's packs, in equal number as gradient averaging needs. Where a step
+    has too few packs, the largest are halved, and at the very last a process gets an empty one.
+    """
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(len(lengths))
+    pool = max(16 * batch_size, 512)  # large enough for packs of like length, small enough to stay random
+    packs: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        by_length = part[np.argsort(lengths[part], kind="stable")].tolist()
+        packs.extend(pack_by_length(lengths, by_length, token_budget))
+    packs = [packs[index] for index in random.permutation(len(packs))]
+    steps: list[Step] = []
+    group: list[list[int]] = []
+    for index, pack in enumerate(packs):
+        group.append(pack)
+        proteins = sum(len(members) for members in group)
+        if proteins >= batch_size or index == len(packs) - 1:
+            steps.append(Step(proteins, _share(group, rank, world)))
+            group = []
+    return steps
+
+
+def padding_share(steps: Iterable[Step], tokens: Ids) -> float:
+    """Of all tokens that a process's packs hold (sequences of `tokens` each), the share that is padding."""
+    real = padded = 0
+    for pack in (pack for step in steps for pack in step.packs if pack):
+        longest = int(tokens[pack].max())
+        real += int(tokens[pack].sum())
+        padded += len(pack) * -(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
+    return round(1 - real / padded, 4) if padded else 0.0
+
+
+def _share(packs: list[list[int]], rank: int, world: int) -> list[list[int]]:
+    """The packs of one process out of `world`, as many for each."""
+    shared = list(packs)
+    while len(shared) % world:
+        largest = max(range(len(shared)), key=lambda index: len(shared[index]))
+        members = shared[largest]
+        half = len(members) // 2
+        shared[largest : largest + 1] = [members[half:], members[:half]]
+    return shared[rank::world]

@@ -1,0 +1,58 @@
+"""Which proteins a model has learned from, kept beside its weights: what it knows it cannot be judged by.
+
+The file `learned.safetensors` holds eight bytes of each sequence's SHA-256, as sorted numbers: 73 kB for
+DeepLoc. A model that begins with another one keeps that one's as well. Two of a million proteins share a
+number once in tens of millions of times. Needs numpy and safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from model.proteins.labelled import LabelledProtein
+
+FILE = "learned.safetensors"
+LEAST = 20  # proteins that a model has not learned from, below which they say nothing
+Numbers = NDArray[np.uint64]
+
+
+def numbers(proteins: Iterable[LabelledProtein]) -> Numbers:
+    """A number for every sequence, in their order."""
+    digests = b"".join(hashlib.sha256(each.sequence.encode()).digest()[:8] for each in proteins)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def read(folder: Path) -> Numbers | None:
+    """The sorted numbers of an artifact's folder; None where it does not say what it learned from."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    kept: Numbers = load_file(path)["sequences"]
+    return kept
+
+
+def write(folder: Path, proteins: Iterable[LabelledProtein], earlier: Sequence[Path] = ()) -> None:
+    """Keep what an artifact learned from, and what those in the folders `earlier` did, with which it began.
+
+    Where one of these does not say, the whole is not known, and nothing is written.
+    """
+    before = [read(place) for place in earlier]
+    known = [each for each in before if each is not None]
+    if len(known) == len(before):
+        every: Numbers = np.unique(np.concatenate([numbers(proteins), *known]))
+        save_file({"sequences": every}, folder / FILE)
+
+
+def unseen(folder: Path, proteins: Sequence[LabelledProtein]) -> list[LabelledProtein] | None:
+    """Those of `proteins` that an artifact has not learned from; None where it does not say."""
+    known = read(folder)
+    if known is None:
+        return None
+    seen = np.isin(numbers(proteins), known)
+    return [protein for protein, was_seen in zip(proteins, seen, strict=True) if not was_seen]

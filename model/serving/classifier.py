@@ -1,0 +1,350 @@
+"""The network: a `transformers` BertModel and a head that pools its tokens into two answers.
+
+Guarantees that padding never reaches an answer: hidden states of padding are set to zero before anything
+looks beyond its own token, and no pooling sees them. Outputs are plain logits, without a squashing
+function before the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from model.serving import composition, substitution
+from model.serving.bert import BertConfig, BertModel, PreTrainedConfig
+from model.serving.composition import CompositionNetwork, CompositionSettings
+from model.serving.tokens import PROTEIN_VOCABULARY
+
+WEIGHTS = "model.safetensors"
+POOLING: Final = "pooling"  # all that a network does up to its head's last layers
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """All that is needed to build a head again; kept in artifact.json.
+
+    `n_terminal` and `c_terminal` cut the ends of a protein into segments that are pooled on their own:
+    (12, 30) means the first 12 tokens and the 18 that follow.
+    """
+
+    kind: str = "convolution-attention"
+    kernel_sizes: tuple[int, ...] = (9,)
+    channels: int = 256
+    attentions: int = 6
+    hidden: int = 128
+    dropout: float = 0.25
+    n_terminal: tuple[int, ...] = ()
+    c_terminal: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("kernel_sizes", "n_terminal", "c_terminal"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list when it comes from JSON
+        if self.kind not in HEADS:
+            raise ValueError(f"expected a head of kind {' or '.join(HEADS)}, found {self.kind!r}")
+        if any(size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"expected odd kernel sizes, found {self.kernel_sizes}")
+        for bounds in (self.n_terminal, self.c_terminal):
+            if list(bounds) != sorted(set(bounds)) or min(bounds, default=1) < 1:
+                raise ValueError(f"expected segments' ends in rising order, found {bounds}")
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+def convolve(layer: nn.Module, hidden: Tensor) -> Tensor:
+    """A convolution (an `nn.Conv1d`) along (batch, tokens, channels), which stays in that order all the way.
+
+    As `layer` itself computes it, but as an image one pixel high: this is the form that oneDNN's fast
+    kernels take channels last.
+    """
+    assert isinstance(layer, nn.Conv1d)
+    image = hidden.transpose(1, 2).unsqueeze(2)  # (batch, channels, 1, tokens)
+    kernel, padding = layer.weight.unsqueeze(2), (0, int(layer.padding[0]))
+    return nn.functional.conv2d(image, kernel, layer.bias, padding=padding).squeeze(2).transpose(1, 2)
+
+
+def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """The segments (start, end) that end at `bounds`, from 0 on."""
+    return list(zip((0, *bounds), bounds, strict=False))
+
+
+class ConvolutionAttentionHead(nn.Module):
+    """Motifs by convolution, then pooling by several attentions over the tokens (after Light Attention).
+
+    Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean
+    what the protein is made of. Where the settings name segments of the ends, maximum and mean are taken
+    of each as well: signal and transit peptides begin a protein, KDEL and SKL end it, and a few thousand
+    examples do not teach attention to count. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
+    """
+
+    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.motifs = nn.ModuleList(
+            nn.Conv1d(size, settings.channels, width, padding=width // 2) for width in settings.kernel_sizes
+        )
+        features = settings.channels * len(settings.kernel_sizes)
+        self.score = nn.Conv1d(features, settings.attentions, 1)
+        self.starts, self.ends = segments(settings.n_terminal), segments(settings.c_terminal)
+        self.pooled_size = (settings.attentions + 2 + 2 * len(self.starts + self.ends)) * features
+        self.answer = nn.Sequential(
+            nn.LayerNorm(self.pooled_size),
+            nn.Dropout(settings.dropout),
+            nn.Linear(self.pooled_size, settings.hidden),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.hidden, locations + 1),
+        )
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
+        return self.look(hidden, mask)[0]
+
+    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, and each attention's shares (batch, attentions, tokens), which sum to 1."""
+        pooled, shares = self.pool(hidden, mask)
+        return self.answer(pooled), shares
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What `answer` decides from (batch, pooled size), and the attentions' shares, as of `look`."""
+        motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
+        # Never negative, so that padding set to zero changes neither a maximum nor a sum.
+        values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
+        scores = convolve(self.score, values).masked_fill(mask[..., None] == 0, -torch.inf)
+        shares = scores.softmax(dim=1).to(values.dtype).transpose(1, 2)  # (batch, attentions, tokens)
+        lengths = mask.sum(dim=1)
+        pooled = [(shares @ values).flatten(1), *pool(values, lengths)]
+        for start, end in self.starts:
+            pooled += pool(values[:, start:end], lengths - start)
+        if self.ends:
+            last = torch.arange(self.ends[-1][1], device=mask.device)  # counted from the last token
+            places = lengths[:, None] - 1 - last
+            tail = values.gather(1, places.clamp(min=0)[..., None].expand(-1, -1, values.shape[2]))
+            tail = tail * (places >= 0)[..., None].to(values.dtype)
+            for start, end in self.ends:
+                pooled += pool(tail[:, start:end], lengths - start)
+        return torch.cat(pooled, dim=1), shares
+
+
+def pool(values: Tensor, present: Tensor) -> list[Tensor]:
+    """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
+
+    Values are zero beyond them and nowhere negative; where nothing is present both are zero.
+    """
+    if not values.shape[1]:  # a batch of proteins shorter than the segment begins
+        return [values.new_zeros(values.shape[0], values.shape[2])] * 2
+    count = present.clamp(min=1, max=values.shape[1])
+    return [values.amax(dim=1), values.sum(dim=1) / count[:, None].to(values.dtype)]
+
+
+class LinearHead(nn.Module):
+    """The article's head, for comparison: one linear layer on the first token's hidden state."""
+
+    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.pooled_size = size
+        self.answer = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(size, locations + 1))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden)."""
+        return self.look(hidden, mask)[0]
+
+    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """As `forward`; this head attends to nothing."""
+        pooled, shares = self.pool(hidden, mask)
+        return self.answer(pooled), shares
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """What `answer` decides from (batch, hidden)."""
+        return hidden[:, 0], None
+
+
+HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
+    "convolution-attention": ConvolutionAttentionHead,
+    "linear": LinearHead,
+}
+
+
+def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
+    """What the layers of a BertModel of `config` take for mask (batch, tokens).
+
+    Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
+    broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
+    """
+    seen = mask[:, None, None, :] != 0
+    if config._attn_implementation == "eager":  # which adds its mask to the scores
+        return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
+    return seen
+
+
+class ProteinClassifier(nn.Module):
+    """Encoder and head; `config.stem_kernel_size` above 0 adds a convolution over the word embeddings.
+
+    The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
+    ProtBERT-like encoders have none. `config.ensemble_size` above 1 makes it an ensemble: it and `others` of
+    its kind, trained apart (`ensemble.py`), whose probabilities are averaged; `config.compositions` adds
+    networks that see what a protein is made of (`composition.py`) instead of the sequence.
+    """
+
+    def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
+        super().__init__()
+        self.config, self.head_settings = config, head
+        self.encoder = BertModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
+        width = getattr(config, "stem_kernel_size", 0)
+        size: int = config.hidden_size
+        self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
+        self.head = HEADS[head.kind](size, locations, head)
+        alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
+        others = range(getattr(config, "ensemble_size", 1) - 1)
+        self.others = nn.ModuleList(ProteinClassifier(alone, locations, head) for _ in others)
+        self.compositions = nn.ModuleList(
+            CompositionNetwork(locations, CompositionSettings(**settings))
+            for settings in getattr(config, "compositions", ())
+        )
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Location logits (batch, locations) and membrane logits (batch) of ids and mask (batch, tokens)."""
+        return self.answer(ids, mask)[:2]
+
+    def answer(
+        self, ids: Tensor, mask: Tensor, numbers: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `forward`, and the heads' attentions (batch, attentions, tokens), None if they have none.
+
+        The proteins' `numbers` (batch, composition.SIZE) are computed here if they are needed and not given.
+        """
+        members = [network.answer_alone(ids, mask) for network in self.members()]
+        if numbers is None and len(self.compositions):
+            numbers = composition.describe_tokens(ids, mask)
+        locations, bound = self.unite([member[:2] for member in members], numbers)
+        shares = [member[2] for member in members if member[2] is not None]
+        return locations, bound, torch.cat(shares, dim=1) if shares else None
+
+    def unite(
+        self, answers: Sequence[tuple[Tensor, Tensor]], numbers: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The ensemble's logits, as of `forward`, from each member's and the proteins' numbers.
+
+        Numbers are (batch, composition.SIZE); needed only where there are compositions.
+        """
+        answers = [*answers, *(network(numbers) for network in self.compositions)]
+        if len(answers) == 1:
+            return answers[0]
+        # Logits again, of the mean of the members' probabilities.
+        locations = torch.stack([each[0] for each in answers]).log_softmax(dim=2)
+        bound = torch.stack([each[1] for each in answers]).sigmoid()
+        return (
+            locations.logsumexp(dim=0) - math.log(len(answers)),
+            torch.logit(bound.mean(dim=0), eps=1e-6),
+        )
+
+    def members(self) -> list[ProteinClassifier]:
+        """The networks of an ensemble, itself first; only itself where it is none."""
+        return [self, *(other for other in self.others if isinstance(other, ProteinClassifier))]
+
+    def answer_alone(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `answer`, of this network without the others."""
+        seen = attention_mask(mask, self.encoder.config)
+        hidden = self.encoder(**self.inputs(ids, mask), attention_mask=seen).last_hidden_state
+        logits, shares = self.head.look(hidden * mask[..., None].to(hidden.dtype), mask)
+        return logits[:, :-1].float(), logits[:, -1].float(), shares
+
+    def inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What a BertModel or its embeddings read: the ids, or what the stem makes of their embeddings."""
+        if self.stem is None:
+            return {"input_ids": ids}
+        words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
+        return {"inputs_embeds": words + convolve(self.stem, words)}
+
+    def freeze(self, layers: int | str) -> None:
+        """Hold the embeddings and the first `layers` encoder layers still.
+
+        "all" holds the encoder, "pooling" also what the head does before its last layers.
+        """
+        total = len(self.encoder.encoder.layer)
+        whole = layers in ("all", POOLING)
+        if not whole and not (isinstance(layers, int) and 0 <= layers <= total):
+            raise ValueError(f"expected 'all', 'pooling' or 0 to {total} frozen layers, found {layers!r}")
+        if layers:
+            # Embeddings too: left trainable they would send the backward pass through every frozen layer.
+            stem = [] if self.stem is None else [self.stem]
+            still = self.encoder.encoder.layer[: None if whole else int(layers)]
+            for part in (self.encoder.embeddings, *stem, *still):
+                part.requires_grad_(False)
+        if layers == POOLING:
+            self.head.requires_grad_(False)
+            self.head.answer.requires_grad_(True)
+        for other in self.members()[1:]:
+            other.freeze(layers)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and the weights (safetensors; no pickle anywhere)."""
+        self.config.save_pretrained(folder)
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(0o644)  # written for its owner alone, but served by another user
+
+    @classmethod
+    def load(cls, folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
+        """The classifier that `save` wrote, ready to answer."""
+        classifier = cls(BertConfig.from_pretrained(folder, local_files_only=True), locations, head)
+        classifier.load_state_dict(load_file(folder / WEIGHTS))
+        return classifier.eval()
+
+
+def small_config(hidden: int = 128, layers: int = 0, max_residues: int = 2046) -> BertConfig:
+    """The embedded encoder: no dropout, which on a CPU costs more than the layer it sits in."""
+    return BertConfig(
+        vocab_size=len(PROTEIN_VOCABULARY),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=max(hidden // 64, 1),
+        intermediate_size=2 * hidden,
+        hidden_act="relu",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=max_residues + 2,
+        stem_kernel_size=9,  # type: ignore[call-arg]
+    )
+
+
+SMALL_HEAD = HeadSettings(
+    kernel_sizes=(3, 9, 21),
+    channels=64,
+    hidden=128,
+    dropout=0.4,
+    n_terminal=(12, 30, 60, 120),
+    c_terminal=(10, 40),
+)
+
+
+def build_small(config: BertConfig, locations: int, head: HeadSettings) -> ProteinClassifier:
+    """A small classifier to train from nothing, its residues placed as BLOSUM62 relates them."""
+    classifier = ProteinClassifier(config, locations, head)
+    embeddings = classifier.encoder.embeddings
+    start = substitution.embeddings(PROTEIN_VOCABULARY, config.hidden_size, config.initializer_range * 3)
+    with torch.no_grad():
+        embeddings.word_embeddings.weight.add_(torch.from_numpy(np.ascontiguousarray(start)))
+        # Zero, so that a position which no training protein reaches reads as "somewhere inside".
+        embeddings.position_embeddings.weight.zero_()
+    return classifier
+
+
+def load_pretrained(folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
+    """A pretrained encoder (`Rostlab/prot_bert_bfd` or its like) from a folder, under a new head."""
+    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    # Built without its layers, which the pretrained encoder then brings: 420 M values are not drawn twice.
+    shell = BertConfig.from_dict(config.to_dict() | {"num_hidden_layers": 0})
+    classifier = ProteinClassifier(shell, locations, head)
+    classifier.config = config
+    classifier.encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, local_files_only=True)
+    return classifier

@@ -1,0 +1,283 @@
+"""Serving: SageMaker's four functions, many sequences a call.
+
+`model_fn` reads everything from the artifact's folder, nothing is fetched. A request either is malformed
+as a whole (RequestError) or is answered sequence by sequence in its own order: one that cannot be read
+gets an `error` and costs the others nothing. An answer does not depend on what else is in the request.
+Sequences are never logged and never repeated in an answer or an error: a prediction carries the CRC-32 of
+the residues it was made from, eight hexadecimal digits, so that its reader can tell another protein's. Safe
+to call from many threads.
+
+    {"sequences": ["MKV…", …], "attention": true}
+
+An artifact that has a threshold and a detector says with each answer below which confidence it is uncertain
+(`uncertain_below`), how far each protein is outside of the model's knowledge (`outside`, `outside_like`; see
+`outside.py`) and from where on that is too far (`outside_above`).
+
+`attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
+list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
+fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
+the list's first half, and the odd one, belongs to its beginning and the rest to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from binascii import crc32
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from model.serving import packed
+from model.serving.artifact import Artifact, read_artifact
+from model.serving.bert import BertConfig
+from model.serving.calibration import Calibration
+from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.composition import describe_tokens
+from model.serving.hardware import has_bf16
+from model.serving.outside import Detector
+from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
+
+try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
+    from sagemaker_inference.errors import (  # type: ignore[import-not-found, unused-ignore]
+        BaseInferenceToolkitError,
+    )
+except ImportError:
+
+    class BaseInferenceToolkitError(Exception):  # type: ignore[no-redef]
+        """The same shape where the toolkit is not installed."""
+
+        def __init__(self, status_code: int, message: str, phrase: str) -> None:
+            self.status_code, self.message, self.phrase = status_code, message, phrase
+            super().__init__(message)
+
+
+# torch's convolutions keep what they prepared for each shape they meet, up to 1,024 of them and over a
+# gigabyte; this many are enough for the lengths of one request. Read when the first convolution runs.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+JSON = "application/json"
+# Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
+# fewer do), and a GPU wants more to be busy at all.
+TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
+_NOT_A_RESIDUE = re.compile(r"[^A-Z]")
+
+
+class RequestError(BaseInferenceToolkitError):  # type: ignore[misc]
+    """A request that is malformed as a whole; `message` is JSON with an `error`, for the answer's body."""
+
+    def __init__(self, error: str, status_code: int = 400, phrase: str = "Bad Request") -> None:
+        super().__init__(status_code, json.dumps({"error": error}), phrase)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller asks."""
+
+    sequences: list[Any]
+    attention: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `model_fn` loads and every call shares; nothing in it changes afterwards."""
+
+    artifact: Artifact
+    classifier: ProteinClassifier
+    tokenizer: ResidueTokenizer
+    device: torch.device
+    dtype: torch.dtype
+    token_budget: int
+    detector: Detector | None = None  # of what is outside of its knowledge; older artifacts have none
+
+
+def model_fn(model_dir: str) -> Model:
+    """The model of an unpacked artifact, on a GPU where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if has_bf16(device) else torch.float32
+    return load(Path(model_dir), device, dtype)
+
+
+def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
+    """The model of an unpacked artifact; `dtype` is a large encoder's, a small one stays in fp32."""
+    artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
+    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    small = bool(getattr(config, "stem_kernel_size", 0))
+    head = HeadSettings(**artifact.head)
+    if small:
+        dtype = torch.float32
+        classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+    else:
+        # The head beside an encoder of nothing, which the packed one then replaces.
+        shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
+        classifier = ProteinClassifier(
+            BertConfig.from_dict(config.to_dict() | shell), len(artifact.locations), head
+        )
+        for place, network in enumerate(classifier.members()):
+            before = f"others.{place - 1}." if place else ""  # an ensemble's others are below its first
+            network.head.load_state_dict(_below(folder / WEIGHTS, f"{before}head."))
+            network.encoder = packed.PackedEncoder(  # type: ignore[assignment]
+                config,
+                packed.reader(folder / WEIGHTS, f"{before}encoder."),
+                max_tokens=artifact.max_residues + SPECIAL_TOKENS,
+                dtype=dtype,
+                device=device,
+            )
+    classifier.config = config
+    budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
+    detector = Detector.read(folder, artifact.outside)
+    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget, detector)
+
+
+def _below(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose names begin so, by the rest of their names."""
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+
+def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
+    """The request in a body; raises RequestError when it is anything else."""
+    if content_type.partition(";")[0].strip().lower() != JSON:
+        raise RequestError(f"expected content type {JSON}", 415, "Unsupported Media Type")
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        # What json says of the place is safe to repeat, what stands there is not.
+        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise RequestError(f"expected JSON in UTF-8, found something else{place}") from None
+    sequences = request.get("sequences") if isinstance(request, dict) else None
+    if not isinstance(sequences, list) or not sequences:
+        raise RequestError('expected {"sequences": [...]} with at least one sequence')
+    attention = request.get("attention", False)
+    if not isinstance(attention, bool):
+        raise RequestError('expected "attention" to be true or false')
+    return Request(sequences, attention)
+
+
+def predict_fn(request: Request | list[Any], model: Model) -> dict[str, Any]:
+    """The answer to a request, or to a list of sequences: one prediction or error a sequence, in order."""
+    (answer,) = predict_many([request if isinstance(request, Request) else Request(request)], model)
+    if isinstance(answer, RequestError):
+        raise answer
+    return answer
+
+
+def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, Any] | RequestError]:
+    """The answers to several requests at once, as `predict_fn` gives each alone; a refusal in its place."""
+    artifact = model.artifact
+    sequences: list[Any] = []
+    wanted: list[bool] = []  # whose attention
+    shares: list[slice | RequestError] = []
+    for request in requests:
+        if len(request.sequences) > artifact.max_sequences:
+            found = len(request.sequences)
+            shares.append(RequestError(f"expected at most {artifact.max_sequences} sequences, found {found}"))
+            continue
+        shares.append(slice(len(sequences), len(sequences) + len(request.sequences)))
+        sequences += request.sequences
+        wanted += [request.attention] * len(request.sequences)
+    predictions = _predict(sequences, wanted, model)
+    return [
+        share
+        if isinstance(share, RequestError)
+        else {
+            "model_version": artifact.version,
+            "locations": list(artifact.locations),
+            **_bounds(model),
+            "predictions": predictions[share],
+        }
+        for share in shares
+    ]
+
+
+def _bounds(model: Model) -> dict[str, float]:
+    """Where an answer begins to be uncertain, and a protein to be outside of what the model knows."""
+    below = model.artifact.calibration.get("uncertain_below")
+    bounds = {} if below is None else {"uncertain_below": below}
+    return bounds if model.detector is None else {**bounds, "outside_above": model.detector.above}
+
+
+def output_fn(prediction: dict[str, Any], accept: str) -> str:
+    """The answer as JSON text; raises RequestError when the caller accepts none."""
+    accepted = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
+    if not accepted & {JSON, "application/*", "*/*"}:
+        raise RequestError(f"expected to answer with {JSON}", 406, "Not Acceptable")
+    return json.dumps(prediction)
+
+
+def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dict[str, Any]]:
+    """One prediction or error a sequence, in order."""
+    predictions: list[dict[str, Any]] = [{"error": _fault(sequence)} for sequence in sequences]
+    readable = [index for index, prediction in enumerate(predictions) if prediction["error"] is None]
+    read = {index: window(sequences[index], model.artifact.max_residues) for index in readable}
+    lengths = [len(read.get(index, "")) for index in range(len(sequences))]
+    by_length = sorted(readable, key=lengths.__getitem__)
+    for members in pack_by_length(lengths, by_length, model.token_budget):
+        asked = [read[index] for index in members]
+        probabilities, membrane, looked, outside = _answer(model, asked)
+        for row, index in enumerate(members):
+            if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
+                predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
+                continue
+            predictions[index] = {
+                "probabilities": probabilities[row].tolist(),
+                "membrane": float(membrane[row]),
+                "residues_read": lengths[index],
+                "truncated": len(sequences[index]) > lengths[index],
+                "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
+            }
+            if outside is not None:
+                predictions[index] |= {"outside": float(outside[0][row]), "outside_like": outside[1][row]}
+            if wanted[index]:
+                residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
+                predictions[index]["attention"] = None if residues is None else residues.tolist()
+    return predictions
+
+
+def _fault(sequence: Any) -> str | None:
+    """Why a sequence cannot be read, without a letter of it; None when it can."""
+    if not isinstance(sequence, str):
+        return f"expected a sequence as text, found {type(sequence).__name__}"
+    if not sequence:
+        return "expected at least one residue, found an empty sequence"
+    other = _NOT_A_RESIDUE.search(sequence)
+    if other:
+        return f"expected upper-case letters A-Z, found another character at position {other.start() + 1}"
+    return None
+
+
+@torch.inference_mode()
+def _answer(
+    model: Model, sequences: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[np.ndarray, list[str]] | None]:
+    """Probabilities (sequences, locations), membrane (sequences), attention (sequences, tokens) and what the
+    detector says of each, where there is one.
+
+    Each row of probabilities sums to 1.
+    """
+    rows = [model.tokenizer.encode(sequence) for sequence in sequences]
+    ids, mask = model.tokenizer.pad(rows, model.artifact.max_residues + SPECIAL_TOKENS)
+
+    def on_device(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(model.device)
+
+    # The detector reads the very numbers that compositions do.
+    numbers = None if model.detector is None else describe_tokens(*map(torch.from_numpy, (ids, mask)))
+    given = None if numbers is None else numbers.to(model.device)
+    # Autocast for the head, whose weights stay in fp32.
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+        locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask), given)
+    calibration = Calibration.read(model.artifact.calibration, len(model.artifact.locations))
+    probabilities = calibration.apply(locations.double().cpu().numpy(), membrane.double().cpu().numpy())
+    looked = None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6)
+    if model.detector is None or numbers is None:
+        return *probabilities, looked, None
+    return *probabilities, looked, model.detector.judge(numbers.numpy())

@@ -1,0 +1,207 @@
+"""What a person reads on stdout: tables of answers, uploads, model versions and labelled files.
+
+Text that came from a file is shown through `safe`, and never read as markup.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from functions.domain.locations import BY_NAME, LOCATIONS
+from functions.domain.rows import Row
+from protloc.safe import safe
+
+TABLE_ROWS = 60
+PIPED_WIDTH = 110
+UNBROKEN = ("upload", "version")  # names to copy into the next command
+STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red"}
+STATE_STYLES = {"in_service": "green", "rejected": "yellow", "failed": "red", "retired": "dim"}
+FIGURE_NAMES = {
+    "q10": "Q10",
+    "macro_f1": "macro F1",
+    "mcc": "MCC",
+    "membrane_q2": "membrane Q2",
+    "ece": "calibration error (less is better)",
+}
+
+View = dict[str, Any]
+
+
+def console() -> Console:
+    """Stdout, wide enough for a table also when it is no terminal."""
+    width = max(shutil.get_terminal_size((PIPED_WIDTH, 24)).columns, 60)
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def show_answers(rows: Iterable[Row], records: int) -> None:
+    """The first rows as a table, and how many proteins belong where."""
+    out = console()
+    table = _table("accession", "location", "confidence>", "membrane>", "length>", "remark")
+    locations: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    membrane = 0
+    for number, row in enumerate(rows):
+        statuses[row["status"]] += 1
+        if row["status"] == "predicted":
+            locations[row["location"]] += 1
+            membrane += row["membrane"] >= 0.5
+        if number < TABLE_ROWS:
+            _add(table, *_answer(row))
+    out.print(table)
+    if records > TABLE_ROWS:
+        out.print(f"… and {records - TABLE_ROWS:,} more rows in the results file.\n")
+    predicted = statuses["predicted"]
+    if predicted:
+        summary = _table("location", "proteins>", "share>")
+        for location in LOCATIONS:
+            if count := locations[location.name]:
+                _add(summary, location.display, f"{count:,}", f"{count / predicted:.0%}")
+        out.print(summary)
+        out.print(f"{membrane:,} of {predicted:,} are more likely than not bound to a membrane.")
+
+
+def _answer(row: Row) -> list[str | Text]:
+    accession = safe(row["accession"] or "(no name)", 24)
+    length = f"{row['length']:,}"
+    if row["status"] != "predicted":
+        style = "yellow" if row["status"] == "rejected" else "red"
+        remark = Text(f"{row['status']}: {safe(row['reason'] or '', 70)}", style)
+        return [accession, "–", "", "", length, remark]
+    remarks = [safe(remark, 110) for remark in row["remarks"]]
+    if row["truncated"]:
+        remarks.append(f"{row['residues_read']:,} residues read")
+    location = BY_NAME[row["location"]].display
+    if row["uncertain"]:
+        location += f" (or {BY_NAME[row['second']].display})"
+    numbers = [f"{row['confidence']:.2f}", f"{row['membrane']:.2f}", length]
+    return [accession, location, *numbers, "; ".join(remarks)]
+
+
+def show_uploads(uploads: Iterable[View]) -> None:
+    table = _table("upload", "file", "status", "records>", "rejected>", "failed>", "created")
+    for view in uploads:
+        _add(
+            table,
+            view["upload"],
+            safe(view["key"].rsplit("/", 1)[-1], 40),
+            Text(view["status"], STATUS_STYLES.get(view["status"], "")),
+            *(f"{view[name]:,}" for name in ("records", "rejected", "failed")),
+            str(view["created"])[:19].replace("T", " "),
+        )
+    console().print(table if table.row_count else "No uploads yet; `protloc predict FILE` makes one.")
+
+
+def show_upload(view: View) -> None:
+    """Everything worth knowing of one upload, a line each."""
+    lines: list[tuple[str, str | Text]] = [
+        ("upload", view["upload"]),
+        ("file", safe(view["key"].rsplit("/", 1)[-1])),
+        ("stored as", safe(f"s3://{view['bucket']}/{view['key']}") + f" (version {view['version_id']})"),
+        ("bytes", f"{view['bytes']:,}"),
+        ("status", Text(view["status"], STATUS_STYLES.get(view["status"], ""))),
+        ("reason", safe(view["reason"] or "")),
+        ("model version", view["model_version"] or ""),
+        *((name, f"{view[name]:,}") for name in ("records", "predicted", "rejected", "failed", "residues")),
+        ("attempts", str(view["attempts"]) if view["attempts"] > 1 else ""),
+        ("created", view["created"]),
+        ("finished", view["finished"] or ""),
+        *(("warning", safe(warning)) for warning in view.get("warnings", [])),
+        *((f"results ({name})", uri) for name, uri in (view["results"] or {}).items()),
+    ]
+    out = console()
+    for name, value in lines:
+        if str(value):
+            out.print(Text(f"{name:>17}  ").append(value), soft_wrap=True)
+
+
+def show_models(answer: View) -> None:
+    table = _table("", "version", "state", "created", "trained on>", "Q10>", "macro F1>")
+    for view in answer["models"]:
+        metrics = view["metrics"]
+        _add(
+            table,
+            "*" if view["active"] else "",
+            safe(view["version"]),
+            Text(view["state"], STATE_STYLES.get(view["state"], "")),
+            str(view["created"] or "")[:16].replace("T", " "),
+            f"{view['proteins']:,}" if view["proteins"] is not None else "",
+            *(_figure(metrics.get(name)) for name in ("q10", "macro_f1")),
+        )
+    out = console()
+    if not table.row_count:
+        out.print("There is no model version yet; `protloc models add ARTIFACT` puts one into service.")
+        return
+    out.print(table)
+    out.print("* answers new uploads. Figures are those it was judged by, or else those its artifact states.")
+    for view in answer["models"]:
+        if view["reason"]:
+            out.print(Text(f"\n{safe(view['version'])}: {safe(view['reason'])}"))
+
+
+def show_comparison(found: View) -> None:
+    """The figures of two versions, and how far the second differs from the first."""
+    first, second = (safe(version) for version in found["versions"])
+    out = console()
+    columns = (f"{first}>", f"{second}>", *(("difference>", "95 % interval>") if found["paired"] else ()))
+    table = _table("figure", *columns)
+    for name, each in found["figures"].items():
+        _add(table, FIGURE_NAMES[name], *_compared(each, found["paired"], less_is_better=name == "ece"))
+    out.print(table)
+    recall = _table("recall of", *columns)
+    for name, each in found["recall"].items():
+        _add(recall, BY_NAME[name].display, *_compared(each, found["paired"]))
+    out.print(recall)
+    if found["proteins"] is not None:
+        out.print(f"Both answered the same {found['proteins']:,} proteins of a holdout.")
+    if found["note"]:
+        out.print(safe(found["note"]))
+
+
+def _compared(each: View, paired: bool, less_is_better: bool = False) -> list[str | Text]:
+    cells: list[str | Text] = [_figure(value) for value in each["values"]]
+    if not paired:
+        return cells
+    low, high = each["interval"]
+    if each["difference"] is None or low is None:
+        return [*cells, "", ""]
+    better, worse = (high < 0, low > 0) if less_is_better else (low > 0, high < 0)
+    style = "green" if better else "red" if worse else ""
+    return [*cells, f"{each['difference']:+.3f}", Text(f"{low:+.3f} to {high:+.3f}", style)]
+
+
+def show_labels(files: Iterable[View]) -> None:
+    table = _table("file", "kind", "bytes>", "added")
+    for each in files:
+        modified = each["modified"][:16].replace("T", " ")
+        _add(table, safe(each["name"], 60), each["kind"], f"{each['bytes']:,}", modified)
+    nothing = "No labelled proteins yet; `protloc labels add FILE` adds some."
+    console().print(table if table.row_count else nothing)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column.endswith(">")
+        table.add_column(
+            column.rstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column in UNBROKEN,
+        )
+    return table
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))

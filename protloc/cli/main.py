@@ -1,0 +1,449 @@
+"""protloc, the command line. Each command finds its stack, asks the client, and shows what came of it.
+
+Answers go to stdout, progress and errors to stderr; `--json` puts exactly one JSON object on stdout. Exit
+codes: 0 done, 1 the upload failed or timed out, 2 wrong usage, 3 cloud not reachable, 130 interrupted.
+Everything heavy is imported where it is used, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import click
+
+from protloc.cli.failures import Protloc
+from protloc.cli.models import models
+from protloc.cli.operations import adopt, doctor, teardown
+from protloc.cli.options import (
+    format_of,
+    home_option,
+    json_option,
+    organism_option,
+    result_options,
+    stack_option,
+    timeout_option,
+    written_as,
+)
+from protloc.cli.retraining import labels, retrain
+from protloc.cli.shared import client_of, note, print_json, stack_words
+from protloc.errors import Unreachable, UploadProblem, UsageProblem
+
+
+@click.group(
+    cls=Protloc, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="protloc", message="%(package)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Tell where in the cell each protein of a FASTA file belongs.
+
+    \b
+    Begin with
+      protloc predict proteome.fasta
+    It starts a small cloud on this machine if none is up, and writes
+    proteome.fasta.protloc.tsv: one row for every record, with one of ten
+    locations, how sure that is, and whether the protein sits in a membrane.
+
+    \b
+    On AWS, with the template deployed as a stack:
+      protloc predict proteome.fasta --stack protloc
+
+    Exit codes: 0 done (rejected records are reported, no error), 1 the upload failed or timed out,
+    2 wrong usage, 3 cloud not reachable.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+# ── The embedded cloud ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.command()
+@home_option
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Without it: any free one.")
+@click.option(
+    "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
+)
+def up(home: Path, port: int | None, recover: bool) -> None:
+    """Start the embedded cloud, or bring a running one up to date.
+
+    It runs in the background, on this machine only. The template is deployed where it changed, and the model
+    that comes with protloc goes into service where there is none. Everything is kept in the home folder
+    and is there again after `protloc down`, a crash or a restart.
+
+    \b
+    Examples
+      protloc up
+      PROTLOC_HOME=~/clouds/second protloc up --port 4567
+    """
+    from protloc.embedded import active_model, ready
+
+    client = ready(home.resolve(), note, port, recover=recover)
+    click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
+    click.echo(f"API:  {client.api_url}")
+    click.echo("Next: protloc predict FILE    Stop: protloc down")
+
+
+@main.command()
+@home_option
+@click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
+@click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
+def down(home: Path, erase: bool, only_if_saved: bool) -> None:
+    """Stop the embedded cloud. Its state stays, unless --erase is given.
+
+    Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
+    """
+    from protloc.cloud import lifecycle
+
+    try:
+        stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
+    except lifecycle.NotKeptError as error:
+        raise UploadProblem(str(error)) from None
+    except lifecycle.CloudError as error:
+        raise Unreachable(str(error)) from None
+    said = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
+    click.echo(f"{said}, and what it kept is deleted." if erase else f"{said}; its state is kept in {home}.")
+
+
+@main.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Say whether the embedded cloud runs, and where.
+
+    JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
+    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
+    may use because this system cannot take it away: models_have_network, models_have_files.
+    """
+    from protloc.cloud import lifecycle
+
+    found = lifecycle.status(home.resolve())
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if value is not None:
+            click.echo(f"{name.replace('_', ' '):>12}  {value}")
+
+
+@main.command()
+@home_option
+@json_option
+def env(home: Path, as_json: bool) -> None:
+    """Print what lets AWS's tools work on the embedded cloud: its address and its access key, for a shell.
+
+    The key is that of the home's file `credentials`, which only you can read; who has it owns the cloud.
+
+    \b
+    Examples
+      eval "$(protloc env)" && aws s3 ls
+      protloc env --json | jq -r .AWS_ENDPOINT_URL
+
+    JSON: the variables by name.
+    """
+    import shlex
+
+    from protloc.cloud import lifecycle
+    from protloc.errors import Unreachable
+
+    cloud = lifecycle.find(home.resolve())
+    if cloud is None:
+        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
+    variables = cloud.variables
+    if as_json:
+        print_json(variables)
+        return
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+
+
+# ── Predictions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@result_options
+@json_option
+@click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
+@timeout_option
+@click.option(
+    "--table/--no-table", default=None, help="Print the answers as a table. Without it: on a terminal."
+)
+@organism_option
+@stack_option
+@home_option
+def predict(
+    file: Path,
+    format_name: str | None,
+    spreadsheet: bool,
+    output: Path | None,
+    as_json: bool,
+    wait: bool,
+    timeout: float | None,
+    table: bool | None,
+    organism: str | None,
+    stack: str | None,
+    home: Path,
+) -> None:
+    """Predict where each protein of FILE belongs (FASTA, plain or gzip; - is stdin).
+
+    FILE may be in any dialect of FASTA and hold up to 5 GiB of text. Every record comes back as one row:
+    predicted, or rejected with the reason. The embedded cloud is started if none is up.
+
+    \b
+    Examples
+      protloc predict proteome.fasta
+      protloc predict proteome.fasta.gz --format parquet -o answers.parquet
+      protloc predict proteome.fasta --json | jq .predicted
+      zcat *.faa.gz | protloc predict - -o all.tsv
+      protloc predict proteome.fasta --stack protloc --timeout 2h
+      protloc predict assembly.faa --organism "Aspergillus niger"
+
+    JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason, warnings.
+    """
+    from protloc.cli.following import Following, sentence, show_outcome, wants_table, warn
+    from protloc.cli.progress import make_progress
+    from protloc.cli.results import STDOUT, default_output, require_writable
+
+    began = time.monotonic()
+    name = "stdin" if file == Path("-") else file.name
+    format_name = format_name or format_of(output)
+    written = written_as(format_name, spreadsheet)
+    output = output or default_output(name, format_name)
+    _require_one_on_stdout(as_json, output)
+    if wait:
+        require_writable(output, file)
+    with _opened(file) as stream:
+        client = client_of(stack, home, start=True)
+        size = os.fstat(stream.fileno()).st_size if file.is_file() else None
+        with make_progress() as progress:
+            sent = client.send(stream, name, lambda done: progress.sending(done, size), organism)
+            following = Following(client, sent.upload_id, stack, began)
+            if wait:
+                following.wait(progress, timeout)
+    if not wait:
+        if as_json:
+            print_json(following.answer(None))
+        else:
+            click.echo(sent.upload_id)
+            note(f"sent; look with `protloc show{following.words}`")
+        return
+    answer, problem = following.conclude(written, output)
+    warn(answer)
+    if as_json:
+        print_json(answer)
+    elif wants_table(table, output):
+        show_outcome(following, answer, stack)
+    elif output != STDOUT:
+        click.echo(sentence(answer))
+    if problem is not None:
+        raise problem
+
+
+@main.command()
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+@json_option
+@stack_option
+@home_option
+def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
+    """List the uploads, newest first."""
+    from protloc.cli.display import show_uploads
+
+    found = list(islice(client_of(stack, home).uploads(), limit))
+    if as_json:
+        print_json({"uploads": found})
+    else:
+        show_uploads(found)
+
+
+@main.command()
+@click.argument("upload")
+@json_option
+@stack_option
+@home_option
+def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
+    """Show how one upload stands: its status, counts, and where its results are.
+
+    JSON: upload, status (receiving, running, complete, partial or failed), reason, records, predicted,
+    rejected, failed, model_version, created, finished, progress, results, warnings, and where the file is in
+    S3.
+    """
+    from protloc.cli.display import show_upload
+    from protloc.cli.progress import stage
+
+    view = client_of(stack, home).upload(upload)
+    if as_json:
+        print_json(view)
+        return
+    show_upload(view)
+    if view["finished"]:
+        click.echo(f"\nResults as a file: protloc results {upload}{stack_words(stack)}")
+    else:
+        now = stage(view)
+        click.echo(f"\nNow {now.phase}" + (f": {now.detail}" if now.detail else ""))
+
+
+@main.command()
+@click.argument("upload")
+@result_options
+@json_option
+@click.option("--wait", is_flag=True, help="Wait for an upload that is still in work.")
+@timeout_option
+@stack_option
+@home_option
+def results(
+    upload: str,
+    format_name: str | None,
+    spreadsheet: bool,
+    output: Path | None,
+    as_json: bool,
+    wait: bool,
+    timeout: float | None,
+    stack: str | None,
+    home: Path,
+) -> None:
+    """Write the results of an upload into a file.
+
+    \b
+    Examples
+      protloc results abcdefghijklmnopqrstuvwxyz
+      protloc results abcdefghijklmnopqrstuvwxyz --format csv -o answers.csv
+      protloc results abcdefghijklmnopqrstuvwxyz -f jsonl -o - | head
+
+    JSON: the same object as of `protloc predict`.
+    """
+    from protloc.cli.following import Following, follow, sentence, warn
+    from protloc.cli.results import STDOUT, default_output, require_writable
+    from protloc.safe import safe
+    from protloc.stack.client import file_name
+
+    began = time.monotonic()
+    format_name = format_name or format_of(output)
+    written = written_as(format_name, spreadsheet)
+    _require_one_on_stdout(as_json, output)
+    client = client_of(stack, home)
+    following = Following(client, upload, stack, began)
+    if output:
+        require_writable(output)
+    if wait:
+        follow(following, timeout)
+    else:
+        following.view = client.upload(upload)
+    if output is None:
+        name = file_name(following.view["key"]) if following.view else upload
+        output = default_output(safe(name), format_name)
+        require_writable(output)
+    answer, problem = following.conclude(written, output)
+    warn(answer)
+    if as_json:
+        print_json(answer)
+    elif answer["output"] and output != STDOUT:
+        click.echo(sentence(answer))
+    if problem is not None:
+        raise problem
+
+
+@main.command()
+@click.argument("upload")
+@result_options
+@json_option
+@click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
+@timeout_option
+@stack_option
+@home_option
+@click.pass_context
+def retry(
+    context: click.Context,
+    upload: str,
+    format_name: str | None,
+    spreadsheet: bool,
+    output: Path | None,
+    as_json: bool,
+    wait: bool,
+    timeout: float | None,
+    stack: str | None,
+    home: Path,
+) -> None:
+    """Try again those records of an upload that failed.
+
+    Answered and rejected records stay as they are, and the model version is the one the upload began with.
+    The results are made again, with every record in them; those of the attempt before stay where they were.
+
+    \b
+    Examples
+      protloc retry abcdefghijklmnopqrstuvwxyz
+      protloc retry abcdefghijklmnopqrstuvwxyz --no-wait --stack protloc
+
+    JSON: the same object as of `protloc predict`; with --no-wait that of `protloc show`.
+    """
+    from protloc.cli.results import require_writable
+
+    _require_one_on_stdout(as_json, output)
+    if output:
+        require_writable(output)
+    view = client_of(stack, home).retry(upload)
+    note(f"attempt {view['attempts']} at what failed has begun")
+    if wait:
+        context.invoke(
+            results,
+            upload=upload,
+            format_name=format_name,
+            spreadsheet=spreadsheet,
+            output=output,
+            as_json=as_json,
+            wait=True,
+            timeout=timeout,
+            stack=stack,
+            home=home,
+        )
+    elif as_json:
+        print_json(view)
+    else:
+        click.echo(upload)
+
+
+# ── Model versions and retraining ───────────────────────────────────────────────────────────────────────────
+
+for command in (models, labels, retrain):
+    main.add_command(command)
+
+
+# ── Running a stack ─────────────────────────────────────────────────────────────────────────────────────────
+
+for command in (doctor, adopt, teardown):
+    main.add_command(command)
+
+
+# ── What the commands share ─────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    if file == Path("-"):
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = file.open("rb")
+    except FileNotFoundError:
+        raise UsageProblem(f"there is no file {file}") from None
+    except OSError as error:
+        raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
+    with stream:
+        yield stream
+
+
+def _require_one_on_stdout(as_json: bool, output: Path | None) -> None:
+    if as_json and output == Path("-"):
+        raise UsageProblem("--json and --output - both want stdout; choose one")
+
+
+if __name__ == "__main__":
+    main()

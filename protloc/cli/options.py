@@ -1,0 +1,138 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+FORMAT_NAMES = ("tsv", "csv", "jsonl", "parquet")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _default_home() -> Path:
+    return Path(__file__).resolve().parents[1] / ".protloc"
+
+
+def home_option(command: Command) -> Command:
+    return click.option(
+        "--home",
+        envvar="PROTLOC_HOME",
+        show_envvar=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        default=_default_home,
+        show_default=".protloc in the project",
+        help="Folder of the embedded cloud's state. Each folder is a cloud of its own.",
+    )(command)
+
+
+def stack_option(command: Command) -> Command:
+    return click.option(
+        "--stack",
+        metavar="NAME",
+        help="Work on the AWS stack of this name, with your AWS credentials, instead of the embedded cloud.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
+
+
+def result_options(command: Command) -> Command:
+    command = click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path, allow_dash=True),
+        help="Where the results go; - is stdout. Without it: the input's name with .protloc.FORMAT added, "
+        "in the current folder, replacing what an earlier run left there.",
+    )(command)
+    command = click.option(
+        "--spreadsheet",
+        is_flag=True,
+        help="Defuse in TSV what a spreadsheet would run as a formula, as CSV always is: accessions that "
+        "begin with = + - @ then get an apostrophe.",
+    )(command)
+    return click.option(
+        "--format",
+        "-f",
+        "format_name",
+        type=click.Choice(FORMAT_NAMES),
+        help="Format of the results. Without it: what the end of --output says, else tsv.",
+    )(command)
+
+
+class Seconds(click.ParamType[float]):
+    """A time: `90`, `90s`, `15m`, `2h`."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        number, unit = (value[:-1], value[-1]) if value[-1:] in "smh" and value else (value, "s")
+        try:
+            seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+        except ValueError:
+            seconds = 0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"expected a time such as 90s, 15m or 2h, found {value!r}.", param, ctx)
+        return seconds
+
+
+def timeout_option(command: Command) -> Command:
+    return click.option(
+        "--timeout",
+        type=Seconds(),
+        help="Wait no longer than this (90s, 15m, 2h), then exit 1; the upload goes on.",
+    )(command)
+
+
+def written_as(format_name: str, spreadsheet: bool) -> str:
+    """What is written where a format is asked for, and perhaps a table for a spreadsheet.
+
+    >>> written_as("tsv", True), written_as("csv", True), written_as("tsv", False)
+    ('spreadsheet', 'csv', 'tsv')
+    """
+    if spreadsheet and format_name not in ("tsv", "csv"):
+        raise click.UsageError(
+            f"--spreadsheet is for tsv and csv; {format_name} is no table of a spreadsheet."
+        )
+    return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
+
+
+class Organism(click.ParamType[str]):
+    """An organism whose kingdom is known: by its name, its genus, its number, or the kingdom itself."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from functions.domain.organisms import KINGDOMS, kingdom_of
+
+        if not value.isascii() or not kingdom_of(value):
+            self.fail(
+                f"expected an organism of a known genus, or one of {', '.join(KINGDOMS)}; found {value!r}.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+def organism_option(command: Command) -> Command:
+    return click.option(
+        "--organism",
+        type=Organism(),
+        help="Of what the proteins are, where their headers do not say: 'Homo sapiens', 'fungi', …",
+    )(command)
+
+
+def format_of(output: Path | None) -> str:
+    """The format that the end of a name asks for.
+
+    >>> format_of(Path("answers.CSV")), format_of(Path("answers")), format_of(None)
+    ('csv', 'tsv', 'tsv')
+    """
+    suffix = output.suffix.lstrip(".").lower() if output else ""
+    return suffix if suffix in FORMAT_NAMES else "tsv"

@@ -1,0 +1,138 @@
+"""Results as files: taken from S3, written in the format asked for, whole or not at all.
+
+Every format holds the same rows in the same order. TSV and JSON Lines are the stack's own exports, byte for
+byte; CSV and Parquet are made here from the JSON Lines. A file gets its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY_COLUMNS, SPREADSHEET, Row
+from protloc.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from protloc.stack.client import Client
+
+FORMAT_NAMES = (*FORMATS, "parquet")
+STDOUT = Path("-")
+ROW_GROUP_ROWS = 50_000
+
+_INTEGERS = {"length", "residues_read", "offset"}
+_NUMBERS = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
+_TRUTHS = {"truncated", "uncertain"}
+_REPEATED = {
+    "status",
+    "location",
+    "second",
+    "model_version",
+    "go",
+}  # few different values: kept as a dictionary
+
+
+def default_output(name: str, format_name: str) -> Path:
+    """Where results go unless said otherwise: into the current folder, under the input's whole name.
+
+    >>> default_output("yeast.fasta.gz", "tsv")
+    PosixPath('yeast.fasta.gz.protloc.tsv')
+    """
+    return Path(f"{name}.protloc.{format_name}")
+
+
+def require_writable(output: Path, source: Path | None = None) -> None:
+    """Raise UsageProblem where results could not be written in the end, or would replace what was read."""
+    if output == STDOUT:
+        return
+    if output.is_dir():
+        raise UsageProblem(f"--output {output} is a folder; name a file in it")
+    if not output.absolute().parent.is_dir():
+        raise UsageProblem(f"--output {output}: there is no folder {output.absolute().parent}; make it first")
+    if not os.access(output if output.exists() else output.absolute().parent, os.W_OK):
+        raise UsageProblem(f"--output {output} may not be written; choose another place with --output")
+    if source and output.exists() and source.exists() and output.samefile(source):
+        raise UsageProblem(f"--output {output} is the input itself; choose another name")
+
+
+def fetch(client: Client, results: dict[str, str], format_name: str, output: Path) -> None:
+    """Write an upload's results to `output`."""
+    with _becoming(output) as target:
+        if format_name in results:
+            client.download(results[format_name], target)
+            return
+        with downloaded_rows(client, results) as rows:
+            write_rows(rows, format_name, target)
+
+
+@contextlib.contextmanager
+def downloaded_rows(client: Client, results: dict[str, str]) -> Iterator[Iterator[Row]]:
+    """The rows of an upload's results, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
+        path = Path(folder) / "results.jsonl"
+        client.download(results["jsonl"], path)
+        with path.open("rb") as file:
+            yield (json.loads(line) for line in file)
+
+
+def write_rows(rows: Iterable[Row], format_name: str, target: Path) -> None:
+    if format_name == "parquet":
+        _write_parquet(rows, target)
+        return
+    with target.open("wb") as file:
+        file.writelines((SPREADSHEET if format_name == "spreadsheet" else FORMATS[format_name])(rows))
+
+
+@contextlib.contextmanager
+def _becoming(output: Path) -> Iterator[Path]:
+    """A file that becomes `output`, or is copied to stdout, once it is written without an error."""
+    folder = None if output == STDOUT else output.absolute().parent
+    handle, name = tempfile.mkstemp(prefix=".protloc-", suffix=".part", dir=folder)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        if output == STDOUT:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        elif output.exists() and not output.is_file():  # a device or a pipe: written to, not replaced
+            with part.open("rb") as file, output.open("wb") as device:
+                shutil.copyfileobj(file, device)
+        else:
+            mask = os.umask(0)
+            os.umask(mask)
+            part.chmod(0o666 & ~mask)
+            part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_parquet(rows: Iterable[Row], target: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    def kind(column: str) -> Any:
+        if column in _INTEGERS:
+            return pyarrow.int64()
+        if column in _NUMBERS:
+            return pyarrow.float64()
+        if column == "remarks":
+            return pyarrow.list_(pyarrow.string())
+        return pyarrow.bool_() if column in _TRUTHS else pyarrow.string()
+
+    schema = pyarrow.schema([(column, kind(column)) for column in COLUMNS])
+    following = iter(rows)
+    dictionaries = sorted(_REPEATED)
+    with pyarrow.parquet.ParquetWriter(
+        target, schema, compression="zstd", use_dictionary=dictionaries
+    ) as writer:
+        while group := list(islice(following, ROW_GROUP_ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))

@@ -1,0 +1,44 @@
+"""What the commands share: the client of the stack they work on, JSON on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from protloc.errors import Unreachable
+
+if TYPE_CHECKING:
+    from protloc.stack.client import Client
+
+
+def client_of(stack: str | None, home: Path, *, start: bool = False) -> Client:
+    """The client of the stack a command works on; `start` brings the embedded cloud up if need be."""
+    if stack:
+        from protloc.stack.client import connect
+
+        return connect(stack)
+    from protloc.embedded import active_model, ready, running
+
+    home = home.resolve()
+    client = running(home)
+    if client is not None and (not start or active_model(client)):
+        return client
+    if not start:
+        raise Unreachable(f"the embedded cloud of {home} is not up; start it with `protloc up`")
+    return ready(home, note)
+
+
+def stack_words(stack: str | None) -> str:
+    """What names the stack in a command that is suggested."""
+    return f" --stack {stack}" if stack else ""
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value))
+
+
+def note(text: str) -> None:
+    click.echo(text, err=True)

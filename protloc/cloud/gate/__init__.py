@@ -1,0 +1,264 @@
+"""The way into a running cloud: nothing reaches the engine that a known caller has not signed.
+
+Refused before anything else is looked at: names of the machine that are not its own, which a web page can
+have pointed here (DNS rebinding), and all that a browser sends for a page (`Origin`, preflights). No answer
+allows a page to read it. Without a signature only `/_protloc/health` answers, and says no more than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from protloc.cloud.gate.claims import Claim, Refused, Sent, claim_of
+from protloc.cloud.gate.keys import Keys
+from protloc.cloud.gate.signatures import body_must_be_read, check, check_body, check_time
+
+log = logging.getLogger("protloc.cloud")
+
+Response = tuple[int, dict[str, str], bytes]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+HEALTH = "/_protloc/health"
+OWN = "protloc"  # the service that what the cloud says of itself is signed for
+API = "/_aws/execute-api/"
+# Where a custom resource answers, at an address that CloudFormation told it alone; on AWS a presigned one.
+ANSWERS = "/_ministack/cfn-response/"
+MAX_ANSWER_BYTES = 1 << 20
+# Of a request whose signature says nothing of its body: more than any call of a service but S3's.
+MAX_UNDECLARED_BYTES = 128 << 20
+MAX_DISCARDED_BYTES = 8 << 20
+INLINE_BYTES = 1 << 20  # what is hashed at once; more is hashed beside the other requests
+HASHING_THREADS = 2
+
+
+class Engine(Protocol):
+    """The services behind, and the callers they know besides the owner."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    def secret_of(self, access_key: str, token: str) -> str:
+        """The secret of a caller's key. Raises `Refused`."""
+        ...
+
+    def refused(
+        self, method: str, path: str, query: str, headers: dict[str, str], refusal: Refused
+    ) -> Response:
+        """The answer of the service that a refused request asked."""
+        ...
+
+    def health(self) -> dict[str, Any]:
+        """The cloud's account of itself, for its owner."""
+        ...
+
+
+class Gate:
+    """The ASGI application that a cloud serves on `port`; who has its key is the account's root."""
+
+    def __init__(self, engine: Engine, port: int, keys: Keys) -> None:
+        self._engine, self._keys = engine, keys
+        self._hashing = ThreadPoolExecutor(HASHING_THREADS, "gate-hashing")
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._engine(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        sent, reading = _sent(scope), _Reading(receive)
+        try:
+            self._require_own_name(sent)
+            if sent.path == HEALTH and not sent.header("authorization"):
+                await _answer(send, sent, (200, {"Content-Type": "application/json"}, b"{}"))
+                return
+            body = await self._admit(sent, reading)
+        except _Misdirected as problem:
+            await reading.discard()
+            await _answer(send, sent, (403, {"Content-Type": "text/plain"}, f"{problem}\n".encode()))
+            return
+        except Refused as refusal:
+            await reading.discard()
+            await _answer(send, sent, self._refused(sent, refusal))
+            return
+        if sent.path == HEALTH:
+            known = json.dumps(self._engine.health()).encode()
+            await _answer(send, sent, (200, {"Content-Type": "application/json"}, known))
+            return
+        await self._engine(scope, receive if body is None else _replayed(body, receive), _without_cors(send))
+
+    def _require_own_name(self, sent: Sent) -> None:
+        hosts = [value for name, value in sent.headers if name == "host"]
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            raise _Misdirected("this is the embedded cloud of one machine, and has no such name")
+        if sent.header("origin") is not None or sent.method == "OPTIONS":
+            raise _Misdirected("web pages may not call the embedded cloud")
+        if not sent.path.startswith("/") or not (sent.path + sent.query).isascii():
+            raise _Misdirected("expected a path in ASCII letters")
+        if not (sent.path + sent.query).isprintable() or set(' #"<>\\^`{|}') & set(sent.path):
+            raise _Misdirected("expected a path whose special characters are encoded")
+        answers = sent.method == "PUT" and sent.path.startswith(ANSWERS)
+        if sent.path.startswith("/_") and not (sent.path == HEALTH or sent.path.startswith(API) or answers):
+            raise _Misdirected("there is no such page")  # of the engine's own, which look after themselves
+
+    async def _admit(self, sent: Sent, reading: _Reading) -> bytes | None:
+        """The body of a request whose signature is good, None where it need not be read. Raises `Refused`."""
+        if sent.path.startswith(ANSWERS):
+            return await reading.whole(MAX_ANSWER_BYTES)
+        claim = claim_of(sent)
+        _check_scope(sent, claim)
+        secret = self._secret_of(sent, claim)
+        check_time(claim, datetime.now(UTC))
+        check(sent, claim, secret)
+        if not body_must_be_read(sent, claim):
+            return None
+        limit = MAX_UNDECLARED_BYTES if sent.header("x-amz-content-sha256") is None else None
+        body = await reading.whole(limit)
+        if len(body) < INLINE_BYTES:
+            check_body(sent, claim, secret, body)
+        else:
+            # Not with the engine's threads: functions that wait for their turn hold those.
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._hashing, check_body, sent, claim, secret, body)
+        return body
+
+    def _secret_of(self, sent: Sent, claim: Claim) -> str:
+        if claim.access_key == self._keys.access_key and not claim.token:
+            return self._keys.secret_key
+        if sent.path == HEALTH:
+            raise Refused("AccessDenied", "only the owner of this cloud may ask")
+        return self._engine.secret_of(claim.access_key, claim.token)
+
+    def _refused(self, sent: Sent, refusal: Refused) -> Response:
+        log.debug("refused with %s", refusal.code)
+        if sent.path == HEALTH or sent.path.startswith(API):
+            return _as_gateway(refusal)
+        headers: dict[str, str] = {}
+        for name, value in sent.headers:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return self._engine.refused(sent.method, sent.path, sent.query, headers, refusal)
+
+
+class _Misdirected(Exception):
+    """A request that was not meant for this cloud, or that a web page sent."""
+
+
+def _check_scope(sent: Sent, claim: Claim) -> None:
+    """A signature for one service is none for another whose permissions are asked elsewhere."""
+    own = OWN if sent.path == HEALTH else "execute-api" if sent.path.startswith(API) else ""
+    if (own or claim.service in ("execute-api", OWN)) and claim.service != own:
+        text = f"Credential should be scoped to correct service: '{own or 'of the call'}'."
+        raise Refused("SignatureDoesNotMatch", text)
+
+
+def _as_gateway(refusal: Refused) -> Response:
+    """A refusal in API Gateway's words:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+    """
+    codes = {
+        "MissingAuthenticationToken": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+        "SignatureDoesNotMatch": ("InvalidSignatureException", str(refusal)),
+        "IncompleteSignature": ("IncompleteSignatureException", str(refusal)),
+        "InvalidClientTokenId": (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
+    }
+    code, message = codes.get(refusal.code, (refusal.code, str(refusal)))
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code}
+    return 403, headers, json.dumps({"message": message}).encode()
+
+
+# ── ASGI ────────────────────────────────────────────────────
+
+
+def _sent(scope: Any) -> Sent:
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    headers = [(name.decode("latin-1").lower(), _text(value)) for name, value in scope["headers"]]
+    return Sent(
+        scope["method"], raw.decode("latin-1"), scope.get("query_string", b"").decode("latin-1"), headers
+    )
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+class _Reading:
+    """The body of a request, as far as it was read."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def _part(self) -> bytes:
+        message = await self._receive()
+        self._ended = message["type"] != "http.request" or not message.get("more_body")
+        if message["type"] != "http.request":
+            raise Refused("IncompleteBody", "The request body terminated unexpectedly", 400)
+        part: bytes = message.get("body", b"")
+        return part
+
+    async def whole(self, limit: int | None) -> bytes:
+        parts, size = [], 0
+        while not self._ended:
+            parts.append(await self._part())
+            size += len(parts[-1])
+            if limit is not None and size > limit:
+                raise Refused("RequestEntityTooLarge", f"expected at most {limit} bytes", 413)
+        return b"".join(parts)
+
+    async def discard(self) -> None:
+        """Read on for a while: a client that still sends would not see the answer."""
+        size = 0
+        with contextlib.suppress(Refused):
+            while not self._ended and size < MAX_DISCARDED_BYTES:
+                size += len(await self._part())
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """What the engine receives: the body that was read already, then whatever follows."""
+    left = [body]
+
+    async def following() -> dict[str, Any]:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return following
+
+
+def _without_cors(send: Send) -> Send:
+    async def sent(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            kept = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if not name.lower().startswith(b"access-control-")
+            ]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return sent
+
+
+async def _answer(send: Send, sent: Sent, response: Response) -> None:
+    status, headers, body = response
+    kept = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    listed = [(name.lower().encode(), value.encode()) for name, value in kept.items()]
+    listed.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": b"" if sent.method == "HEAD" else body})

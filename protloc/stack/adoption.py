@@ -1,0 +1,269 @@
+"""A new stack under the name of a deleted one takes over the buckets and tables that the deleted one left.
+
+A stack that is deleted leaves its buckets, their policies and its tables (`RetainExceptOnCreate`), under
+names that CloudFormation made up; plainly created again, it would begin with new, empty ones. So the new
+stack is made by an import of what is there, and everything else is added by the deployment that follows, as
+an update. CloudFormation does not change a resource that it imports.
+
+`adopt` does that with a template, `take_over` with the project's, which also notes that no model version is
+hosted any more, so that the last one can be hosted again.
+
+Sources: docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-new-stack.html (a change set
+of type IMPORT for a stack that is not there); API_DescribeStackEvents (events of a deleted stack, by its id,
+for 90 days).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse
+
+from protloc.stack.account import Account
+from protloc.stack.naming import check_stack_name
+
+# The properties that name a resource to CloudFormation: `primaryIdentifier` of its registry schema.
+IDENTIFIERS = {
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::S3::BucketPolicy": "Bucket",
+    "AWS::DynamoDB::Table": "TableName",
+}
+KEEPING = ("Retain", "RetainExceptOnCreate")
+TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+GONE = "DELETE_COMPLETE"
+CHANGE_SET = "adopt-what-was-kept"
+UNHOSTED = "the stack that hosted it was taken down"
+POLL_SECONDS = 1.0
+LIMIT_SECONDS = 300.0
+
+
+class AdoptionFailed(Exception):
+    """The import was refused, with CloudFormation's reason."""
+
+
+def keepers(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The resources of a template that outlive their stack and can be imported, by logical name."""
+    return {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource.get("DeletionPolicy") in KEEPING and resource["Type"] in IDENTIFIERS
+    }
+
+
+def kept(client: Any, stack: str) -> Iterator[dict[str, str]]:
+    """Physical names, by logical ones, of what deleted stacks of this name left; the last deleted first."""
+    pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=[GONE])
+    gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
+    for each in sorted(gone, key=lambda each: each["CreationTime"], reverse=True):
+        pages = client.get_paginator("describe_stack_events").paginate(StackName=each["StackId"])
+        yield {
+            event["LogicalResourceId"]: event["PhysicalResourceId"]
+            for page in pages
+            for event in page["StackEvents"]
+            if event["ResourceStatus"] == "DELETE_SKIPPED"
+        }
+
+
+def adopt(
+    session: Callable[[str], Any],
+    template: Mapping[str, Any],
+    stack: str,
+    before: Callable[[Mapping[str, str]], object] = lambda names: None,
+) -> list[str]:
+    """Make the stack of what the last one of its name left; gives their names, none where none were left.
+
+    `session` gives clients by their service's name; `before` is called with the names by logical ones, before
+    anything is imported. Raises `AdoptionFailed`.
+    """
+    client = session("cloudformation")
+    declared = keepers(template)
+    names: dict[str, str] = {}
+    for left in kept(client, stack):
+        names = {
+            name: left[_named_by(declared, name)] for name in declared if _named_by(declared, name) in left
+        }
+        names = {n: value for n, value in names.items() if _is_there(session, declared[n]["Type"], value)}
+        if names:
+            break
+    else:
+        return []
+    before(names)
+    body = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {name: declared[name] for name in names},
+    }
+    client.create_change_set(
+        StackName=stack,
+        ChangeSetName=CHANGE_SET,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps(body),
+        ResourcesToImport=[
+            {
+                "ResourceType": declared[name]["Type"],
+                "LogicalResourceId": name,
+                "ResourceIdentifier": {IDENTIFIERS[declared[name]["Type"]]: value},
+            }
+            for name, value in names.items()
+        ],
+    )
+    _until(lambda: _change_set(client, stack), "CREATE_COMPLETE")
+    client.execute_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
+    _until(lambda: _stack(client, stack), "IMPORT_COMPLETE")
+    return sorted(set(names.values()))
+
+
+def take_over(account: Account) -> list[str]:
+    """`adopt` for the project's own template, unless the stack is there. Raises `BadStackName` as well."""
+    check_stack_name(account.stack)
+    client = account.client("cloudformation")
+    pages = client.get_paginator("list_stacks").paginate()
+    there = [
+        each
+        for page in pages
+        for each in page["StackSummaries"]
+        if each["StackName"] == account.stack and each["StackStatus"] != GONE
+    ]
+    if not all(_is_empty(client, each) for each in there):
+        return []
+
+    def make_way(names: Mapping[str, str]) -> None:
+        for each in there:
+            client.delete_stack(StackName=each["StackId"])
+            _until(lambda id_=each["StackId"]: _stack(client, id_), GONE)  # type: ignore[misc]
+        note_unhosted(account.client, names)
+
+    template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return adopt(account.client, template, account.stack, make_way)
+
+
+def _is_empty(client: Any, summary: Mapping[str, Any]) -> bool:
+    """True of what an import that was refused leaves: to the SAM CLI a new stack, in which all is new."""
+    if summary["StackStatus"] not in ("REVIEW_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"):
+        return False
+    return not client.list_stack_resources(StackName=summary["StackId"])["StackResourceSummaries"]
+
+
+def note_unhosted(session: Callable[[str], Any], names: Mapping[str, str]) -> None:
+    """`forget_hosting` for the table of models among the names by logical ones, if there is one."""
+    if table := names.get("ModelsTable"):
+        forget_hosting(session("dynamodb"), table)
+
+
+def forget_hosting(dynamodb: Any, table: str) -> None:
+    """Note in a table of models that nothing of them is left but what it says; may be repeated.
+
+    The stack that hosted them is gone, and so are its executions, of which one may have held the lock. The
+    version that was active becomes the one before, which the deployment hosts again.
+    """
+    request = {
+        "TableName": table,
+        "KeyConditionExpression": "pk = :version",
+        "ExpressionAttributeValues": {":version": {"S": "version"}},
+    }
+    for page in dynamodb.get_paginator("query").paginate(**request, ConsistentRead=True):
+        for item in page["Items"]:
+            _update(
+                dynamodb,
+                table,
+                {"pk": item["pk"], "sk": item["sk"]},
+                "SET #state = :retired, reason = :reason",
+                "#state = :in_service",
+                {"#state": "state"},
+                {
+                    ":retired": {"S": "retired"},
+                    ":in_service": {"S": "in_service"},
+                    ":reason": {"S": UNHOSTED},
+                },
+            )
+    _update(
+        dynamodb,
+        table,
+        {"pk": {"S": "alias"}, "sk": {"S": "active"}},
+        "SET previous = #version, #version = :none, revision = revision + :one, changed = :now",
+        "attribute_exists(pk) AND #version <> :none",
+        {"#version": "version"},
+        {":none": {"S": ""}, ":one": {"N": "1"}, ":now": {"N": str(int(time.time()))}},
+    )
+    _update(
+        dynamodb,
+        table,
+        {"pk": {"S": "lock"}, "sk": {"S": "retraining"}},
+        "SET expires = :never REMOVE holder",
+        "attribute_exists(holder)",
+        {},
+        {":never": {"N": "0"}},
+    )
+
+
+def _update(
+    dynamodb: Any,
+    table: str,
+    key: Mapping[str, Any],
+    update: str,
+    condition: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> None:
+    """Update an item where it still meets the condition."""
+    with contextlib.suppress(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            **({"ExpressionAttributeNames": names} if names else {}),
+        )
+
+
+def _named_by(declared: Mapping[str, Any], name: str) -> str:
+    """The resource whose physical name identifies this one: of a policy its bucket."""
+    properties = declared[name].get("Properties", {})
+    return str(properties["Bucket"]["Ref"]) if declared[name]["Type"] == "AWS::S3::BucketPolicy" else name
+
+
+def _is_there(session: Callable[[str], Any], kind: str, name: str) -> bool:
+    try:
+        if kind == "AWS::DynamoDB::Table":
+            session("dynamodb").describe_table(TableName=name)
+        elif kind == "AWS::S3::Bucket":
+            session("s3").head_bucket(Bucket=name)
+        else:
+            session("s3").get_bucket_policy(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in (
+            "404",
+            "NoSuchBucket",
+            "NoSuchBucketPolicy",
+            "ResourceNotFoundException",
+        ):
+            return False
+        raise
+    return True
+
+
+def _change_set(client: Any, stack: str) -> tuple[str, str]:
+    found = client.describe_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
+    return found["Status"], found.get("StatusReason", "")
+
+
+def _stack(client: Any, stack: str) -> tuple[str, str]:
+    found = client.describe_stacks(StackName=stack)["Stacks"][0]
+    return found["StackStatus"], found.get("StackStatusReason", "")
+
+
+def _until(status: Callable[[], tuple[str, str]], wanted: str) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        now, reason = status()
+        if now == wanted:
+            return
+        if not now.endswith(("IN_PROGRESS", "PENDING")) or time.monotonic() > deadline:
+            raise AdoptionFailed(f"expected {wanted}, found {now}: {reason or 'no reason was given'}")
+        time.sleep(POLL_SECONDS)

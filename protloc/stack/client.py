@@ -1,0 +1,321 @@
+"""The client of a deployed stack: files in, status and answers out.
+
+Needs nothing but a session, the stack's outputs and where its API answers, so the embedded cloud and AWS look
+alike from here. Files go straight to S3 and results come straight from it; everything between is asked of the
+API, with signed requests. An upload's id is known as soon as the file is stored, before anybody has seen it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import HTTPClientError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+from functions.domain.upload import FINAL_STATUSES, upload_id
+from functions.services.s3 import ORGANISM
+from protloc.errors import Unreachable, UploadProblem, UsageProblem
+from protloc.stack.account import is_embedded, outputs_of, session
+
+View = dict[str, Any]
+
+MIB = 1024 * 1024
+TRANSFER = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, max_concurrency=4)
+RETRIES = 5
+RETRIED_STATUSES = {429, 500, 502, 503, 504}
+FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
+MAX_NAME_BYTES = 900  # of the 1,024 that S3 allows a key
+
+_UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
+_NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
+
+
+class Sent(NamedTuple):
+    """A file that is in the uploads bucket."""
+
+    upload_id: str
+    bucket: str
+    key: str
+    version_id: str
+    size: int
+
+
+class Client:
+    """One stack, seen from outside."""
+
+    def __init__(
+        self,
+        outputs: Mapping[str, str],
+        api_url: str,
+        session: boto3.Session,
+        make_client: Callable[[str], Any] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self.outputs = outputs
+        self.api_url = api_url.rstrip("/")
+        self.region = session.region_name or "us-east-1"
+        self._session = session
+        self._make_client = make_client or session.client
+        self._clients: dict[str, Any] = {}
+        self._http = URLLib3Session(proxies=dict(proxies) if proxies else None, timeout=60)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the account the stack is in."""
+        if service not in self._clients:
+            self._clients[service] = self._make_client(service)
+        return self._clients[service]
+
+    # Files in
+
+    def send(
+        self,
+        file: IO[bytes],
+        name: str,
+        progress: Callable[[int], None] | None = None,
+        organism: str | None = None,
+    ) -> Sent:
+        """Stream a file into the uploads bucket; `progress` is told the bytes sent so far.
+
+        `organism` travels as the object's own metadata, which may hold ASCII only.
+        """
+        bucket, key = self.outputs["UploadsBucket"], upload_key(name)
+        counted = _Counted(progress) if progress else None
+        s3 = self.client("s3")
+        extra = {"Metadata": {ORGANISM: organism}} if organism else None
+        s3.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=TRANSFER, Callback=counted)
+        stored = s3.head_object(Bucket=bucket, Key=key)
+        version_id = stored.get("VersionId") or "null"
+        return Sent(upload_id(bucket, key, version_id), bucket, key, version_id, stored["ContentLength"])
+
+    # Status
+
+    def upload(self, upload: str) -> View:
+        """An upload as it stands. Raises UsageProblem where there is none of this name."""
+        found = self.find_upload(upload)
+        if found is None:
+            raise UsageProblem(unknown(upload))
+        return found
+
+    def find_upload(self, upload: str) -> View | None:
+        if not _UPLOAD_ID.fullmatch(upload):
+            raise UsageProblem(f"an upload's name is 26 letters a-z and digits, found {upload!r}")
+        status, answer, _ = self._get(f"/uploads/{quote(upload, safe='')}")
+        return None if status == HTTPStatus.NOT_FOUND else _checked(status, answer)
+
+    def uploads(self) -> Iterator[View]:
+        """All uploads, newest first, read page by page as they are asked for."""
+        yield from self._pages("/uploads", "uploads")
+
+    def predictions(self, upload: str, location: str | None = None) -> Iterator[View]:
+        """The rows of an upload that the API holds, all or those of one location."""
+        path = f"/uploads/{quote(upload, safe='')}/predictions"
+        yield from self._pages(path, "predictions", **({"location": location} if location else {}))
+
+    def models(self) -> View:
+        """`models`, newest first; which of them is `active`, which was so before (`previous`), and the
+        `revision` that grows with each change.
+        """
+        status, answer, _ = self._get("/models")
+        return _checked(status, answer)
+
+    def activate(self, version: str, revision: int) -> View:
+        """Make a hosted version the active one, if the alias still has this revision; the alias then.
+
+        Raises UsageProblem where the version is not hosted, or something else was activated meanwhile.
+        """
+        asked = {"version": version, "revision": revision}
+        status, answer, _ = self._ask("PUT", "/models/active", asked)
+        if status == HTTPStatus.CONFLICT:
+            now = self.models()
+            if (now["active"], now["revision"]) == (version, revision + 1):
+                return now  # asked twice: the first answer was lost
+        return _checked(status, answer)
+
+    def wait(
+        self,
+        upload: str,
+        tell: Callable[[View | None], None],
+        timeout_seconds: float | None,
+        unseen_seconds: float | None = None,
+    ) -> View:
+        """Follow an upload to its end, telling `tell` how it stands: None while nobody has seen it yet.
+
+        Raises UploadProblem when `timeout_seconds` are over; the upload goes on. Raises UsageProblem when
+        after `unseen_seconds` there still is none of this name.
+        """
+        began = time.monotonic()
+        pause = FIRST_POLL_SECONDS
+        while True:
+            view = self.find_upload(upload)
+            tell(view)
+            if view is not None and view["status"] in FINAL_STATUSES:
+                return view
+            if view is None and unseen_seconds is not None and time.monotonic() - began > unseen_seconds:
+                raise UsageProblem(unknown(upload))
+            if timeout_seconds is not None and time.monotonic() - began + pause > timeout_seconds:
+                raise UploadProblem(f"not done within {timeout_seconds:g} s")
+            time.sleep(pause)
+            pause = min(pause * 1.2, LAST_POLL_SECONDS)
+
+    def retry(self, upload: str) -> View:
+        """Begin another attempt at the records of an upload that failed, and return how it stands then.
+
+        Raises UsageProblem where the upload is still in work or no record failed.
+        """
+        attempt = self.upload(upload)["attempts"] + 1
+        # Named by its number, so that a request repeated after a lost answer begins one attempt.
+        path = f"/uploads/{quote(upload, safe='')}/attempts/{attempt}"
+        status, answer, _ = self._ask("PUT", path)
+        _checked(status, answer)
+        return self.upload(upload)
+
+    # Answers out
+
+    def download(self, uri: str, target: Path) -> None:
+        """Copy an object of S3 into a file."""
+        bucket, key = split_uri(uri)
+        self.client("s3").download_file(bucket, key, str(target), Config=TRANSFER)
+
+    # The API
+
+    def _pages(self, path: str, name: str, **parameters: str) -> Iterator[View]:
+        following: str | None = f"{path}?{urlencode({'size': '200', **parameters})}"
+        while following:
+            status, answer, following = self._get(following)
+            yield from _checked(status, answer)[name]
+
+    def _get(self, path: str) -> tuple[int, View, str | None]:
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, body: View | None = None) -> tuple[int, View, str | None]:
+        """Ask the API, signed; return status, JSON answer and the path of the next page.
+
+        What is asked may be asked again: a second time, it either changes nothing or is a conflict.
+        """
+        for attempt in range(RETRIES):
+            if attempt:
+                time.sleep(0.2 * 2**attempt)
+            headers = {"Accept": "application/json"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            data = None if body is None else json.dumps(body)
+            request = AWSRequest(method, self.api_url + path, headers=headers, data=data)
+            credentials = self._session.get_credentials()
+            if credentials is None:
+                raise Unreachable("no AWS credentials found; set up a profile or AWS_ACCESS_KEY_ID")
+            SigV4Auth(credentials, "execute-api", self.region).add_auth(request)
+            try:
+                answer = self._http.send(request.prepare())
+            except HTTPClientError as error:
+                if attempt == RETRIES - 1:
+                    raise Unreachable(f"the API at {self.api_url} does not answer: {error}") from None
+                continue
+            if answer.status_code not in RETRIED_STATUSES:
+                break
+        try:
+            value = json.loads(answer.content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            value = {}
+            if answer.status_code == HTTPStatus.OK:
+                raise Unreachable(f"what answers at {self.api_url} is not the API of protloc")
+        link = _NEXT_LINK.search(answer.headers.get("Link", ""))
+        return answer.status_code, value, self._below(link[1]) if link else None
+
+    def _below(self, link: str) -> str:
+        """A link of the API as a path below its URL, whatever the link calls the stage."""
+        parts = urlsplit(link)
+        stage = urlsplit(self.api_url).path
+        path = parts.path.removeprefix(stage)
+        if path == parts.path:  # the API behind a custom domain or a prefix: it names the stage alone
+            path = parts.path.removeprefix("/" + stage.rsplit("/", 1)[-1])
+        return f"{path}?{parts.query}"
+
+
+class _Counted:
+    """Adds up what the threads of a transfer report."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, more: int) -> None:
+        with self._lock:
+            self._bytes += more
+            self._progress(self._bytes)
+
+
+def upload_key(name: str) -> str:
+    """Where a file of this name is put: by date, unique, and with its name as it is.
+
+    Only what no key should hold is replaced: control characters, and slashes, which would make folders.
+    """
+    name = "".join(c if c.isprintable() and c != "/" else "_" for c in name)
+    while len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        name = name[1:]  # the end says what kind of file it is
+    name = name.encode("utf-8", "replace").decode()
+    return f"{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(6)}/{name}"
+
+
+def unknown(upload: str) -> str:
+    return (
+        f"there is no upload {upload}, or it was sent a moment ago; `protloc uploads` lists those there are"
+    )
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise UsageProblem(f"expected s3://bucket/key, found {uri!r}")
+    return bucket, key
+
+
+def file_name(key: str) -> str:
+    """The name of the file that a key was made from."""
+    return key.rstrip("/").rsplit("/", 1)[-1] or "upload"
+
+
+def connect(stack: str) -> Client:
+    """The client of a stack in AWS, found by name with whatever credentials boto3 finds."""
+    of_aws = session()
+    cloudformation = of_aws.client("cloudformation")
+    found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = outputs_of(found)
+    if not {"UploadsBucket", "ApiUrl"} <= outputs.keys():
+        raise UsageProblem(f"the stack {stack} is not one of protloc: it has no output UploadsBucket")
+    api_url = outputs["ApiUrl"]
+    if is_embedded(cloudformation.meta.endpoint_url):
+        stage = urlsplit(api_url).path.strip("/")
+        api_url = f"{cloudformation.meta.endpoint_url}/_aws/execute-api/{outputs['ApiId']}/{stage}"
+    return Client(outputs, api_url, of_aws, proxies=get_environ_proxies(api_url))
+
+
+def _checked(status: int, answer: View) -> View:
+    if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+        return answer
+    detail = str(answer.get("detail") or answer.get("message") or answer.get("Message") or "no detail")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise Unreachable(f"the API refused us ({detail}); these credentials need execute-api:Invoke on it")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Unreachable(f"the API failed with status {status}; try again, or see the query function's log")
+    if status == HTTPStatus.CONFLICT:
+        raise UsageProblem(detail)
+    raise UsageProblem(f"the API answered {status}: {detail}")

@@ -1,0 +1,112 @@
+"""Model versions into service: an artifact goes into the models bucket, and the state machine does the rest.
+
+An artifact is a folder, its `model.tar.gz`, or the s3:// address of one. It is read, and refused if it is
+not whole, before anything is uploaded. The state machine hosts it beside the active version, tries it, and
+makes it the active one; what fails leaves the active version as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from model.serving.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
+from protloc.cloud.deploy import upload_training_source
+from protloc.errors import UploadProblem, UsageProblem
+from protloc.stack import executions
+from protloc.stack.client import TRANSFER, Client, split_uri
+
+START_SECONDS = 3600.0
+
+Tell = Callable[[str], None]
+
+
+def add(
+    client: Client,
+    artifact: str,
+    tell: Tell,
+    *,
+    wait: bool = True,
+    agree: Callable[[str], None] = lambda version: None,
+) -> str:
+    """Put an artifact into service and return its version. Raises UsageProblem for what is no artifact.
+
+    `agree` is called before anything of it is sent or run, and raises where it may not be.
+    """
+    with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
+        packed, description = _packed(client, artifact, Path(folder))
+        version = description.version
+        refuse_known(client, version, 'give the artifact another "version" in its artifact.json')
+        agree(version)
+        bucket, key = client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"
+        if artifact == f"s3://{bucket}/{key}":
+            tell(f"{version}: already in the models bucket")
+        else:
+            tell(f"{version}: uploading {packed.stat().st_size / 1e6:.1f} MB")
+            client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
+    # So that the next version can be trained from here.
+    upload_training_source(client.client, bucket, client.outputs["ModelsTable"])
+    request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics)}
+    put_into_service(client, version, request, tell, wait=wait)
+    return version
+
+
+def put_into_service(
+    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool = True
+) -> None:
+    """Have the state machine host an artifact of S3 that is `request["artifact"]`, try it and promote it."""
+    execution = executions.start(client, version, request)
+    if wait:
+        follow(client, execution, version, tell)
+
+
+def follow(client: Client, execution: str, version: str, tell: Tell) -> None:
+    """Wait for a version to get into service, telling the steps. Raises UploadProblem if it does not."""
+    try:
+        found = executions.follow(client, execution, lambda step: tell(f"{version}: {step}"), START_SECONDS)
+    except TimeoutError:
+        raise UploadProblem(
+            f"{version} is not in service after {START_SECONDS:g} s; look at {execution}"
+        ) from None
+    if found["status"] != executions.SUCCEEDED:
+        raise UploadProblem(f"{version} did not get into service: {executions.reason(found)}")
+    ended = json.loads(found["output"])
+    if ended["outcome"] != "Promoted":
+        raise UploadProblem(f"{version} did not get into service: {ended['reason']}")
+
+
+def refuse_known(client: Client, version: str, instead: str) -> None:
+    """A version never changes, so one of the same name cannot be added, unless the first attempt failed."""
+    for known in client.models()["models"]:
+        if known["version"] == version and known["state"] != "failed":
+            raise UsageProblem(f"there is a model version {version} already ({known['state']}); {instead}")
+
+
+def _packed(client: Client, artifact: str, folder: Path) -> tuple[Path, Artifact]:
+    """The artifact as a model.tar.gz, and what it says of itself."""
+    packed = folder / "model.tar.gz"
+    source = Path(artifact)
+    try:
+        if artifact.startswith("s3://"):
+            split_uri(artifact)
+            client.download(artifact, packed)
+        elif source.is_dir():
+            return pack(source, packed), read_artifact(source)
+        elif source.is_file():
+            packed = source
+        else:
+            raise UsageProblem(
+                f"there is no {artifact}; give an artifact's folder, its model.tar.gz or s3:// address"
+            )
+        return packed, unpack(packed, folder / "unpacked")
+    except ArtifactError as error:
+        raise UsageProblem(str(error)) from None
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        raise UsageProblem(f"there is no {artifact}") from None

@@ -1,0 +1,155 @@
+"""Calibrated probabilities can be taken at their word, and the way there is chosen on held-out proteins."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.serving import calibration
+from model.serving.artifact import read_artifact, write_description
+from model.serving.calibration import Calibration, softmax
+from model.serving.inference import model_fn, predict_fn
+
+
+def drawn(logits: np.ndarray, seed: int = 0) -> np.ndarray:
+    """A true location for each row, as often as the logits' probabilities say."""
+    random = np.random.default_rng(seed)
+    truth = (random.random((len(logits), 1)) > softmax(logits).cumsum(axis=1)).sum(axis=1)
+    return np.minimum(truth, logits.shape[1] - 1)
+
+
+RANDOM = np.random.default_rng(7)
+HONEST = RANDOM.normal(size=(4000, 5)) * 2
+TRUTH = drawn(HONEST)
+BOUND_LOGITS = RANDOM.normal(size=4000) * 2
+BOUND = np.where(RANDOM.random(4000) < 0.1, -1.0, RANDOM.random(4000) < 1 / (1 + np.exp(-BOUND_LOGITS)))
+
+
+def test_softmax_rows_sum_to_one_whatever_the_logits() -> None:
+    probabilities = softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]]))
+    assert probabilities == pytest.approx(np.array([[0.5, 0.5], [0.0, 1.0]]))
+
+
+def test_the_temperature_finds_back_how_sharp_the_logits_were_made() -> None:
+    assert calibration.fit_temperature(HONEST * 3, TRUTH) == pytest.approx(3, rel=0.05)
+
+
+def test_vector_scaling_finds_back_scales_and_shifts() -> None:
+    scale, shift = np.array([0.5, 0.7, 1.0, 1.3, 0.6]), np.array([1.0, -1.0, 0.0, 0.5, -0.5])
+    # Logits from which this scale and shift lead to the honest ones (their row means are free).
+    seen = (HONEST - shift) / scale
+    truth = drawn(calibration.scaled(seen, scale, shift))
+    found_scale, found_shift = calibration.fit_vector(seen, truth)
+    assert found_scale == pytest.approx(scale, abs=0.12)
+    assert found_shift - found_shift.mean() == pytest.approx(shift - shift.mean(), abs=0.25)
+
+
+def test_vector_scaling_ends_where_its_penalised_log_loss_is_least() -> None:
+    truth = drawn(HONEST + np.array([1.0, 0, 0, 0, -1.0]))
+    scale, shift = calibration.fit_vector(HONEST, truth)
+    temperature = calibration.fit_temperature(HONEST, truth)
+
+    def loss(scale: np.ndarray, shift: np.ndarray) -> float:
+        given = softmax(calibration.scaled(HONEST, scale, shift))[np.arange(len(truth)), truth]
+        apart = ((scale - 1 / temperature) ** 2).sum() + (shift**2).sum()
+        return float(-np.log(given).sum() + calibration.PRIOR / 2 * apart)
+
+    best = loss(scale, shift)
+    for _ in range(50):
+        assert loss(scale + RANDOM.normal(size=5) * 0.01, shift + RANDOM.normal(size=5) * 0.01) > best
+
+
+def test_one_temperature_is_kept_where_a_vector_gains_nothing() -> None:
+    said = calibration.fit(HONEST * 2, TRUTH, BOUND_LOGITS / 3, BOUND)
+    assert said["method"] == "temperature" and "location_scale" not in said
+    assert said["location_temperature"] == pytest.approx(2, rel=0.05)
+    assert said["membrane_temperature"] == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_a_vector_is_chosen_where_locations_are_named_too_often_and_it_serves_others_too() -> None:
+    skewed = HONEST + np.array([2.0, 0.0, 0.0, 0.0, -2.0])
+    said = json.loads(json.dumps(calibration.fit(skewed[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)))
+    assert said["method"] == "vector"
+    assert said["held_out_log_loss"]["vector"] < said["held_out_log_loss"]["temperature"]
+    plain = {name: value for name, value in said.items() if name not in ("location_scale", "location_shift")}
+    losses, hits = {}, {}
+    for name, each in (("vector", said), ("temperature", plain)):
+        probabilities, _ = Calibration.read(each, 5).apply(skewed[2000:], BOUND_LOGITS[2000:])
+        losses[name] = -np.log(probabilities[np.arange(2000), TRUTH[2000:]]).mean()
+        hits[name] = (probabilities.argmax(axis=1) == TRUTH[2000:]).mean()
+    honest = softmax(HONEST[2000:])
+    assert losses["vector"] == pytest.approx(-np.log(honest[np.arange(2000), TRUTH[2000:]]).mean(), abs=0.02)
+    assert losses["temperature"] > losses["vector"] + 0.2
+    assert hits["vector"] > hits["temperature"] + 0.1
+
+
+def test_a_location_with_few_validation_proteins_gets_no_scale_of_its_own() -> None:
+    skewed = HONEST + np.array([2.0, 0.0, 0.0, 0.0, -2.0])
+    few = np.flatnonzero(TRUTH != 2).tolist() + np.flatnonzero(TRUTH == 2)[:19].tolist()
+    assert calibration.fit(skewed[few], TRUTH[few], BOUND_LOGITS[few], BOUND[few])["method"] == "temperature"
+
+
+@pytest.mark.parametrize("proteins", [1, 2, 7])
+def test_a_handful_of_proteins_is_calibrated_without_a_fault(proteins: int) -> None:
+    unknown = np.full(proteins, -1.0)
+    said = calibration.fit(HONEST[:proteins], TRUTH[:proteins], BOUND_LOGITS[:proteins], unknown)
+    assert said["method"] == "temperature" and said["membrane_temperature"] == 1.0
+    assert np.isfinite(said["location_temperature"]) and 0 <= said["uncertain_below"] <= 1
+
+
+def test_an_older_artifacts_temperatures_are_read_as_before() -> None:
+    old = Calibration.read({"location_temperature": 0.8781, "membrane_temperature": 1.2419}, 5)
+    probabilities, membrane = old.apply(HONEST, BOUND_LOGITS)
+    assert probabilities == pytest.approx(softmax(HONEST / 0.8781), abs=1e-12)
+    assert membrane == pytest.approx(1 / (1 + np.exp(-BOUND_LOGITS / 1.2419)), abs=1e-12)
+    assert old.uncertain_below is None
+
+
+def test_logits_that_are_not_finite_spoil_their_own_row_only() -> None:
+    broken = HONEST[:3].copy()
+    broken[1, 2] = np.nan
+    broken[2, 0] = np.inf
+    probabilities, membrane = Calibration.read(
+        {"location_temperature": 1, "membrane_temperature": 1}, 5
+    ).apply(broken, np.array([0.0, np.nan, -800.0]))
+    assert np.isfinite(probabilities[0]).all() and not np.isfinite(probabilities[1:]).all(axis=1).any()
+    assert membrane[[0, 2]] == pytest.approx([0.5, 0.0]) and np.isnan(membrane[1])
+
+
+def test_the_threshold_is_the_lowest_at_which_answers_are_right_often_enough() -> None:
+    confidence = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    right = np.array([True, True, True, True, False, False, False])
+    assert calibration.threshold(confidence, right, 0.8) == 0.51  # four of five from there on
+    assert calibration.threshold(confidence, right, 1.0) == 0.61
+    assert calibration.threshold(confidence, right, 0.5) == 0.0
+    assert calibration.threshold(confidence, ~right, 0.8) == 1.0  # never often enough: all are uncertain
+
+
+def test_certain_answers_of_other_proteins_are_right_as_often_as_promised() -> None:
+    said = calibration.fit(HONEST[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)
+    probabilities, _ = Calibration.read(said, 5).apply(HONEST[2000:], BOUND_LOGITS[2000:])
+    certain = probabilities.max(axis=1) >= said["uncertain_below"]
+    right = probabilities.argmax(axis=1) == TRUTH[2000:]
+    assert right[certain].mean() == pytest.approx(said["certain_accuracy"], abs=0.03)
+    assert right[~certain].mean() < 0.55
+
+
+def test_a_served_answer_is_calibrated_by_what_the_artifact_says(tiny_artifact: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_artifact, tmp_path / "vector")
+    artifact = read_artifact(tmp_path / "vector")
+    shift = [0.0] * 9 + [25.0]
+    vector = {"location_scale": [0.5] * 10, "location_shift": shift, "membrane_temperature": 1e9}
+    write_description(replace(artifact, calibration=dict(artifact.calibration) | vector))
+    sequence = "MKVLAAGIVGLLLAQWS" * 3
+    plain, scaled = (
+        predict_fn([sequence], model_fn(str(folder)))["predictions"][0]
+        for folder in (tiny_artifact, tmp_path / "vector")
+    )
+    expected = softmax(0.5 * np.log([plain["probabilities"]]) + np.array(shift))[0]
+    assert scaled["probabilities"] == pytest.approx(expected, abs=1e-6)
+    assert np.argmax(scaled["probabilities"]) == 9 and scaled["membrane"] == pytest.approx(0.5)
