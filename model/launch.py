@@ -185,7 +185,11 @@ def source_archive() -> bytes:
     """The training program as sourcedir.tar.gz: the same bytes for the same files."""
     # The containers install what a requirements.txt beside the program names.
     files = {"requirements.txt": PACKAGE / "requirements-training.txt"}
-    files |= {f"model/{path.name}": path for path in PACKAGE.iterdir() if path.suffix in (".py", ".txt")}
+    files |= {
+        f"model/{path.relative_to(PACKAGE)}": path
+        for path in PACKAGE.rglob("*")
+        if path.suffix in (".py", ".txt") and "__pycache__" not in path.parts
+    }
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as compressed,

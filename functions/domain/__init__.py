@@ -1,0 +1,1 @@
+"""The rules of the pipeline without any service: FASTA, proteins, packing, uploads, predictions and rows."""

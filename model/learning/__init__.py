@@ -1,0 +1,1 @@
+"""Learning: options, processes, adapters, loss, checkpoints, and the artifact that a run leaves."""

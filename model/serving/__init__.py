@@ -1,0 +1,1 @@
+"""Everything that travels inside an artifact: from sequences to answers. Imports nothing else of `model`."""

@@ -34,11 +34,6 @@ MAX_READ_BYTES = 1 << 20
 ARCHIVE = "model.tar.gz"  # as SageMaker names what a training job leaves
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
-# What serving needs of this package; training and evaluation stay out of the container.
-SERVING_MODULES = (
-    *("__init__", "artifact", "bert", "calibration", "classifier", "composition", "hardware", "inference"),
-    *("outside", "packed", "substitution", "tokens"),
-)
 ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
 
 import sys
@@ -140,7 +135,7 @@ def write_description(artifact: Artifact) -> None:
 
 
 def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) -> None:
-    """Write the files from which `transformers.BertTokenizer` reads the same ids as `model.serving.tokens`."""
+    """Write the files from which `transformers.BertTokenizer` reads the ids of `serving.tokens`."""
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": max_tokens}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
@@ -148,11 +143,12 @@ def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) ->
 
 def serving_code() -> dict[str, bytes]:
     """The files that serve an artifact, by their path in its archive."""
-    package = Path(__file__).parent
-    code = {f"code/model/{name}.py": (package / f"{name}.py").read_bytes() for name in SERVING_MODULES}
+    room = Path(__file__).parent
+    code = {f"code/model/serving/{path.name}": path.read_bytes() for path in room.glob("*.py")}
+    code["code/model/__init__.py"] = (room.parent / "__init__.py").read_bytes()
     code["code/inference.py"] = ENTRY_POINT.encode()
-    code["code/requirements.txt"] = (package / "requirements.txt").read_bytes()
-    code["deployment.py"] = (package / "deployment.py").read_bytes()
+    code["code/requirements.txt"] = (room / "requirements.txt").read_bytes()
+    code["deployment.py"] = code.pop("code/model/serving/deployment.py")
     code["config.yaml"] = RAY_SERVE.encode()
     return code
 

@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _default_home() -> Path:
-    return Path(__file__).resolve().parents[1] / ".protloc"
+    return Path(__file__).resolve().parents[2] / ".protloc"
 
 
 def home_option(command: Command) -> Command:

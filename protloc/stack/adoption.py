@@ -35,7 +35,7 @@ IDENTIFIERS = {
     "AWS::DynamoDB::Table": "TableName",
 }
 KEEPING = ("Retain", "RetainExceptOnCreate")
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 GONE = "DELETE_COMPLETE"
 CHANGE_SET = "adopt-what-was-kept"
 UNHOSTED = "the stack that hosted it was taken down"

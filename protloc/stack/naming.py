@@ -28,8 +28,8 @@ def check_stack_name(name: str) -> None:
 
     >>> check_stack_name("Proteome")
     Traceback (most recent call last):
-    protloc.stack.naming.BadStackName: expected a stack's name of at most 22 lower-case letters, digits and single \
-hyphens, beginning with a letter, found 'Proteome'
+    protloc.stack.naming.BadStackName: expected a stack's name of at most 22 lower-case letters, digits and \
+single hyphens, beginning with a letter, found 'Proteome'
     """
     if not STACK_NAME.match(name):
         raise BadStackName(

@@ -12,7 +12,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from protloc.errors import UsageProblem
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _LONG_FORM = re.compile(r"ParameterKey=([^,]*),ParameterValue=(.*)", re.DOTALL)

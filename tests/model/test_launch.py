@@ -153,10 +153,15 @@ def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
         packed = archive.extractfile("requirements.txt")
         assert packed is not None
         wanted = packed.read().decode()
-    assert {"requirements.txt", "model/__init__.py", launch.PROGRAM, "model/requirements.txt"} <= names
+    assert {
+        "requirements.txt",
+        "model/__init__.py",
+        launch.PROGRAM,
+        "model/serving/requirements.txt",
+    } <= names
     assert not any("default" in name or name.endswith(".safetensors") for name in names)
     pinned = {each.name: each.specifier for each in requirements(wanted)}
-    for each in requirements((ROOT / "model" / "requirements.txt").read_text()):
+    for each in requirements((ROOT / "model" / "serving" / "requirements.txt").read_text()):
         version = next(iter(pinned[each.name])).version
         assert version in each.specifier, "what is trained with one version is served with the same"
 

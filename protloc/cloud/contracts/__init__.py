@@ -1,0 +1,1 @@
+"""What AWS would refuse, by its own data: requests, permissions and definitions, without the engine."""

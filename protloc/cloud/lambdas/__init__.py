@@ -1,0 +1,1 @@
+"""Function processes, and what runs inside each of them."""

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+RUNTIME = Path(__file__).with_name("runtime.py")
 INIT_SECONDS = 300.0  # AWS gives 10; a busy laptop that starts many at once needs more
 IDLE_SECONDS = 120.0
 STOP_SECONDS = 2.0
@@ -89,7 +89,7 @@ def clean_environment(function: Function, api: str, temporary: Path) -> dict[str
         "AWS_LAMBDA_LOG_STREAM_NAME": f"embedded/{temporary.name}",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "LAMBDA_TASK_ROOT": str(function.task_root),
-        "LAMBDA_RUNTIME_DIR": str(BOOTSTRAP.parent),
+        "LAMBDA_RUNTIME_DIR": str(RUNTIME.parent),
         **function.environment,
         "_HANDLER": function.handler,
         "AWS_LAMBDA_RUNTIME_API": api,
@@ -144,7 +144,7 @@ class Worker:
         self._path = f"/{secrets.token_urlsafe(32)}{API}"
         api = f"127.0.0.1:{self._listener.getsockname()[1]}{self._path.removesuffix(API)}"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(BOOTSTRAP), str(os.getpid())],
+            [sys.executable, "-P", str(RUNTIME), str(os.getpid())],
             cwd=function.task_root,
             env=clean_environment(function, api, temporary),
             stdin=subprocess.DEVNULL,

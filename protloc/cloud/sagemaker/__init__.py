@@ -1,0 +1,1 @@
+"""SageMaker on this machine: training jobs, hosting, the model registry and scaling."""
