@@ -13,17 +13,13 @@ not run in an AWS account.
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parent
+from model import source
+
 PROGRAM = "model/train.py"
 PROGRAMS = (PROGRAM, "model/snapshot.py", "model/evaluate.py")
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -95,7 +91,7 @@ class Job:
     launcher: str
     role: str
     region: str
-    source: str  # s3:// address of `source_archive`
+    source: str  # s3:// address of `source.archive`
     output: str  # s3:// prefix, under which the job's own folder comes to lie
     training: str | None = None
     validation: str | None = None
@@ -181,33 +177,6 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
     return {"ChannelName": name, "DataSource": {"S3DataSource": place}}
 
 
-def source_archive() -> bytes:
-    """The training program as sourcedir.tar.gz: the same bytes for the same files."""
-    # The containers install what a requirements.txt beside the program names.
-    files = {"requirements.txt": PACKAGE / "requirements-training.txt"}
-    files |= {
-        f"model/{path.relative_to(PACKAGE)}": path
-        for path in PACKAGE.rglob("*")
-        if path.suffix in (".py", ".txt") and "__pycache__" not in path.parts
-    }
-    buffer = io.BytesIO()
-    with (
-        gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as compressed,
-        tarfile.open(fileobj=compressed, mode="w") as archive,
-    ):
-        for name in sorted(files):
-            content = files[name].read_bytes()
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def source_key(archive: bytes) -> str:
-    """Where an archive of the program lies in a bucket: named by its content, so none replaces another."""
-    return f"code/{hashlib.sha256(archive).hexdigest()[:32]}/sourcedir.tar.gz"
-
-
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
@@ -243,8 +212,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Upload the program and start the job, or with `--dry-run` print the request as JSON."""
     options = parse(arguments)
-    archive = source_archive()
-    key = source_key(archive)
+    archive = source.archive()
+    key = source.key_of(archive)
     job = Job(
         name=options.name,
         launcher=options.launcher,

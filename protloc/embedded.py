@@ -15,7 +15,7 @@ from model.serving.artifact import read_artifact
 from protloc.cloud import deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.stack import executions
-from protloc.stack.account import USABLE
+from protloc.stack.account import USABLE, Account, aws_account
 from protloc.stack.activation import promote
 from protloc.stack.client import Client
 from protloc.stack.versions import add, follow
@@ -71,6 +71,16 @@ def running(home: Path) -> Client | None:
     if cloud is None or not _is_deployed(cloud):
         return None
     return _client(cloud, lifecycle.stack_outputs(cloud))
+
+
+def account_of(stack: str | None, home: Path) -> Account:
+    """The account of a stack in AWS, or of the running embedded cloud. Raises Unreachable, NoRegionError."""
+    if stack:
+        return aws_account(stack)
+    cloud = lifecycle.find(home.resolve())
+    if cloud is None:
+        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
+    return Account(lifecycle.STACK, cloud.region, cloud.client, True, "")
 
 
 def active_model(client: Client) -> str | None:

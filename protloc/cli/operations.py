@@ -41,8 +41,8 @@ def doctor(
     Exit code 1 if anything would keep predictions from working. JSON: stack, healthy, and checks, each with
     name, state (ok, warning, problem or unchecked), detail, remedy.
     """
+    from protloc.embedded import account_of
     from protloc.safe import safe
-    from protloc.stack.account import account_of
     from protloc.stack.doctor import PROBLEM, Doctor
     from protloc.stack.naming import check_stack_name
     from protloc.stack.parameters import chosen
@@ -83,8 +83,8 @@ def adopt(as_json: bool, stack: str | None, home: Path) -> None:
 
     JSON: stack, and adopted, the names of what it took over.
     """
+    from protloc.embedded import account_of
     from protloc.safe import safe
-    from protloc.stack.account import account_of
     from protloc.stack.adoption import AdoptionFailed, take_over
 
     account = account_of(stack, home)
@@ -122,8 +122,8 @@ def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Pat
 
     JSON: stack, erased, and remains, each with resource, size_bytes, dollars_a_month.
     """
+    from protloc.embedded import account_of
     from protloc.safe import safe
-    from protloc.stack.account import account_of
     from protloc.stack.teardown import Teardown
 
     account = account_of(stack, home)

@@ -108,14 +108,14 @@ def retrain(
     JSON: outcome (Promoted, KeptChampion, NothingNew, Skipped or Failed), version, reason, report; with
     --no-wait outcome is null. Exit code: 1 where it failed, else 0.
     """
-    from protloc.cloud.deploy import upload_training_source
+    from model.source import publish
     from protloc.errors import UploadProblem
     from protloc.stack.retraining import outcome, sentence, settings, start
 
     chosen = settings(words)
     client = client_of(stack, home, start=True)
     # The program of the jobs is this project's, on AWS as well.
-    upload_training_source(client.client, client.outputs["ModelsBucket"], client.outputs["ModelsTable"])
+    publish(client.client, client.outputs["ModelsBucket"], client.outputs["ModelsTable"])
     started = start(client, version, chosen, again=again)
     look = f"protloc models{stack_words(stack)}"
     if not wait:

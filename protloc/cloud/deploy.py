@@ -21,7 +21,7 @@ from typing import Any
 import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
-from model.launch import source_archive, source_key
+from model import source
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
 from protloc.stack.adoption import adopt, note_unhosted
 from protloc.stack.naming import check_stack_name
@@ -66,7 +66,7 @@ def deploy(
             _apply(cloud, client, stack, found, body, parameters or {})
         outputs = stack_outputs(cloud, stack)
         if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
-            upload_training_source(cloud.client, outputs["ModelsBucket"], outputs["ModelsTable"])
+            source.publish(cloud.client, outputs["ModelsBucket"], outputs["ModelsTable"])
     except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as problem:
         raise DeployError(f"stack {stack}: the cloud does not answer: {problem}") from problem
     return outputs
@@ -128,26 +128,6 @@ def zipped(folder: Path, inside: Path) -> bytes:
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, path.read_bytes())
     return buffer.getvalue()
-
-
-def upload_training_source(client: Any, bucket: str, table: str) -> str:
-    """Put the training program into the models bucket, named by its content, and have retrainings take it.
-
-    A retraining pins what it finds in the models table when it begins; programs of others stay beside it.
-    """
-    content = source_archive()
-    key = source_key(content)
-    s3 = client("s3")
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except botocore.exceptions.ClientError as problem:
-        if problem.response["ResponseMetadata"]["HTTPStatusCode"] not in (403, 404):
-            raise  # 403: the caller may not list the bucket
-        s3.put_object(Bucket=bucket, Key=key, Body=content)
-    uri = f"s3://{bucket}/{key}"
-    item = {"pk": {"S": "source"}, "sk": {"S": "training"}, "uri": {"S": uri}}
-    client("dynamodb").put_item(TableName=table, Item=item)
-    return uri
 
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:

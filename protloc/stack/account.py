@@ -1,18 +1,15 @@
-"""Finds the account and region a stack is in: AWS by its name, or the embedded cloud of a home folder."""
+"""The account and region a stack is in, and its state there."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import NoRegionError
-
-from protloc.errors import Unreachable
 
 # The states in which a stack does its work.
 USABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS")
@@ -45,17 +42,10 @@ def is_embedded(endpoint_url: str) -> bool:
     return urlsplit(endpoint_url).hostname in ("127.0.0.1", "localhost")
 
 
-def account_of(stack: str | None, home: Path) -> Account:
-    """The account of a stack in AWS, or of the running embedded cloud. Raises Unreachable, NoRegionError."""
-    if stack:
-        of_aws = session()
-        if of_aws.region_name is None:
-            raise NoRegionError()
-        here = is_embedded(of_aws.client("sts").meta.endpoint_url)
-        return Account(stack, of_aws.region_name, of_aws.client, here, f" --stack {stack}")
-    from protloc.cloud import lifecycle
-
-    cloud = lifecycle.find(home.resolve())
-    if cloud is None:
-        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
-    return Account(lifecycle.STACK, cloud.region, cloud.client, True, "")
+def aws_account(stack: str) -> Account:
+    """The account of a stack that is named: AWS, or what AWS_ENDPOINT_URL names. Raises NoRegionError."""
+    of_aws = session()
+    if of_aws.region_name is None:
+        raise NoRegionError()
+    here = is_embedded(of_aws.client("sts").meta.endpoint_url)
+    return Account(stack, of_aws.region_name, of_aws.client, here, f" --stack {stack}")

@@ -15,8 +15,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from model import source
 from model.serving.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
-from protloc.cloud.deploy import upload_training_source
 from protloc.errors import UploadProblem, UsageProblem
 from protloc.stack import executions
 from protloc.stack.client import TRANSFER, Client, split_uri
@@ -50,7 +50,7 @@ def add(
             tell(f"{version}: uploading {packed.stat().st_size / 1e6:.1f} MB")
             client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
     # So that the next version can be trained from here.
-    upload_training_source(client.client, bucket, client.outputs["ModelsTable"])
+    source.publish(client.client, bucket, client.outputs["ModelsTable"])
     request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics)}
     put_into_service(client, version, request, tell, wait=wait)
     return version

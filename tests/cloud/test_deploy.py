@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from model.launch import source_archive
+from model import source
 from protloc.cloud import deploy
 from protloc.cloud.lifecycle import Cloud
 from tests.cloud.conftest import STACK, Stack
@@ -113,13 +113,13 @@ def test_a_deployment_takes_as_long_as_it_goes_on(cloud: Cloud, monkeypatch: pyt
 def test_another_program_stays_beside_the_one_that_a_retraining_pinned(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stack trains with the very archive that `model.launch` makes."""
+    """A stack trains with the very archive that `model.source` makes."""
     s3, bucket, table = stack.client("s3"), stack.outputs["Bucket"], stack.outputs["Table"]
-    first = deploy.upload_training_source(stack.client, bucket, table)
+    first = source.publish(stack.client, bucket, table)
     stored = s3.get_object(Bucket=bucket, Key=first.removeprefix(f"s3://{bucket}/"))["Body"].read()
-    assert stored == source_archive()
-    monkeypatch.setattr(deploy, "source_archive", lambda: b"of somebody else")
-    second = deploy.upload_training_source(stack.client, bucket, table)
+    assert stored == source.archive()
+    monkeypatch.setattr(source, "archive", lambda: b"of somebody else")
+    second = source.publish(stack.client, bucket, table)
     assert second != first
     assert s3.get_object(Bucket=bucket, Key=first.removeprefix(f"s3://{bucket}/"))["Body"].read() == stored
     assert stack.rows("source")["training"]["uri"]["S"] == second

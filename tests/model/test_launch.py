@@ -14,7 +14,7 @@ import pytest
 from botocore.validate import validate_parameters
 from packaging.requirements import Requirement
 
-from model import launch
+from model import launch, source
 from model.launch import Job, request
 
 ROOT = Path(launch.__file__).parents[1]
@@ -141,13 +141,13 @@ def test_a_dry_run_prints_the_request_and_calls_nobody(
             "--dry-run",
         ]
     )
-    source = f"s3://bucket/{launch.source_key(launch.source_archive())}"
-    assert json.loads(capsys.readouterr().out) == request(replace(JOB, source=source))
+    program = f"s3://bucket/{source.key_of(source.archive())}"
+    assert json.loads(capsys.readouterr().out) == request(replace(JOB, source=program))
 
 
 def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
-    content = launch.source_archive()
-    assert content == launch.source_archive()
+    content = source.archive()
+    assert content == source.archive()
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         names = set(archive.getnames())
         packed = archive.extractfile("requirements.txt")

@@ -18,6 +18,7 @@ import pytest
 
 from model import launch
 from model.serving.artifact import pack, read_artifact
+from model.source import archive
 from tests.model.learning.test_distribution import write_fake_smddp
 from tests.model.runs import write_channels
 from tests.model.test_launch import JOB
@@ -102,7 +103,7 @@ def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedPr
     for name in ("model", "output/data", "input/config", "code"):
         (base / name).mkdir(parents=True)
     source = folder / "sourcedir.tar.gz"
-    source.write_bytes(launch.source_archive())
+    source.write_bytes(archive())
     body = launch.request(replace(job, source=str(source)))
     sent = body["HyperParameters"]
     channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}

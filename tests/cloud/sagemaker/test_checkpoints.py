@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from model.launch import source_archive
+from model.source import archive as training_program
 from protloc.cloud.sagemaker.checkpoints import Checkpoints
 from tests.cloud.conftest import Stack
 from tests.cloud.sagemaker.test_sagemaker import finished, job, refused
@@ -199,7 +199,7 @@ def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_ru
     s3, bucket = stack.client("s3"), stack.outputs["Bucket"]
     gate = Gate(tmp_path / "gate")
     program = held(gate, 0, 'runpy.run_path("model/train.py", run_name="__main__")')
-    source = source_archive()
+    source = training_program()
     s3.put_object(Bucket=bucket, Key="models/real.tar.gz", Body=with_file(source, "held.py", program))
     s3.upload_file(str(write_labelled(tmp_path / "data.fasta", 60)), bucket, "models/labelled/data.fasta")
     place = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/models/labelled/"}

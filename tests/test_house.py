@@ -1,0 +1,57 @@
+"""The rooms keep to themselves what is theirs: see docs/architecture.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.house import circles, imports, modules
+
+FOUND = imports()
+
+
+def imported_by(room: str) -> set[str]:
+    """Everything that the modules of a room import, its own modules left out."""
+    inside = [name for name in FOUND if name == room or name.startswith(f"{room}.")]
+    return {name for module in inside for name in FOUND[module]} - set(inside)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(FOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("functions", ("torch", "transformers", "sagemaker", "model", "protloc")),
+        ("functions.domain", ("boto3", "botocore", "functions.services")),
+        ("functions.services", ("functions.receive", "functions.split", "functions.predict")),
+        ("model", ("functions", "protloc")),
+        ("model.serving", ("model", "boto3", "sagemaker")),
+        ("model.proteins", ("torch", "model.learning", "model.judging")),
+        ("protloc.stack", ("protloc.cloud", "ministack")),
+        ("protloc.cloud.contracts", ("ministack", "protloc.cloud.engine")),
+        ("protloc.cloud", ("protloc.cli",)),
+    ],
+)
+def test_a_room_never_imports(room: str, never: tuple[str, ...]) -> None:
+    assert (
+        sorted(
+            name
+            for name in imported_by(room)
+            if any(name == each or name.startswith(f"{each}.") for each in never)
+        )
+        == []
+    )
+
+
+def test_only_the_engine_room_knows_the_engine() -> None:
+    inside = {name for name, names in FOUND.items() if "ministack" in names}
+    assert {name for name in inside if not name.startswith("protloc.cloud.engine")} == set()
+
+
+def test_handlers_never_import_each_other() -> None:
+    handlers = {
+        name for name, path in modules().items() if name.startswith("functions.") and name.count(".") == 1
+    }
+    handlers -= {"functions.domain", "functions.services", "functions.http"}
+    assert {name: FOUND[name] & handlers for name in handlers if FOUND[name] & handlers} == {}
