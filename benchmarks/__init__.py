@@ -1,4 +1,4 @@
-"""What is said about speed and memory, measured again on the machine at hand: `python -m benchmarks`.
+"""Measures the claims about speed and memory again on this machine: `python -m benchmarks`.
 
 A benchmark is a module here, named in `__main__.MODULES`, with
 

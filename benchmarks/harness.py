@@ -1,4 +1,4 @@
-"""What benchmarks share: timing in turns, the machine's own limits, one JSON object a line.
+"""Helpers of the benchmarks: timing in turns, the machine's own limits, one JSON object a line.
 
 A machine's speed drifts, so two ways are never timed one after the other but in turns: each round gives one
 ratio, and the median over the rounds is what is told. `ceiling` is what one plain matrix product of the same
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is on the right side of its bar."""
+        """True if the figure is on the right side of its bar."""
         return self.value >= self.bar if self.higher_is_better else self.value <= self.bar
 
     def line(self) -> str:
@@ -78,7 +78,7 @@ def wait() -> None:
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
-    """How many times faster: the median over the rounds of slow by fast."""
+    """The speed-up: the median over the rounds of slow by fast."""
     return statistics.median(one / other for one, other in zip(slow, fast, strict=True))
 
 

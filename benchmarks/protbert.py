@@ -111,7 +111,7 @@ def fit(model: Model, seed: int) -> float:
 
 @torch.inference_mode()
 def _hidden_states(model: Model, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the encoder gives for made-up proteins (number, tokens, hidden), its mask, and their locations."""
+    """The encoder's output for made-up proteins (number, tokens, hidden), its mask, and their locations."""
     sequences, places = proteins([60] * number, seed)
     ids = torch.from_numpy(np.stack([model.tokenizer.encode(sequence) for sequence in sequences]))
     mask = torch.ones_like(ids)

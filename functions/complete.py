@@ -83,7 +83,7 @@ def complete(upload_id: str, aws: Services) -> None:
 
 
 def _unread(item: Item, shards: dict[int, Item]) -> str:
-    """Why a part of the file was not read, at first or in this attempt; empty where all of it was."""
+    """Return why a part of the file was not read, at first or in this attempt; empty where all of it was."""
     telling = (1, attempts(item))
     return next(
         (shard["unread"] for n, shard in shards.items() if "unread" in shard and attempt_of(n) in telling), ""

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """What API Gateway's proxy integration sends on."""
+    """A response as API Gateway's proxy integration takes it."""
     given = {"Content-Type": "application/json"} | (headers or {})
     return {"statusCode": status.value, "headers": given, "body": json.dumps(body)}
 

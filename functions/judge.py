@@ -53,7 +53,7 @@ class Check(NamedTuple):
 
 
 class Floors(NamedTuple):
-    """What a model must reach whatever the champion does."""
+    """The minimum figures of a model, independent of the champion."""
 
     q10: float
     macro_f1: float
@@ -237,7 +237,7 @@ def _interval(difference: Any) -> tuple[float, float]:
 
 
 def _read(uri: str, aws: Services) -> Any:
-    """What a job wrote; nothing where it wrote nothing, which judges itself."""
+    """The output of a job; empty where it wrote none, which then fails the gate."""
     try:
         return read_json(aws.s3, uri)
     except (aws.s3.exceptions.NoSuchKey, ValueError):

@@ -67,7 +67,7 @@ def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], f
 
 
 def _known_answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str, Answer]:
-    """What this model version said before about any of these sequences, by digest."""
+    """Look up earlier answers of this model version for these sequences, by digest."""
     return dict(aws.answers.find({protein.digest for protein in proteins}, upload.model_version))
 
 

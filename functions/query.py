@@ -37,7 +37,7 @@ PROBLEM = "application/problem+json"
 
 
 class Missing(ProtlocError):
-    """What was asked for is not there."""
+    """The requested resource does not exist."""
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
@@ -190,7 +190,7 @@ def _cursor() -> Item | None:
 
 
 def _list_name() -> str:
-    """What a cursor is bound to: the path, and every parameter that says what is listed."""
+    """The list a cursor is bound to: the path, and every parameter that selects from it."""
     parameters = app.current_event.query_string_parameters or {}
     filters = sorted((name, value) for name, value in parameters.items() if name not in ("cursor", "size"))
     return json.dumps([app.current_event.path, filters])

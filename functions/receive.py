@@ -97,7 +97,7 @@ def _send_planned(identity: str, aws: Services) -> bool:
 
 
 def _age_seconds(event: dict[str, Any]) -> float:
-    """How long ago S3 wrote the object; for ever where the event does not say, as those of `sweep`."""
+    """The object's age in S3; infinite where the event has no time, as those sent by `sweep`."""
     try:
         return now_seconds() - datetime.fromisoformat(event["time"]).timestamp()
     except (KeyError, ValueError):

@@ -82,7 +82,7 @@ def _take_down(
 
 
 def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:
-    """Whether nobody asks a version any more, nor is about to."""
+    """True if no upload needs a version any more, nor is about to."""
     asked = item["state"] != "in_service" or item["sk"] in (alias.version, alias.previous)
     if asked or now_seconds() - alias.changed <= aws.settings.retire_seconds:
         return False
@@ -90,13 +90,13 @@ def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:
 
 
 def _is_left(item: Item, machine: Any, settle_seconds: float) -> bool:
-    """Whether something may be left of a version whose execution is over."""
+    """True if resources may be left of a version whose execution is over."""
     unclear = item["state"] in UNFINISHED or (item["state"] == "failed" and item.get("leftover", False))
     return unclear and _is_over(item.get("execution", ""), machine, settle_seconds)
 
 
 def _is_over(execution: str, machine: Any, settle_seconds: float) -> bool:
-    """Whether an execution of the state machine ended so long ago; one that is forgotten did."""
+    """True if an execution of the state machine ended that long ago, or is no longer on record."""
     if not execution:
         return True
     try:

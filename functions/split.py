@@ -206,7 +206,7 @@ def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None
 
 
 def batch_message(batch: Batch, shard: Shard, upload: Upload) -> dict[str, Any]:
-    """What `predict` needs to know of a batch."""
+    """The message that asks `predict` for a batch."""
     return {
         "upload": upload.upload_id,
         "shard": shard.number,

@@ -1,4 +1,4 @@
-"""What the API shows of an upload and of a model version."""
+"""The API's views of an upload and of a model version."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def upload_view(item: Item, uploads: UploadsTable) -> View:
 
 
 def progress_of(item: Item, shards: dict[int, Item]) -> dict[str, int]:
-    """How far an upload is: what was found so far, and how much of it is done.
+    """The progress of an upload: what was found so far, and how much of it is done.
 
     The shards and batches of a retry are counted with those before it; its records were found before.
     """

@@ -55,7 +55,7 @@ class Contestant:
     known: int | None  # proteins of the holdout that it, or one it began with, learned from; None: not told
 
     def described(self) -> dict[str, Any]:
-        """What `evaluation.json` says of it: all figures, without curves and lists."""
+        """Its entry in `evaluation.json`: all figures, without curves and lists."""
         return {
             "version": self.artifact.version,
             "training_sha256": self.artifact.data.get("sha256"),
@@ -89,7 +89,7 @@ def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein
 def golden_answers(
     model: Model, proteins: Sequence[LabelledProtein]
 ) -> tuple[list[dict[str, Any]], float | None]:
-    """What the model answers to them in one call, and the seconds of such a call once it is warm."""
+    """The model's answers to them in one call, and the seconds of such a call once it is warm."""
     from model.serving.inference import predict_fn
 
     sequences = [protein.sequence for protein in golden_proteins(proteins)]
@@ -137,7 +137,7 @@ def opened(place: str, version: str, folder: Path) -> Artifact:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description="Let a new model and the one in service answer the same proteins.", allow_abbrev=False
     )

@@ -1,4 +1,4 @@
-"""Why a job failed, told where SageMaker looks for it.
+"""Reports why a job failed where SageMaker looks for it.
 
 The first 1,024 characters of the file `failure` in a job's output folder become the `FailureReason` of
 DescribeTrainingJob; the training toolkit leaves a file alone that is already there.

@@ -34,7 +34,7 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Launcher:
-    """Who starts the processes, in which image and on which instance if no other is named."""
+    """A way to start the processes: its image, and its instance if no other is named."""
 
     image: str
     instance: str
@@ -85,7 +85,7 @@ REGISTRIES = {
 
 @dataclass(frozen=True)
 class Job:
-    """What a job is to be; `training` is needed by `train.py` alone."""
+    """The description of a job; only `train.py` needs `training`."""
 
     name: str
     launcher: str

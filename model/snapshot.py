@@ -83,13 +83,13 @@ class Source:
 
     @property
     def file(self) -> File:
-        """What `splits` needs to know of it."""
+        """The part of it that `divided` needs."""
         return File(storage.name_of(self.uri), self.kind == "base")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What `sources.json` says: base data first, then labels, each by address."""
+    """The content of `sources.json`: base data first, then labels, each by address."""
 
     snapshot: str
     parent: str | None
@@ -97,7 +97,7 @@ class Sources:
 
     @classmethod
     def read(cls, content: bytes) -> Sources:
-        """What stands in a `sources.json`; raises SnapshotError where it is none."""
+        """Read a `sources.json`; raises SnapshotError where it is none."""
         try:
             said = json.loads(content)
             if said["schema"] != SCHEMA:
@@ -140,7 +140,7 @@ def snapshot(
 
 
 def _accounts(sources: Sources, division: Division, faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """Of each file, what became of its records: each is counted once."""
+    """Count the records of each file by their fate, each once."""
     standing = Counter(record.file for record in division.standing)
     duplicates = Counter(fault.file for fault in division.faults if fault.kind == DUPLICATES)
     left_out = Counter(fault.file for fault in (*faults, *division.faults) if fault.left_out)
@@ -242,7 +242,7 @@ def write(place: str, splits: Splits, manifest: Mapping[str, Any]) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description="Fix what a model is trained and judged on.", allow_abbrev=False
     )
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _located(uri: str, sources: str) -> str:
-    """Where a source lies: a path is meant from the folder of `sources.json`."""
+    """Resolve a source's address: a path is relative to the folder of `sources.json`."""
     return uri if storage.in_s3(uri) else str(Path(sources).parent / uri)
 
 

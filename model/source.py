@@ -38,7 +38,7 @@ def archive() -> bytes:
 
 
 def key_of(content: bytes) -> str:
-    """Where an archive of the program lies in a bucket: named by its content, so none replaces another."""
+    """The key of an archive of the program: named by its content, so that none replaces another."""
     return f"code/{hashlib.sha256(content).hexdigest()[:32]}/sourcedir.tar.gz"
 
 

@@ -31,12 +31,12 @@ def _parts(place: str) -> tuple[str, str]:
 
 
 def in_s3(place: str) -> bool:
-    """Whether a place is an address in S3."""
+    """True if a place is an address in S3."""
     return place.startswith("s3://")
 
 
 def name_of(place: str) -> str:
-    """What a place is called in a report: the key in its bucket, or the path."""
+    """The name of a place in a report: the key in its bucket, or the path."""
     return _parts(place)[1] if in_s3(place) else place
 
 
@@ -52,7 +52,7 @@ def beside(place: str, name: str) -> str:
 
 
 def read(place: str, *, version: str | None = None, etag: str | None = None) -> bytes:
-    """What an object holds; with `version` or `etag` just that, or StorageError."""
+    """Read an object; with `version` or `etag` exactly that one, or StorageError."""
     if not in_s3(place):
         try:
             return Path(place).read_bytes()

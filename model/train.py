@@ -77,7 +77,7 @@ STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to sto
 
 @dataclass
 class Progress:
-    """How far a run has come; with the tensors beside it, all that a checkpoint holds."""
+    """The progress of a run; with the tensors beside it, all that a checkpoint holds."""
 
     epoch: int = 0  # the one at work, counted from 0
     step: int = 0  # done in this epoch
@@ -191,7 +191,7 @@ def aim(
     learned: Tokens | Activations,
     training: Sequence[data.LabelledProtein],
 ) -> Goal:
-    """What is to be learned; begun with an artifact, without forgetting what it answers now."""
+    """Choose the goal of a run; begun with an artifact, it is not to forget what that answers now."""
     shift, taught = np.zeros(len(data.LOCATIONS), dtype=np.float32), None
     if options.start is not None:
         shift = data.location_shift(training, options.usual_shares)
@@ -364,7 +364,7 @@ def stop_signal(heeded: bool) -> Iterator[list[int]]:
 
 
 def score(options: argparse.Namespace, metrics: Mapping[str, Any]) -> float:
-    """What the best epoch has most of: Q10 + macro-F1, or begun with an artifact the least log loss.
+    """The figure that chooses the best epoch: Q10 + macro-F1, or, begun with an artifact, minus log loss.
 
     Such epochs differ by a few proteins of a validation set, which is chance; log loss sees every protein.
     """

@@ -1,1 +1,1 @@
-"""What a person runs: the command line, the client of a deployed stack, and the embedded cloud."""
+"""The command line, the client of a deployed stack, and the embedded cloud."""

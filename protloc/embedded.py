@@ -127,7 +127,7 @@ def _end_what_died(client: Client) -> None:
 
 
 def _is_news(client: Client, model: Path) -> bool:
-    """Whether the shipped model is one this cloud has never seen, as after an update of protloc."""
+    """True if this cloud has never seen the shipped model, as after an update of protloc."""
     if not model.is_dir():
         return False
     known = {view["version"] for view in client.models()["models"]}

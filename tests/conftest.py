@@ -1,4 +1,4 @@
-"""What the suites of the command line and of the whole flow share: one cloud, made ready once."""
+"""Fixtures of the command line's and the whole flow's suites: one cloud, made ready once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def from_tsv(text: str, delimiter: str = "\t") -> list[dict[str, str]]:
 
 
 def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
-    """Where moto answers, the service's model does first: moto takes much that the service would not."""
+    """Check a request against its service's model before moto answers, which takes much that the service would not."""
     mocks = sys.modules.get("moto.core.models")
     if mocks is None or not mocks.botocore_stubber.enabled:
         return

@@ -59,7 +59,7 @@ def room(module: str) -> str:
 
 
 def between_rooms(found: Imports) -> dict[tuple[str, str], int]:
-    """How many imports lead from one room to another."""
+    """Count the imports that lead from one room to another."""
     known = modules()
     rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in known.items()}
     edges: dict[tuple[str, str], int] = defaultdict(int)

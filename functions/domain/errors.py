@@ -17,7 +17,7 @@ class ProtlocError(Exception):
 
 
 class InputError(ProtlocError):
-    """What a user gave cannot be used; the message says what was expected, what was found, and where."""
+    """The user's input cannot be used; the message says what was expected, what was found, and where."""
 
     def __init__(self, found: str, *, expected: str = "", where: str = "") -> None:
         self.found, self.expected, self.where = found, expected, where

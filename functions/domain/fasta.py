@@ -50,7 +50,7 @@ class Record(NamedTuple):
 
 
 class LineCount:
-    """How many lines a reading passed, for whoever numbers lines across ranges, and where it stands."""
+    """Counts the lines of a reading, so that lines can be numbered across ranges, and its position."""
 
     def __init__(self) -> None:
         self.lines = 0

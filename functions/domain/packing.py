@@ -15,7 +15,7 @@ from functions.domain.protein import Protein, Rejection
 
 @dataclass(frozen=True)
 class PackingSettings:
-    """What bounds a batch. Changing any of it changes the batches of uploads in flight: deploy when idle."""
+    """The bounds of a batch. A change of any changes the batches of uploads in flight: deploy when idle."""
 
     batch_residues: int = 32_768
     batch_proteins: int = 500

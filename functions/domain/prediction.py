@@ -1,4 +1,4 @@
-"""What the model said about one sequence, read from the endpoint's answer without trusting it.
+"""The model's answer about one sequence, read from the endpoint's response without trusting it.
 
 The request and the answer are pinned in `events/endpoint-request.json` and `events/endpoint-answer.json`.
 """

@@ -1,4 +1,4 @@
-"""From a FASTA record to a `Protein` that the model can read, or a `Rejection` that says why not.
+"""Turns a FASTA record into a `Protein` that the model can read, or into a `Rejection` with its reason.
 
 A letter is read whatever its case; a stop codon at the end, however it is written, is dropped. Whatever was
 changed is a remark, because nothing may change silently, and so is each doubt. The alphabet is the twenty
@@ -131,7 +131,7 @@ def _terminal_stop(sequence: bytes) -> re.Match[bytes] | None:
 
 
 def _fault(sequence: bytes, length: int, header: str, record: Record) -> str:
-    """Why these letters cannot be predicted; empty where they can."""
+    """Return why these letters cannot be predicted; empty where they can."""
     if length > MAX_RESIDUES:
         return f"{length:,} residues are more than the {MAX_RESIDUES:,} that are read"
     if length and not sequence:

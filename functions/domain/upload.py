@@ -24,7 +24,7 @@ class Source(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many records came to which end; `residues` counts those of predicted proteins."""
+    """Numbers of records by their outcome; `residues` counts those of predicted proteins."""
 
     records: int = 0
     predicted: int = 0
@@ -36,12 +36,12 @@ class Counts(NamedTuple):
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def replacing_failed(self) -> "Counts":
-        """What these records add to a sum in which each of them is counted as failed already."""
+        """The amounts these records add to a sum in which each of them is counted as failed already."""
         return self._replace(records=0, failed=self.failed - self.records)
 
 
 class Ending(NamedTuple):
-    """How an upload ended."""
+    """The end of an upload."""
 
     status: str  # one of FINAL_STATUSES
     reason: str
@@ -158,10 +158,10 @@ def part_key(upload: str, shard: int, batch: int) -> str:
 
 
 def text_key(upload: str) -> str:
-    """Where a compressed upload's text is kept while it is being worked on."""
+    """The key of a compressed upload's text while it is being worked on."""
     return f"work/{upload}/text"
 
 
 def result_key(upload: str, name: str, attempt: int = 1) -> str:
-    """Where a result is; every attempt has a place of its own, so that none overwrites a later one."""
+    """The key of a result; every attempt has keys of its own, so that none overwrites a later one."""
     return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"

@@ -25,7 +25,7 @@ class AnswersTable:
         self.days = days
 
     def find(self, digests: Iterable[str], model_version: str) -> dict[str, Prediction]:
-        """What is known of these sequences, by digest."""
+        """Look up the answers for these sequences, by digest."""
         sort_key = _sort_key(model_version)
         keys = [{"pk": digest, "sk": sort_key} for digest in sorted(set(digests))]
         known = {}

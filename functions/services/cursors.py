@@ -43,7 +43,7 @@ class Cursors:
         return f"{text}.{self._seal(text, list_name)}"
 
     def read(self, cursor: str, list_name: str) -> Item:
-        """Where the list goes on. Raises InputError for anything that was not signed for this very list."""
+        """Read where the list continues. Raises InputError for anything not signed for this very list."""
         text, _, seal = cursor.rpartition(".")
         if not cursor.isascii() or not hmac.compare_digest(seal, self._seal(text, list_name)):
             raise InputError("something else", expected="a cursor from a Link header", where="cursor")

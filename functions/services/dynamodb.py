@@ -1,4 +1,4 @@
-"""What the four tables share: values as DynamoDB holds them, and writing many items surely."""
+"""DynamoDB for the four tables: values as it holds them, and batch writes that leave no item out."""
 
 import time
 from collections.abc import Iterable, Iterator

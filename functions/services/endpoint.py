@@ -85,7 +85,7 @@ class Endpoint:
 
 
 def _meaning(error: ClientError) -> EndpointError | BrokenContract | ClientError:
-    """What a refused call means: wait, bisect, or shout."""
+    """Classify a refused call: wait, bisect, or raise."""
     code = error.response["Error"]["Code"]
     if code == "ModelError":
         status = int(error.response.get("OriginalStatusCode", 500))  # type: ignore[call-overload]
@@ -155,7 +155,7 @@ class Bisection:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the search is, as JSON can hold it."""
+        """The state of the search, as JSON can hold it."""
         return {
             "suspects": self._suspects,
             "together": self._together,
@@ -229,7 +229,7 @@ class Bisection:
         self._suspects = []
 
     def _ask(self, names: list[str]) -> bool:
-        """Whether the model answered for these sequences, in one call."""
+        """Ask the model about these sequences in one call; True if it answered."""
         self._asked = names
         answers = self._invoke([self._sequences[name] for name in names])
         self.heard, self._tired = True, False

@@ -1,4 +1,4 @@
-"""What trains and hosts a model version, and taking it away: whatever is there, however often it is asked."""
+"""The SageMaker resources of a model version, and their removal, which may be repeated at any state."""
 
 from collections.abc import Callable
 from functools import partial

@@ -35,7 +35,7 @@ _ATTEMPTS = 5
 
 
 class Alias(NamedTuple):
-    """Which version new uploads are pinned to."""
+    """The version that new uploads are pinned to."""
 
     version: str = ""  # empty before the first
     revision: int = 0

@@ -1,4 +1,4 @@
-"""What the template tells the functions through their environment."""
+"""The settings that the template passes to the functions through their environment."""
 
 import os
 from dataclasses import dataclass, field, fields

@@ -110,7 +110,7 @@ class UploadsTable:
         return self.pinned(upload.upload_id)
 
     def pinned(self, upload_id: str) -> Upload:
-        """What was pinned when the upload was received. Raises KeyError where there is no such upload."""
+        """The upload as it was pinned on receipt. Raises KeyError where there is no such upload."""
         return pinned(self.item(upload_id))
 
     def item(self, upload_id: str) -> Item:
@@ -295,7 +295,7 @@ class UploadsTable:
         return done
 
     def close_shard(self, upload_id: str, shard: int) -> None:
-        """If all batches of a shard are done, count the shard in, and the upload if it was the last."""
+        """Count a shard as done if all its batches are, and the upload as full if it was the last."""
         item = self.shard(upload_id, shard)
         if "batches" not in item or len(item.get("batches_done", ())) < item["batches"]:
             return
@@ -400,7 +400,7 @@ class UploadsTable:
         return total
 
     def shards(self, upload_id: str) -> dict[int, Item]:
-        """What is recorded of each shard that was begun."""
+        """The records of all shards that were begun."""
         items = query_all(
             self.table,
             KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with("shard#"),
@@ -414,7 +414,7 @@ class UploadsTable:
         return {number: shard for number, shard in begun.items() if attempt_of(number) <= attempts(item)}
 
     def shard(self, upload_id: str, shard: int) -> Item:
-        """What is recorded of one shard; empty where it was not begun."""
+        """The record of one shard; empty where it was not begun."""
         answer = self.table.get_item(Key={"pk": upload_id, "sk": shard_key(shard)}, ConsistentRead=True)
         item: Item = from_item(answer.get("Item", {}))
         return item
@@ -446,7 +446,7 @@ class UploadsTable:
         return [from_item(item) for item in page["Items"]], page.get("LastEvaluatedKey")
 
     def listing_place(self) -> dict[str, str]:
-        """Where the next look through the bucket goes on: S3's markers, none for its beginning."""
+        """The S3 markers at which the next search of the bucket continues; none at its beginning."""
         answer = self.table.get_item(Key=dict(zip(("pk", "sk"), LISTING, strict=True)), ConsistentRead=True)
         return dict(from_item(answer.get("Item", {})).get("place", {}))
 
@@ -514,7 +514,7 @@ def pinned(item: Item) -> Upload:
 
 
 def attempts(item: Item) -> int:
-    """How often an upload was begun: once, and once more for each retry."""
+    """The number of attempts at an upload: one, and one more for each retry."""
     return int(item.get("attempts", 1))
 
 

@@ -1,4 +1,4 @@
-"""How far figures can be trusted: bootstrap over proteins. Needs numpy only.
+"""Confidence intervals of figures, by bootstrap over proteins. Needs numpy only.
 
 Proteins are drawn with replacement, as many as there are, a thousand times under a fixed seed, and every
 figure is measured on each drawing; an interval is the middle 95 % of what was measured. So an interval says

@@ -114,7 +114,7 @@ def write_card(artifact: Artifact) -> None:
 
 
 def _design(artifact: Artifact) -> str:
-    """What kind of networks answer, and how many."""
+    """Describe the kind and number of networks that answer."""
     network = f"a `transformers` BertModel under a {artifact.head['kind']} head"
     members = len(artifact.training.get("members", ())) or 1
     beside = len(artifact.training.get("compositions", ()))

@@ -57,7 +57,7 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
 
 
 def _known(*contestants: Contestant | None) -> Iterator[str]:
-    """Who looks better than it is."""
+    """Name the model whose figures are flattered by proteins that it was trained on."""
     for each in contestants:
         if each is not None and each.known:
             yield (
@@ -67,7 +67,7 @@ def _known(*contestants: Contestant | None) -> Iterator[str]:
 
 
 def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Found) -> Iterator[str]:
-    """What to know first, in sentences."""
+    """Summarise the comparison in sentences."""
     judged = challenger.judged
     said = f"{challenger.artifact.version} names {_percent(judged['q10'])} of the locations right"
     if champion is None:
@@ -132,7 +132,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
 
 
 def _data(manifest: Found) -> Iterator[str]:
-    """What the snapshot is made of, what changed, and what was left out."""
+    """Describe the snapshot: its sources, what changed since the last one, and what was left out."""
     yield "<h2>Data</h2>"
     changes = manifest["changes"]
     if changes["since"] is None:

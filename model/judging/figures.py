@@ -75,7 +75,7 @@ class Answered:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Where the most probable location is the true one."""
+        """True where the most probable location is the true one, as an array (proteins,)."""
         hits: NDArray[np.bool_] = self.predicted == self.truth
         return hits
 
@@ -239,7 +239,7 @@ def abstention(answered: Answered, points: int = 20) -> dict[str, Any]:
 
 
 def uncertain(answered: Answered, below: float) -> dict[str, Any]:
-    """What the threshold `below` does: the share of certain answers, and how often each kind is right."""
+    """The effect of the threshold `below`: the share of certain answers, and the accuracy of each kind."""
     certain = answered.confidence >= below
     return {
         "below": below,

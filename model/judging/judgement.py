@@ -118,7 +118,7 @@ def _band(answered: Answered, first: int, last: int | None, resamples: int) -> d
 
 
 def kept(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `judged` goes into an artifact's description: all but curves and lists."""
+    """The part of `judged` that goes into an artifact's description: all but curves and lists."""
     return {name: value for name, value in judged.items() if name not in DETAILS}
 
 
@@ -188,7 +188,7 @@ def recalibrated(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Art
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description="Judge an artifact on labelled proteins.", allow_abbrev=False
     )

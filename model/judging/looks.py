@@ -1,4 +1,4 @@
-"""What an artifact says of its own figures, and of every look that was ever taken at test proteins.
+"""The figures in an artifact's description, and the record of every evaluation on test proteins.
 
 `metrics` in artifact.json holds one split's figures at its top, those of test as soon as there are any, the
 other splits' under their names, and `looks`: one entry each time test proteins were measured, on the way to

@@ -115,7 +115,7 @@ def shown(value: Any, interval: Sequence[float | None] | None = None) -> str:
 
 
 def difference(found: Mapping[str, Any]) -> str:
-    """What `bootstrap.compare` says of a figure: the change with its sign, and its interval."""
+    """A comparison of a figure as text: the change with its sign, and its interval."""
     if found["difference"] is None:
         return "–"
     low, high = found["interval"]

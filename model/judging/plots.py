@@ -89,7 +89,7 @@ def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _title(axes: Axes, title: str, judged: Found) -> None:
-    """What is shown, and under it on which proteins."""
+    """Write a figure's title, and under it the proteins that it is drawn from."""
     axes.set_title(title, pad=24)
     sample = f"{judged['proteins']:,} proteins, {judged.get('split', 'all')}"
     axes.annotate(sample, (0, 1), (0, 8), "axes fraction", "offset points", color=MUTED)
@@ -195,7 +195,7 @@ def confusion(judged: Found) -> Figure:
 
 
 def reliability(judged: Found) -> Figure:
-    """How often answers of each confidence are right, and how many there are."""
+    """Plot the accuracy and the number of answers at each confidence."""
     bins = judged["reliability"]
     figure = Figure(figsize=(5.6, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

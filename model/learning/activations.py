@@ -1,4 +1,4 @@
-"""What frozen layers give, computed once and read every epoch.
+"""Activations of frozen layers, computed once and read every epoch.
 
 Embeddings and the first layers of an encoder that do not move (and drop nothing out) give the same hidden
 states for a protein every time. They are computed once and kept on disk in bf16, 2 x hidden size bytes a
@@ -82,7 +82,7 @@ class Activations:
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
 
     def batch(self, chosen: Sequence[int], seed: Sequence[int] = ()) -> tuple[Tensor, ...]:
-        """What was stored (batch, tokens, width), mask (batch, tokens), and numbers where there are any."""
+        """Stored activations (batch, tokens, width), mask (batch, tokens), and numbers, if any."""
         longest = 1 if self.pooled else padded_length(int(self.sizes[list(chosen)].max()), self.max_tokens)
         given = np.zeros((len(chosen), longest, self.stored.shape[1]), dtype=np.int16)
         mask = np.zeros((len(chosen), longest), dtype=np.int64)
@@ -139,7 +139,7 @@ def frozen_width(classifier: ProteinClassifier, still: Still) -> int:
 
 
 def still_part(classifier: ProteinClassifier) -> Still | None:
-    """What always gives the same: so many layers from below, or POOLING.
+    """The part whose output never changes: a number of layers from below, or POOLING.
 
     None where not even the embeddings do, or where the members of an ensemble are not frozen alike.
     """
@@ -176,7 +176,7 @@ def begin_training(classifier: ProteinClassifier) -> None:
 
 
 def lower(network: ProteinClassifier, still: Still, ids: Tensor, mask: Tensor) -> Tensor:
-    """What the frozen part of one network gives (batch, tokens, width); one token where it ends pooled."""
+    """Compute one network's frozen part (batch, tokens, width); one token where it ends pooled."""
     encoder = network.encoder
     hidden: Tensor = encoder.embeddings(**network.inputs(ids, mask))
     seen = attention_mask(mask, encoder.config)
@@ -186,7 +186,7 @@ def lower(network: ProteinClassifier, still: Still, ids: Tensor, mask: Tensor) -
 
 
 def pooled(network: ProteinClassifier, hidden: Tensor, mask: Tensor) -> Tensor:
-    """What the head pools of the encoder's hidden states (batch, tokens, hidden): (batch, 1, pooled size)."""
+    """Pool the encoder's hidden states (batch, tokens, hidden) as the head does: (batch, 1, pooled size)."""
     return network.head.pool(hidden * mask[..., None].to(hidden.dtype), mask)[0][:, None]
 
 

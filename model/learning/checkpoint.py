@@ -44,7 +44,7 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether the last checkpoint is older than wanted."""
+        """True if the last checkpoint is older than wanted."""
         return self.folder is not None and time.monotonic() - self._written >= self.seconds
 
     def read(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:

@@ -45,7 +45,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that measures, prints and writes."""
+        """True in the process that measures, prints and writes."""
         return self.rank == 0
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
@@ -61,7 +61,7 @@ class Processes:
         return summed
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; all get the same answer."""
+        """True in all processes if it is true in any."""
         return bool(self.sum(np.array([flag]))[0]) if self.world > 1 else flag
 
     def agree(self, value: int, what: str) -> None:

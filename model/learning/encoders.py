@@ -1,4 +1,4 @@
-"""Where a pretrained encoder comes from: a folder, or an S3 prefix that is copied into one first."""
+"""Fetches a pretrained encoder from a folder, or from an S3 prefix, which is copied into one first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learning makes small: how wrong the named locations are, and the membrane where it is known.
+"""The loss: the error of the locations, and of the membrane where it is known.
 
 Of a run that goes on from a model that knows something already also how far it leaves that model's answers.
 """
@@ -32,7 +32,7 @@ def summed_loss(
 def summed_distance(
     locations: Tensor, bound: Tensor, taught_locations: Tensor, taught_bound: Tensor
 ) -> Tensor:
-    """How far answers are from those of a teacher, summed over proteins; all are logits, as of `summed_loss`.
+    """Sum over proteins the distance between answers and a teacher's; all are logits, as of `summed_loss`.
 
     The Kullback-Leibler divergence from the teacher's probabilities: 0 where both answer alike. Hinton,
     Vinyals & Dean (2015), arXiv:1503.02531; against forgetting: Li & Hoiem (2016), arXiv:1606.09282.
@@ -48,7 +48,7 @@ def summed_distance(
 
 @dataclass(frozen=True)
 class Goal:
-    """What a run is to learn of its proteins, and what of the model that it began with it is to keep."""
+    """The goal of a run: the labels it learns, and how much it keeps of the model that it began with."""
 
     truth: Tensor  # (proteins): their locations
     membrane: Tensor  # (proteins)

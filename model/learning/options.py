@@ -109,7 +109,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def use_cache(options: argparse.Namespace, still: Still | None) -> bool:
-    """Whether the frozen part's activations are kept; settles the mutation rate with it.
+    """Decide if the frozen part's activations are kept, and the mutation rate with it.
 
     `still` is what `activations.still_part` says.
     """
@@ -125,7 +125,7 @@ def use_cache(options: argparse.Namespace, still: Still | None) -> bool:
 def describe_run(
     options: argparse.Namespace, training: Sequence[LabelledProtein], validation: Sequence[LabelledProtein]
 ) -> dict[str, str]:
-    """What a run's outcome depends on, so that a checkpoint is taken up by its own run only."""
+    """Everything a run's outcome depends on, so that a checkpoint is resumed by its own run only."""
     said = {name: str(value) for name, value in vars(options).items() if name not in CARRYING_OUT}
     if options.start is not None:
         said["start"] = hashlib.sha256((options.start / WEIGHTS).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a run leaves: figures on the validation proteins, and the artifact that serves."""
+"""The outcome of a run: figures on the validation proteins, and the artifact that serves."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[s
 def judge(
     answers: Answers, proteins: Sequence[data.LabelledProtein]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an artifact keeps: the calibration chosen on validation, and every figure under it."""
+    """Choose the calibration on validation, and compute every figure that the artifact keeps under it."""
     truth = Answered.of(*answers, proteins)
     said = calibration.fit(answers[0], truth.truth, answers[1], truth.bound)
     calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(*answers)
@@ -91,7 +91,7 @@ def judge(
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each epoch what an artifact keeps, for its report to draw."""
+    """The learning curves that an artifact keeps for its report, one entry an epoch."""
     names = ("epoch", "training_loss", "q10", "macro_f1", "membrane_q2", "seconds")
     return [{name: each[name] for name in names} | {"validation_loss": each["loss"]} for each in history]
 
@@ -166,7 +166,7 @@ def keep(
 
 
 def usual_shares(artifact: Artifact) -> list[float]:
-    """How frequent each location is for a model, as a share (locations,): as in what it first learned from.
+    """The share of each location (locations,) among the proteins that a model first learned from.
 
     What it learned later did not change that (`data.location_shift`). All alike where it does not say.
     """
@@ -179,7 +179,7 @@ def usual_shares(artifact: Artifact) -> list[float]:
 
 
 def descent(start: Artifact) -> dict[str, Any]:
-    """What an artifact keeps of the one it began with: its recipe, and of those before it their names."""
+    """The entry for the artifact that a run began with: its recipe, and the names of those before it."""
     said = dict(start.training)
     before: Mapping[str, Any] = said.pop("start", {})
     earlier = [before["version"], *before.get("earlier", [])] if before else []

@@ -1,4 +1,4 @@
-"""Which labelled proteins are learned from, chosen on and held out: a snapshot's rules, as a pure function.
+"""Divides labelled proteins into training, validation and holdout: a snapshot's rules, as a pure function.
 
 A protein is its sequence. Labels of people win over base data, what contradicts itself is left out, the
 holdout is sticky, and nothing that is learned from has a relative (`homology`) in it. Every record ends in
@@ -51,7 +51,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Division:
-    """What became of all records."""
+    """The fate of all records."""
 
     splits: dict[str, list[LabelledProtein]]
     standing: list[Record]  # those that stand for their proteins in the splits
@@ -59,7 +59,7 @@ class Division:
 
 
 class Fate(Enum):
-    """What is settled about a protein before anything is drawn."""
+    """The part of a protein's fate that is settled before anything is drawn."""
 
     HELD = "held out"
     LEARNED = "learned from"
@@ -208,7 +208,7 @@ def _newly_held(
 
 
 def _seventh(counts: Mapping[int, int]) -> Counter[int]:
-    """How many proteins of each location to hold out: none of a location that has one."""
+    """The number of proteins to hold out of each location: none of a location that has only one."""
     return Counter(
         {
             location: max(1, round(count * homology.HELD_OUT))

@@ -275,7 +275,7 @@ def digest(proteins: Iterable[LabelledProtein]) -> str:
 
 
 def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
-    """How long the proteins are and where they belong: counts, for a report.
+    """Count the proteins by length and by location, for a report.
 
     `lengths` counts proteins of up to so many residues (and above the bound before), `locations` those of
     each location by their membrane label.
@@ -310,7 +310,7 @@ def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArra
 
 
 def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
-    """How much likelier each location is among `proteins` than by its `usual` share, as a logit (locations,).
+    """The shift of each location's logit (locations,) from its `usual` share to that among `proteins`.
 
     Added to the logits while they are learned, it explains what these proteins' selection made of the
     locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
@@ -336,7 +336,7 @@ class Step:
 def plan_epoch(
     lengths: Ids, *, batch_size: int, token_budget: int, seed: int, epoch: int, rank: int = 0, world: int = 1
 ) -> list[Step]:
-    """What each optimizer step of an epoch sees: at least `batch_size` proteins, in packs of like length.
+    """Plan the optimizer steps of an epoch: at least `batch_size` proteins each, in packs of similar length.
 
     The plan depends on seed and epoch only, and every number of processes sees the same proteins in the
     same step: processes share a step's packs, in equal number as gradient averaging needs. Where a step
@@ -363,7 +363,7 @@ def plan_epoch(
 
 
 def padding_share(steps: Iterable[Step], tokens: Ids) -> float:
-    """Of all tokens that a process's packs hold (sequences of `tokens` each), the share that is padding."""
+    """The share of padding among all tokens of a process's packs (sequences of `tokens` each)."""
     real = padded = 0
     for pack in (pack for step in steps for pack in step.packs if pack):
         longest = int(tokens[pack].max())

@@ -1,4 +1,4 @@
-"""Which proteins are related, so that whole families are held out for validation.
+"""Finds related proteins, so that whole families are held out for validation.
 
 Two proteins count as related when they share more short words than chance gives them: words of five
 residues over 14 classes of residues that replace each other. Families are the connected groups of related

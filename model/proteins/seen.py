@@ -1,4 +1,4 @@
-"""Which proteins a model has learned from, kept beside its weights: what it knows it cannot be judged by.
+"""The proteins a model was trained on, kept beside its weights, so that it is never judged on them.
 
 The file `learned.safetensors` holds eight bytes of each sequence's SHA-256, as sorted numbers: 73 kB for
 DeepLoc. A model that begins with another one keeps that one's as well. Two of a million proteins share a

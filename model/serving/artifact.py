@@ -59,7 +59,7 @@ class ArtifactError(ValueError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """What artifact.json says; `folder` is where it was read."""
+    """The content of artifact.json; `folder` is where it was read."""
 
     folder: Path
     version: str

@@ -27,7 +27,7 @@ CERTAIN_ACCURACY = 0.8  # how often answers that are not called uncertain are to
 
 @dataclass(frozen=True)
 class Calibration:
-    """How logits become probabilities, and below which confidence an answer is called uncertain."""
+    """A model's calibration: logits to probabilities, and the confidence that makes an answer certain."""
 
     location_scale: Floats  # (locations)
     location_shift: Floats  # (locations)
@@ -36,7 +36,7 @@ class Calibration:
 
     @classmethod
     def read(cls, said: Mapping[str, Any], locations: int) -> Calibration:
-        """What an artifact says under `calibration`; older ones know temperatures only."""
+        """Read an artifact's `calibration`; older artifacts have temperatures only."""
         scale = said.get("location_scale", [1 / said["location_temperature"]] * locations)
         shift = said.get("location_shift", [0.0] * locations)
         return cls(
@@ -85,7 +85,7 @@ def temperatures(logits: Floats, truth: Labels, membrane: Floats, bound: Floats)
 
 
 def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, Any]:
-    """What an artifact keeps under `calibration`, fitted on validation.
+    """Fit on validation what an artifact keeps under `calibration`.
 
     Shapes: logits (proteins, locations), truth (proteins), membrane logits (proteins) and their labels
     `bound` (proteins): 1 bound, 0 soluble, below 0 unknown. Vector scaling is chosen where it is worth its

@@ -116,7 +116,7 @@ class ConvolutionAttentionHead(nn.Module):
         return self.answer(pooled), shares
 
     def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What `answer` decides from (batch, pooled size), and the attentions' shares, as of `look`."""
+        """Pool hidden states as `answer` reads them (batch, pooled size), and attentions, as of `look`."""
         motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
         values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
@@ -165,7 +165,7 @@ class LinearHead(nn.Module):
         return self.answer(pooled), shares
 
     def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """What `answer` decides from (batch, hidden)."""
+        """Pool hidden states into the input of `answer` (batch, hidden)."""
         return hidden[:, 0], None
 
 
@@ -176,7 +176,7 @@ HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
 
 
 def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
-    """What the layers of a BertModel of `config` take for mask (batch, tokens).
+    """Turn a mask (batch, tokens) into what the layers of a BertModel of `config` take.
 
     Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
     broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
@@ -260,7 +260,7 @@ class ProteinClassifier(nn.Module):
         return logits[:, :-1].float(), logits[:, -1].float(), shares
 
     def inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """What a BertModel or its embeddings read: the ids, or what the stem makes of their embeddings."""
+        """The input of a BertModel: the ids, or what the stem makes of their embeddings."""
         if self.stem is None:
             return {"input_ids": ids}
         words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)

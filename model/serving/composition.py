@@ -1,4 +1,4 @@
-"""What a protein is made of, in numbers, and networks that answer from these alone.
+"""A protein's composition in numbers, and networks that answer from these alone.
 
 Convolutions (`classifier.py`) find signals; they do not count. How much of each residue stands in the whole
 protein and at its ends, how hydrophobic and how charged its stretches are, how its residues follow each
@@ -89,7 +89,7 @@ Numbers = NDArray[np.float64]
 
 
 def shares(numbers: NDArray[np.int64]) -> Numbers:
-    """How much each residue (20,) has of what is known of `numbers`."""
+    """The share of each residue (20,) among the known ones of `numbers`."""
     counts = np.bincount(numbers, minlength=_NONE + 1)[:_NONE]
     found: Numbers = counts / max(1, counts.sum())
     return found
@@ -104,7 +104,7 @@ def windows(values: Numbers, width: int) -> Numbers:
 
 
 def counted(sequence: bytes) -> Numbers:
-    """What is counted in a sequence of one residue or more; never negative. Its square root is told."""
+    """Count features of a non-empty sequence; never negative. Networks read their square roots."""
     numbers = _NUMBERS[np.frombuffer(sequence, dtype=np.uint8)]
     length = len(numbers)
     regions = [numbers, numbers[length // 4 : length // 2], numbers[length // 2 : 3 * length // 4]]
@@ -124,7 +124,7 @@ def counted(sequence: bytes) -> Numbers:
 
 
 def measured(sequence: bytes) -> Numbers:
-    """What is measured of a sequence: hydropathy and charge along it, and its length."""
+    """Measure a sequence: hydropathy and charge along it, and its length."""
     numbers = _NUMBERS[np.frombuffer(sequence, dtype=np.uint8)]
     length, told = len(numbers), list[Any]()
     hydropathy, charge = _HYDROPATHY[numbers], _CHARGE[numbers]
@@ -151,7 +151,7 @@ def measured(sequence: bytes) -> Numbers:
 
 
 def paired(sequence: bytes) -> Numbers:
-    """How often each pair of residues stands 1 to 5 apart, by 20 for a pair of two shares of 5 %."""
+    """The frequency of each pair of residues 1 to 5 apart, by 20 for a pair of two shares of 5 %."""
     numbers = _NUMBERS[np.frombuffer(sequence, dtype=np.uint8)]
     told = []
     for gap in PAIRS:

@@ -1,4 +1,4 @@
-"""What the hardware is good at, asked where training and serving choose how to compute."""
+"""Capabilities of the hardware, from which training and serving choose how to compute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16; a processor that would only emulate it is slower that way."""
+    """True if the device multiplies in bf16; a processor that would only emulate it is slower that way."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:  # Linux, where the flags of x86 and of ARM stand

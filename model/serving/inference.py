@@ -79,7 +79,7 @@ class RequestError(BaseInferenceToolkitError):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller asks."""
+    """A caller's request."""
 
     sequences: list[Any]
     attention: bool = False
@@ -87,7 +87,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Model:
-    """What `model_fn` loads and every call shares; nothing in it changes afterwards."""
+    """The loaded model that every call shares; nothing in it changes after `model_fn`."""
 
     artifact: Artifact
     classifier: ProteinClassifier
@@ -243,7 +243,7 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
 
 
 def _fault(sequence: Any) -> str | None:
-    """Why a sequence cannot be read, without a letter of it; None when it can."""
+    """Return why a sequence cannot be read, without a letter of it; None when it can."""
     if not isinstance(sequence, str):
         return f"expected a sequence as text, found {type(sequence).__name__}"
     if not sequence:

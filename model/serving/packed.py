@@ -40,7 +40,7 @@ Read = Callable[[str], Tensor]
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each token of a padded batch lies among the packed ones."""
+    """The places of a padded batch's tokens among the packed ones."""
 
     mask: Tensor  # (batch, tokens), true where there is a token
     lengths: list[int]
@@ -59,7 +59,7 @@ class Packing:
         return padded[self.mask]
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """What is packed (packed, …) as a padded array (batch, tokens, …), zero where nothing is."""
+        """Unpack (packed, …) into a padded array (batch, tokens, …), zero where nothing is."""
         padded = packed.new_zeros(*self.mask.shape, *packed.shape[1:])
         return padded.index_put((self.mask,), packed)
 
@@ -145,7 +145,7 @@ def _through_one(layer: Any, hidden: Tensor, packing: Packing) -> Tensor:
 
 
 def onednn() -> bool:
-    """Whether weights are put in oneDNN's own order, which is proven on x86 only."""
+    """True if weights are put in oneDNN's own order, which is proven on x86 only."""
     return bool(torch.backends.mkldnn.is_available()) and platform.machine() in ("x86_64", "AMD64")  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""What evolution lets stand in for what: BLOSUM62 as a start for embeddings and as mutations in training.
+"""Substitutions by evolution: BLOSUM62 as a start for embeddings and as mutations in training.
 
 A model that meets a protein once an epoch learns its letters; met each time with a few conservative
 substitutions it learns its family. Source of the matrix and of the frequencies: Henikoff & Henikoff,

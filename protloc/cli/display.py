@@ -1,4 +1,4 @@
-"""What a person reads on stdout: tables of answers, uploads, model versions and labelled files.
+"""Tables for the terminal: answers, uploads, model versions and labelled files.
 
 Text that came from a file is shown through `safe`, and never read as markup.
 """

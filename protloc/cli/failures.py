@@ -1,4 +1,4 @@
-"""What goes wrong on the command line: one line on stderr, and the exit code it stands for."""
+"""Turns errors of the command line into one line on stderr and an exit code."""
 
 from __future__ import annotations
 

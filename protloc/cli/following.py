@@ -1,4 +1,4 @@
-"""What `predict` and `results` share: an upload is followed to its end, and what came of it handed over.
+"""Follows an upload to its end and hands over its results, for `predict` and `results`.
 
 Whatever happens on the way, there is an answer to print: the upload's name, how far it got, where its results
 are. What went wrong travels beside it, so that `--json` prints its one object in every case.
@@ -31,7 +31,7 @@ View = dict[str, Any]
 
 
 class Outcome(NamedTuple):
-    """What became of an upload as far as it was followed, and what there is to complain of."""
+    """The state of an upload as far as it was followed, and its complaints."""
 
     answer: View
     problem: Problem | None
@@ -140,7 +140,7 @@ def show_outcome(following: Following, answer: View, stack: str | None) -> None:
 
 
 def wants_table(table: bool | None, output: Path) -> bool:
-    """Whether the answers are shown as a table; unless said, on a terminal."""
+    """True if the answers are shown as a table: as asked, or else on a terminal."""
     return output != STDOUT and (sys.stdout.isatty() if table is None else table)
 
 
@@ -151,7 +151,7 @@ def follow(following: Following, timeout_seconds: float | None) -> None:
 
 
 def _verdict(view: View, written: str | None, words: str) -> Problem | None:
-    """What is to be said of an upload that did not end completely."""
+    """Describe an upload that did not end completely."""
     reason = view["reason"] or "no reason given"
     again = f"; try again what failed with `protloc retry{words}`" if view["failed"] else ""
     if view["status"] == "failed":

@@ -16,7 +16,7 @@ View = dict[str, Any]
 
 
 class Stage(NamedTuple):
-    """How far an upload is: a phase, and how much of its work is done."""
+    """The progress of an upload: a phase, and how much of its work is done."""
 
     phase: str
     done: float
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def stage(view: View | None) -> Stage:
-    """What an upload's counts say about its work.
+    """Derive the stage of an upload from its counts.
 
     Residues are the measure: they, not records, are what takes time. While shards are still being split, what
     they will hold is guessed from those that are.

@@ -40,7 +40,7 @@ _REPEATED = {
 
 
 def default_output(name: str, format_name: str) -> Path:
-    """Where results go unless said otherwise: into the current folder, under the input's whole name.
+    """The default path of results: in the current folder, under the input's whole name.
 
     >>> default_output("yeast.fasta.gz", "tsv")
     PosixPath('yeast.fasta.gz.protloc.tsv')

@@ -1,4 +1,4 @@
-"""What the commands share: the client of the stack they work on, JSON on stdout, notes on stderr."""
+"""Helpers of the commands: the client of the stack they work on, JSON on stdout, notes on stderr."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client_of(stack: str | None, home: Path, *, start: bool = False) -> Client:
 
 
 def stack_words(stack: str | None) -> str:
-    """What names the stack in a command that is suggested."""
+    """The words that name the stack in a suggested command."""
     return f" --stack {stack}" if stack else ""
 
 

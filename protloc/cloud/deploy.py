@@ -142,7 +142,7 @@ def _describe(client: Any, stack: str) -> dict[str, Any] | None:
 
 
 def _same(client: Any, stack: str, found: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """Whether exactly this template, with these parameters, is what the stack stands on."""
+    """True if the stack was deployed from exactly this template, with these parameters."""
     if found["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         return False
     deployed = client.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
@@ -220,6 +220,6 @@ def _wait(client: Any, stack: str, gone: bool = False) -> str:
 
 
 def _events(client: Any, stack: str) -> int:
-    """How much has happened to a stack so far."""
+    """Count the events of a stack so far."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack)
     return sum(len(page["StackEvents"]) for page in pages)

@@ -101,7 +101,7 @@ class Cloud:
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     def api_url(self, api_id: str, stage: str) -> str:
-        """Where a REST API of the stack answers."""
+        """The URL of a REST API of the stack."""
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}/{stage}"
 
 
@@ -204,7 +204,7 @@ def _moment(seconds: float) -> str:
 
 
 def status(home: Path | str) -> dict[str, Any]:
-    """What is known of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model.
+    """The status of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model.
 
     And `not_saved`, since when and why, while the state cannot be saved.
     """

@@ -46,7 +46,7 @@ log = logging.getLogger("protloc.cloud")
 
 
 class Parts(NamedTuple):
-    """What a running cloud consists of; `saved_at` is when the state it began with was taken."""
+    """The parts of a running cloud; `saved_at` is when the state it began with was taken."""
 
     engine: Engine
     saver: Saver

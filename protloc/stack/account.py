@@ -22,7 +22,7 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Account:
-    """Where a stack is or may be; `client` makes a boto3 client of a service there."""
+    """The place where a stack is or may be; `client` makes a boto3 client of a service there."""
 
     stack: str
     region: str

@@ -1,4 +1,4 @@
-"""Which hosted version answers new uploads: promoted by hand, or rolled back to the one before.
+"""Promotes a hosted version to answer new uploads, or rolls back to the one before.
 
 One request and one conditional write, so it takes effect at once; uploads in work stay with the version they
 began with. A version that is not hosted any more goes through the state machine again, without a judgement.

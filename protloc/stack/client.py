@@ -263,7 +263,7 @@ class _Counted:
 
 
 def upload_key(name: str) -> str:
-    """Where a file of this name is put: by date, unique, and with its name as it is.
+    """The key for a file of this name: by date, unique, and with its name as it is.
 
     Only what no key should hold is replaced: control characters, and slashes, which would make folders.
     """

@@ -74,7 +74,7 @@ def _pause(seconds: float) -> None:
 
 
 def reason(found: Mapping[str, Any]) -> str:
-    """Why an execution did not succeed, on one line."""
+    """Return why an execution did not succeed, on one line."""
     said = found.get("cause") or ENDS.get(found["status"]) or found.get("error") or found["status"]
     return safe(" ".join(str(said).split()))
 

@@ -79,7 +79,7 @@ def outcome(client: Client, started: Started, tell: Tell) -> View:
 
 
 def sentence(ended: View) -> str:
-    """What came of a retraining, for people."""
+    """Describe the outcome of a retraining in one sentence."""
     version, reason = safe(ended["version"]), safe(ended["reason"] or "no reason given")
     return {
         "Promoted": f"{version} is the active version now. {reason}",

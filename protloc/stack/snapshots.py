@@ -1,4 +1,4 @@
-"""What a retraining learned from: the manifest of its snapshot, in the models bucket."""
+"""The manifest of a retraining's snapshot, in the models bucket."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_a_name_that_would_not_fit_is_refused_before_anything_is_made(cloud: Clo
 
 
 def instances(cloud: Cloud, name: str) -> dict[str, Any]:
-    """How far the endpoint scales."""
+    """The bounds of the endpoint's scaling."""
     sagemaker = cloud.client("sagemaker")
     config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
     (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]

@@ -1,4 +1,4 @@
-"""What is deployed is a pure function of the files."""
+"""A deployment is a pure function of the files."""
 
 from __future__ import annotations
 

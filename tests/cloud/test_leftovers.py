@@ -96,7 +96,7 @@ def test_a_test_run_that_is_ended_leaves_no_process(
 
 
 def test_nothing_that_a_cloud_started_outlives_its_kill(own_stack: Stack, tmp_path: Path) -> None:
-    """Whatever it is at: a model may be loading, for one."""
+    """Even in the middle of loading a model."""
     gates = {name: Gate(tmp_path / name) for name in ("function", "job", "loading")}
     serving(own_stack, put(own_stack, "models/m/model.tar.gz", artifact()))
     loading = artifact(json.dumps({"factor": 2, "loading_gate": str(gates["loading"].path)}))

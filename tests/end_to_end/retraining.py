@@ -93,7 +93,7 @@ def left(cloud: Embedded) -> dict[str, set[str]]:
 
 
 def lock(cloud: Embedded) -> str | None:
-    """Who holds the lock."""
+    """The holder of the lock."""
     found = cloud.client.client("dynamodb").get_item(
         TableName=cloud.client.outputs["ModelsTable"],
         Key={"pk": {"S": "lock"}, "sk": {"S": "retraining"}},

@@ -67,7 +67,7 @@ SOMETIMES = {
 
 @dataclass(frozen=True)
 class Used:
-    """What was recorded of a stack that did everything."""
+    """The record of a stack that did everything."""
 
     cloud: Embedded
     access: Path
@@ -160,7 +160,7 @@ class Everything:
         until(lambda: self.call("retire", {"settle_seconds": 0}) and self.state("trained-1") == "retired")
 
     def state(self, version: str) -> str:
-        """How a model version stands."""
+        """The state of a model version."""
         key = {"pk": {"S": "version"}, "sk": {"S": version}}
         item = self.client("dynamodb").get_item(TableName=self.outputs["ModelsTable"], Key=key)["Item"]
         return str(item["state"]["S"])

@@ -44,7 +44,7 @@ def no_alarm_of_ours(cloud: Embedded) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Case:
-    """How one execution is made to fail."""
+    """A way to make one execution fail."""
 
     fails_in: str
     reason: str
@@ -196,7 +196,7 @@ def brought(cloud: Embedded, version: str, good: bool, folder: Path) -> str:
 
 
 def champion_answers(cloud: Embedded) -> bool:
-    """Whether a new upload would be answered by the version that was there before."""
+    """True if a new upload would be answered by the version that was there before."""
     answer = cloud.client.client("sagemaker-runtime").invoke_endpoint(
         EndpointName="protloc",
         InferenceComponentName="protloc-tiny-1",

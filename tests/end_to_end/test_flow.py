@@ -1,4 +1,4 @@
-"""From a file to its rows, through every function of the deployed stack: nothing lost, nothing twice."""
+"""Files become rows through every function of the deployed stack: nothing lost, nothing twice."""
 
 import gzip
 import json

@@ -7,7 +7,7 @@ from tests.end_to_end.test_permissions import without
 
 
 def times_asked(cloud: Embedded, upload: str) -> int:
-    """How many batches of an upload went to the endpoint, as `predict` logs them."""
+    """Count the batches of an upload that went to the endpoint, as `predict` logs them."""
     events = cloud.client.client("logs").filter_log_events(
         logGroupName="/aws/lambda/protloc-predict", filterPattern=f'"{upload}"', limit=10_000
     )["events"]

@@ -1,4 +1,4 @@
-"""What failed is tried again, through every function of the deployed stack and under their own permissions."""
+"""Failed records are tried again, through every function of the deployed stack and under their own permissions."""
 
 from pathlib import Path
 

@@ -54,7 +54,7 @@ class LargestFunction:
 
 
 def titles(path: Path) -> Iterator[str]:
-    """What Biopython finds in a file, of any line end, compressed or not."""
+    """The records Biopython reads from a file, of any line end, compressed or not."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", errors="replace") as file:
         for title, _ in SimpleFastaParser(line for line in file if line.strip()):

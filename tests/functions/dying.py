@@ -8,7 +8,7 @@ from tests.functions.world import World
 
 
 class Died(BaseException):
-    """What no code catches: the process is gone."""
+    """Ends a process: no code catches it."""
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class RepeatingS3:
 
 
 class Tables:
-    """What the handlers ask of the uploads table about one upload; markers lie in a file a shard."""
+    """An uploads table of one upload for the handlers; markers lie in a file a shard."""
 
     def __init__(self, upload: Any, item: dict[str, Any], folder: Path) -> None:
         self.upload, self._item, self.folder = upload, item, folder
@@ -252,7 +252,7 @@ def peak_mib() -> int:
 
 
 def answering(upload: Any, aws: Any) -> Any:
-    """What `predict` does with a batch, without a model."""
+    """End a batch as `predict` does, without a model."""
 
     def rows(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for given in message["proteins"]:

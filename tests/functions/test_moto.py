@@ -1,4 +1,4 @@
-"""Where moto stands in for a service, a request that the service would refuse is refused all the same."""
+"""Requests that a service would refuse are refused where moto stands in for it, too."""
 
 import pytest
 from botocore.exceptions import ClientError

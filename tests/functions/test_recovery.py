@@ -1,4 +1,4 @@
-"""What the simulation found once and must not find again: each a way in which an upload lost records or its end."""
+"""Faults that the simulation once found: each a way in which an upload lost records or its end."""
 
 import gzip
 import json
@@ -319,7 +319,7 @@ def test_a_dead_letter_that_says_nothing_does_not_stop_the_sweep(running_world: 
 
 
 def test_a_file_that_cannot_be_read_yet_is_received_again(running_world: World) -> None:
-    """Of a new bucket, S3 answers 404 for a while after versioning was switched on."""
+    """S3 answers 404 for a while after a new bucket's versioning was switched on."""
     world = running_world
     event = world.upload(fasta(3))
     source = {"Bucket": "uploads", "Key": "a.fasta"}

@@ -1,4 +1,4 @@
-"""Whatever call a function dies at, whoever takes over makes the same batches, and each record one row."""
+"""A function may die at any call: its successor makes the same batches, and each record becomes one row."""
 
 import gzip
 import json

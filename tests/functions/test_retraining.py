@@ -1,4 +1,4 @@
-"""What the functions of retraining do: plan, smoke, activate and retire, over moto's tables and buckets."""
+"""The functions of retraining: plan, smoke, activate and retire, over moto's tables and buckets."""
 
 import json
 from collections.abc import Iterator

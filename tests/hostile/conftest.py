@@ -59,7 +59,7 @@ def hostile_fasta() -> bytes:
 
 @dataclass(frozen=True)
 class Carried:
-    """What became of the hostile upload."""
+    """The outcome of the hostile upload."""
 
     identity: str
     files: dict[str, Path]  # its results in every format
@@ -72,7 +72,7 @@ class Carried:
 
 @contextmanager
 def heard() -> Iterator[io.StringIO]:
-    """What the functions log, as CloudWatch would get it."""
+    """The functions' log, as CloudWatch would get it."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     logger = functions.receive.logger  # one for all modules of a process

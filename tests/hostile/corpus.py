@@ -137,7 +137,7 @@ FILE_NAMES: tuple[str, ...] = (
 
 
 def _document() -> bytes:
-    """What a word processor saves: an archive."""
+    """A document as a word processor saves it: an archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("word/document.xml", "<w:document/>")

@@ -1,4 +1,4 @@
-"""What holds for the reading of any bytes at all, as one function that fails where it doesn't.
+"""Properties of reading any bytes at all, as one function that fails where they do not hold.
 
 Limits are small here, so that a short text reaches them. The fuzzer (`fuzz.py`) and the tests call `check`.
 """
@@ -36,7 +36,7 @@ PACKING = PackingSettings(batch_residues=40, batch_proteins=3, window_records=5,
 
 
 class Plan(NamedTuple):
-    """How a text is handed over: the sizes of its pieces in turn, and of its shards."""
+    """The sizes in which a text is handed over: of its pieces in turn, and of its shards."""
 
     pieces: tuple[int, int]
     shard: int
@@ -123,7 +123,7 @@ def check_inflating(text: bytes, plan: Plan) -> None:
 
 
 def check_inflater(packed: bytes, plan: Plan) -> tuple[bytes, str]:
-    """What a gzip holds and what is wrong with it, which is the same however it is handed over.
+    """Check that a gzip's content and damage are the same for any sizes of pieces.
 
     But for two ends: a text that is too long ends where it is noticed, and so does one whose gzip is damaged.
     """

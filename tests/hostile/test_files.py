@@ -1,4 +1,4 @@
-"""What is no FASTA ends as an upload that failed and says why, in one line that steers nothing."""
+"""A file that is no FASTA ends as a failed upload with its reason, in one line without control characters."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What each output promises of any header: one row a record, and nothing that acts.
+"""Outputs for any header: one row a record, and nothing that acts.
 
 JSON Lines, Parquet and the API give the header as it is, in an encoding in which nothing acts: ASCII with
 escapes, or lengths. CSV, and TSV that is asked for with `--spreadsheet`, give it defused: no formula. TSV is for

@@ -1,4 +1,4 @@
-"""What the command line prints of a file: every character prints, and each answer is one row."""
+"""The command line's output for any file: every character prints, and each answer is one row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = [*(shown(header) for header in HEADERS.values()), *FILE_NAMES]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed, every character of which prints."""
+    """Return the output after checking that every character of it prints."""
     found = capsys.readouterr()
     text = found.out + found.err
     assert text.replace("\n", "").isprintable(), text

@@ -1,4 +1,4 @@
-"""What is installed is what was locked, by hash; what is told of it is what is installed."""
+"""Installed packages are the locked ones, by hash, and the bills of materials name them."""
 
 import json
 import re

@@ -136,10 +136,10 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    """Whether weights are equal to the bit."""
+    """True if weights are equal to the bit."""
     return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
 def distance(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
-    """How far apart two sets of weights are."""
+    """The distance between two sets of weights."""
     return float(sum(((one[key] - np.asarray(other[key])) ** 2).sum() for key in one) ** 0.5)

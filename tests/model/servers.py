@@ -1,4 +1,4 @@
-"""What the tests of both servers share: an unpacked artifact, a server of its own, and what it must answer."""
+"""Helpers of both servers' tests: an unpacked artifact, a server of its own, and the answers it must give."""
 
 from __future__ import annotations
 

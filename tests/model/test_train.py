@@ -41,7 +41,7 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def variables(base: Path, out: Path) -> dict[str, str]:
-    """What SageMaker's training toolkit sets for a script."""
+    """The variables that SageMaker's training toolkit sets for a script."""
     return {
         "SM_MODEL_DIR": str(out / "model"),
         "SM_OUTPUT_DATA_DIR": str(out / "output" / "data"),

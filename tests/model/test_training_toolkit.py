@@ -96,7 +96,7 @@ def test_the_reason_of_a_failure_is_the_programs_own(launcher: str, tmp_path: Pa
 
 
 def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What the toolkit makes of a job's request, with `base` as its container's /opt/ml."""
+    """Run a job's request through the toolkit, with `base` as its container's /opt/ml."""
     if "PROTLOC_TRAINING_TOOLKIT" not in os.environ:
         pytest.skip("needs an environment with sagemaker-pytorch-training at PROTLOC_TRAINING_TOOLKIT")
     programs = Path(os.environ["PROTLOC_TRAINING_TOOLKIT"]).resolve() / "bin"

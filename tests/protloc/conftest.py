@@ -6,7 +6,7 @@ from tests.conftest import Embedded
 
 @pytest.fixture
 def as_stack(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What names the embedded cloud's stack the way one in AWS is named: by boto3's own settings."""
+    """Name the embedded cloud's stack as one in AWS is named: by boto3's own settings."""
     url = embedded.client.client("s3").meta.endpoint_url
     access_key, secret_key = lifecycle.Cloud(0, 0, embedded.home).keys
     settings = {

@@ -30,7 +30,7 @@ class TaskError(Exception):
 
 
 class Asked(NamedTuple):
-    """What a state wants of the world: a call with its arguments, or that time passes."""
+    """A state's request to the world: a call with its arguments, or that time passes."""
 
     state: str
     resource: str  # "wait" for a Wait
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How an execution ended."""
+    """The end of an execution."""
 
     failed: bool
     output: Any  # of a success; of a failure its Error and Cause

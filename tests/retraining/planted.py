@@ -126,7 +126,7 @@ PLANTED = [*IN_THE_DEFINITION, *IN_THE_FUNCTIONS]
 
 @contextmanager
 def planted(mistake: str) -> Iterator[Callable[[Callable[[], float]], Machine]]:
-    """How a schedule gets its state machine while the mistake is there."""
+    """Give a schedule its state machine while the mistake is there."""
     if mistake in IN_THE_FUNCTIONS:
         with patch.object(*IN_THE_FUNCTIONS[mistake]):
             yield real_machine

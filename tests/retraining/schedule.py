@@ -353,5 +353,5 @@ def real_machine(seconds: Callable[[], float]) -> Machine:
 
 
 def play(seed: int, machine: Callable[[Callable[[], float]], Machine] = real_machine) -> list[str]:
-    """What did not hold in this seed's schedule."""
+    """The violations in this seed's schedule."""
     return Schedule(seed, machine).play()

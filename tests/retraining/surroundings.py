@@ -51,7 +51,7 @@ class Cloud:
         self.undeleted = 0.0  # how many of the deletions that are accepted come to nothing
 
     def call(self, asked: Asked) -> Any:
-        """What the service answers; raises TaskError."""
+        """Answer as the service does; raises TaskError."""
         name = asked.resource.split(":::")[1].removeprefix("aws-sdk:").replace(".sync", "").replace(":", "_")
         given = asked.arguments
         try:

@@ -184,7 +184,7 @@ def test_all_limits_together_are_less_than_an_executions_and_that_less_than_the_
 
 
 def pauses(retrier: dict[str, Any]) -> float:
-    """How many seconds lie between all attempts."""
+    """The seconds between all attempts."""
     interval, rate = retrier.get("IntervalSeconds", 1), retrier.get("BackoffRate", 2.0)
     return float(sum(interval * rate**n for n in range(retrier.get("MaxAttempts", 3))))
 

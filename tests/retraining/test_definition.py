@@ -110,7 +110,7 @@ def test_no_arn_names_a_partition(file: Any) -> None:
 
 
 def tries(state: dict[str, Any], error: str) -> tuple[int, float]:
-    """How often a task is made again after this error, and over how many seconds."""
+    """Count the retries of a task after this error, and the seconds they take."""
     retrier = matching(state.get("Retry", ()), error)
     if retrier is None:
         return 0, 0.0

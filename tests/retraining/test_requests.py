@@ -1,4 +1,4 @@
-"""What the state machine sends, as it would send it, against botocore's models of the services that would get it."""
+"""The state machine's requests, as it would send them, against botocore's models of their services."""
 
 import re
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def machine(launcher: str = "torchrun", **others: Any) -> Machine:
 def calls(
     of: Machine, given: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
 ) -> Iterator[Asked]:
-    """What one execution asks for; the state `failing` fails."""
+    """The calls of one execution; the state `failing` fails."""
     known = ANSWERS | (answers or {})
     run = of.run("arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", given, STARTED)
     asked = next(run)

@@ -299,7 +299,7 @@ def _require_batch(operation: str, keys: list[Key], limit: int) -> None:
 
 
 def holds(condition: Any, item: Item) -> bool:
-    """Whether one of boto3's condition objects holds of an item."""
+    """True if one of boto3's condition objects holds of an item."""
     expression = condition.get_expression()
     operator, values = expression["operator"], expression["values"]
     if operator in ("AND", "OR"):

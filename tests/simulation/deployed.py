@@ -1,4 +1,4 @@
-"""What the template says of queues, tables, functions and the stream: the simulation runs under the same."""
+"""The template's queues, tables, functions and stream, under which the simulation runs."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _keys(schema: list[dict[str, str]]) -> Key:
 
 
 def passes(pattern: Any, value: Any) -> bool:
-    """Whether a stream's filter lets a record through: nested patterns, ended by lists of choices."""
+    """True if a stream's filter lets a record through: nested patterns, ended by lists of choices."""
     if isinstance(pattern, dict):
         return isinstance(value, dict) and all(passes(p, value.get(name)) for name, p in pattern.items())
     return any(_is_choice(choice, value) for choice in pattern)

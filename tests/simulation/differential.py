@@ -34,7 +34,7 @@ class Clients:
 
 
 def _outcome(make: Callable[[], Any], seen: Callable[[Any], Any]) -> Any:
-    """What a call says: what matters of its answer, or the code of its error."""
+    """The outcome of a call: the part of its answer that matters, or the code of its error."""
     try:
         return seen(make())
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""What must hold whatever happens: watched while it happens, and held against the reference at the end."""
+"""Invariants: watched during a schedule, and compared with the reference at its end."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class Watch:
         return rows
 
     def _rows_in_parts(self, upload: str, item: Item) -> list[Row]:
-        """What the results would have been: of every record the newest row."""
+        """The rows that the results would have held: of every record the newest."""
         shards = {
             int(sk.split("#")[1]): shard
             for sk, shard in self.world.database.tables["UploadsTable"].items[upload].items()
@@ -416,7 +416,7 @@ class Watch:
                     )
 
     def _judge_calls(self) -> None:
-        """What a poisonous protein costs, and that a batch which is done asks nothing."""
+        """Judge the cost of a poisonous protein, and that a batch which is done asks nothing."""
         for invocation in self.world.simulation.invocations:
             if invocation.overran and not (
                 self.world.scenario.sweep_timeout and invocation.name.startswith("sweep")
@@ -447,6 +447,6 @@ def item_of(world: World, upload: str) -> Item | None:
 
 
 def ended_well(world: World, upload: str) -> bool:
-    """Whether an upload has its end, and the end was told."""
+    """True if an upload has ended and its end was announced."""
     item = item_of(world, upload)
     return item is not None and item.get("status") in FINAL_STATUSES and "announced" in item

@@ -23,7 +23,7 @@ CONTAINER_SECONDS = 60.0
 
 
 def true_answer(sequence: str, model_version: str) -> Answer:
-    """What a model version says of a sequence: told from any other's, and the same every time."""
+    """A model version's answer for a sequence: different from any other's, and the same every time."""
     digest = hashlib.sha256(f"{model_version} {sequence}".encode()).digest()
     weights = [byte + 1 for byte in digest[:10]]
     parts = [weight * 9_000 // sum(weights) for weight in weights]
@@ -39,7 +39,7 @@ def true_answer(sequence: str, model_version: str) -> Answer:
 
 @dataclass
 class Weather:
-    """When the endpoint does what; moments are seconds since the epoch."""
+    """The behaviour of the endpoint over time; moments are seconds since the epoch."""
 
     poison: dict[str, str] = field(default_factory=dict)  # sequence: "refused", "kills", "told" or "hangs"
     mended: float = math.inf
@@ -66,7 +66,7 @@ class Weather:
 
     @property
     def hangs(self) -> bool:
-        """Whether some protein may keep the model busy for longer than SageMaker waits, each time."""
+        """True if some protein may keep the model busy for longer than SageMaker waits, each time."""
         failing = self.refusing_seconds + self.answer_seconds >= CONTAINER_SECONDS
         kinds = set(self.poison.values())
         return "hangs" in kinds or (failing and bool(kinds & {"refused", "kills"}))
@@ -117,7 +117,7 @@ class ModelRuntime:
         return self._simulation.step("sagemaker-runtime.InvokeEndpoint", about, apply)
 
     def _seconds(self, sequences: list[str]) -> float:
-        """How long a call takes; SageMaker gives up what takes the container longer than a minute."""
+        """The seconds a call takes; SageMaker gives up what takes the container longer than a minute."""
         now, weather = self._simulation.now, self._weather
         kinds = {self._poison(sequence) for sequence in sequences}
         seconds = self._simulation.random.random() * weather.answer_seconds

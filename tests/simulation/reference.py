@@ -1,4 +1,4 @@
-"""What a file holds, read in the plainest way there is: the other opinion that results are held against."""
+"""Reads a file in the plainest way there is: the independent opinion that results are compared with."""
 
 from __future__ import annotations
 

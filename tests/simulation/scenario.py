@@ -1,4 +1,4 @@
-"""What a seed stands for: files, what users and models do meanwhile, and how much goes wrong."""
+"""The scenario of a seed: files, users, models, and how much goes wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class File:
 
     @property
     def deleted(self) -> bool:
-        """Whether it goes away, sooner or later."""
+        """True if it goes away, sooner or later."""
         return self.deleted_after is not None or self.gone_at_read is not None
 
 
@@ -78,7 +78,7 @@ class Scenario:
 
     @property
     def trouble_ends(self) -> float:
-        """From when on nothing goes wrong but what is wrong with the files themselves."""
+        """The moment after which nothing goes wrong but what is wrong with the files themselves."""
         spans = [
             *self.weather.outages,
             *self.weather.sick,

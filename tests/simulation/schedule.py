@@ -15,7 +15,7 @@ from tests.simulation.world import World
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a schedule."""
+    """The result of a schedule."""
 
     seed: int
     steps: int
@@ -41,7 +41,7 @@ def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) ->
 
 
 def _ended(world: World) -> bool:
-    """Whether every upload has its end, nothing is left in any queue and no invocation is still to wake."""
+    """True if every upload has ended, no message is left in any queue and no invocation is still to wake."""
     if len(world.files) < len(world.scenario.files) or not world.idle:
         return False
     for key, version in world.files:

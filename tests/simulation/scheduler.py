@@ -37,7 +37,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Faults:
-    """How often what goes wrong, until when; each but `reading` is a probability a call or a delivery."""
+    """The rates of faults and their end; each but `reading` is a probability a call or a delivery."""
 
     until: float = 0.0
     calls: float = 0.0
@@ -154,7 +154,7 @@ class Simulation:
         return self.now + (self.current.skew if self.current else 0.0)
 
     def sleep(self, seconds: float) -> None:
-        """What `time.sleep` does in an invocation."""
+        """Sleep as `time.sleep` does in an invocation."""
         if self.current is not None:
             self._pause(self.current, seconds)
 

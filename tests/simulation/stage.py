@@ -1,4 +1,4 @@
-"""Where the handlers find the world they are in, in place of AWS, the clock and the log."""
+"""The world of the handlers, in place of AWS, the clock and the log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AS_THEY_ARE = {name: getattr(owner, name) for owner, name in _LIMITS}
 
 
 class Stage:
-    """Where the handlers find the world they are in."""
+    """Holds the world of the handlers."""
 
     def __init__(self) -> None:
         self.world: World | None = None

@@ -1,4 +1,4 @@
-"""What an in-memory service knows of the world it stands in: the time, and whether a call is disturbed."""
+"""The surroundings of an in-memory service: the time, and the disturbance of calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Surroundings(Protocol):
         """Seconds since the epoch."""
 
     def left_undone(self, count: int) -> int:
-        """How many of so many items the service leaves for another call."""
+        """Draw how many of `count` items the service leaves for another call."""
 
     def sees_the_past(self) -> bool:
         """Whether a read that need not be consistent misses the latest changes."""
@@ -44,7 +44,7 @@ class Surroundings(Protocol):
         """Have a service do something by itself, some time after it may."""
 
     def lineage(self) -> dict[str, int]:
-        """How often the event behind what runs now has invoked each function."""
+        """The number of times that the event behind the current invocation has invoked each function."""
 
 
 class Calm:

@@ -196,7 +196,7 @@ class World:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way or waiting, dead letters included."""
+        """True if nothing is under way or waiting, dead letters included."""
         return not (
             self.to_come or self.lambdas.at_work or any(queue.messages for queue in self.queues.values())
         )

@@ -58,7 +58,7 @@ def sent_to(template: Template) -> Edges:
 
 
 def fed_from(template: Template) -> Edges:
-    """Where what is sent to a queue, topic, bucket or rule goes on to."""
+    """The functions fed from a queue, topic, bucket or rule."""
     edges: Edges = {}
     for _, mapping in resources(template, "AWS::Lambda::EventSourceMapping"):
         for source in names_in(mapping["EventSourceArn"]):

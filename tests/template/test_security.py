@@ -1,4 +1,4 @@
-"""What the template promises of security: who may do what, nothing in the clear, nothing lost unheard."""
+"""The template's security: least privilege, encryption, and no failure without an alarm."""
 
 import json
 from collections.abc import Iterator

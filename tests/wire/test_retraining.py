@@ -1,4 +1,4 @@
-"""What the jobs of a retraining write is what `events/` shows to those who read it."""
+"""The jobs of a retraining write what `events/` shows."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ CALL = {"component": "stack-tiny-1", "model_version": "tiny-1"}
 
 
 class Container:
-    """What a serving container does with the four functions, behind boto3's call."""
+    """A serving container around the four functions, behind boto3's call."""
 
     def __init__(self, folder: Path) -> None:
         self.model = inference.model_fn(str(folder))

@@ -1,1 +1,1 @@
-"""What AWS would refuse, by its own data: requests, permissions and definitions, without the engine."""
+"""AWS's own rules for requests, permissions and definitions, enforced without knowing the engine."""

@@ -1,4 +1,4 @@
-"""How Step Functions names what a service refuses.
+"""Names of service errors as Step Functions reports them.
 
 Pure: the resource of a task and the error code of a service in, the name that Retry and Catch know out.
 

@@ -1,4 +1,4 @@
-"""What a state machine's role must be allowed for one task, as Step Functions asks IAM for it.
+"""The permissions that Step Functions asks of a state machine's role for one task.
 
 Pure: resource ARN and arguments of a task in, (action, resource, context) out. The engine runs tasks as root,
 so the cloud asks for these permissions before each task is dispatched.

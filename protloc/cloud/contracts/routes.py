@@ -27,7 +27,7 @@ class Wire(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where an operation is found: besides the path, by what must stand in the address or in headers."""
+    """The route of an operation: besides the path, the required parts of the address and headers."""
 
     operation: OperationModel
     method: str

@@ -36,7 +36,7 @@ def problems(service: str, action: str, request: dict[str, Any]) -> str:
 
 
 def answer(action: str, record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record SageMaker's answer to `action` may hold; lists of records are cut down alike."""
+    """Reduce a record to the members of SageMaker's answer to `action`; lists of records as well."""
     found: dict[str, Any] = _cut(record, service_model("sagemaker").operation_model(action).output_shape)
     return found
 

@@ -44,7 +44,7 @@ class Task(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a task fails: `States.Runtime` where no such call can be made, else the error of the service."""
+    """The failure of a task: `States.Runtime` where no such call can be made, else the service's error."""
 
     error: str
     cause: str

@@ -749,7 +749,7 @@ def _shared(value: Any, memo: Any = None) -> Any:
 
 
 class _ServiceModule:
-    """What the engine expects of a service's module."""
+    """The interface that the engine expects of a service's module."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -764,7 +764,7 @@ READING = ("Get", "Describe", "List", "Query", "Scan", "BatchGet", "Head", "Look
 
 
 def changes_state(scope: Mapping[str, Any]) -> bool:
-    """Whether a request may have changed something; one too many only costs a save."""
+    """True if a request may have changed something; one too many only costs a save."""
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return False
     for name, value in scope["headers"]:

@@ -1,4 +1,4 @@
-"""Where the engine differs from AWS and the stack would notice: put right here, one repair a function.
+"""Repairs of the engine where it differs from AWS and the stack would notice, one function each.
 
 Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
 """
@@ -374,7 +374,7 @@ def executions_end_in_time(changed: Callable[[], None]) -> None:
 
 
 def _is_over() -> bool:
-    """Whether nobody waits any more for the task that runs in this context."""
+    """True if nobody waits any more for the task that runs in this context."""
     execution = _execution.get()
     return time.monotonic() > _task_ends.get() or (execution is not None and execution["status"] != "RUNNING")
 

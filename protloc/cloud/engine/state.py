@@ -154,7 +154,7 @@ class Saver:
         self.failure = reason
 
     def report(self) -> dict[str, Any]:
-        """What saving costs: changes noted and saved, times saved, processor seconds and pause of the last
+        """The cost of saving: changes noted and saved, times saved, processor seconds and pause of the last
         one; why it fails at present, and when it last did not.
         """
         return {

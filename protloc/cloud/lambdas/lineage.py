@@ -1,4 +1,4 @@
-"""How often an event has already invoked each function, as Lambda counts it to stop runaway loops.
+"""Counts how often an event has invoked each function, as Lambda does to stop runaway loops.
 
 An invocation is given a trace header whose `Lineage` holds a count for each function its event went through.
 botocore sends the header with every request (`add_recursion_detection_header`), SQS keeps it with a message
@@ -33,7 +33,7 @@ def arriving(event: Any) -> list[str]:
 
 
 def invocation(function_arn: str, traces: list[str]) -> int:
-    """Which invocation of the function this is in the longest of its chains of requests, from 1 on."""
+    """The number of this invocation in the longest of the function's chains of requests, from 1 on."""
     name = _name(function_arn)
     return 1 + max((_counts(trace).get(name, 0) for trace in traces), default=0)
 
@@ -56,5 +56,5 @@ def _counts(trace: str) -> dict[str, int]:
 
 
 def _name(function_arn: str) -> str:
-    """How a lineage names a function: eight hexadecimal digits."""
+    """The name of a function in a lineage: eight hexadecimal digits."""
     return hashlib.sha256(function_arn.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""What a function process of the embedded cloud runs: AWS's own runtime client around one handler.
+"""The program of a function process of the embedded cloud: AWS's own runtime client around one handler.
 
 Started by `workers` with an environment of its own. It takes its events from the address in
 `AWS_LAMBDA_RUNTIME_API`, as in AWS, and never outlives the cloud that started it.

@@ -51,7 +51,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation gave: the handler's answer, or the error payload AWS would report."""
+    """The result of an invocation: the handler's answer, or the error payload AWS would report."""
 
     payload: Any
     error: bool

@@ -57,7 +57,7 @@ class Hosting:
             time.sleep(0.05)
 
     def _is_missing(self, component: Mapping[str, Any]) -> bool:
-        """Whether a component that should be in service has no copy that runs."""
+        """True if a component that should be in service has no copy that runs."""
         running = self._components.get(component["InferenceComponentName"])
         wanted = component["RuntimeConfig"]["DesiredCopyCount"]
         serving = component["InferenceComponentStatus"] == "InService"

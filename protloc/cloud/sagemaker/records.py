@@ -1,4 +1,4 @@
-"""What SageMaker knows: its records, its refusals and its names, shared by the parts of the service."""
+"""SageMaker's records, refusals and names, shared by the parts of the service."""
 
 from __future__ import annotations
 

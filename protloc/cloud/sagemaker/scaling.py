@@ -90,7 +90,7 @@ class Scaling:
         return {}
 
     def may_grow(self, resource: str) -> bool:
-        """Whether a target registered for `resource` may have at least one copy."""
+        """True if a target registered for `resource` may have at least one copy."""
         return any(
             t["ResourceId"] == resource and int(t.get("MaxCapacity", 0)) > 0 for t in self._targets.values()
         )

@@ -1,4 +1,4 @@
-"""What a state machine may call: the answer, the error's name, and the permission it takes, as on AWS."""
+"""Tasks of a state machine: the answer, the error's name, and the permission it takes, as on AWS."""
 
 from __future__ import annotations
 

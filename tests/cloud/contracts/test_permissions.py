@@ -1,4 +1,4 @@
-"""What a task asks of its role, against what AWS documents for the integration."""
+"""The permissions a task asks of its role, against AWS's documentation of the integration."""
 
 from __future__ import annotations
 

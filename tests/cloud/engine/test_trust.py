@@ -164,7 +164,7 @@ class Listener:
 
 
 def arrival(stack: Stack, queues: dict[str, str]) -> str:
-    """Which of the queues the next message arrives in; it is taken away."""
+    """Wait for the next message and name its queue; the message is removed."""
     client = stack.client("sqs")
 
     def arrived() -> str | None:

@@ -48,7 +48,7 @@ def search(model: Model, sequences: list[str]) -> dict[str, Answer]:
 
 
 def extra_calls(size: int) -> int:
-    """What one poisonous protein in a batch of this size may cost."""
+    """The number of calls that one poisonous protein may cost in a batch of this size."""
     return max(3, 2 * (size - 1).bit_length())
 
 

@@ -1,4 +1,4 @@
-"""What a model has learned from is kept beside it, and through what it began with."""
+"""The proteins a model was trained on are kept beside it, those of the model it began with included."""
 
 from pathlib import Path
 

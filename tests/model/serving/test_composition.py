@@ -1,4 +1,4 @@
-"""What a protein is made of: the same numbers whatever stands beside it, and enough to learn from."""
+"""A protein's composition: the same numbers in any batch, and enough to learn from."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def difference(before: float, after: float) -> View:
 
 
 def evaluation(champion: str | None, challenger: str, holdout: str = "held") -> View:
-    """What an Evaluate job writes: the challenger is better by five points."""
+    """The output of an Evaluate job in which the challenger is better by five points."""
     against = {
         "q10": difference(0.70, 0.75),
         "macro_f1": difference(0.60, 0.65),

@@ -1,4 +1,4 @@
-"""What progress says, without a cloud."""
+"""The text of progress, without a cloud."""
 
 import time
 from typing import Any
