@@ -5,6 +5,7 @@
 # simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
 # deploy  to AWS, with a model in service and the sample predicted: make deploy [STACK=name] [PARAMETERS="Name=value …"]
 # check  lint, types, security, template, secrets
+# house  the rooms of the project: files, lines, and who imports whom
 # bench  what is claimed of speed, measured: one JSON object a line
 # model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
 #        [PROKARYOTES="ecoli.fasta bsubtilis.faa.gz"]  bacteria and archaea, for it to tell; none are needed
@@ -26,7 +27,7 @@ LOCKED := --no-deps --require-hashes --requirement
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-package torch
 
-.PHONY: run test test-all simulate simulate-retraining deploy check bench model lock sbom clean
+.PHONY: run test test-all simulate simulate-retraining deploy check house bench model lock sbom clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -73,6 +74,9 @@ check: .venv/develop.stamp build/checkov.stamp
 	build/checkov/bin/checkov --config-file .ci/checkov.yaml --file template.yaml
 	cp .ci/secrets.json build/secrets.json  # which the hook rewrites, and then ends with 3, where lines have moved
 	$(BIN)/detect-secrets-hook --baseline build/secrets.json $$(git ls-files) || test $$? -eq 3
+
+house: .venv/develop.stamp
+	@$(BIN)/python -m tests.house
 
 bench: .venv/develop.stamp
 	@$(BIN)/python -m benchmarks

@@ -340,11 +340,27 @@ def build_small(config: BertConfig, locations: int, head: HeadSettings) -> Prote
 
 
 def load_pretrained(folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
-    """A pretrained encoder (`Rostlab/prot_bert_bfd` or its like) from a folder, under a new head."""
+    """A pretrained encoder (`Rostlab/prot_bert_bfd` or its like) from a folder, under a new head.
+
+    Raises ValueError naming the weights that are missing or of another shape: transformers would draw them
+    at random. Weights of a masked language model's head are passed over.
+    """
     config = BertConfig.from_pretrained(folder, local_files_only=True)
     # Built without its layers, which the pretrained encoder then brings: 420 M values are not drawn twice.
     shell = BertConfig.from_dict(config.to_dict() | {"num_hidden_layers": 0})
     classifier = ProteinClassifier(shell, locations, head)
     classifier.config = config
-    classifier.encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, local_files_only=True)
+    classifier.encoder, report = BertModel.from_pretrained(
+        folder,
+        add_pooling_layer=False,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    wrong = sorted({*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
+    if wrong:
+        raise ValueError(
+            f"expected the weights of a BERT as its config.json describes it in {folder}, found "
+            f"{len(wrong)} missing or of another shape: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}"
+        )
     return classifier

@@ -61,6 +61,21 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
 
 
+@pytest.mark.parametrize("wrong", ["an artifact", "weights of another width", "a layer short"])
+def test_an_encoder_whose_weights_do_not_fit_is_refused_by_name(wrong: str, tmp_path: Path) -> None:
+    small = {"vocab_size": 30, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
+    if wrong == "an artifact":
+        build_small(small_config(32, 2, 400), 10, HEAD).save(tmp_path)
+    else:
+        BertForMaskedLM(BertConfig(num_hidden_layers=2, **small)).save_pretrained(tmp_path)
+        change = (
+            {"intermediate_size": 64} if wrong == "weights of another width" else {"num_hidden_layers": 3}
+        )
+        BertConfig(**{"num_hidden_layers": 2} | small | change).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"missing or of another shape: .*(layer|embeddings)"):
+        load_pretrained(tmp_path, 10, HEAD)
+
+
 def test_a_pretrained_bert_is_read_from_its_folder(tmp_path: Path) -> None:
     config = BertConfig(
         vocab_size=30,
