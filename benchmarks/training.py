@@ -70,7 +70,7 @@ def stepping(
 
 
 def run(rounds: int, layers: int = int(CONFIG["num_hidden_layers"])) -> Iterator[Row]:
-    """The rows of this benchmark, on the processor and on a GPU if there is one; `layers` fewer to try it out."""
+    """The rows of this benchmark, on the CPU and on a GPU if there is one; fewer `layers` to try it out."""
     yield from steps(rounds, layers, CPU)
     if torch.cuda.is_available():
         yield from steps(rounds, layers, torch.device("cuda"))

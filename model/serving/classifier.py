@@ -350,17 +350,18 @@ def load_pretrained(folder: Path, locations: int, head: HeadSettings) -> Protein
     shell = BertConfig.from_dict(config.to_dict() | {"num_hidden_layers": 0})
     classifier = ProteinClassifier(shell, locations, head)
     classifier.config = config
-    classifier.encoder, report = BertModel.from_pretrained(
+    loaded: Any = BertModel.from_pretrained(
         folder,
         add_pooling_layer=False,
         local_files_only=True,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
+    classifier.encoder, report = loaded
     wrong = sorted({*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
     if wrong:
         raise ValueError(
             f"expected the weights of a BERT as its config.json describes it in {folder}, found "
-            f"{len(wrong)} missing or of another shape: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}"
+            f"{len(wrong)} missing or of another shape: {', '.join(wrong[:4])}"
         )
     return classifier
