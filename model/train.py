@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 8 model/train.py --encoder s3://bucket/prot_bert_bfd/ --frozen-layers 15 …
 
 In a container folders come from SageMaker's variables (SM_CHANNEL_TRAINING, SM_MODEL_DIR, …) and settings
-as `--name value` arguments (`options.py`). Without `--encoder` the small embedded model is trained from
+as `--name value` arguments (`learning/settings.py`). Without `--encoder` the small model is trained from
 nothing. Every epoch is measured on the validation proteins and the best epoch's weights (by an average over
 steps) become the artifact; proteins marked `test` are never looked at.
 
@@ -16,14 +16,13 @@ computed once and read from disk in every epoch (`activations.py`).
 
 from __future__ import annotations
 
-import argparse
 import math
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,7 +45,6 @@ from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
 from model.learning.encoders import fetch
 from model.learning.loss import Goal
-from model.learning.options import describe_run, parse, use_cache
 from model.learning.outcome import (
     Answers,
     keep,
@@ -57,6 +55,8 @@ from model.learning.outcome import (
     tell,
     usual_shares,
 )
+from model.learning.run import Progress, Run
+from model.learning.settings import Settings, parse
 from model.proteins import labelled as data
 from model.proteins import seen
 from model.serving.artifact import opened, read_artifact
@@ -75,43 +75,42 @@ from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueToke
 STOPPED = 128 + signal.SIGTERM  # the exit status of a run that was asked to stop
 
 
-@dataclass
-class Progress:
-    """The progress of a run; with the tensors beside it, all that a checkpoint holds."""
-
-    epoch: int = 0  # the one at work, counted from 0
-    step: int = 0  # done in this epoch
-    done: int = 0  # optimizer steps in all
-    losses: list[float] = field(default_factory=list)  # a protein's mean, pack by pack, of this epoch
-    best_epoch: int = 0  # counted from 1; 0 before the first
-    best_score: float = -math.inf
-    best_f1: float = -math.inf
-    waited: int = 0  # epochs without a better macro-F1
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """One training run."""
-    options = parse(arguments)
+    """Do one training run."""
+    settings = parse(arguments)
     with join() as processes, ExitStack() as stack:
-        if options.start is not None:
-            options.start = stack.enter_context(opened(options.start))
-        torch.manual_seed(options.seed)
-        training, validation = data.split(data.read_channel(options.training), options.validation)
-        if options.start is not None:
-            validation = unknown(validation, options.start)
-        classifier, tokenizer = build(options)
-        classifier.to(processes.device).freeze(options.frozen_layers)
-        if options.lora_rank:
-            layers, frozen = len(classifier.encoder.encoder.layer), options.frozen_layers
-            add_adapters(classifier, options.lora_rank, frozen if isinstance(frozen, int) else layers)
-        if options.gradient_checkpointing:
-            classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
-        longest = classifier.config.max_position_embeddings - SPECIAL_TOKENS
-        options.max_residues = min(options.max_residues, longest)
-        fit(options, processes, classifier, tokenizer, training, validation)
+        if settings.start is not None:
+            settings = replace(settings, start=stack.enter_context(opened(settings.start)))
+        torch.manual_seed(settings.seed)
+        run = prepare(settings, processes)
+        fit(run)
         if processes.first:
-            detection.add_missing(options.model_dir, [*training, *validation])
+            detection.add_missing(settings.model_dir, [*run.training, *run.validation])
+
+
+# ── before the first step ───────────────────────────────────
+
+
+def prepare(settings: Settings, processes: Processes) -> Run:
+    """Read the labelled proteins and build the network that learns from them."""
+    training, validation = data.split(data.read_channel(settings.training), settings.validation)
+    if settings.start is not None:
+        validation = unknown(validation, settings.start)
+    if processes.first:
+        for location in data.missing_locations(training):
+            print(f"Warning: no protein of {location} to learn from; it will hardly be answered.", flush=True)
+    classifier, tokenizer = build(settings, processes)
+    classifier.to(processes.device).freeze(settings.frozen_layers)
+    if settings.lora_rank:
+        layers, frozen = len(classifier.encoder.encoder.layer), settings.frozen_layers
+        add_adapters(classifier, settings.lora_rank, frozen if isinstance(frozen, int) else layers)
+    if settings.gradient_checkpointing:
+        classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    settings = settings.reading_at_most(classifier.config.max_position_embeddings - SPECIAL_TOKENS)
+    if settings.start is not None:
+        settings = settings.reading_at_most(read_artifact(settings.start).max_residues)
+    settings = settings.with_cache_decided(activations.still_part(classifier))
+    return Run(settings, processes, classifier, tokenizer, training, validation)
 
 
 def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.LabelledProtein]:
@@ -123,226 +122,279 @@ def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.La
     return validation if fresh is None or len(fresh) < seen.LEAST else fresh
 
 
-def build(options: argparse.Namespace) -> tuple[ProteinClassifier, ResidueTokenizer]:
-    """The network to train and its tokenizer."""
-    kept = {} if options.dropout is None else {"dropout": options.dropout}
-    if options.start is not None:
-        start = read_artifact(options.start)
+def build(settings: Settings, processes: Processes) -> tuple[ProteinClassifier, ResidueTokenizer]:
+    """Build the network to train, and its tokenizer."""
+    kept: dict[str, Any] = {} if settings.dropout is None else {"dropout": settings.dropout}
+    if settings.start is not None:
+        start = read_artifact(settings.start)
         if start.locations != data.LOCATIONS:
             raise ValueError(f"expected the locations {data.LOCATIONS}, found {start.locations}")
-        settings = HeadSettings(**dict(start.head) | kept)
-        options.max_residues = min(options.max_residues, start.max_residues)
-        options.usual_shares = usual_shares(start)
-        classifier = ProteinClassifier.load(options.start, len(start.locations), settings)
-        return classifier, ResidueTokenizer.read(options.start)
-    if options.encoder is None:
-        settings = HeadSettings(**(SMALL_HEAD.describe() | {"kind": options.head} | kept))
-        config = small_config(options.hidden, options.layers, options.max_residues)
-        return build_small(config, len(data.LOCATIONS), settings), ResidueTokenizer(PROTEIN_VOCABULARY)
-    folder = fetch(options.encoder)
-    settings = HeadSettings(kind=options.head, **kept)
-    return load_pretrained(folder, len(data.LOCATIONS), settings), ResidueTokenizer.read(folder)
+        head = HeadSettings(**dict(start.head) | kept)
+        classifier = ProteinClassifier.load(settings.start, len(start.locations), head)
+        return classifier, ResidueTokenizer.read(settings.start)
+    if settings.encoder is None:
+        head = HeadSettings(**(SMALL_HEAD.describe() | {"kind": settings.head} | kept))
+        config = small_config(settings.hidden, settings.layers, settings.max_residues)
+        return build_small(config, len(data.LOCATIONS), head), ResidueTokenizer(PROTEIN_VOCABULARY)
+    folder = fetch(settings.encoder, processes)
+    head = HeadSettings(kind=settings.head, **kept)
+    return load_pretrained(folder, len(data.LOCATIONS), head), ResidueTokenizer.read(folder)
 
 
-def feed(
-    options: argparse.Namespace,
-    processes: Processes,
-    classifier: ProteinClassifier,
-    tokenizer: ResidueTokenizer,
-    training: Sequence[data.LabelledProtein],
-    validation: Sequence[data.LabelledProtein],
-) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
+def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
     """The network that learns, and what it reads of the training and of the validation proteins."""
-    max_tokens = options.max_residues + SPECIAL_TOKENS
-    read = min(options.training_residues, options.max_residues)
-    still = activations.still_part(classifier)
-    cache = use_cache(options, still)
-    mutator = Mutator(tokenizer.vocabulary, options.mutation_rate) if options.mutation_rate else None
+    settings, tokenizer = run.settings, run.tokenizer
+    max_tokens = settings.max_residues + SPECIAL_TOKENS
+    residues = min(settings.training_residues, settings.max_residues)
+    mutator = Mutator(tokenizer.vocabulary, settings.mutation_rate) if settings.mutation_rate else None
     learned = Tokens(
-        [tokenizer.encode(window(each.sequence, read)) for each in training], tokenizer, max_tokens, mutator
+        [tokenizer.encode(window(protein.sequence, residues)) for protein in run.training],
+        tokenizer,
+        max_tokens,
+        mutator,
     )
     chosen_on = Tokens(
-        [tokenizer.encode(window(each.sequence, options.max_residues)) for each in validation],
+        [tokenizer.encode(window(protein.sequence, settings.max_residues)) for protein in run.validation],
         tokenizer,
         max_tokens,
     )
-    if not cache or still is None:
-        return classifier, learned, chosen_on
-    if processes.first:
+    still = activations.still_part(run.classifier)
+    if settings.activations == "computed" or still is None:
+        return run.classifier, learned, chosen_on
+    if run.processes.first:
         after = "the head's pooling" if still == POOLING else f"{still} layers"
         print(f"Activations after {after} are computed once; so no residue is redrawn.", flush=True)
     stored = activations.compute(
-        classifier,
+        run.classifier,
         still,
         (learned, chosen_on),
-        processes,
-        folder=options.activations_dir,
-        precision=served_precision(classifier, options.precision),
-        token_budget=options.token_budget,
+        run.processes,
+        folder=settings.activations_dir,
+        precision=served_precision(run.classifier, settings.precision),
+        token_budget=settings.token_budget,
     )
-    return Upper(classifier, still), stored[0], stored[1]
+    return Upper(run.classifier, still), stored[0], stored[1]
 
 
-def aim(
-    options: argparse.Namespace,
-    processes: Processes,
-    classifier: ProteinClassifier,
-    network: nn.Module,
-    learned: Tokens | Activations,
-    training: Sequence[data.LabelledProtein],
-) -> Goal:
+def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     """Choose the goal of a run; begun with an artifact, it is not to forget what that answers now."""
+    settings, tensor = run.settings, run.processes.tensor
     shift, taught = np.zeros(len(data.LOCATIONS), dtype=np.float32), None
-    if options.start is not None:
-        shift = data.location_shift(training, options.usual_shares)
-    if options.distillation:
-        precision = served_precision(classifier, options.precision)
-        before = predict(processes, classifier, network, learned, options.token_budget, precision)
-        taught = (
-            processes.tensor(before[0].astype(np.float32)),
-            processes.tensor(before[1].astype(np.float32)),
-        )
+    if settings.start is not None:
+        shift = data.location_shift(run.training, usual_shares(read_artifact(settings.start)))
+    if settings.distillation:
+        locations, bound = answers_of(run, network, learned)
+        taught = tensor(locations.astype(np.float32)), tensor(bound.astype(np.float32))
     return Goal(
-        truth=processes.tensor(np.array([protein.location for protein in training])),
-        membrane=processes.tensor(np.array([protein.membrane for protein in training], dtype=np.float32)),
-        weights=processes.tensor(data.class_weights(training, options.class_balance)),
-        smoothing=options.label_smoothing,
-        shift=processes.tensor(shift),
+        truth=tensor(np.array([protein.location for protein in run.training])),
+        membrane=tensor(np.array([protein.membrane for protein in run.training], dtype=np.float32)),
+        weights=tensor(data.class_weights(run.training, settings.class_balance)),
+        smoothing=settings.label_smoothing,
+        shift=tensor(shift),
         taught=taught,
-        distillation=options.distillation,
+        distillation=settings.distillation,
     )
 
 
-def fit(
-    options: argparse.Namespace,
-    processes: Processes,
-    classifier: ProteinClassifier,
-    tokenizer: ResidueTokenizer,
-    training: Sequence[data.LabelledProtein],
-    validation: Sequence[data.LabelledProtein],
-) -> None:
-    """Train, and keep the averaged weights of the epoch with the best `score` on validation."""
-    bare, learned, chosen_on = feed(options, processes, classifier, tokenizer, training, validation)
-    goal = aim(options, processes, classifier, bare, learned, training)
-    plans = [
-        data.plan_epoch(
-            learned.sizes - SPECIAL_TOKENS,
-            batch_size=options.batch_size,
-            token_budget=options.token_budget,
-            seed=options.seed,
-            epoch=epoch,
-            rank=processes.rank,
-            world=processes.world,
+def answers_of(run: Run, network: nn.Module, proteins: Tokens | Activations) -> Answers:
+    """The network's logits for proteins, in the precision in which it will serve."""
+    precision = served_precision(run.classifier, run.settings.precision)
+    return predict(run.processes, run.classifier, network, proteins, run.settings.token_budget, precision)
+
+
+# ── from step to step ───────────────────────────────────────
+
+
+@dataclass
+class Learning:
+    """All that moves while a run learns."""
+
+    run: Run
+    bare: nn.Module
+    network: nn.Module  # the same, its gradients averaged over the processes
+    learned: Tokens | Activations  # of the training proteins
+    chosen_on: Tokens | Activations  # of the validation proteins
+    goal: Goal
+    plans: list[list[data.Step]]  # the optimizer steps of every epoch
+    moving: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    average: Average
+    checkpoints: Checkpoints
+    progress: Progress
+
+    @classmethod
+    def begin(cls, run: Run) -> Learning:
+        """Set everything up for a run, where its last checkpoint left it if there is one."""
+        settings, processes = run.settings, run.processes
+        bare, learned, chosen_on = feed(run)
+        goal = aim(run, bare, learned)
+        plans = [
+            data.plan_epoch(
+                learned.sizes - SPECIAL_TOKENS,
+                batch_size=settings.batch_size,
+                token_budget=settings.token_budget,
+                seed=settings.seed,
+                epoch=epoch,
+                rank=processes.rank,
+                world=processes.world,
+            )
+            for epoch in range(settings.epochs)
+        ]
+        moving = {name: value for name, value in run.classifier.named_parameters() if value.requires_grad}
+        optimizer = torch.optim.AdamW(
+            moving.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        for epoch in range(options.epochs)
-    ]
-    total = sum(len(steps) for steps in plans)
-    moving = {name: value for name, value in classifier.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(
-        moving.values(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        checkpoints = Checkpoints(
+            settings.checkpoint_dir,
+            settings.checkpoint_minutes,
+            settings.identity(run.training, run.validation),
+        )
+        network = DistributedDataParallel(bare) if processes.world > 1 else bare
+        learning = cls(
+            run=run,
+            bare=bare,
+            network=network,
+            learned=learned,
+            chosen_on=chosen_on,
+            goal=goal,
+            plans=plans,
+            moving=moving,
+            optimizer=optimizer,
+            average=Average(moving),
+            checkpoints=checkpoints,
+            progress=Progress(),
+        )
+        learning.resume()
+        return learning
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one; its best epoch's artifact is written again."""
+        found = self.checkpoints.read()
+        done = found[2]["done"] if found else 0
+        self.run.processes.agree(done, "optimizer steps of the newest checkpoint")
+        if not found:
+            return
+        current, best, described = found
+        self.progress = Progress(**described)
+        if self.progress.best_epoch and self.run.processes.first:
+            self.average.load(best)
+            self.store((best["locations"].numpy(), best["bound"].numpy()), self.progress.best_epoch)
+        restore(current, self.moving, self.average.values, self.optimizer, self.progress.done)
+
+    def store(self, answers: Answers, epoch: int) -> None:
+        """Write the averaged weights as the run's artifact."""
+        with self.average.worn(), merged(self.run.classifier):
+            keep(self.run, answers, epoch, self.progress.history)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self.run.processes.first:
+            tensors = collect(self.moving, self.average.values, self.optimizer)
+            progress = self.progress
+            self.checkpoints.write(progress.done, progress.best_epoch, tensors, asdict(progress))
+
+
+def fit(run: Run) -> None:
+    """Train, and keep the averaged weights of the epoch with the best `score` on validation."""
+    settings, learning = run.settings, Learning.begin(run)
+    with stop_signal(settings.checkpoint_dir is not None) as stop:
+        while (progress := learning.progress).epoch < settings.epochs:
+            if 0 < settings.patience <= progress.waited:
+                break
+            started = time.monotonic()
+            train_epoch(learning, stop)
+            with learning.average.worn():
+                answers = answers_of(run, learning.bare, learning.chosen_on)
+            judge_epoch(learning, answers, round(time.monotonic() - started, 1))
+            learning.save()
+
+
+def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
+    """Take the optimizer steps that are left of the epoch at work; `stop` is not empty once asked to stop."""
+    run, progress = learning.run, learning.progress
+    settings, processes = run.settings, run.processes
+    total = sum(len(steps) for steps in learning.plans)
+    activations.begin_training(run.classifier)
+    for step in learning.plans[progress.epoch][progress.step :]:
+        # Drawn anew in every step, so that a step repeats itself whatever came before it.
+        draws = np.random.SeedSequence((settings.seed, progress.epoch, progress.step, processes.rank))
+        torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
+        loss = backward(learning, step)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"expected a finite loss, found {loss} in step {progress.done + 1}; lower --learning-rate"
+            )
+        norm = float(nn.utils.clip_grad_norm_(learning.moving.values(), 1.0))
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"expected finite gradients, found {norm} in step {progress.done + 1}; lower --learning-rate"
+            )
+        for group in learning.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * pace(progress.done, total, settings.warmup)
+        learning.optimizer.step()
+        learning.optimizer.zero_grad()
+        progress.losses.append((loss, step.proteins))
+        progress.step, progress.done = progress.step + 1, progress.done + 1
+        learning.average.follow(min(settings.average, progress.done / (progress.done + 10)))
+        if progress.done % 50 == 0 and processes.first:
+            print(f"Step {progress.done}/{total} Training Loss: {progress.mean_loss(50):.4f}", flush=True)
+        if settings.checkpoint_dir is not None:
+            if processes.any(bool(stop)):
+                learning.save()
+                raise SystemExit(STOPPED)
+            if processes.first and learning.checkpoints.due:
+                learning.save()
+
+
+def backward(learning: Learning, step: data.Step) -> float:
+    """Compute a step's gradients, the mean over its proteins; return their summed loss over all processes."""
+    run, processes, summed = learning.run, learning.run.processes, 0.0
+    for position, pack in enumerate(step.packs):
+        # A process without a share still takes part in the averaging, with a loss of zero.
+        chosen = pack or [0]
+        batch = learning.learned.batch(chosen, (run.settings.seed, learning.progress.epoch))
+        inputs = [each.to(processes.device) for each in batch]
+        last = position == len(step.packs) - 1
+        with processes.averaging(learning.network, last), processes.autocast(run.settings.precision):
+            locations, bound = learning.network(*inputs)
+            loss = learning.goal.summed_loss(locations, bound, chosen) * (1.0 if pack else 0.0)
+            # The sum over the step's proteins by their number, wherever they are; DistributedDataParallel
+            # divides by the processes as well, which is undone here.
+            (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
+        summed += float(loss.detach())
+    return float(processes.sum(np.array([summed]))[0])
+
+
+def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
+    """Measure an epoch by its `answers` to the validation proteins, and keep it if it is the best so far."""
+    run, progress = learning.run, learning.progress
+    metrics = report(answers, run.validation)
+    if metrics["macro_f1"] > progress.best_f1:
+        progress.best_f1, progress.waited = metrics["macro_f1"], 0
+    else:
+        progress.waited += 1
+    progress.history.append(
+        {
+            "epoch": progress.epoch + 1,
+            "padding": data.padding_share(learning.plans[progress.epoch], learning.learned.sizes),
+            "training_loss": round(progress.mean_loss(), 4),
+            "seconds": seconds,
+        }
+        | metrics
     )
-    network: nn.Module = DistributedDataParallel(bare) if processes.world > 1 else bare
-    average, progress = Average(moving), Progress()
-
-    def store(answers: Answers, epoch: int) -> None:
-        with average.worn(), merged(classifier):
-            keep(options, classifier, tokenizer, training, validation, answers, epoch, progress.history)
-
-    checkpoints = Checkpoints(
-        options.checkpoint_dir, options.checkpoint_minutes, describe_run(options, training, validation)
-    )
-    found = checkpoints.read()
-    processes.agree(found[2]["done"] if found else 0, "optimizer steps of the newest checkpoint")
-    if found:
-        progress = Progress(**found[2])
-        if progress.best_epoch and processes.first:
-            average.load(found[1])
-            store((found[1]["locations"].numpy(), found[1]["bound"].numpy()), progress.best_epoch)
-        restore(found[0], moving, average.values, optimizer, progress.done)
-
-    def save() -> None:
-        if processes.first:
-            tensors = collect(moving, average.values, optimizer)
-            checkpoints.write(progress.done, progress.best_epoch, tensors, asdict(progress))
-
-    with stop_signal(options.checkpoint_dir is not None) as stop:
-        while progress.epoch < options.epochs and not 0 < options.patience <= progress.waited:
-            epoch, started = progress.epoch, time.monotonic()
-            activations.begin_training(classifier)
-            for step in plans[epoch][progress.step :]:
-                # Drawn anew in every step, so that a step repeats itself whatever came before it.
-                draws = np.random.SeedSequence((options.seed, epoch, progress.step, processes.rank))
-                torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
-                for position, pack in enumerate(step.packs):
-                    # A process without a share still takes part in the averaging, with a loss of zero.
-                    chosen = pack or [0]
-                    inputs = [
-                        each.to(processes.device) for each in learned.batch(chosen, (options.seed, epoch))
-                    ]
-                    last = position == len(step.packs) - 1
-                    with processes.averaging(network, last), processes.autocast(options.precision):
-                        locations, bound = network(*inputs)
-                        loss = goal.summed_loss(locations, bound, chosen) * (1.0 if pack else 0.0)
-                        # The sum over the step's proteins by their number, wherever they are;
-                        # DistributedDataParallel divides by the processes as well, which is undone here.
-                        (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
-                    progress.losses.append(float(loss.detach()) / len(chosen))
-                size = float(nn.utils.clip_grad_norm_(moving.values(), 1.0))
-                if not math.isfinite(size):
-                    raise FloatingPointError(
-                        f"expected finite gradients, found {size} in step {progress.done + 1}; "
-                        f"lower --learning-rate"
-                    )
-                for group in optimizer.param_groups:
-                    group["lr"] = options.learning_rate * pace(progress.done, total, options.warmup)
-                optimizer.step()
-                optimizer.zero_grad()
-                progress.step, progress.done = progress.step + 1, progress.done + 1
-                average.follow(min(options.average, progress.done / (progress.done + 10)))
-                if progress.done % 50 == 0 and processes.first:
-                    recent = np.mean(progress.losses[-50:])
-                    print(f"Step {progress.done}/{total} Training Loss: {recent:.4f}", flush=True)
-                if options.checkpoint_dir is not None:
-                    if processes.any(bool(stop)):
-                        save()
-                        raise SystemExit(STOPPED)
-                    if processes.first and checkpoints.due:
-                        save()
-            with average.worn():
-                answers = predict(
-                    processes,
-                    classifier,
-                    bare,
-                    chosen_on,
-                    options.token_budget,
-                    served_precision(classifier, options.precision),
-                )
-            metrics = report(answers, validation)
-            if metrics["macro_f1"] > progress.best_f1:
-                progress.best_f1, progress.waited = metrics["macro_f1"], 0
-            else:
-                progress.waited += 1
-            spent = {"seconds": round(time.monotonic() - started, 1)}
-            learning = {"epoch": epoch + 1, "padding": data.padding_share(plans[epoch], learned.sizes)}
-            learning |= {"training_loss": round(float(np.mean(progress.losses)), 4)}
-            progress.history.append(learning | spent | metrics)
-            better = score(options, metrics) > progress.best_score
-            if better:
-                progress.best_score = score(options, metrics)
-                progress.best_epoch = epoch + 1
-            progress.epoch, progress.step, progress.losses = epoch + 1, 0, []
-            if processes.first:
-                tell(options, progress.history)
-                if better:
-                    store(answers, epoch + 1)
-                    logits = {
-                        "locations": torch.from_numpy(answers[0]),
-                        "bound": torch.from_numpy(answers[1]),
-                    }
-                    checkpoints.write_best(epoch + 1, average.values | logits)
-                else:
-                    remember(options.model_dir, progress.history)
-            save()
+    better = score(run.settings, metrics) > progress.best_score
+    if better:
+        progress.best_score, progress.best_epoch = score(run.settings, metrics), progress.epoch + 1
+    progress.next_epoch()
+    if not run.processes.first:
+        return
+    tell(run.settings, progress.history)
+    if better:
+        learning.store(answers, progress.best_epoch)
+        logits = {"locations": torch.from_numpy(answers[0]), "bound": torch.from_numpy(answers[1])}
+        learning.checkpoints.write_best(progress.best_epoch, learning.average.values | logits)
+    else:
+        remember(run.settings.model_dir, progress.history)
 
 
 @contextmanager
@@ -363,12 +415,12 @@ def stop_signal(heeded: bool) -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def score(options: argparse.Namespace, metrics: Mapping[str, Any]) -> float:
+def score(settings: Settings, metrics: Mapping[str, Any]) -> float:
     """The figure that chooses the best epoch: Q10 + macro-F1, or, begun with an artifact, minus log loss.
 
     Such epochs differ by a few proteins of a validation set, which is chance; log loss sees every protein.
     """
-    return float(metrics["q10"] + metrics["macro_f1"] if options.start is None else -metrics["loss"])
+    return float(metrics["q10"] + metrics["macro_f1"] if settings.start is None else -metrics["loss"])
 
 
 def pace(step: int, total: int, warmup: float) -> float:

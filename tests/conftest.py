@@ -33,7 +33,7 @@ os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "events" / "sample.fasta"
-WAITING = {"cli", "cloud", "end_to_end"}  # folders of tests that mostly wait for a cloud
+WAITING = {"protloc", "cloud", "end_to_end"}  # folders of tests that mostly wait for a cloud
 SHARING_NOTHING = {"functions", "retraining", "simulation"}  # folders of tests that each make their own world
 
 
@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     own_cloud = {item.path for item in items if "start_embedded" in getattr(item, "fixturenames", ())}
 
     def turn(item: pytest.Item) -> tuple[bool, bool, bool]:
-        folders = set(item.path.parts)
+        folders = set(item.nodeid.partition("::")[0].split("/"))
         return item.path not in own_cloud, not WAITING & folders, bool(SHARING_NOTHING & folders)
 
     items.sort(key=turn)
@@ -167,5 +167,5 @@ def _in_a_folder_of_its_own(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results go into the current folder unless said otherwise: that must not be the project's."""
-    if "cli" in request.path.parts or "end_to_end" in request.path.parts:
+    if request.node.nodeid.split("/")[1] in ("protloc", "end_to_end"):
         monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -108,6 +109,16 @@ def backend(environment: os._Environ[str] | dict[str, str], gpu: bool) -> str:
     return "nccl" if gpu else "gloo"
 
 
+def first_host(environment: os._Environ[str] | dict[str, str]) -> str:
+    """The address of the machine of rank 0: the first of SageMaker's hosts, or this one where it names none.
+
+    SM_HOSTS is a JSON list of names that resolve within the job; the launchers rank machines in its order:
+    https://github.com/aws/sagemaker-training-toolkit#sm_hosts
+    """
+    hosts = json.loads(environment.get("SM_HOSTS", "[]"))
+    return str(hosts[0]) if hosts else "127.0.0.1"
+
+
 @contextmanager
 def join() -> Iterator[Processes]:
     """Join the run's process group, where there is more than one process, and leave it afterwards."""
@@ -117,9 +128,10 @@ def join() -> Iterator[Processes]:
     if gpu:
         torch.cuda.set_device(device)
     if world > 1:
-        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        name = backend(os.environ, gpu)  # first: SMDDP's module sets its own address where it knows one
+        os.environ.setdefault("MASTER_ADDR", first_host(os.environ))
         os.environ.setdefault("MASTER_PORT", "29500")
-        torch.distributed.init_process_group(backend(os.environ, gpu), rank=rank, world_size=world)
+        torch.distributed.init_process_group(name, rank=rank, world_size=world)
     try:
         yield Processes(rank, world, device, local, local_world)
     finally:

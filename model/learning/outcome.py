@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,8 @@ from model.judging import looks as record
 from model.judging.figures import Answered
 from model.learning.activations import Activations, Tokens
 from model.learning.distribution import Processes
+from model.learning.run import Run
+from model.learning.settings import Settings
 from model.proteins import labelled as data
 from model.proteins import related as homology
 from model.proteins import seen
@@ -103,14 +104,14 @@ def remember(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     write_description(replace(artifact, training=training))
 
 
-def tell(options: argparse.Namespace, history: Sequence[Mapping[str, Any]]) -> None:
+def tell(settings: Settings, history: Sequence[Mapping[str, Any]]) -> None:
     """Print the last epoch's figures as SageMaker's metric definitions look for them, and write all epochs'.
 
     The expressions are in `launch.METRICS`; the first three are the article's.
     """
     last = history[-1]
     print(
-        f"Epoch {last['epoch']}/{options.epochs} Training Loss: {last['training_loss']:.4f}",
+        f"Epoch {last['epoch']}/{settings.epochs} Training Loss: {last['training_loss']:.4f}",
         f"Validation loss: {last['loss']:.4f}",
         f"Validation Accuracy: {last['q10']:.4f}",
         f"Validation Macro-F1: {last['macro_f1']:.4f} Membrane Q2: {last['membrane_q2']}",
@@ -118,51 +119,36 @@ def tell(options: argparse.Namespace, history: Sequence[Mapping[str, Any]]) -> N
         sep="\n",
         flush=True,
     )
-    _write(options.output_data_dir, "history.json", list(history))
+    _write(settings.output_data_dir, "history.json", list(history))
 
 
-def keep(
-    options: argparse.Namespace,
-    classifier: ProteinClassifier,
-    tokenizer: ResidueTokenizer,
-    training: Sequence[data.LabelledProtein],
-    validation: Sequence[data.LabelledProtein],
-    answers: Answers,
-    epoch: int,
-    history: Sequence[Mapping[str, Any]],
-) -> None:
+def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, Any]]) -> None:
     """Write the artifact, and metrics.json where SageMaker collects a job's own output."""
-    settings = {
-        name: value
-        for name, value in vars(options).items()
-        # A path tells of a machine, not of a model.
-        if value is not None and not isinstance(value, Path) and name != "checkpoint_minutes"
-    }
-    earlier = []
-    if options.start is not None:
-        earlier = [read_artifact(options.start)]
-        settings |= descent(earlier[0])
+    settings, recipe, earlier = run.settings, run.settings.recipe(), []
+    if settings.start is not None:
+        earlier = [read_artifact(settings.start)]
+        recipe |= {"usual_shares": usual_shares(earlier[0])} | descent(earlier[0])
     metrics = write(
-        options.model_dir,
-        classifier,
-        tokenizer,
-        version=settings.pop("model_version"),
-        max_residues=options.max_residues,
+        settings.model_dir,
+        run.classifier,
+        run.tokenizer,
+        version=settings.model_version,
+        max_residues=settings.max_residues,
         answers=answers,
-        validation=validation,
-        proteins=training,
+        validation=run.validation,
+        proteins=run.training,
         learned_from={
-            "sha256": data.digest(training),
-            "proteins": len(training),
-            "validation": len(validation),
-            "validation_split": "given" if options.validation is not None else homology.METHOD,
-            "training_table": data.describe(training),
-            "validation_table": data.describe(validation),
+            "sha256": data.digest(run.training),
+            "proteins": len(run.training),
+            "validation": len(run.validation),
+            "validation_split": "given" if settings.validation is not None else homology.METHOD,
+            "training_table": data.describe(run.training),
+            "validation_table": data.describe(run.validation),
         },
-        training=settings | {"best_epoch": epoch, "history": curves(history)},
+        training=recipe | {"best_epoch": epoch, "history": curves(history)},
         earlier=earlier,
     )
-    _write(options.output_data_dir, "metrics.json", metrics)
+    _write(settings.output_data_dir, "metrics.json", metrics)
 
 
 def usual_shares(artifact: Artifact) -> list[float]:

@@ -256,13 +256,30 @@ def split(
             chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
             # By sequence: files of several people may use the same accessions for different proteins.
             sequences = {protein.sequence for protein in chosen}
-            return [protein for protein in usable if protein.sequence not in sequences], chosen
+            return _both([protein for protein in usable if protein.sequence not in sequences], chosen)
         held_out = set(lists[0].read_text(encoding="utf-8").split())
-    training = [protein for protein in usable if protein.accession not in held_out]
-    chosen = [protein for protein in usable if protein.accession in held_out]
+    return _both(
+        [protein for protein in usable if protein.accession not in held_out],
+        [protein for protein in usable if protein.accession in held_out],
+    )
+
+
+def _both(
+    training: list[LabelledProtein], chosen: list[LabelledProtein]
+) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
+    """Refuse a side without proteins: nothing is learned from none, and nothing chosen on none."""
     if not training or not chosen:
-        raise LabelError(f"expected proteins on both sides, found {len(training)} and {len(chosen)}")
+        raise LabelError(
+            f"expected proteins to learn from and others to choose on, found {len(training)} and "
+            f"{len(chosen)}; test proteins are neither, nor is a validation sequence learned from"
+        )
     return training, chosen
+
+
+def missing_locations(proteins: Iterable[LabelledProtein]) -> list[str]:
+    """The locations that no protein is labelled with."""
+    there = {protein.location for protein in proteins}
+    return [name for index, name in enumerate(LOCATIONS) if index not in there]
 
 
 def digest(proteins: Iterable[LabelledProtein]) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from safetensors.numpy import load_file
 
 from model import train
 from model.launch import METRICS
+from model.learning import encoders
+from model.learning.distribution import Processes
 from model.learning.encoders import fetch
 from model.learning.loss import MEMBRANE_WEIGHT, summed_loss
 from model.serving.artifact import read_artifact
@@ -31,6 +34,8 @@ from tests.model.runs import (
     write_encoder,
 )
 from tests.waiting import LIMIT_SECONDS
+
+ALONE = Processes(0, 1, torch.device("cpu"))
 
 PATTERNS = [metric["Regex"] for metric in METRICS]
 
@@ -119,13 +124,18 @@ def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> No
     assert [process.returncode for process in running] == [0, 0], outputs
     assert "Validation Accuracy" in outputs[0] and "Validation Accuracy" not in outputs[1]
     torch.manual_seed(1)
-    start = train.build(train.parse(plain(channels, tmp_path, *settings)))[0].state_dict()
+    start = train.build(train.parse(plain(channels, tmp_path, *settings)), ALONE)[0].state_dict()
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     # AdamW divides by the gradient's size and so lifts float noise where gradients are next to nothing:
     # what counts is how far apart the two end, against how far they came.
     moved, apart = distance(one, {name: start[name].numpy() for name in one}), distance(one, two)
     assert moved > 0.5
     assert apart < 0.01 * moved
+    losses = [
+        [epoch["training_loss"] for epoch in read_artifact(tmp_path / name).training["history"]]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01), "a protein's mean over all processes"
     figures = [read_artifact(tmp_path / name).metrics for name in ("one", "two")]
     assert figures[0]["q10"] == figures[1]["q10"]
     assert figures[0]["log_loss"] == pytest.approx(figures[1]["log_loss"], abs=2e-3)
@@ -210,6 +220,26 @@ def test_the_loss_leaves_unknown_membranes_out_and_weighs_locations() -> None:
 
 def test_an_encoder_is_named_by_a_folder_that_holds_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
-        fetch(str(tmp_path))
+        fetch(str(tmp_path), ALONE)
     (tmp_path / "config.json").write_text("{}")
-    assert fetch(str(tmp_path)) == tmp_path
+    assert fetch(str(tmp_path), ALONE) == tmp_path
+
+
+def test_of_the_processes_of_a_machine_only_the_first_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    downloaded = []
+    monkeypatch.setattr(encoders, "_download", lambda place, folder: downloaded.append(folder))
+    folders = [
+        fetch("s3://bucket/encoder", replace(ALONE, local_rank=rank, local_world=8)) for rank in range(8)
+    ]
+    assert set(folders) == set(downloaded) and len(downloaded) == 1
+
+
+def test_one_file_for_training_and_validation_is_refused_before_the_first_step(
+    channels: Path, tmp_path: Path
+) -> None:
+    labelled = str(channels / "input" / "data" / "training" / "deeploc.fasta")
+    with pytest.raises(
+        ValueError, match="expected proteins to learn from and others to choose on, found 0 and"
+    ):
+        train.main(plain(channels, tmp_path / "out", "--training", labelled, "--validation", labelled))
+    assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.learning.distribution import backend, placement
+from model.learning.distribution import backend, first_host, placement
 from model.serving.artifact import read_artifact
 from tests.model.runs import plain, start_several, write_channels
 from tests.waiting import LIMIT_SECONDS
@@ -65,3 +65,8 @@ def test_two_processes_train_through_smddps_documented_surface(tmp_path: Path) -
     assert [process.returncode for process in running] == [0, 0], outputs
     assert all("smddp registered" in output for output in outputs)
     assert read_artifact(tmp_path / "out").metrics["proteins"] == 20
+
+
+def test_processes_of_several_machines_meet_at_sagemakers_first_host() -> None:
+    assert first_host({"SM_HOSTS": '["algo-1", "algo-2"]'}) == "algo-1"
+    assert first_host({}) == "127.0.0.1"

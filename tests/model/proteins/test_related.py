@@ -15,7 +15,7 @@ from model.serving.substitution import Mutator
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
 from tests.model.tiny import random_sequences
 
-DEEPLOC = Path(__file__).parents[3] / "shared" / "data" / "deeploc" / "deeploc_data.fasta"
+DEEPLOC = Path(__file__).parents[4] / "shared" / "data" / "deeploc" / "deeploc_data.fasta"
 
 
 def relatives(sequence: str, count: int, rate: float, seed: int) -> list[str]:
