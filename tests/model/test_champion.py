@@ -13,7 +13,7 @@ import torch
 from model import train
 from model.learning.activations import still_part
 from model.learning.loss import summed_distance
-from model.learning.options import parse
+from model.learning.settings import parse
 from model.proteins import labelled as data
 from model.proteins import seen
 from model.serving.artifact import ArtifactError, pack, read_artifact, write_description

@@ -1,8 +1,7 @@
 """The engine under the embedded cloud: MiniStack, started, extended and kept in one piece.
 
-With `repairs`, `delivery`, `trust` and `access` the only module that knows MiniStack's private names.
-`TOUCHED` lists them all, and `tests/cloud/engine/test_engine_contract.py` fails, naming the version, when a release
-moves one.
+Only this room knows MiniStack's private names. `TOUCHED` lists them all, and
+`tests/cloud/engine/test_engine_contract.py` fails, naming the version, when a release moves one.
 Everything else in this package speaks in plain terms: services, functions, state.
 """
 
