@@ -27,15 +27,16 @@ from functions.domain.upload import (
     Counts,
     Ending,
     attempt_of,
+    attempts,
     part_key,
+    progress_of,
+    records_read,
     require_records,
     result_key,
 )
 from functions.services import Services, services
 from functions.services.dynamodb import Item, now_iso
 from functions.services.s3 import StreamWriter
-from functions.services.uploads_table import attempts, records_read
-from functions.views import progress_of
 
 logger = Logger()
 metrics = Metrics()

@@ -20,9 +20,9 @@ from functions.domain.errors import InputError, ProtlocError
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
 from functions.domain.upload import FINAL_STATUSES
+from functions.http import model_view, upload_view
 from functions.services import services
 from functions.services.dynamodb import Item
-from functions.views import model_view, upload_view
 
 logger = Logger()
 app = APIGatewayRestResolver(strip_prefixes=[])
@@ -51,13 +51,14 @@ def list_uploads() -> Response[str]:
     aws = services()
     items, following = aws.uploads.listed(_size(), _cursor())
     # The index carries no counts of uploads in work; each page reads them.
-    return _page("uploads", [upload_view(item, aws.uploads) for item in items], following)
+    return _page("uploads", [upload_view(item, *aws.uploads.account(item)) for item in items], following)
 
 
 @app.get("/uploads/<upload>")
 def get_upload(upload: str) -> Response[str]:
     _know_only()
-    return _json(upload_view(_upload(upload), services().uploads))
+    item = _upload(upload)
+    return _json(upload_view(item, *services().uploads.account(item)))
 
 
 @app.get("/uploads/<upload>/predictions")

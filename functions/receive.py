@@ -18,12 +18,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.domain.errors import FileGone, InputError
 from functions.domain.formats import packing, require_fasta
 from functions.domain.organisms import kingdom_of
-from functions.domain.upload import Source, Upload, is_folder, upload_id
+from functions.domain.upload import Source, Upload, is_folder, planned_shards, upload_id
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 from functions.services.s3 import require_size
 from functions.services.settings import MIB
-from functions.services.uploads_table import new_upload, planned_shards
+from functions.services.uploads_table import new_upload
 
 logger = Logger()
 metrics = Metrics()

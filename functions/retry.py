@@ -14,12 +14,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError, ProtlocError
-from functions.domain.upload import FINAL_STATUSES, MAX_ATTEMPTS, Source
+from functions.domain.upload import FINAL_STATUSES, MAX_ATTEMPTS, Source, attempts, planned_shards
 from functions.http import answer, problem
 from functions.services import Services, services
 from functions.services.dynamodb import Item, now_seconds
 from functions.services.models_table import GONE
-from functions.services.uploads_table import attempts, planned_shards
 
 logger = Logger()
 metrics = Metrics()

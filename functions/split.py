@@ -29,6 +29,8 @@ from functions.domain.upload import (
     attempt_of,
     earlier_shards,
     part_key,
+    planned_shards,
+    records_read,
     require_records,
     text_key,
 )
@@ -37,7 +39,6 @@ from functions.services.answers_table import ended_rows
 from functions.services.batch_end import record_rows
 from functions.services.s3 import Inflater
 from functions.services.settings import MIB
-from functions.services.uploads_table import planned_shards, records_read
 
 logger = Logger()
 metrics = Metrics()

@@ -17,14 +17,22 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions.domain.protein import Protein
-from functions.domain.upload import Ending, Shard, Source, is_folder, upload_id
+from functions.domain.upload import (
+    Ending,
+    Shard,
+    Source,
+    attempts,
+    is_folder,
+    planned_shards,
+    progress_of,
+    upload_id,
+)
 from functions.services import Services, services
 from functions.services.answers_table import ended_rows
 from functions.services.batch_end import record_rows
 from functions.services.dynamodb import Item, now_seconds
 from functions.services.failures import Failures
-from functions.services.uploads_table import attempts, new_upload, planned_shards
-from functions.views import progress_of
+from functions.services.uploads_table import new_upload
 
 logger = Logger()
 metrics = Metrics()

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from functions.domain.errors import InputError
 
+Record = dict[str, Any]
+"""What the uploads table holds of an upload or of one of its shards."""
+
 FINAL_STATUSES = ("complete", "partial", "failed")
 
 MAX_SHARDS = 1_000
@@ -165,3 +168,57 @@ def text_key(upload: str) -> str:
 def result_key(upload: str, name: str, attempt: int = 1) -> str:
     """The key of a result; every attempt has keys of its own, so that none overwrites a later one."""
     return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"
+
+
+def pinned(item: Record) -> Upload:
+    """The fixed part of an upload's item."""
+    return Upload(
+        upload_id=item["pk"],
+        source=Source(**item["source"]),
+        size=item["size"],
+        model_version=item["model_version"],
+        created=item["created"],
+        deadline=item["deadline"],
+        indexed=item["indexed"],
+        organism=item.get("organism", ""),
+    )
+
+
+def attempts(item: Record) -> int:
+    """The number of attempts at an upload: one, and one more for each retry."""
+    return int(item.get("attempts", 1))
+
+
+def records_read(shards: dict[int, Record]) -> int:
+    """How many records were read in these shards; an attempt at what failed reads none that is new."""
+    return sum(shard.get("records", 0) for number, shard in shards.items() if attempt_of(number) == 1)
+
+
+def planned_shards(item: Record) -> list[Shard]:
+    """The shards of an upload's present attempt."""
+    if not item.get("shards"):
+        return []
+    return plan_shards(
+        item["pk"],
+        Source(**item["text"]),
+        item["text_size"],
+        item["shard_bytes"],
+        item.get("damage", ""),
+        attempts(item),
+    )
+
+
+def progress_of(item: Record, shards: dict[int, Record]) -> dict[str, int]:
+    """The progress of an upload: what was found so far, and how much of it is done.
+
+    The shards and batches of a retry are counted with those before it; its records were found before.
+    """
+    first = [shard for number, shard in shards.items() if attempt_of(number) == 1]
+    return {
+        "shards": item.get("shards", 0) * attempts(item),
+        "shards_split": sum("batches" in shard for shard in shards.values()),
+        "batches": sum(shard.get("batches", 0) for shard in shards.values()),
+        "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
+        "records_found": sum(shard.get("records", 0) for shard in first),
+        "residues_found": sum(shard.get("residues", 0) for shard in first),
+    }

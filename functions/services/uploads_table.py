@@ -14,7 +14,7 @@ Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012
 the place up to which `sweep` has looked through the bucket.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,11 @@ from functions.domain.upload import (
     Source,
     Upload,
     attempt_of,
+    attempts,
+    pinned,
     plan_shards,
+    planned_shards,
+    progress_of,
     upload_id,
 )
 from functions.services.dynamodb import (
@@ -390,14 +394,17 @@ class UploadsTable:
 
     def counts(self, upload_id: str, shards: dict[int, Item]) -> Counts:
         """The sum over those markers of these shards that make up a result, as far as there is one."""
-        kept = {n: set(shard["kept"]) for n, shard in shards.items() if "kept" in shard}
-        total = Counts()
-        for marker in self._markers(upload_id, "batch#"):
-            shard, batch = map(int, marker["sk"].split("#")[1:])
-            if shard in shards and batch in kept.get(shard, (batch,)):
-                counts = Counts(*(int(marker[name]) for name in Counts._fields))
-                total += counts.replacing_failed() if attempt_of(shard) > 1 else counts
-        return total
+        return _summed(self._markers(upload_id, "batch#"), shards)
+
+    def account(self, item: Item) -> tuple[Counts, dict[str, int]]:
+        """The counts and the progress of an upload, so far if it is in work; one query at most."""
+        if item["status"] in FINAL_STATUSES:
+            return Counts(*(item[name] for name in Counts._fields)), item["progress"]
+        within = Key("pk").eq(item["pk"]) & Key("sk").between("batch#", "shard#~")
+        items = list(query_all(self.table, KeyConditionExpression=within, ConsistentRead=True))
+        markers = [each for each in items if each["sk"].startswith("batch#")]
+        shards = {_number(each): from_item(each) for each in items if each["sk"].startswith("shard#")}
+        return _summed(markers, shards), progress_of(item, shards)
 
     def shards(self, upload_id: str) -> dict[int, Item]:
         """The records of all shards that were begun."""
@@ -406,7 +413,7 @@ class UploadsTable:
             KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with("shard#"),
             ConsistentRead=True,
         )
-        return {int(item["sk"].split("#")[1]): from_item(item) for item in items}
+        return {_number(item): from_item(item) for item in items}
 
     def begun_shards(self, item: Item) -> dict[int, Item]:
         """The shards of the attempts that `item` knows of: who comes late may find those of a later one."""
@@ -499,39 +506,16 @@ class UploadsTable:
         return True
 
 
-def pinned(item: Item) -> Upload:
-    """The fixed part of an upload's item."""
-    return Upload(
-        upload_id=item["pk"],
-        source=Source(**item["source"]),
-        size=item["size"],
-        model_version=item["model_version"],
-        created=item["created"],
-        deadline=item["deadline"],
-        indexed=item["indexed"],
-        organism=item.get("organism", ""),
-    )
+def _number(shard: Item) -> int:
+    return int(shard["sk"].split("#")[1])
 
 
-def attempts(item: Item) -> int:
-    """The number of attempts at an upload: one, and one more for each retry."""
-    return int(item.get("attempts", 1))
-
-
-def records_read(shards: dict[int, Item]) -> int:
-    """How many records were read in these shards; an attempt at what failed reads none that is new."""
-    return sum(shard.get("records", 0) for number, shard in shards.items() if attempt_of(number) == 1)
-
-
-def planned_shards(item: Item) -> list[Shard]:
-    """The shards of an upload's present attempt."""
-    if not item.get("shards"):
-        return []
-    return plan_shards(
-        item["pk"],
-        Source(**item["text"]),
-        item["text_size"],
-        item["shard_bytes"],
-        item.get("damage", ""),
-        attempts(item),
-    )
+def _summed(markers: Iterable[Item], shards: dict[int, Item]) -> Counts:
+    kept = {number: set(shard["kept"]) for number, shard in shards.items() if "kept" in shard}
+    total = Counts()
+    for marker in markers:
+        shard, batch = map(int, marker["sk"].split("#")[1:])
+        if shard in shards and batch in kept.get(shard, (batch,)):
+            counts = Counts(*(int(marker[name]) for name in Counts._fields))
+            total += counts.replacing_failed() if attempt_of(shard) > 1 else counts
+    return total

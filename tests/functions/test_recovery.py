@@ -10,6 +10,7 @@ import pytest
 from functions.complete import complete
 from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
 from functions.domain.upload import Counts, Ending, Shard, part_key
+from functions.http import upload_view
 from functions.predict import predict
 from functions.receive import NO_MODEL, NOT_YET, receive
 from functions.services.dynamodb import Item, iso, now_seconds
@@ -17,7 +18,6 @@ from functions.services.failures import Failures
 from functions.services.queues import Queue
 from functions.split import split_or_abandon
 from functions.sweep import DEAD_SHARD, DEAD_UPLOAD, TOO_LATE, UNWRITTEN, bury, move, move_all
-from functions.views import upload_view
 from tests.functions.test_flow import fasta
 from tests.functions.world import World
 
@@ -252,7 +252,7 @@ def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
     (detail,) = (json.loads(entry["Detail"]) for entry in told)
     assert (detail["status"], detail["reason"], detail["results"]) == ("failed", UNWRITTEN, {})
     assert list(world.aws.uploads.open_uploads()) == []
-    assert upload_view(ended, world.aws.uploads)["results"] is None
+    assert upload_view(ended, *world.aws.uploads.account(ended))["results"] is None
 
 
 def test_who_writes_the_results_after_all_changes_nothing_of_an_end_that_was_told(

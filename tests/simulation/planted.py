@@ -19,7 +19,7 @@ from functions.domain.fasta import LineCount
 from functions.domain.prediction import Unpredictable
 from functions.domain.protein import read_protein
 from functions.domain.rows import dump_part, predicted_row
-from functions.domain.upload import Shard, Upload, first_shard, part_key
+from functions.domain.upload import Shard, Upload, attempts, first_shard, part_key
 from functions.services import answers_table as answers
 from functions.services import dynamodb as tables
 from functions.services import endpoint
@@ -29,7 +29,7 @@ from functions.services.batch_end import count_rows, record_rows
 from functions.services.endpoint import Bisection
 from functions.services.predictions_table import PredictionsTable
 from functions.services.s3 import Storage
-from functions.services.uploads_table import UPLOAD, UploadsTable, attempts, batch_key, shard_key
+from functions.services.uploads_table import UPLOAD, UploadsTable, batch_key, shard_key
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
 

@@ -14,14 +14,14 @@ from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
 from functions import complete, predict, receive, split, sweep
-from functions.domain.upload import Counts, Shard, upload_id
+from functions.domain.upload import Counts, Shard, pinned, upload_id
 from functions.services import answers_table as answers
 from functions.services import dynamodb as tables
 from functions.services import predictions_table as predictions
 from functions.services.dynamodb import from_item, put_new, query_all
 from functions.services.queues import Queue
 from functions.services.s3 import Storage
-from functions.services.uploads_table import UPLOAD, UploadsTable, batch_key, pinned, shard_key
+from functions.services.uploads_table import UPLOAD, UploadsTable, batch_key, shard_key
 from tests.simulation import deployed
 
 Replaced = tuple[Any, str, Any]

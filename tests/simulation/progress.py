@@ -12,9 +12,8 @@ import json
 import math
 from collections.abc import Callable
 
-from functions.domain.upload import FINAL_STATUSES, upload_id
+from functions.domain.upload import FINAL_STATUSES, attempts, upload_id
 from functions.receive import NO_MODEL, NOT_YET
-from functions.services.uploads_table import attempts
 from functions.sweep import AGAIN_SECONDS, LOST_AFTER_SECONDS
 from tests.simulation.database import Item
 from tests.simulation.messages import Message, MessageQueue
