@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
-    from protloc.cloud.disk.generations import Generations
+    from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine import Engine
     from protloc.cloud.engine.state import Saver
     from protloc.cloud.lambdas.workers import WorkerPool
@@ -120,7 +120,7 @@ def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
     are put aside: nothing tells any more what they are.
     """
     from protloc.cloud.disk import SYSTEM, TEMPORARY, objects
-    from protloc.cloud.disk.generations import Generations
+    from protloc.cloud.engine.generations import Generations
 
     stored = home / "s3"
     generations = Generations(home / "state", stored)
@@ -157,7 +157,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
     from protloc.cloud import engine as engines
     from protloc.cloud import gate, private
-    from protloc.cloud.disk.generations import LostStateError
+    from protloc.cloud.engine.generations import LostStateError
     from protloc.cloud.engine import delivery
     from protloc.cloud.engine.state import UnreadableStateError
     from protloc.cloud.gate import keys

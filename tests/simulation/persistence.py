@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.disk import Writing, objects
-from protloc.cloud.disk.generations import Generations, LostStateError
+from protloc.cloud.engine.generations import Generations, LostStateError
 
 ROOT = "/home/s3"
 STATES = "/home/state"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from protloc.cloud.disk.generations import Generations
+    from protloc.cloud.engine.generations import Generations
 
 FORMAT = 2
 INTERVAL_SECONDS = 1.0

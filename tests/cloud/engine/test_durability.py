@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from protloc.cli.main import main
 from protloc.cloud import lifecycle
-from protloc.cloud.disk.generations import BEFORE, STATE
+from protloc.cloud.engine.generations import BEFORE, STATE
 from protloc.cloud.lifecycle import Cloud
 from tests.cloud.conftest import Stack
 from tests.cloud.test_lifecycle import killed, saved

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud.disk.generations import STATE, Generations, LostStateError
+from protloc.cloud.engine.generations import STATE, Generations, LostStateError
 from protloc.cloud.engine import state as snapshot
 from tests.waiting import until
 
