@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from protloc.cloud import disk
-from protloc.cloud.disk import generations, objects
+from protloc.cloud.disk import objects
+from protloc.cloud.engine import generations
 from tests.simulation.persistence import SimulatedDisk, cases, play, recovered
 
 MOST_CASES = 20_000
