@@ -78,7 +78,7 @@ def is_logged(cloud: Embedded, function: str, words: str) -> bool:
 def test_a_function_without_one_permission_is_denied_and_recovers_with_it(
     cloud: Embedded, tmp_path: Path, function: str, role: str, statement: str
 ) -> None:
-    (tmp_path / "in.fasta").write_text(f">{function}\nMKV{function.upper().replace('O', 'Q')}\n")
+    (tmp_path / "in.fasta").write_text(f">{function}\nMKVWLLALLV{function.upper().replace('O', 'Q')}\n")
     with without(cloud, role, statement):
         upload = cloud.answer("predict", "in.fasta", "--no-wait")["upload"]
         until(lambda: is_logged(cloud, function, "AccessDenied"))
