@@ -40,7 +40,7 @@ def living(processes: list[psutil.Process]) -> list[str]:
 
 
 # What a command line holds of each kind of process that a test run starts.
-KINDS = ("cloud.server", "serve.py", "bootstrap.py", "attached.py", "model/train.py", "sleep", "pytest")
+KINDS = ("cloud.server", "serve.py", "runtime.py", "attached.py", "model/train.py", "sleep", "pytest")
 
 
 def kind(process: psutil.Process) -> str:

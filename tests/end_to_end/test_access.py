@@ -55,6 +55,7 @@ UNSEEN = {
     "LendEndpoint": SCALED,
     "LendConfiguration": SCALED,
     "Host sagemaker:DescribeModel": "only where creating a model fails, or its answer is lost",
+    "TakeMessages sqs:SendMessage": "only where a service is out while a file is received",
     "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
 }
 

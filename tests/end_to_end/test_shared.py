@@ -47,7 +47,7 @@ class LargestFunction:
             for process in psutil.process_iter():
                 try:
                     words = process.cmdline()
-                    if words[-1:] == [self._cloud_pid] and words[-2].endswith("bootstrap.py"):
+                    if words[-1:] == [self._cloud_pid] and words[-2].endswith("runtime.py"):
                         self.bytes = max(self.bytes, process.memory_info().rss)
                 except psutil.Error:
                     continue

@@ -91,7 +91,7 @@ class Memory:
         for child in process.children(recursive=True):
             try:
                 words = " ".join(child.cmdline())
-                kind = "model" if "serve.py" in words else "function" if "bootstrap.py" in words else None
+                kind = "model" if "serve.py" in words else "function" if "runtime.py" in words else None
                 if kind:
                     self._note(kind, child)
             except psutil.Error:

@@ -123,7 +123,7 @@ def test_a_process_whose_starter_is_gone_ends(function: Function, tmp_path: Path
     worker.invoke(b"{}", "request-1")
     # A starter that is not its parent counts as gone.
     orphan = subprocess.Popen(
-        [sys.executable, "-P", str(workers.BOOTSTRAP), "1"],
+        [sys.executable, "-P", str(workers.RUNTIME), "1"],
         env=workers.clean_environment(function, "127.0.0.1:9", tmp_path),
     )
     until(lambda: orphan.poll() is not None)

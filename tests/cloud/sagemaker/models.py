@@ -127,7 +127,7 @@ def source() -> bytes:
     return packed(
         {
             "model/train.py": TRAIN,
-            "model/serving/inference.py": INFERENCE,
+            "model/inference.py": INFERENCE,
             "model/steps.py": STEPS,
             "model/alone.py": ALONE,
         }
