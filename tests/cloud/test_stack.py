@@ -150,12 +150,14 @@ def test_stream_records_reach_their_function_through_the_filter(stack: Stack) ->
 
 
 def dead_letters(stack: Stack, part: str) -> list[dict[str, Any]]:
-    found = (
-        stack.client("sqs")
-        .receive_message(QueueUrl=stack.outputs["DeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=0)
-        .get("Messages", [])
-    )
-    return [json.loads(message["Body"]) for message in found if part in message["Body"]]
+    """Take all dead letters, those of earlier tests too, and return the ones that hold `part`."""
+    sqs, queue = stack.client("sqs"), stack.outputs["DeadLetters"]
+    bodies = []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            bodies.append(message["Body"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return [json.loads(body) for body in bodies if part in body]
 
 
 def test_a_failed_stream_record_is_tried_again_and_the_next_ones_wait_for_it(stack: Stack) -> None:
