@@ -233,7 +233,10 @@ def _interval(difference: Any) -> tuple[float, float]:
     if not isinstance(found, list) or len(found) != 2:
         raise Incomplete(f"an interval is {found!r}")
     ends = dict(zip(("low", "high"), found, strict=True))
-    return _number(ends, "low"), _number(ends, "high")
+    low, high = _number(ends, "low"), _number(ends, "high")
+    if low > high:
+        raise Incomplete(f"an interval is {found!r}")
+    return low, high
 
 
 def _read(uri: str, aws: Services) -> Any:

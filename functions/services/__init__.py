@@ -17,7 +17,7 @@ from functions.services.models_table import ModelsTable
 from functions.services.predictions_table import PredictionsTable
 from functions.services.queues import Queue
 from functions.services.s3 import Storage
-from functions.services.settings import Settings, settings
+from functions.services.settings import Settings, from_environment
 from functions.services.uploads_table import UploadsTable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Services:
 @cache
 def services() -> Services:
     """The services of this process, as the environment names them."""
-    names = settings()
+    names = from_environment()
     standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
     database = boto3.resource("dynamodb", config=standard)
     s3 = boto3.client("s3", config=standard.merge(LINKING))

@@ -53,7 +53,7 @@ class Settings:
 
 
 @cache
-def settings() -> Settings:
+def from_environment() -> Settings:
     """The settings of this function. A name its role does not need is not in its environment, and empty."""
     values: dict[str, Any] = {}
     for setting in fields(Settings):

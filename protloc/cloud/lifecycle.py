@@ -36,8 +36,8 @@ from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutE
 from botocore.httpsession import URLLib3Session
 
 from protloc.cloud import disk, locks, ports, private
-from protloc.cloud.engine.generations import Generations
 from protloc.cloud.engine import REGION, check_version
+from protloc.cloud.engine.generations import Generations
 from protloc.cloud.gate import HEALTH, OWN, keys
 from protloc.cloud.sagemaker import confined
 from protloc.cloud.server import NOT_STARTED

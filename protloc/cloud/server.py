@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
-    from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine import Engine
+    from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine.state import Saver
     from protloc.cloud.lambdas.workers import WorkerPool
     from protloc.cloud.sagemaker.service import SageMaker
@@ -157,8 +157,8 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
     from protloc.cloud import engine as engines
     from protloc.cloud import gate, private
-    from protloc.cloud.engine.generations import LostStateError
     from protloc.cloud.engine import delivery
+    from protloc.cloud.engine.generations import LostStateError
     from protloc.cloud.engine.state import UnreadableStateError
     from protloc.cloud.gate import keys
 

@@ -121,7 +121,9 @@ class Tables:
     def record_batch(self, _upload: str, _shard: int, batch: int, counts: Counts, first: int) -> None:
         self.markers[batch] = {"records": counts.records, "first": first}
 
-    def record_split(self, shard: Any, batches: int, lines: int, records: int, _residues: int) -> None:
+    def record_split(
+        self, shard: Any, batches: int, lines: int, records: int, _residues: int, _left_out: Any = None
+    ) -> None:
         self._file(shard.number).write_text(json.dumps(self.markers))
         self.markers = {}
         split = {"batches": batches, "lines": lines, "records": records}

@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_ends_with_a_reason_and_writes_nothing(
 
 def test_it_runs_as_a_file(place: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-P", str(ROOT / "model" / "challenge.py"), *arguments(place, "run", champion=False)],
+        [sys.executable, "-P", str(ROOT / "model" / "evaluate.py"), *arguments(place, "run", champion=False)],
         capture_output=True, text=True, check=False, cwd=place, env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

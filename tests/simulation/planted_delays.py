@@ -303,7 +303,7 @@ DELAYS: dict[str, tuple[Replaced, ...]] = {
     "the last batch of a shard is left to the sweep": ((split, "split", _all_but_the_last),),
     "the stream leaves out what is finishing": ((deployed, "stream", _deaf_to_finishing),),
     "retries are not told their deadline": ((deployed, "environment", _without_deadline),),
-    "an upload whose model came is left to the sweep": ((receive, "_wait_for_model", _note_the_model_only),),
+    "an upload whose model came is left to the sweep": ((receive, "_wait", _note_the_model_only),),
     "failed records are not reported": ((predict, "handler", _reports_nothing),),
     "failed records are reported by their receipts": ((split, "handler", _reports_receipts),),
     "the template does not ask which records failed": ((deployed, "function", _all_or_nothing),),

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from functions.domain.upload import upload_id
 from functions.services import Services
-from functions.services import settings as functions_settings
+from functions.services import settings as function_settings
 from functions.services.answers_table import AnswersTable
 from functions.services.cursors import Cursors
 from functions.services.dynamodb import iso
@@ -206,4 +206,4 @@ class World:
 def _told(environment: tuple[tuple[str, str], ...]) -> Settings:
     """The settings that a function makes of its environment."""
     with patch.dict(os.environ, dict(environment), clear=True):
-        return functions_settings.settings.__wrapped__()
+        return function_settings.from_environment.__wrapped__()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud.engine.generations import STATE, Generations, LostStateError
 from protloc.cloud.engine import state as snapshot
+from protloc.cloud.engine.generations import STATE, Generations, LostStateError
 from tests.waiting import until
 
 

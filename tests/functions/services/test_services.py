@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from functions.domain.errors import EndpointUnavailable
 from functions.services import services
 from functions.services.hosting import Hosting
-from functions.services.settings import settings
+from functions.services.settings import from_environment
 
 
 class Refusing(ThreadingHTTPServer):
@@ -47,10 +47,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     monkeypatch.setenv("RESULTS_BUCKET", "results")
     monkeypatch.setenv("ENDPOINT_NAME", "stack")
-    settings.cache_clear()
+    from_environment.cache_clear()
     services.cache_clear()
     yield server
-    settings.cache_clear()
+    from_environment.cache_clear()
     services.cache_clear()
     server.shutdown()
     server.server_close()
@@ -79,10 +79,10 @@ def test_a_link_is_signed_with_version_4_for_the_regions_own_host(
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
     monkeypatch.setenv("RESULTS_BUCKET", "results")
-    settings.cache_clear()
+    from_environment.cache_clear()
     services.cache_clear()
     link = urlsplit(services().storage.link("results/a/results.tsv", 900))
-    settings.cache_clear()
+    from_environment.cache_clear()
     services.cache_clear()
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     assert (link.netloc, link.path) == (f"results.s3.{region}.{domain}", "/results/a/results.tsv")

@@ -15,6 +15,7 @@ import pytest
 from model.judging import judgement as evaluate
 from model.judging.figures import HEADLINE, Answered
 from model.proteins.labelled import LOCATIONS, read_labelled
+from model.serving import inference
 from model.serving.artifact import read_artifact, write_description
 from model.serving.inference import model_fn, predict_fn
 from tests.model.answered import random_answers
@@ -200,7 +201,6 @@ def test_a_report_is_pictures_in_a_folder_or_one_file(run: Run, tmp_path: Path) 
 def test_a_protein_that_the_model_cannot_answer_ends_the_judgement(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import model.serving.inference
 
     real = predict_fn
 
@@ -209,7 +209,7 @@ def test_a_protein_that_the_model_cannot_answer_ends_the_judgement(
         answer["predictions"][3] = {"error": "no finite probabilities"}
         return answer
 
-    monkeypatch.setattr(model.inference, "predict_fn", without_one)
+    monkeypatch.setattr(inference, "predict_fn", without_one)
     with pytest.raises(evaluate.EvaluationError, match="an answer for P000033, found: no finite"):
         run()
 
