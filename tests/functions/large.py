@@ -114,8 +114,10 @@ class Tables:
     def item(self, _upload: str) -> dict[str, Any]:
         return self._item
 
-    def plan(self, upload: str, text: Any, size: int, shard_bytes: int, damage: str) -> list[Any]:
-        assert not damage
+    def plan(
+        self, upload: str, text: Any, size: int, shard_bytes: int, damage: str, left_out: str
+    ) -> list[Any]:
+        assert not damage and not left_out
         return plan_shards(upload, text, size, shard_bytes)
 
     def record_batch(self, _upload: str, _shard: int, batch: int, counts: Counts, first: int) -> None:
