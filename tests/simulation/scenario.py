@@ -155,7 +155,7 @@ def scenario(seed: int) -> Scenario:
         retries=chance.choice((0, 1, 1, 2, 3)),
         retried_within=chance.choice((0.0, 1.0, 60.0)),
     )
-    if chance.random() < 0.1:
+    if chance.random() < 0.16:
         chosen = _going_away(chance, chosen)
     chosen = _elsewhere(random.Random(f"elsewhere {seed}"), chosen)
     chosen = _large(random.Random(f"large {seed}"), chosen)

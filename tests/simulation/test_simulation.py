@@ -43,7 +43,7 @@ CAUGHT_BY: dict[str, int] = {
     "batches depend on the time they are cut at": 4,
     "checksums are not looked at": 231,
     "an attempt ends another one": 84,
-    "what ends after its shard was abandoned belongs to the result": 332,
+    "what ends after its shard was abandoned belongs to the result": 604,
     "a retry asks again for what an earlier one answered": 303,
     "a retry leaves a failed record as it is": 45,
     "a failure is put over an answer": 402,
