@@ -18,7 +18,7 @@
 # `make TORCH_INDEX= run` leaves the choice to pip, and another index that is named is asked in any case.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

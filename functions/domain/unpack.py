@@ -107,18 +107,21 @@ def inflated(chunks: Iterable[bytes], window: int) -> Iterator[bytes]:
 
 
 def _one_stream(source: "_Chunks", name: str, stream: _Stream, window: int, size: int) -> Iterator[bytes]:
-    try:
-        while not stream.eof:
-            chunk = source.next(window) if stream.needs_input else b""
-            if stream.needs_input and not chunk:
-                raise Damage(f"the {name} stream is cut off after {size:,} bytes of text")
-            if piece := stream.decompress(chunk, window):
-                size += len(piece)
-                yield piece
-    except (zlib.error, OSError, EOFError, lzma.LZMAError) as error:
-        if "Memory usage limit" in str(error):
-            raise InputError(f"{name} data that needs more memory; compress it with -9 or less") from error
-        raise Damage(f"the {name} stream is damaged after {size:,} bytes of text") from error
+    while not stream.eof:
+        chunk = source.next(window) if stream.needs_input else b""  # outside of what is caught: a failed read
+        if stream.needs_input and not chunk:
+            raise Damage(f"the {name} stream is cut off after {size:,} bytes of text")
+        try:
+            piece = stream.decompress(chunk, window)
+        except (zlib.error, OSError, EOFError, lzma.LZMAError) as error:
+            if "Memory usage limit" in str(error):
+                raise InputError(
+                    f"{name} data that needs more memory; compress it with -9 or less"
+                ) from error
+            raise Damage(f"the {name} stream is damaged after {size:,} bytes of text") from error
+        if piece:
+            size += len(piece)
+            yield piece
     source.give_back(stream.unused_data)
 
 
@@ -205,7 +208,7 @@ class Members:
             source.exactly(-size % _BLOCK)
         self._require_some("a tar archive")
 
-    def of_zip(self, file: Any, size: int) -> Iterator[bytes]:
+    def of_zip(self, file: "Seekable", size: int) -> Iterator[bytes]:
         """Yield the text of a ZIP's members that are FASTA; `file` can be read from any place."""
         _require_small_directory(file, size)
         try:
@@ -219,6 +222,8 @@ class Members:
                     if not member.is_dir():
                         yield from self._zip_member(archive, member)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, lzma.LZMAError) as error:
+            if file.failure is not None:  # zipfile takes a failed read for a damaged archive
+                raise file.failure from error
             raise Damage("the ZIP archive is damaged") from error
         self._require_some("a ZIP archive (or a spreadsheet or document)")
 
@@ -337,6 +342,8 @@ class Seekable(RawIOBase):
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         self._read, self.size, self._at = read, size, 0
+        self.failure: Exception | None = None
+        """Of the last read, if it failed."""
 
     def head(self, size: int) -> bytes:
         return self._read(0, min(size, self.size))
@@ -355,7 +362,12 @@ class Seekable(RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        data = self._read(self._at, min(self._at + len(buffer), self.size)) if self._at < self.size else b""
+        end = min(self._at + len(buffer), self.size)
+        try:
+            data = self._read(self._at, end) if self._at < end else b""
+        except Exception as error:
+            self.failure = error
+            raise
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

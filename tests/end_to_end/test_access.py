@@ -30,6 +30,8 @@ from tests.functions.test_events import golden
 from tests.template.reference import Action, exists
 from tests.waiting import LIMIT_SECONDS, until
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED = "only where writing a large object stops halfway"
 SCALED = "asked by who scales a component that is there; retire takes its scaling away once it is gone"
 

@@ -133,6 +133,7 @@ def test_many_seeds_end_with_one_object_that_counts_them() -> None:
     assert (answer["schedules"], answer["violations"], answer["failing_seeds"]) == (20, 0, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_every_planted_mistake_is_caught(mistake: str, stage: Stage) -> None:
     seeds = sorted(range(1_000), key=lambda seed: seed != CAUGHT_BY.get(mistake))

@@ -7,9 +7,11 @@ import lzma
 import random
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from functions.domain.errors import InputError
 from functions.domain.unpack import Seekable
@@ -139,3 +141,39 @@ def test_a_zip_with_a_password_is_refused() -> None:
     body[body.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(InputError, match="password"):
         unpacked(bytes(body))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_read_that_fails_is_no_damage_of_the_file(compress: Callable[[bytes], bytes]) -> None:
+    packed = compress(random.Random(1).randbytes(20_000).hex().encode())
+
+    def chunks() -> Iterator[bytes]:
+        yield packed[:5_000]
+        raise ReadTimeoutError(endpoint_url="s3")  # an OSError, as requests has it
+
+    inflater = Inflater()
+    with pytest.raises(ReadTimeoutError):
+        list(inflater.text(chunks()))
+    assert not inflater.damage
+
+
+@pytest.mark.parametrize(
+    "kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_read_that_fails_is_no_damage_of_an_archive(kind: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", kind) as archive:
+        archive.writestr("a.fasta", b">a\n" + random.Random(1).randbytes(200_000).hex().encode())
+    packed = buffer.getvalue()
+    for failing in range(1, 12):
+        reads = iter(range(1, 1_000))
+
+        def read(start: int, end: int, failing: int = failing, reads: Iterator[int] = reads) -> bytes:
+            if next(reads) == failing:
+                raise ReadTimeoutError(endpoint_url="s3")
+            return packed[start:end]
+
+        inflater = Inflater()
+        with suppress(ReadTimeoutError):
+            list(inflater.text(iter([packed]), Seekable(read, len(packed))))
+        assert not inflater.damage, failing
