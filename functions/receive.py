@@ -105,7 +105,7 @@ def _age_seconds(event: dict[str, Any]) -> float:
 
 
 def _is_full(aws: Services) -> bool:
-    """Whether as many uploads are in work as the stack takes at once. By an index that may lag a little."""
+    """True if as many uploads are in work as the stack takes at once. By an index that may lag a little."""
     most = aws.settings.max_open_uploads
     return most > 0 and aws.uploads.in_work_at_once(most) >= most
 

@@ -98,7 +98,7 @@ def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
 
 
 def _told(left_out: list[str]) -> str:
-    """Which files of an archive were not read, in one line of bounded length."""
+    """Name the files of an archive that were not read, in one line of bounded length."""
     if not left_out:
         return ""
     more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""

@@ -142,7 +142,7 @@ def move_all(aws: Services, failures: Failures) -> int:
 
 
 def _turn(upload: str, moment: int) -> bytes:
-    """What an upload is sorted by in the run of this moment."""
+    """The key by which an upload is sorted in the run of this moment."""
     return hashlib.sha256(f"{moment} {upload}".encode()).digest()
 
 

@@ -27,7 +27,7 @@ MIN_LETTERS = 20
 
 
 def is_3di(sequence: bytes) -> bool:
-    """Whether upper-case letters are 3Di states.
+    """True if upper-case letters are 3Di states.
 
     >>> is_3di(b"DPVVVVVVLVVVCVVDVVSSVVSVVVVVVVVVVVVVVVVVVCVVVVD"), is_3di(b"DEVVKVVEELLKKGKDVVVLVVD")
     (True, False)

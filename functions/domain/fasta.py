@@ -118,7 +118,7 @@ def read_records(
 
 
 def lookback(start: int) -> int:
-    """Where reading has to begin for the records from `start` on."""
+    """The place where reading must begin for the records from `start` on."""
     return max(start - LOOKBACK_BYTES, 0)
 
 
@@ -184,7 +184,7 @@ class _Text:
         self._past = b""  # up to LOOKBACK_BYTES before the chunk
         self.offset = lookback(start)
         self.at_start = False
-        """Whether the head stands on the `>` of a record."""
+        """True if the head stands on the `>` of a record."""
         self.before = b""
         """What stands before that `>` on its line, as far as it was looked at."""
         while self.offset < start and self._more():
@@ -224,7 +224,7 @@ class _Text:
         return True
 
     def _find_start(self) -> int | None:
-        """Where the next `>` that starts a record stands in this chunk."""
+        """Find the next `>` that starts a record in this chunk."""
         at = self._chunk.find(b">", self._position)
         while at != -1:
             if at and self._chunk[at - 1] in b"\r\n":
@@ -237,7 +237,7 @@ class _Text:
         return None
 
     def _line_before(self, at: int) -> bytes:
-        """What stands before a place of this chunk on its line, at most LOOKBACK_BYTES."""
+        """The bytes before a place of this chunk on its line, at most LOOKBACK_BYTES."""
         text = self._chunk[max(at - LOOKBACK_BYTES, 0) : at]
         if len(text) < LOOKBACK_BYTES:
             text = (self._past + text)[-LOOKBACK_BYTES:]

@@ -94,7 +94,7 @@ _BLANK = b" \t\r\n\v\f\0\x1a"
 
 
 def packing(head: bytes) -> str:
-    """How a file with this beginning is compressed or archived, if it can be unpacked here; else empty."""
+    """The packing of a file with this beginning, if it can be unpacked here; else empty."""
     for magic, name in (
         (b"\x1f\x8b", "gzip"),
         (b"BZh", "bzip2"),
@@ -151,7 +151,7 @@ def _told_lines(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_wide(head: bytes) -> bool:
-    """Whether every other byte is NUL, as in UTF-16 without a mark."""
+    """True if every other byte is NUL, as in UTF-16 without a mark."""
     part = head[:400]
     if len(part) < 8 or b"\0" not in part:
         return False

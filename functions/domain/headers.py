@@ -1,4 +1,4 @@
-"""What a header says: its text, the accession in it, and what kind of molecule it announces."""
+"""Reads a header: its text, its accession, and the kind of molecule it announces."""
 
 import codecs
 import re
@@ -99,17 +99,17 @@ _GLUED = re.compile(r"[ACDEFGHIKLMNPQRSTVWY]{20,}\*?\s*$")
 
 
 def announces_nucleotides(header: str) -> bool:
-    """Whether a header says that DNA or RNA follows, as those of PDB, RCSB and PIR do."""
+    """True if a header says that DNA or RNA follows, as those of PDB, RCSB and PIR do."""
     return ("mol:na" in header or "NA (" in header or ";" in header[:8]) and bool(_NUCLEIC.search(header))
 
 
 def announces_structure(header: str) -> bool:
-    """Whether a header says that no sequence follows but its secondary structure, as in PDB's `ss.txt`."""
+    """True if a header says that no sequence follows but its secondary structure, as in PDB's `ss.txt`."""
     return header.rstrip()[-10:].lower().endswith(_STRUCTURE)
 
 
 def residues_at_end(header: str) -> int:
-    """How many letters at a header's end look like a sequence that lost its line; 0 for none."""
+    """Count the letters at a header's end that look like a sequence that lost its line; 0 for none."""
     near_end = header[-8:-4]
     if not (near_end.isalpha() and near_end.isupper()):
         return 0

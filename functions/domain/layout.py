@@ -36,7 +36,7 @@ class _Line(NamedTuple):
 
 
 def letters_of(body: bytes) -> bytes:
-    """What of a text, which begins with a line end, is neither invisible nor a comment; for counting."""
+    """The visible letters outside of comments of a text that begins with a line end; for counting."""
     if b";" in body or b"#" in body:
         body = _COMMENT_LINE.sub(b"", body)
     return body.translate(None, _BLANK + BYTE_ORDER_MARK)
@@ -141,7 +141,7 @@ _WORD_OF_LETTERS = re.compile(rb"[A-Z*]+|[a-z*]+")
 
 
 def _is_title(lines: list[_Line], body: bytes) -> bool:
-    """Whether the line after a PIR header is its title, and not the sequence already."""
+    """True if the line after a PIR header is its title, and not the sequence already."""
     after_header = _FIRST_LINE.match(body)
     if after_header and not any(_cleaned(iter([_Line(0, after_header[1])]), [])):
         return False  # the title is a blank line
@@ -252,7 +252,7 @@ def _without_annotation(lines: list[_Line], remarks: list[str]) -> list[_Line]:
 
 
 def _is_annotation(text: bytes) -> bool:
-    """Whether a text as long as a sequence describes it: few different letters, each many times in a row."""
+    """True if a text as long as a sequence describes it: few different letters, each many times in a row."""
     if _FIGURES.fullmatch(text):
         return True
     letters = frozenset(text)
@@ -276,14 +276,14 @@ _TITLED = re.compile(rb"[A-Z][a-z]{3,20}")
 
 
 class _Shapes:
-    """How the lines of a record look, against which one that is words stands out."""
+    """The look of a record's lines, against which a line of words stands out."""
 
     def __init__(self, lines: list[_Line]) -> None:
         self.several = len(lines) > 1
         self.upper = sum(line.text.isupper() for line in lines) > len(lines) / 2
 
     def are_words(self, line: bytes) -> bool:
-        """Whether a line is text that people read, and no residues."""
+        """True if a line is text that people read, and no residues."""
         words = line.split()
         if len(words) < 2:
             titled = self.several and self.upper and _TITLED.fullmatch(line)
@@ -301,7 +301,7 @@ class _Shapes:
 
 
 def _in_blocks(words: list[bytes]) -> bool:
-    """Whether words are a sequence set in blocks of one width, the last of which may be shorter."""
+    """True if words are a sequence set in blocks of one width, the last of which may be shorter."""
     widths = {len(word) for word in words[:-1]}
     if len(widths) != 1 or not b"".join(words).translate(None, b"*").isalpha():
         return False

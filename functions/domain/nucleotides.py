@@ -35,7 +35,7 @@ _START_SHARE = 0.5  # of proteins handed in that begin with methionine
 
 
 def are_nucleotides(sequence: bytes) -> bool:
-    """Whether upper-case letters are DNA or RNA rather than a protein.
+    """True if upper-case letters are DNA or RNA rather than a protein.
 
     >>> are_nucleotides(b"GTGCCAGCMGCCGCGGTAA"), are_nucleotides(b"MGGAGGTGGAGGAGGTGGAGCTGGAGGAGG")
     (True, False)

@@ -1,4 +1,4 @@
-"""Which kingdom an organism is of, as far as its name or its header says so beyond doubt.
+"""The kingdom of an organism, as far as its name or its header says so beyond doubt.
 
 A header names its organism as UniProt's do (`OS=`, `OX=`), UniRef's (`Tax=`, `TaxID=`) or NCBI's (`[Genus
 species]` at the end). The kingdom of a genus stands in `genera.txt`, which `locks/genera.py` writes from

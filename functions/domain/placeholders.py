@@ -34,7 +34,7 @@ _QUOTES = re.compile(r"""^[\s"'`]+(?=.)|(?<=.)[\s"'`]+$""", re.DOTALL)
 
 
 def placeholder(text: str) -> bool:
-    """Whether all of a record's text stands for a missing sequence, whatever its case, quotes and blanks.
+    """True if all of a record's text stands for a missing sequence, whatever its case, quotes and blanks.
 
     >>> placeholder("Sequence unavailable"), placeholder("None"), placeholder('"#N/A"'), placeholder("NANA")
     (True, True, True, False)

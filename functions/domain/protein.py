@@ -167,7 +167,7 @@ def _too_little(sequence: bytes) -> str:
 
 
 def _doubts(sequence: bytes, header: str) -> list[str]:
-    """What makes an answer for a protein less certain."""
+    """List what makes an answer for a protein less certain."""
     doubts = []
     if len(sequence) < SHORT_RESIDUES:
         doubts.append(f"short: of {len(sequence)} residues, a location is hard to tell")
@@ -179,7 +179,7 @@ def _doubts(sequence: bytes, header: str) -> list[str]:
 
 
 def _describe_strange(sequence: bytes, strange: bytes, record: Record) -> str:
-    """What the first letter is that is no amino acid, where it stands, and where it may come from."""
+    """Name the first letter that is no amino acid, its place, and its likely origin."""
     letter = strange[:1]
     residue = len(decode(sequence[: sequence.index(letter)])) + 1
     if letter == b"*":

@@ -28,7 +28,7 @@ are by the artifact's own measure, and yeast's are twice as often."""
 
 
 def doubts(prediction: Prediction, header: str, organism: str) -> list[str]:
-    """What speaks against believing this prediction.
+    """List what speaks against believing this prediction.
 
     `organism` is the kingdom that the upload is said to be of; what a header says goes before it.
     """
@@ -62,7 +62,7 @@ class Doubts:
                 self._foreign[kingdom] += remark == FOREIGN.format(kingdom)
 
     def warnings(self) -> list[str]:
-        """What the upload as a whole is to be warned of.
+        """The warnings about the upload as a whole.
 
         So many rows must be unlike that `USUAL_SHARE` of them explains it less than once in forty times.
         """

@@ -114,7 +114,7 @@ def upload_id(bucket: str, key: str, version_id: str | None) -> str:
 
 
 def is_folder(key: str, size: int) -> bool:
-    """Whether an object is what a console leaves for an empty folder."""
+    """True if an object is what a console leaves for an empty folder."""
     return key.endswith("/") and size == 0
 
 
@@ -190,7 +190,7 @@ def attempts(item: Record) -> int:
 
 
 def records_read(shards: dict[int, Record]) -> int:
-    """How many records were read in these shards; an attempt at what failed reads none that is new."""
+    """Count the records read in these shards; an attempt at what failed reads none that is new."""
     return sum(shard.get("records", 0) for number, shard in shards.items() if attempt_of(number) == 1)
 
 

@@ -132,13 +132,13 @@ class Bisection:
         told: dict[str, str] = given.get("told", {})
         self.found: dict[str, Answer] = {n: Unpredictable(told[n]) for n in told if n in sequences}
         self.heard = False
-        """Whether any call brought the search on."""
+        """True if any call brought the search on."""
         self._endpoint, self._component, self._model_version = endpoint, component, model_version
         self._sequences = sequences  # by any name; the names are what `progress` holds
         suspects = given.get("suspects", [])
         self._suspects = [name for name in suspects if name in sequences]  # one of them is a culprit
         self._together = given.get("together", False) and self._suspects == suspects
-        """Whether the suspects, as they are, failed in one call."""
+        """True if the suspects, as they are, failed in one call."""
         self._well_since_suspected = given.get("well_since_suspected", False)
         self._well_since_refused = given.get("well_since_refused", False)
         refused: dict[str, bool] = given.get("refused", {})

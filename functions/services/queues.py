@@ -104,7 +104,7 @@ class Queue:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a service did not answer, or answered that it could not: no fault of the request.
+    """True if a service did not answer, or answered that it could not: no fault of the request.
 
     https://docs.aws.amazon.com/general/latest/gr/api-retries.html
     """

@@ -33,7 +33,7 @@ ORGANISM = "organism"
 
 
 class Stored(NamedTuple):
-    """What S3 says of an object's version."""
+    """The facts that S3 keeps of an object's version."""
 
     size: int  # bytes
     organism: str  # as whoever sent it named it
@@ -51,7 +51,7 @@ class Storage:
         return self.stored(source).size
 
     def stored(self, source: Source) -> Stored:
-        """What S3 keeps beside an object's version. Raises FileGone where it is gone."""
+        """Ask S3 for the facts of an object's version. Raises FileGone where it is gone."""
         version = _version(source)
         try:
             head = self.client.head_object(Bucket=source.bucket, Key=source.key, **version)

@@ -435,7 +435,7 @@ class UploadsTable:
             yield from_item(item)
 
     def in_work_at_once(self, most: int) -> int:
-        """How many uploads are past receiving and have not ended, counted to `most`."""
+        """Count the uploads that are past receiving and have not ended, up to `most`."""
         found = (item for item in self.open_uploads() if item["status"] != "receiving")
         return sum(1 for _ in islice(found, most))
 

@@ -200,7 +200,7 @@ def _calibration(artifact: Artifact) -> str:
 
 
 def _groups(groups: Mapping[str, Any] | None) -> list[str]:
-    """How right and how sure it is of proteins that the figures above hide."""
+    """The accuracy and confidence on proteins that the figures above hide."""
     if groups is None:
         return []
     text = f"""That is said of the {groups["split"]} split as a whole. Proteins without a relative among

@@ -1,4 +1,4 @@
-"""How right and how sure a model is of groups of proteins that its overall figures hide.
+"""Accuracy and confidence on groups of proteins that a model's overall figures hide.
 
     python -m model.judging.groups ARTIFACT DEEPLOC.fasta [--split validation --validation ACCESSIONS.txt]
 
@@ -32,7 +32,7 @@ FRAGMENT = 29  # residues, taken from the middle
 
 
 def related(proteins: Sequence[LabelledProtein], known: Sequence[LabelledProtein]) -> NDArray[np.bool_]:
-    """Which of `proteins` have a relative among those that are `known`."""
+    """Find those of `proteins` that have a relative among the `known` ones."""
     sequences = [protein.sequence for protein in (*known, *proteins)]
     found = np.zeros(len(sequences), dtype=bool)
     for index, others in homology.related(sequences):

@@ -340,7 +340,7 @@ def _python_path() -> str:
 
 
 def _note(home: Path) -> dict[str, Any]:
-    """What `cloud.json` says; nothing where it is not there or not what was written."""
+    """Read `cloud.json`; empty where it is not there or not what was written."""
     try:
         note = json.loads((home / "cloud.json").read_text())
     except (OSError, ValueError):

@@ -6,19 +6,21 @@ to the function: a request without a signature, and one to no route.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import functions.activate
 import functions.query
 import functions.retry
 from tests.functions.test_events import Context, golden
-from tests.functions.world import ROOT
+from tests.functions.world import ROOT, VERSION, World, world
 
 STAGE = "v1"
 SIGNED = "AWS4-HMAC-SHA256 Credential=test"
@@ -89,3 +91,19 @@ def _resource(method: str, path: str) -> str | None:
     return next(
         (template for known, template in fitting if template == fitting[0][1] and known == method), None
     )
+
+
+@contextmanager
+def served_world() -> Iterator[World]:
+    """A world whose API answers, with a model version in service, for whoever asks `application`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        with world(shard_bytes=2_000) as made:
+            made.activate()
+            item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
+            made.database.Table("ModelsTable").put_item(Item=item)
+            for module in (functions.query, functions.retry, functions.activate):
+                patch.setattr(module, "services", lambda: made.aws)
+            yield made

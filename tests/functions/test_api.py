@@ -18,9 +18,9 @@ from functions.domain.locations import LOCATION_NAMES
 from functions.domain.rows import COLUMNS
 from functions.receive import receive
 from functions.sweep import move
-from tests.functions.gateway import SIGNED, application, routes
+from tests.functions.gateway import SIGNED, application, routes, served_world
 from tests.functions.test_flow import fasta
-from tests.functions.world import ROOT, VERSION, World, world
+from tests.functions.world import ROOT, VERSION, World
 from tests.hostile.corpus import HEADERS, shown
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "api.yaml").read_text())
@@ -79,28 +79,16 @@ class Signer:
 @pytest.fixture(scope="module")
 def asked() -> Iterator[World]:
     """A stack with uploads of every kind."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        with world(shard_bytes=2_000) as made:
-            made.activate()
-            item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
-            made.database.Table("ModelsTable").put_item(Item=item)
-            patch.setattr(functions.query, "services", lambda: made.aws)
-            patch.setattr(functions.retry, "services", lambda: made.aws)
-            patch.setattr(functions.activate, "services", lambda: made.aws)
-            hostile = b"".join(
-                b">%b\nMKVLAAGIVG\n" % name.encode() for name in ACCESSIONS if "\0" not in name
-            )
-            UPLOADS[:] = [
-                made.run(made.upload(fasta(30))),
-                made.run(made.upload(hostile)),
-                made.run(made.upload(b"no fasta")),
-                receive(made.upload(fasta(3), key="in work"), made.aws) or "",
-                failed(made),
-            ]
-            yield made
+    with served_world() as made:
+        hostile = b"".join(b">%b\nMKVLAAGIVG\n" % name.encode() for name in ACCESSIONS if "\0" not in name)
+        UPLOADS[:] = [
+            made.run(made.upload(fasta(30))),
+            made.run(made.upload(hostile)),
+            made.run(made.upload(b"no fasta")),
+            receive(made.upload(fasta(3), key="in work"), made.aws) or "",
+            failed(made),
+        ]
+        yield made
 
 
 def failed(made: World) -> str:

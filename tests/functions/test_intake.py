@@ -1,6 +1,5 @@
 """Files as people really have them, and the right answer for each: records, what of them is predicted, why not."""
 
-import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from functions.domain.upload import Source, plan_shards
 from functions.receive import HEAD_BYTES
 from functions.services.s3 import Inflater, Storage
 from functions.split import _read
+from tests.functions.test_records import Bytes
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 INTAKE = SHARED / "intake"
@@ -89,20 +89,6 @@ RIGHT: dict[str, Right] = {
 
 shared = [pytest.mark.shared, pytest.mark.skipif(not INTAKE.is_dir(), reason="the shared data is not there")]
 pytestmark = shared
-
-
-class Bytes:
-    """An S3 client that holds one object."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def head_object(self, **_: Any) -> dict[str, int]:
-        return {"ContentLength": len(self.body)}
-
-    def get_object(self, *, Range: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-        first, last = map(int, Range.removeprefix("bytes=").split("-"))
-        return {"Body": io.BytesIO(self.body[first : last + 1])}
 
 
 class Answer(NamedTuple):

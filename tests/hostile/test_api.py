@@ -13,12 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import functions.activate
-import functions.query
-import functions.retry
-from tests.functions.gateway import SIGNED, STAGE, application, routes
+from tests.functions.gateway import SIGNED, STAGE, application, routes, served_world
 from tests.functions.test_flow import fasta
-from tests.functions.world import VERSION, World, world
+from tests.functions.world import VERSION, World
 from tests.hostile.corpus import HEADERS, shown
 
 KNOWN: list[str] = []
@@ -58,18 +55,9 @@ bodies = (
 
 @pytest.fixture(scope="module", autouse=True)
 def asked() -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        with world(shard_bytes=2_000) as made:
-            made.activate()
-            item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
-            made.database.Table("ModelsTable").put_item(Item=item)
-            for module in (functions.query, functions.retry, functions.activate):
-                patch.setattr(module, "services", lambda: made.aws)
-            KNOWN[:] = [made.run(made.upload(fasta(3)))]
-            yield made
+    with served_world() as made:
+        KNOWN[:] = [made.run(made.upload(fasta(3)))]
+        yield made
 
 
 def status_of(method: str, path: str, query: str, body: str) -> int:

@@ -428,7 +428,7 @@ class Engine:
         return refusal.status or status, answered, body
 
     def delivers(self) -> bool:
-        """Whether functions are given what lies in queues and streams."""
+        """True if functions are given what lies in queues and streams."""
         return self.delivering.is_set() and not self.unsaved()
 
     def run_at_rest(self, call: Callable[[], int]) -> int:
@@ -790,7 +790,7 @@ def give_back(message: dict[str, Any], forgiven: bool) -> None:
 
 
 def needs_room(scope: Mapping[str, Any]) -> bool:
-    """Whether a request would change something; a deletion makes room, and is taken when there is none."""
+    """True if a request would change something; a deletion makes room, and is taken when there is none."""
     return changes_state(scope) and scope["method"] != "DELETE"
 
 

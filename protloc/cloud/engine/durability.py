@@ -1,4 +1,4 @@
-"""What S3 acknowledges is on disk, and what is not on disk whole is refused and undone.
+"""Keeps every object that S3 acknowledges on disk, and refuses and undoes what is not there whole.
 
 The engine writes an object's files last, after its memory, its event and its version were made, and goes on
 where that fails. Here a request that cannot be written is answered with 500 as S3 answers when it cannot, its

@@ -27,12 +27,12 @@ NOTED = ".generation"
 
 
 class Seal(NamedTuple):
-    """How a state file ends."""
+    """The end of a state file."""
 
     number: int
     taken: float
     last: bool
-    """Whether everything was kept with it: the cloud ended in order right after."""
+    """True if everything was kept with it: the cloud ended in order right after."""
 
 
 class LostStateError(Exception):
@@ -115,11 +115,11 @@ class Generations:
         return decode(newest, Path(self._state)) if newest else None
 
     def any_whole(self) -> bool:
-        """Whether there is any state to begin with."""
+        """True if there is any state to begin with."""
         return bool(self._whole(self._state) or self._whole(self._before))
 
     def last_seal(self) -> Seal | None:
-        """How the newest state was saved; None where there is none, or none that is whole."""
+        """The seal of the newest state; None where there is none, or none that is whole."""
         data = self._whole(self._state)
         return self._sealed(data) if data else None
 
@@ -191,7 +191,7 @@ class _Raw(io.RawIOBase):
 
 
 def _is_unsealed(data: bytes) -> bool:
-    """Whether this is a state of a version before there were seals."""
+    """True if this is a state of a version before there were seals."""
     try:
         decode(data, Path(STATE))
     except UnreadableStateError:

@@ -34,7 +34,7 @@ def matches(
     headers: list[tuple[str, str]],
     secret: str,
 ) -> bool:
-    """Whether the address is signed with this secret, and all that it asks for with it."""
+    """True if the address is signed with this secret, and all that it asks for with it."""
     query = dict(parse_qsl(query_string, keep_blank_values=True))
     signed = HTTPHeaders()
     for name, value in headers:

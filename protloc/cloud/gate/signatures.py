@@ -67,7 +67,7 @@ def check_time(claim: Claim, now: datetime) -> None:
 
 
 def body_must_be_read(sent: Sent, claim: Claim) -> bool:
-    """Whether the signature covers the body with a hash that only the body can prove."""
+    """True if the signature covers the body with a hash that only the body can prove."""
     return _declared(sent, claim) not in (UNSIGNED, UNSIGNED_CHUNKS)
 
 

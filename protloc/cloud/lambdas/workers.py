@@ -297,7 +297,7 @@ class Worker:
             self._log.append(data)
 
     def _ended(self) -> str:
-        """How the process ended; one whose connection broke has a moment to be gone."""
+        """The end of the process; one whose connection broke has a moment to be gone."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
         code = self._process.returncode

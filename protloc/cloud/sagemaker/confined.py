@@ -117,13 +117,13 @@ def _leave_files(folder: str, usable: Sequence[str]) -> bool:
 
 
 def installation() -> set[str]:
-    """Where Python and its packages are."""
+    """The folders of Python and its packages."""
     places = {sys.prefix, sys.base_prefix, os.path.realpath(sys.executable), os.path.dirname(__file__)}
     return places | {path for path in sys.path if path and os.path.isdir(path)}
 
 
 def measures() -> dict[str, bool]:
-    """Which measures this system permits: `network` and `files`, tried in a process of its own."""
+    """The measures this system permits: `network` and `files`, tried in a process of its own."""
     command = [sys.executable, "-P", __file__, "--try"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     try:
