@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,9 +111,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     return Scheduling(config, log)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Keep binary values out of the names of tests.
+
+    A gzip file holds the second it was written in, so that two workers would not collect the same tests.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
+        return f"{argname} of {len(val)} bytes"
+    return None
+
+
+def make_ids_unique(items: list[pytest.Item]) -> None:
+    """Number the tests that share an id, as schemathesis's do: pytest-xdist would run one of them alone."""
+    shared = {nodeid for nodeid, times in Counter(item.nodeid for item in items).items() if times > 1}
+    for number, item in enumerate(item for item in items if item.nodeid in shared):
+        item._id = item.id.parse(f"{item.nodeid}[{number}]")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, in the random order it has: what is short fills up the end."""
+    make_ids_unique(items)
     own_cloud = {item.path for item in items if "start_embedded" in getattr(item, "fixturenames", ())}
 
     def turn(item: pytest.Item) -> tuple[bool, bool, bool]:
