@@ -7,7 +7,7 @@
 # check  lint, types, security, template, secrets
 # house  the rooms of the project: files, lines, and who imports whom
 # bench  what is claimed of speed, measured: one JSON object a line
-# model  train the small model again: make model DEEPLOC=deeploc_data.fasta [VALIDATION=accessions.txt]
+# model  train the small model again: make model DEEPLOC=deeploc_data.fasta
 #        [PROKARYOTES="ecoli.fasta bsubtilis.faa.gz"]  bacteria and archaea, for it to tell; none are needed
 # lock   write the locks again after a change of pyproject.toml or locks/*.in
 # sbom   bills of materials in build/sbom: of what travels to Lambda, and of this environment
@@ -81,19 +81,31 @@ house: .venv/develop.stamp
 bench: .venv/develop.stamp
 	@$(BIN)/python -m benchmarks
 
-# The members of the ensemble, side by side on one core each; a run that is stopped goes on where it was.
-MEMBER = OMP_NUM_THREADS=1 $(BIN)/python -m model.train --training '$(DEEPLOC)' $(VALIDATION:%=--validation '%')
+# Three recipes, each learned twice: without the validation proteins, on which the model is judged and calibrated,
+# and with them, which is what then answers. Two side by side on one core each; a run that is stopped goes on.
+MEMBER = OMP_NUM_THREADS=1 $(BIN)/python -m model.train --training '$(DEEPLOC)' --validation build/model/validation.txt \
+  --epochs 25 --token-budget 16384
+RECIPES = 1 2 3
+RECIPE_1 = --seed 1
+RECIPE_2 = --seed 2 --dropout 0.5 --mutation-rate 0.15 --weight-decay 0.1 --training-residues 800
+RECIPE_3 = --seed 3 --mutation-rate 0.15 --weight-decay 0.1
 model: .venv/run.stamp
 	@test -f '$(DEEPLOC)' || { echo "expected DEEPLOC=path of DeepLoc's FASTA file, found '$(DEEPLOC)'" >&2; exit 2; }
-	mkdir -p build/model/1-checkpoints build/model/2-checkpoints
-	$(MEMBER) --model-dir build/model/1 --checkpoint-dir build/model/1-checkpoints --seed 1 & first=$$!; \
-	$(MEMBER) --model-dir build/model/2 --checkpoint-dir build/model/2-checkpoints --seed 2 \
-	  --dropout 0.5 --mutation-rate 0.15 --weight-decay 0.1 --training-residues 800 && wait $$first
-	$(BIN)/python -m model.ensemble build/model/ensemble build/model/1 build/model/2 \
-	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
+	mkdir -p build/model
+	$(BIN)/python -m model.proteins.held_out '$(DEEPLOC)' build/model/validation.txt
+	$(MAKE) --jobs 2 $(RECIPES:%=build/model/judged-%) $(RECIPES:%=build/model/final-%)
+	$(BIN)/python -m model.ensemble build/model/ensemble $(RECIPES:%=build/model/judged-%) \
+	  --final $(RECIPES:%=build/model/final-%) --labelled '$(DEEPLOC)' --validation build/model/validation.txt \
+	  --model-version small-$(shell date -u +%Y-%m-%d)
 	$(if $(PROKARYOTES),$(BIN)/python -m model.detection build/model/ensemble --labelled '$(DEEPLOC)' \
 	  $(PROKARYOTES:%=--prokaryotes '%'))
 	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
+build/model/judged-%:
+	mkdir -p $@-checkpoints
+	$(MEMBER) $(RECIPE_$*) --model-dir $@.part --checkpoint-dir $@-checkpoints && mv $@.part $@
+build/model/final-%:
+	mkdir -p $@-checkpoints
+	$(MEMBER) $(RECIPE_$*) --everything --model-dir $@.part --checkpoint-dir $@-checkpoints && mv $@.part $@
 
 lock: .venv/develop.stamp
 	$(LOCK) pyproject.toml --extra test --extra check --output-file locks/develop.txt

@@ -1,12 +1,15 @@
 """Several trained networks as one model, whose probabilities are averaged.
 
-    python -m model.ensemble OUT MEMBER MEMBER … --labelled DEEPLOC.fasta --validation ACCESSIONS.txt
+    python -m model.ensemble OUT MEMBER … --final MEMBER … --labelled DEEPLOC.fasta --validation LIST.txt
 
 Networks that differ err differently, and their mean errs less than any of them: the cheapest accuracy there
 is for networks this small. Members are artifacts of `train.py` with the same design, trained without a look
 at the validation proteins. Beside them stand networks of another kind, which see what a protein is made of
 instead of its sequence (`composition.py`); they learn here, from the members' training proteins, in a minute
-or two each. On the validation proteins the ensemble is calibrated anew.
+or two each. The relatives of a protein among the training proteins vote beside them (`relatives.py`).
+
+On the validation proteins the ensemble is judged and calibrated. With `--final` what then answers are members
+of the same recipes that learned from these proteins as well; figures and calibration are those of the others.
 """
 
 from __future__ import annotations
@@ -26,12 +29,14 @@ from model.learning.activations import Tokens
 from model.learning.distribution import join
 from model.learning.loss import summed_loss
 from model.learning.outcome import predict
+from model.learning.settings import FRAGMENT_WEIGHT
 from model.proteins import labelled as data
+from model.proteins.fragments import crop
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.serving.composition import CompositionNetwork, CompositionSettings, number_table
-from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, window
+from model.serving.tokens import SPECIAL_TOKENS, Ids, ResidueTokenizer, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass
 # Pairs of residues recognise families, also distant ones; without them a network has less to overfit.
@@ -42,6 +47,7 @@ COMPOSITIONS = (
     CompositionSettings(pairs=True, hidden=256, seed=4),
 )
 CLASS_BALANCE, LABEL_SMOOTHING = 0.5, 0.05  # of the networks that learn here; as train.py's
+FRAGMENTS = 3  # of each protein, which the networks that learn here see by turns
 
 
 def unite(
@@ -77,9 +83,15 @@ def _design(member: Artifact) -> tuple[Any, ...]:
 
 
 def learn(
-    numbers: Tensor, proteins: Sequence[data.LabelledProtein], settings: CompositionSettings
+    numbers: Tensor,
+    fragments: Sequence[Tensor],
+    proteins: Sequence[data.LabelledProtein],
+    settings: CompositionSettings,
 ) -> CompositionNetwork:
-    """A network trained from nothing on the numbers (proteins, composition.SIZE) of labelled proteins."""
+    """A network trained from nothing on the numbers of labelled proteins, and on those of their fragments.
+
+    All numbers are (proteins, composition.SIZE); each epoch takes the next of `fragments`.
+    """
     torch.manual_seed(settings.seed)
     network = CompositionNetwork(len(data.LOCATIONS), settings).train()
     network.standardise(numbers)
@@ -91,10 +103,14 @@ def learn(
     )
     total = settings.epochs * -(-len(proteins) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-    for _ in range(settings.epochs):
+    parts = {1 / (1 + FRAGMENT_WEIGHT): [numbers], FRAGMENT_WEIGHT / (1 + FRAGMENT_WEIGHT): fragments}
+    for epoch in range(settings.epochs):
         for chosen in torch.split(torch.randperm(len(proteins)), settings.batch_size):
-            locations, bound = network(numbers[chosen])
-            loss = summed_loss(locations, bound, truth[chosen], membrane[chosen], weights, LABEL_SMOOTHING)
+            loss = torch.zeros(())
+            for weight, tables in parts.items():
+                locations, bound = network(tables[epoch % len(tables)][chosen])
+                told = truth[chosen], membrane[chosen], weights, LABEL_SMOOTHING
+                loss = loss + weight * summed_loss(locations, bound, *told)
             optimizer.zero_grad()
             (loss / len(chosen)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -107,49 +123,85 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Make one model of several.", allow_abbrev=False)
     parser.add_argument("out", type=Path, help="folder of the new artifact")
     parser.add_argument("members", type=Path, nargs="+", help="unpacked artifacts of train.py")
+    parser.add_argument(
+        "--final",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="as many, trained with --everything: they answer, as the others were judged",
+    )
     parser.add_argument("--labelled", type=Path, required=True, help="what the members were trained from")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     parser.add_argument("--model-version", required=True)
     options = parser.parse_args(arguments)
-    members = [read_artifact(folder) for folder in options.members]
     training, validation = data.split(data.read_channel(options.labelled), options.validation)
-    digest = data.digest(training)
-    for member in members:
-        if member.data["sha256"] != digest:
-            parser.error(f"expected the training proteins of {member.version}, found others")
+    everything = [*training, *validation]
+    members = _members(options.members, training)
+    finals = _members(options.final, everything)
+    if len(finals) not in (0, len(members)):
+        parser.error(f"expected as many --final as members, {len(members)}, found {len(finals)}")
     tokenizer, max_residues = ResidueTokenizer.read(members[0].folder), members[0].max_residues
-    numbers = number_table([tokenizer.encode(window(protein.sequence, max_residues)) for protein in training])
-    classifier = unite(members, [(settings, learn(numbers, training, settings)) for settings in COMPOSITIONS])
-    rows = [tokenizer.encode(window(protein.sequence, max_residues)) for protein in validation]
-    proteins = Tokens(rows, tokenizer, max_residues + SPECIAL_TOKENS)
+
+    def tokens(proteins: Sequence[data.LabelledProtein]) -> list[Ids]:
+        return [tokenizer.encode(window(protein.sequence, max_residues)) for protein in proteins]
+
+    classifier = united(members, tokens(training), training)
     with join() as processes:
         classifier.to(processes.device)
-        answers = predict(processes, classifier, classifier, proteins, TOKEN_BUDGET, "fp32")
-        if processes.first:
-            metrics = outcome.write(
-                options.out,
-                classifier,
-                tokenizer,
-                version=options.model_version,
-                max_residues=max_residues,
-                answers=answers,
-                validation=validation,
-                proteins=training,
-                learned_from=members[0].data,
-                training={
-                    "members": [
-                        {key: value for key, value in member.training.items() if key != "history"}
-                        | {"q10": member.metrics["q10"], "macro_f1": member.metrics["macro_f1"]}
-                        for member in members
-                    ],
-                    "compositions": [settings.describe() for settings in COMPOSITIONS],
-                    "history": members[0].training.get("history", []),
-                },
-            )
-            detection.add_missing(options.out, [*training, *validation])
-            print(
-                f"Validation Accuracy: {metrics['q10']:.4f}\nValidation Macro-F1: {metrics['macro_f1']:.4f}"
-            )
+        asked = Tokens(tokens(validation), tokenizer, max_residues + SPECIAL_TOKENS)
+        answers = predict(processes, classifier, classifier, asked, TOKEN_BUDGET, "fp32")
+        if not processes.first:
+            return
+        judged = outcome.judge(answers, validation, outcome.index_of(training, max_residues), max_residues)
+        learned = everything if finals else training
+        if finals:
+            classifier = united(finals, tokens(everything), everything)
+        metrics = outcome.write(
+            options.out,
+            classifier,
+            tokenizer,
+            version=options.model_version,
+            max_residues=max_residues,
+            judged=judged,
+            proteins=learned,
+            learned_from=dict((finals or members)[0].data) | {"validation_learned_from": bool(finals)},
+            training={
+                "members": [
+                    {key: value for key, value in member.training.items() if key != "history"}
+                    | {"q10": member.metrics["q10"], "macro_f1": member.metrics["macro_f1"]}
+                    for member in members
+                ],
+                "compositions": [settings.describe() for settings in COMPOSITIONS],
+                "history": members[0].training.get("history", []),
+            },
+            index=outcome.index_of(learned, max_residues),
+        )
+        detection.add_missing(options.out, everything)
+        print(f"Validation Accuracy: {metrics['q10']:.4f}\nValidation Macro-F1: {metrics['macro_f1']:.4f}")
+
+
+def _members(folders: Sequence[Path], proteins: Sequence[data.LabelledProtein]) -> list[Artifact]:
+    """The artifacts in `folders`; ends the program where one learned from other than these proteins."""
+    members, digest = [read_artifact(folder) for folder in folders], data.digest(proteins)
+    for member in members:
+        if member.data["sha256"] != digest:
+            raise SystemExit(f"expected other training proteins of the member in {member.folder}")
+    return members
+
+
+def united(
+    members: Sequence[Artifact], rows: Sequence[Ids], proteins: Sequence[data.LabelledProtein]
+) -> ProteinClassifier:
+    """The ensemble of `members` and of composition networks that learn here, from `proteins` as token ids."""
+    numbers = number_table(rows)
+    fragments = [
+        number_table([crop(row, (copy, index)) for index, row in enumerate(rows)])
+        for copy in range(FRAGMENTS)
+    ]
+    compositions = [(each, learn(numbers, fragments, proteins, each)) for each in COMPOSITIONS]
+    classifier = unite(members, compositions)
+    classifier.halve()
+    return classifier
 
 
 if __name__ == "__main__":

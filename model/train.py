@@ -96,6 +96,8 @@ def prepare(settings: Settings, processes: Processes) -> Run:
     training, validation = data.split(data.read_channel(settings.training), settings.validation)
     if settings.start is not None:
         validation = unknown(validation, settings.start)
+    if settings.everything:
+        training = [*training, *validation]
     if processes.first:
         for location in data.missing_locations(training):
             print(f"Warning: no protein of {location} to learn from; it will hardly be answered.", flush=True)
@@ -351,17 +353,21 @@ def backward(learning: Learning, step: data.Step) -> float:
     run, processes, summed = learning.run, learning.run.processes, 0.0
     for position, pack in enumerate(step.packs):
         # A process without a share still takes part in the averaging, with a loss of zero.
-        chosen = pack or [0]
-        batch = learning.learned.batch(chosen, (run.settings.seed, learning.progress.epoch))
-        inputs = [each.to(processes.device) for each in batch]
-        last = position == len(step.packs) - 1
-        with processes.averaging(learning.network, last), processes.autocast(run.settings.precision):
-            locations, bound = learning.network(*inputs)
-            loss = learning.goal.summed_loss(locations, bound, chosen) * (1.0 if pack else 0.0)
-            # The sum over the step's proteins by their number, wherever they are; DistributedDataParallel
-            # divides by the processes as well, which is undone here.
-            (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
-        summed += float(loss.detach())
+        chosen, seed = pack or [0], (run.settings.seed, learning.progress.epoch)
+        extra = run.settings.fragment_weight or 0.0
+        parts = [(learning.learned.batch(chosen, seed), 1 / (1 + extra))]
+        if extra and isinstance(learning.learned, Tokens):
+            parts.append((learning.learned.fragments(chosen, seed), extra / (1 + extra)))
+        for number, (batch, weight) in enumerate(parts):
+            inputs = [each.to(processes.device) for each in batch]
+            last = position == len(step.packs) - 1 and number == len(parts) - 1
+            with processes.averaging(learning.network, last), processes.autocast(run.settings.precision):
+                locations, bound = learning.network(*inputs)
+                loss = learning.goal.summed_loss(locations, bound, chosen) * (weight if pack else 0.0)
+                # The sum over the step's proteins by their number, wherever they are;
+                # DistributedDataParallel divides by the processes as well, which is undone here.
+                (loss * processes.world / step.proteins).backward()  # type: ignore[no-untyped-call]
+            summed += float(loss.detach())
     return float(processes.sum(np.array([summed]))[0])
 
 
@@ -382,7 +388,7 @@ def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
         }
         | metrics
     )
-    better = score(run.settings, metrics) > progress.best_score
+    better = run.settings.everything or score(run.settings, metrics) > progress.best_score
     if better:
         progress.best_score, progress.best_epoch = score(run.settings, metrics), progress.epoch + 1
     progress.next_epoch()

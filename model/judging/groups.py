@@ -10,7 +10,7 @@ the artifact's description and its card, and a look at test proteins with them, 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from model.proteins import related as homology
 from model.proteins import seen
 from model.proteins.labelled import LabelledProtein, read_channel, split
 from model.serving.artifact import read_artifact
+from model.serving.relatives import KINDS
 
 CONFIDENT = 0.8
 FRAGMENT = 29  # residues, taken from the middle
@@ -74,18 +75,41 @@ def measure(
 
     model = model_fn(str(folder))
 
-    def answered(asked: Sequence[LabelledProtein]) -> Answered:
-        return Answered.of(*evaluate.answers_of(model, asked), asked)
+    def asked_of(asked: Sequence[LabelledProtein]) -> tuple[Answered, list[dict[str, Any]]]:
+        given = evaluate.predictions_of(model, asked)
+        probabilities = np.array([answer["probabilities"] for answer in given])
+        return Answered.of(probabilities, np.array([answer["membrane"] for answer in given]), asked), given
 
-    whole, with_relative = answered(proteins), related(proteins, known)
-    groups = {
-        "all": whole,
-        "with a relative in training": whole.only(with_relative),
-        "without one": whole.only(~with_relative),
-        "the second half of each": answered([beheaded(protein) for protein in proteins]),
-        f"{FRAGMENT} residues from the middle": answered([shortened(protein) for protein in proteins]),
+    whole, with_relative = asked_of(proteins), related(proteins, known)
+    groups = {"all": whole}
+    for name, chosen in {"with a relative in training": with_relative, "without one": ~with_relative}.items():
+        groups[name] = whole[0].only(chosen), [whole[1][row] for row in np.flatnonzero(chosen)]
+    if model.relatives is not None:
+        kinds = np.array([answer["relative"] for answer in whole[1]])
+        for kind in KINDS:
+            chosen = kinds == kind
+            rows = [whole[1][row] for row in np.flatnonzero(chosen)]
+            groups[f"relative: {kind}"] = whole[0].only(chosen), rows
+    groups["the second half of each"] = asked_of([beheaded(protein) for protein in proteins])
+    groups[f"{FRAGMENT} residues from the middle"] = asked_of([shortened(protein) for protein in proteins])
+    return {
+        name: summed_up(answered) | of_sets(answered, given, model.artifact.locations)
+        for name, (answered, given) in groups.items()
+        if given
     }
-    return {name: summed_up(group) for name, group in groups.items() if len(group)}
+
+
+def of_sets(
+    answered: Answered, given: Sequence[Mapping[str, Any]], locations: Sequence[str]
+) -> dict[str, float | None]:
+    """How often the set of each answer holds the true location, and how many locations it has."""
+    if "set" not in given[0]:
+        return {}
+    held = [locations[truth] in answer["set"] for truth, answer in zip(answered.truth, given, strict=True)]
+    return {
+        "set_holds": rounded(np.mean(held)),
+        "set_size": rounded(np.mean([len(answer["set"]) for answer in given])),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

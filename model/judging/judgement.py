@@ -131,19 +131,25 @@ def answers(folder: Path, proteins: Sequence[LabelledProtein]) -> tuple[Floats, 
 
 def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
     """The same of a model that is loaded already."""
+    given = predictions_of(model, proteins)
+    probabilities = np.array([answer["probabilities"] for answer in given])
+    return probabilities, np.array([answer["membrane"] for answer in given])
+
+
+def predictions_of(model: Model, proteins: Sequence[LabelledProtein]) -> list[dict[str, Any]]:
+    """A model's predictions, as it serves them. Raises EvaluationError where one has none."""
     from model.serving.inference import predict_fn
 
     if model.artifact.locations != LOCATIONS:
         raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
-    given: list[Any] = []
+    given: list[dict[str, Any]] = []
     for start in range(0, len(proteins), model.artifact.max_sequences):
         part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]
         given.extend(predict_fn(part, model)["predictions"])
     for protein, answer in zip(proteins, given, strict=True):
         if "error" in answer:
             raise EvaluationError(f"expected an answer for {protein.accession}, found: {answer['error']}")
-    probabilities = np.array([answer["probabilities"] for answer in given])
-    return probabilities, np.array([answer["membrane"] for answer in given])
+    return given
 
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:

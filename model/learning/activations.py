@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.learning.distribution import Processes
+from model.proteins.fragments import crop
 from model.serving.bert import BertConfig
 from model.serving.classifier import POOLING, ProteinClassifier, attention_mask
 from model.serving.composition import number_table
@@ -49,12 +50,20 @@ class Tokens:
         max_tokens: int,
         mutator: Mutator | None = None,
     ) -> None:
+        """`rows` are proteins as `tokenizer.encode` gives them."""
         self.rows, self.tokenizer, self.max_tokens, self.mutator = rows, tokenizer, max_tokens, mutator
         self.sizes: NDArray[np.int64] = np.array([len(row) for row in rows])
 
     def batch(self, chosen: Sequence[int], seed: Sequence[int] = ()) -> tuple[Tensor, ...]:
         """Ids and mask (batch, tokens); mutations are a function of `seed` and the protein's index."""
-        rows = [self.rows[index] for index in chosen]
+        return self._padded([self.rows[index] for index in chosen], chosen, seed)
+
+    def fragments(self, chosen: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, ...]:
+        """Ids and mask of one fragment of each chosen protein, drawn as its mutations are."""
+        rows = [crop(self.rows[index], (*seed, index)) for index in chosen]
+        return self._padded(rows, chosen, seed)
+
+    def _padded(self, rows: list[Ids], chosen: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, ...]:
         if self.mutator is not None and seed:
             rows = [self.mutator.mutate(row, (*seed, index)) for row, index in zip(rows, chosen, strict=True)]
         ids, mask = self.tokenizer.pad(rows, self.max_tokens)

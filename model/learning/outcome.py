@@ -23,7 +23,7 @@ from model.learning.settings import Settings
 from model.proteins import labelled as data
 from model.proteins import related as homology
 from model.proteins import seen
-from model.serving import calibration
+from model.serving import calibration, relatives
 from model.serving.artifact import (
     Artifact,
     now,
@@ -33,7 +33,8 @@ from model.serving.artifact import (
     write_tokenizer,
 )
 from model.serving.classifier import ProteinClassifier
-from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
+from model.serving.relatives import Relatives
+from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 MAX_SEQUENCES = 2048  # of one request to the served model
 Answers = tuple[np.ndarray, np.ndarray]  # location logits (proteins, locations), membrane logits (proteins)
@@ -80,12 +81,26 @@ def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[s
 
 
 def judge(
-    answers: Answers, proteins: Sequence[data.LabelledProtein]
+    answers: Answers,
+    proteins: Sequence[data.LabelledProtein],
+    index: Relatives | None = None,
+    max_residues: int = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Choose the calibration on validation, and compute every figure that the artifact keeps under it."""
+    """Choose the calibration on validation, and compute every figure that the artifact keeps under it.
+
+    With an `index`, answers are joined with the votes of relatives for what is read of each protein.
+    """
     truth = Answered.of(*answers, proteins)
-    said = calibration.fit(answers[0], truth.truth, answers[1], truth.bound)
-    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(*answers)
+    logits, membrane = answers
+    if index is None:
+        kinds, said = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
+    else:
+        read = [window(protein.sequence, max_residues) for protein in proteins]
+        votes, strongest = index.look(read, len(data.LOCATIONS))
+        logits, kinds = relatives.join(logits, votes), relatives.kinds(strongest)
+        of_all = truth.truth, membrane, truth.bound, kinds, len(relatives.KINDS)
+        said = calibration.fit_kinds(logits, *of_all)
+    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(logits, membrane, kinds)
     answered = Answered.of(*calibrated, proteins)
     found = evaluate.judge(answered, data.LOCATIONS, uncertain_below=said["uncertain_below"])
     return said, evaluate.kept(found) | {"split": "validation"}
@@ -128,14 +143,14 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
     if settings.start is not None:
         earlier = [read_artifact(settings.start)]
         recipe |= {"usual_shares": usual_shares(earlier[0])} | descent(earlier[0])
+    index = inherited_index(settings.relatives, earlier, run.training, settings.max_residues)
     metrics = write(
         settings.model_dir,
         run.classifier,
         run.tokenizer,
         version=settings.model_version,
         max_residues=settings.max_residues,
-        answers=answers,
-        validation=run.validation,
+        judged=judge(answers, run.validation, index, settings.max_residues),
         proteins=run.training,
         learned_from={
             "sha256": data.digest(run.training),
@@ -147,6 +162,7 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
         },
         training=recipe | {"best_epoch": epoch, "history": curves(history)},
         earlier=earlier,
+        index=index,
     )
     _write(settings.output_data_dir, "metrics.json", metrics)
 
@@ -162,6 +178,29 @@ def usual_shares(artifact: Artifact) -> list[float]:
         counts = [table[name]["proteins"] if name in table else 1 for name in data.LOCATIONS]
         kept = [round(count / sum(counts), 6) for count in counts]
     return list(kept)
+
+
+def index_of(proteins: Sequence[data.LabelledProtein], max_residues: int) -> Relatives:
+    """The index of what a model with this limit reads of labelled proteins."""
+    sequences = [window(protein.sequence, max_residues) for protein in proteins]
+    return Relatives.of(sequences, [protein.location for protein in proteins])
+
+
+def inherited_index(
+    choice: str, earlier: Sequence[Artifact], proteins: Sequence[data.LabelledProtein], max_residues: int
+) -> Relatives | None:
+    """The index of a run that learned from `proteins`: as of the artifact it began with, and with these.
+
+    `choice` is the setting `relatives`; a run that began with no index has none.
+    """
+    known = [Relatives.read(each.folder, each.relatives) for each in earlier]
+    before = next((each for each in known if each is not None), None)
+    if before is None or choice == "none":
+        return None
+    if choice == "own":
+        return index_of(proteins, max_residues)
+    fresh = seen.unseen(earlier[0].folder, proteins)  # the others are in it already
+    return before.extended(index_of(proteins if fresh is None else fresh, max_residues))
 
 
 def descent(start: Artifact) -> dict[str, Any]:
@@ -183,22 +222,23 @@ def write(
     *,
     version: str,
     max_residues: int,
-    answers: Answers,
-    validation: Sequence[data.LabelledProtein],
+    judged: tuple[Mapping[str, Any], Mapping[str, Any]],
     proteins: Sequence[data.LabelledProtein],
     learned_from: Mapping[str, Any],
     training: Mapping[str, Any],
     earlier: Sequence[Artifact] = (),
+    index: Relatives | None = None,
 ) -> Mapping[str, Any]:
-    """Write an artifact that learned from `proteins`, calibrated on its `answers` to the validation ones;
-    returns its figures.
+    """Write an artifact that learned from `proteins`, with the calibration and the figures of `judge`; return
+    the figures.
 
-    Looks at test proteins that were taken at `earlier` ones, with which it began, are its own as well.
+    Looks at test proteins that were taken at `earlier` ones, with which it began, are its own as well. With
+    an `index`, relatives among its proteins vote.
     """
     folder.mkdir(parents=True, exist_ok=True)
     classifier.save(folder)
     write_tokenizer(folder, tokenizer.vocabulary, max_residues + SPECIAL_TOKENS)
-    calibrated, metrics = judge(answers, validation)
+    calibrated, metrics = judged
     artifact = Artifact(
         folder=folder,
         version=version,
@@ -210,6 +250,7 @@ def write(
         metrics=metrics,
         data=learned_from,
         training={**training, "parameters": sum(value.numel() for value in classifier.parameters())},
+        relatives={} if index is None else index.save(folder),
     )
     artifact = record.with_looks_of(artifact, earlier)
     artifact = detection.inherited(artifact, earlier)

@@ -26,6 +26,7 @@ CHAMPION = "champion"  # as `--start`: the artifact of the channel of this name
 # Defaults of a run that begins with an artifact, to learn without forgetting.
 FROM_ARTIFACT = {"frozen_layers": POOLING, "epochs": 8, "training_residues": 2046, "distillation": 0.5}
 FROM_ARTIFACT |= {"learning_rate": 3e-4}
+FRAGMENT_WEIGHT = 0.35  # of a network that begins at random; what is frozen or begun with has its own doubts
 MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of residues
 # How a run is carried out, not what comes of it: data and start are known by their digests.
 CARRYING_OUT = (
@@ -64,7 +65,10 @@ class Settings:
     warmup: float = 0.05  # share of the optimizer steps
     class_balance: float = 0.5  # 0: as they come, 1: all locations alike
     label_smoothing: float = 0.05
+    relatives: str = "all"  # that vote, where `start` has such: with these proteins, "own" alone, or "none"
     distillation: float = 0.0  # share of the loss that holds on to the answers of `start`
+    fragment_weight: float | None = None  # of a protein's fragment in the loss, beside it; None: as it pays
+    everything: bool = False  # learn from the validation proteins, too, and keep the last epoch
     mutation_rate: float | None = None  # residues redrawn by BLOSUM62 an epoch; None: as it pays
     dropout: float | None = None  # of the head; None: the head's own
     average: float = 0.998  # decay of the weights' running average
@@ -89,13 +93,17 @@ class Settings:
             raise ValueError(
                 "expected no --mutation-rate with cached activations, which know nothing of residues"
             )
+        if self.activations == "cached" and self.fragment_weight:
+            raise ValueError(
+                "expected no --fragment-weight with cached activations, which are whole proteins'"
+            )
 
     def reading_at_most(self, residues: int) -> Settings:
         """The same for a network that reads no more than so many residues."""
         return replace(self, max_residues=min(self.max_residues, residues))
 
     def with_cache_decided(self, still: Still | None) -> Settings:
-        """The same with `activations` cached or computed, and `mutation_rate` set to fit.
+        """The same with `activations` cached or computed, and what is drawn of a protein set to fit.
 
         `still` is the part of the network whose output never changes (`activations.still_part`).
         """
@@ -105,7 +113,16 @@ class Settings:
         rate = self.mutation_rate
         if rate is None:
             rate = 0.0 if cache else MUTATION_RATE
-        return replace(self, activations="cached" if cache else "computed", mutation_rate=rate)
+        weight = self.fragment_weight
+        if weight is None:
+            from_nothing = self.encoder is None and self.start is None
+            weight = FRAGMENT_WEIGHT if from_nothing and not cache else 0.0
+        return replace(
+            self,
+            activations="cached" if cache else "computed",
+            mutation_rate=rate,
+            fragment_weight=weight,
+        )
 
     def recipe(self) -> dict[str, Any]:
         """The settings an artifact keeps: no paths, which tell of a machine and not of a model."""
@@ -163,8 +180,19 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--warmup", type=float, help="share of the optimizer steps")
     add("--class-balance", type=float, help="0: as they come, 1: all locations alike")
     add("--label-smoothing", type=float)
+    add(
+        "--relatives",
+        choices=("all", "own", "none"),
+        help="whose words the artifact keeps: also those of --start, of these proteins alone, or nobody's",
+    )
     add("--distillation", type=float, help="share of the loss that holds on to the answers of --start")
     add("--mutation-rate", type=float, help=f"residues redrawn by BLOSUM62, new every epoch: {MUTATION_RATE}")
+    add(
+        "--fragment-weight",
+        type=float,
+        help=f"of one fragment of each protein and epoch, in the loss: {FRAGMENT_WEIGHT} from nothing",
+    )
+    add("--everything", type=_flag, nargs="?", const=True, help="learn from the validation proteins, too")
     add("--dropout", type=float, help="of the head")
     add("--average", type=float, help="decay of the weights' running average")
     add("--precision", choices=("auto", "bf16", "fp32"))

@@ -74,6 +74,7 @@ class Artifact:
     outside: Mapping[str, Any] = field(
         default_factory=dict
     )  # what `outside.Detector` reads; older ones have none
+    relatives: Mapping[str, Any] = field(default_factory=dict)  # the same of `relatives.Relatives`
 
     def __post_init__(self) -> None:
         if not VERSION_PATTERN.fullmatch(self.version):
@@ -122,6 +123,7 @@ def read_artifact(folder: Path) -> Artifact:
             data=said["data"],
             training=said["training"],
             outside=said.get("outside", {}),
+            relatives=said.get("relatives", {}),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error

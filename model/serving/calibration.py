@@ -3,8 +3,12 @@
 Fitted on validation proteins when training ends (`fit`), kept in the artifact under `calibration`, applied
 by serving (`Calibration.apply`). Two methods for the ten locations, chosen by cross-validation: one
 temperature for all, which never changes which location is named, or a scale and a shift for each (vector
-scaling), which also corrects a location that is named too often. Membrane has one temperature. Imports
-numpy only: this file travels in an artifact's `code/`. Source: Guo et al., ICML 2017, arXiv:1706.04599.
+scaling), which also corrects a location that is named too often. Where a model looks up relatives
+(`relatives.py`), proteins with a near one, a distant one and none have a temperature each. Membrane has one.
+Beside each answer stands the smallest set of locations that holds the truth `SET_SHARE` of the time: the most
+probable ones, up to a reach fitted so on validation (adaptive prediction sets: Romano, Sesia & Candès,
+NeurIPS 2020, arXiv:2006.02544). Imports numpy only: this file travels in an artifact's `code/`. Source of
+temperatures: Guo et al., ICML 2017, arXiv:1706.04599.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ Labels = NDArray[np.int64]
 FOLDS = 5
 LEAST_PROTEINS = 20  # of each location in validation, for a scale and a shift of its own
 PRIOR = 10.0  # how strongly vector scaling is held to the one temperature; as a penalty on squared steps
+LEAST_OF_A_KIND = 100  # proteins in validation, for a temperature and a reach of their own
+SET_SHARE = 0.9  # how often a set of locations is to hold the true one
 CERTAIN_ACCURACY = 0.8  # how often answers that are not called uncertain are to be right
 
 
@@ -29,32 +35,69 @@ CERTAIN_ACCURACY = 0.8  # how often answers that are not called uncertain are to
 class Calibration:
     """A model's calibration: logits to probabilities, and the confidence that makes an answer certain."""
 
-    location_scale: Floats  # (locations)
-    location_shift: Floats  # (locations)
+    location_scale: Floats  # (locations), or (kinds, locations)
+    location_shift: Floats  # of the same shape
     membrane_scale: float
     uncertain_below: float | None = None
+    reach: Floats | None = None  # (kinds): the probability that a set of locations collects
 
     @classmethod
     def read(cls, said: Mapping[str, Any], locations: int) -> Calibration:
         """Read an artifact's `calibration`; older artifacts have temperatures only."""
         scale = said.get("location_scale", [1 / said["location_temperature"]] * locations)
         shift = said.get("location_shift", [0.0] * locations)
+        if by_kind := said.get("temperature_by_relative"):
+            scale = [[1 / temperature] * locations for temperature in by_kind]
+            shift = [[0.0] * locations for _ in by_kind]
+        reach = said.get("reach_by_relative")
         return cls(
             np.array(scale, dtype=np.float64),
             np.array(shift, dtype=np.float64),
             1 / said["membrane_temperature"],
             said.get("uncertain_below"),
+            None if reach is None else np.array(reach, dtype=np.float64),
         )
 
-    def apply(self, locations: Floats, membrane: Floats) -> tuple[Floats, Floats]:
+    def apply(
+        self, locations: Floats, membrane: Floats, kinds: Labels | None = None
+    ) -> tuple[Floats, Floats]:
         """Probabilities (proteins, locations), rows summing to 1, and (proteins), of logits of these shapes.
 
-        Logits that are not finite give NaN in their own row.
+        `kinds` (proteins) are indices of `relatives.KINDS`, for a model that looks up relatives. Logits that
+        are not finite give NaN in their own row.
         """
+        scale, shift = self.location_scale, self.location_shift
+        if scale.ndim > 1:
+            rows = np.zeros(len(locations), dtype=np.int64) if kinds is None else kinds
+            scale, shift = scale[rows], shift[rows]
         with np.errstate(invalid="ignore", over="ignore"):
-            calibrated = softmax(scaled(locations, self.location_scale, self.location_shift))
+            calibrated = softmax(scaled(locations, scale, shift))
             bound: Floats = 1 / (1 + np.exp(-np.asarray(membrane, dtype=np.float64) * self.membrane_scale))
         return calibrated, bound
+
+
+def sets(probabilities: Floats, reach: Floats) -> NDArray[np.bool_]:
+    """The locations (proteins, locations) of each protein's set, of calibrated probabilities of this shape.
+
+    The most probable ones, one after the other, until they collect the protein's `reach` (proteins).
+    """
+    return _before(probabilities) < reach[:, None]
+
+
+def _before(probabilities: Floats) -> Floats:
+    """The probability (proteins, locations) of all locations that come before each, by probability."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    before = np.empty_like(ranked)
+    np.put_along_axis(before, order, np.cumsum(ranked, axis=1) - ranked, axis=1)
+    return before
+
+
+def fit_reach(probabilities: Floats, truth: Labels, share: float = SET_SHARE) -> float:
+    """The least reach at which sets hold the truth this often, also of one protein more."""
+    needed = np.sort(_before(probabilities)[np.arange(len(truth)), truth])
+    place = min(len(truth), int(np.ceil((len(truth) + 1) * share))) - 1
+    return round(float(needed[place]) + 1e-6, 6)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -81,6 +124,38 @@ def temperatures(logits: Floats, truth: Labels, membrane: Floats, bound: Floats)
     return {
         "location_temperature": fit_temperature(logits, truth),
         "membrane_temperature": fit_temperature(two, bound[known].astype(np.int64)) if known.any() else 1.0,
+    }
+
+
+def fit_kinds(
+    logits: Floats, truth: Labels, membrane: Floats, bound: Floats, kinds: Labels, count: int
+) -> dict[str, Any]:
+    """As `fit`, with a temperature and a reach for each of `count` kinds of proteins; `kinds` (proteins).
+
+    Kinds of which there are few take those of all. The threshold comes from held-out probabilities, too.
+    """
+    probabilities, overall = np.empty(logits.shape), temperatures(logits, truth, membrane, bound)
+    by_kind, reaches = list[float](), list[float]()
+    for kind in range(count):
+        chosen = kinds == kind
+        fitted = chosen if chosen.sum() >= LEAST_OF_A_KIND else np.ones_like(chosen)
+        by_kind.append(fit_temperature(logits[fitted], truth[fitted]))
+        reaches.append(fit_reach(softmax(logits[fitted] / by_kind[-1]), truth[fitted]))
+        if fitted is chosen:
+            probabilities[chosen] = _held_out(logits[chosen], truth[chosen], _by_temperature)
+        else:
+            probabilities[chosen] = softmax(logits[chosen] / by_kind[-1])
+    right = probabilities.argmax(axis=1) == truth
+    return {
+        "method": "temperature",
+        **overall,
+        "temperature_by_relative": by_kind,
+        "reach_by_relative": reaches,
+        "set_share": SET_SHARE,
+        "uncertain_below": threshold(probabilities.max(axis=1), right),
+        "certain_accuracy": CERTAIN_ACCURACY,
+        "proteins": len(truth),
+        "held_out_log_loss": {"temperature": round(float(_losses(probabilities, truth).mean()), 4)},
     }
 
 

@@ -11,7 +11,9 @@ to call from many threads.
 
 An artifact that has a threshold and a detector says with each answer below which confidence it is uncertain
 (`uncertain_below`), how far each protein is outside of the model's knowledge (`outside`, `outside_like`; see
-`outside.py`) and from where on that is too far (`outside_above`).
+`outside.py`) and from where on that is too far (`outside_above`). One that looks up relatives says how near
+the nearest one is (`relative`, one of `relatives.KINDS`), and which locations together hold the truth nine
+times in ten (`set`, the most probable one first).
 
 `attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
 list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
@@ -35,14 +37,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.serving import packed
+from model.serving import packed, relatives
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
-from model.serving.calibration import Calibration
+from model.serving.calibration import Calibration, sets
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.serving.composition import describe_tokens
 from model.serving.hardware import has_bf16
 from model.serving.outside import Detector
+from model.serving.relatives import Relatives
 from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
@@ -96,6 +99,7 @@ class Model:
     dtype: torch.dtype
     token_budget: int
     detector: Detector | None = None  # of what is outside of its knowledge; older artifacts have none
+    relatives: Relatives | None = None  # the labelled proteins that vote
 
 
 def model_fn(model_dir: str) -> Model:
@@ -133,7 +137,8 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     classifier.config = config
     budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
     detector = Detector.read(folder, artifact.outside)
-    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget, detector)
+    index = Relatives.read(folder, artifact.relatives)
+    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget, detector, index)
 
 
 def _below(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -222,21 +227,28 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
     by_length = sorted(readable, key=lengths.__getitem__)
     for members in pack_by_length(lengths, by_length, model.token_budget):
         asked = [read[index] for index in members]
-        probabilities, membrane, looked, outside = _answer(model, asked)
+        answers = _answer(model, asked)
         for row, index in enumerate(members):
-            if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
+            if not np.isfinite(answers.probabilities[row]).all() or not np.isfinite(answers.membrane[row]):
                 predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
                 continue
             predictions[index] = {
-                "probabilities": probabilities[row].tolist(),
-                "membrane": float(membrane[row]),
+                "probabilities": answers.probabilities[row].tolist(),
+                "membrane": float(answers.membrane[row]),
                 "residues_read": lengths[index],
                 "truncated": len(sequences[index]) > lengths[index],
                 "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
             }
-            if outside is not None:
-                predictions[index] |= {"outside": float(outside[0][row]), "outside_like": outside[1][row]}
+            if answers.outside is not None:
+                shares, likes = answers.outside
+                predictions[index] |= {"outside": float(shares[row]), "outside_like": likes[row]}
+            if answers.kinds is not None:
+                predictions[index]["relative"] = relatives.KINDS[answers.kinds[row]]
+            if answers.sets is not None:
+                places = model.artifact.locations
+                predictions[index]["set"] = [places[place] for place in answers.sets[row]]
             if wanted[index]:
+                looked = answers.attention
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
                 predictions[index]["attention"] = None if residues is None else residues.tolist()
     return predictions
@@ -254,15 +266,21 @@ def _fault(sequence: Any) -> str | None:
     return None
 
 
-@torch.inference_mode()
-def _answer(
-    model: Model, sequences: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[np.ndarray, list[str]] | None]:
-    """Probabilities (sequences, locations), membrane (sequences), attention (sequences, tokens) and what the
-    detector says of each, where there is one.
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of some sequences, a row each."""
 
-    Each row of probabilities sums to 1.
-    """
+    probabilities: np.ndarray  # (sequences, locations), each row of sum 1
+    membrane: np.ndarray  # (sequences)
+    attention: np.ndarray | None  # (sequences, tokens)
+    outside: tuple[np.ndarray, list[str]] | None  # as of `Detector.judge`
+    kinds: np.ndarray | None  # (sequences): indices of `relatives.KINDS`
+    sets: list[list[int]] | None  # the locations of each one's set, the most probable one first
+
+
+@torch.inference_mode()
+def _answer(model: Model, sequences: list[str]) -> Answers:
+    """The answers to sequences that were read, in their order."""
     rows = [model.tokenizer.encode(sequence) for sequence in sequences]
     ids, mask = model.tokenizer.pad(rows, model.artifact.max_residues + SPECIAL_TOKENS)
 
@@ -274,10 +292,28 @@ def _answer(
     given = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        locations, membrane, shares = model.classifier.answer(on_device(ids), on_device(mask), given)
+        locations, bound, shares = model.classifier.answer(on_device(ids), on_device(mask), given)
+    logits, kinds = locations.double().cpu().numpy(), None
+    if model.relatives is not None:
+        votes, strongest = model.relatives.look(sequences, logits.shape[1])
+        logits, kinds = relatives.join(logits, votes), relatives.kinds(strongest)
     calibration = Calibration.read(model.artifact.calibration, len(model.artifact.locations))
-    probabilities = calibration.apply(locations.double().cpu().numpy(), membrane.double().cpu().numpy())
-    looked = None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6)
-    if model.detector is None or numbers is None:
-        return *probabilities, looked, None
-    return *probabilities, looked, model.detector.judge(numbers.numpy())
+    probabilities, membrane = calibration.apply(logits, bound.double().cpu().numpy(), kinds)
+    return Answers(
+        probabilities,
+        membrane,
+        None if shares is None else shares.float().mean(dim=1).cpu().numpy().round(6),
+        None if model.detector is None or numbers is None else model.detector.judge(numbers.numpy()),
+        kinds,
+        _sets(calibration, probabilities, kinds),
+    )
+
+
+def _sets(
+    calibration: Calibration, probabilities: np.ndarray, kinds: np.ndarray | None
+) -> list[list[int]] | None:
+    if calibration.reach is None or kinds is None:
+        return None
+    chosen = sets(probabilities, calibration.reach[kinds])
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return [[int(place) for place in places if row[place]] for places, row in zip(order, chosen, strict=True)]

@@ -271,7 +271,11 @@ class Doctor:
         except ClientError as error:
             if "not find" not in error.response["Error"].get("Message", ""):
                 raise
-            remedy = f"protloc models promote {version}{self.account.stack_words}"
+            # A version is hosted once, so that one that someone deleted comes back under another name only.
+            remedy = (
+                f"promote another of `protloc models{self.account.stack_words}`, or give the artifact of this one"
+                ' another "version" in its artifact.json and add it with `protloc models add`'
+            )
             return Check("model", PROBLEM, f"{version} is active, but nothing hosts it", remedy)
         status = component["InferenceComponentStatus"]
         if status not in ("InService", "Updating"):

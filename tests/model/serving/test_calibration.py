@@ -153,3 +153,52 @@ def test_a_served_answer_is_calibrated_by_what_the_artifact_says(tiny_artifact: 
     expected = softmax(0.5 * np.log([plain["probabilities"]]) + np.array(shift))[0]
     assert scaled["probabilities"] == pytest.approx(expected, abs=1e-6)
     assert np.argmax(scaled["probabilities"]) == 9 and scaled["membrane"] == pytest.approx(0.5)
+
+
+# ── by kinds of proteins, and sets ──────────────────────────
+
+
+def sure_of_some(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, truth and kinds: of kind 0 honest, of kind 2 three times too unsure; no protein is of kind 1."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (count, 5))
+    shares = calibration.softmax(logits)
+    truth = (shares.cumsum(axis=1) < random.random((count, 1))).sum(axis=1).clip(max=4)
+    kinds = np.where(random.random(count) < 0.5, 0, 2)
+    return np.where(kinds[:, None] == 2, logits / 3, logits), truth, kinds
+
+
+def test_each_kind_has_a_temperature_of_its_own_and_few_take_that_of_all() -> None:
+    logits, truth, kinds = sure_of_some(4000, 1)
+    said = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
+    honest, none_there, unsure = said["temperature_by_relative"]
+    assert honest == pytest.approx(1, abs=0.1) and unsure == pytest.approx(1 / 3, abs=0.05)
+    assert none_there == pytest.approx(said["location_temperature"], abs=1e-4)
+    other, truth, kinds = sure_of_some(4000, 2)
+    probabilities, _ = Calibration.read(said, 5).apply(other, np.zeros(4000), kinds)
+    for kind in (0, 2):
+        part, right = probabilities[kinds == kind], truth[kinds == kind]
+        assert part.max(axis=1).mean() == pytest.approx((part.argmax(axis=1) == right).mean(), abs=0.02)
+
+
+def test_sets_hold_the_truth_nine_times_in_ten_and_are_no_larger_than_that_needs() -> None:
+    logits, truth, kinds = sure_of_some(4000, 3)
+    said = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
+    model = Calibration.read(said, 5)
+    other, truth, kinds = sure_of_some(4000, 4)
+    probabilities, _ = model.apply(other, np.zeros(4000), kinds)
+    assert model.reach is not None
+    chosen = calibration.sets(probabilities, model.reach[kinds])
+    assert chosen[np.arange(4000), truth].mean() == pytest.approx(0.9, abs=0.02)
+    assert chosen[np.arange(4000), probabilities.argmax(axis=1)].all()
+    # What is in a set is more probable than all that is not.
+    assert (
+        np.where(chosen, probabilities, 1).min(axis=1) >= np.where(chosen, 0, probabilities).max(axis=1)
+    ).all()
+
+
+def test_a_model_that_is_always_right_has_sets_of_one() -> None:
+    probabilities, truth = np.full((50, 4), 0.01), np.arange(50) % 4
+    probabilities[np.arange(50), truth] = 0.97
+    reach = calibration.fit_reach(probabilities, truth)
+    assert calibration.sets(probabilities, np.full(50, reach)).sum(axis=1).tolist() == [1] * 50

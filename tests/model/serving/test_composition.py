@@ -73,7 +73,7 @@ def test_a_network_learns_the_same_from_the_same_proteins(tmp_path: Path) -> Non
     proteins = data.read_labelled(write_labelled(tmp_path / "labelled.fasta", 200))
     numbers = number_table([TOKENIZER.encode(protein.sequence) for protein in proteins])
     settings = CompositionSettings(hidden=32, epochs=5)
-    one, other = (ensemble.learn(numbers, proteins, settings) for _ in range(2))
+    one, other = (ensemble.learn(numbers, [numbers], proteins, settings) for _ in range(2))
     for value, again in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(value, again)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_an_ensemble_with_them_answers_with_the_mean_of_all(tmp_path: Path) -> N
     proteins = data.read_labelled(write_labelled(tmp_path / "labelled.fasta", 60))
     numbers = number_table([TOKENIZER.encode(protein.sequence) for protein in proteins])
     settings = [CompositionSettings(hidden=8, epochs=1), CompositionSettings(pairs=True, hidden=8, epochs=1)]
-    networks = [(each, ensemble.learn(numbers, proteins, each)) for each in settings]
+    networks = [(each, ensemble.learn(numbers, [numbers], proteins, each)) for each in settings]
     member = build_tiny_artifact(tmp_path / "member")
     ensemble.unite([read_artifact(member)], networks).save(build_tiny_artifact(tmp_path / "together"))
     sequences = random_sequences([5, 60, 300])
