@@ -86,7 +86,7 @@ def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:
     asked = item["state"] != "in_service" or item["sk"] in (alias.version, alias.previous)
     if asked or now_seconds() - alias.changed <= aws.settings.retire_seconds:
         return False
-    return item["sk"] not in {upload["model_version"] for upload in aws.uploads.open_uploads()}
+    return item["sk"] not in {upload.model_version for upload in aws.uploads.open_uploads()}
 
 
 def _is_left(item: Item, machine: Any, settle_seconds: float) -> bool:

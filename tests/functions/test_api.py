@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,9 +96,9 @@ def failed(made: World) -> str:
     """An upload that could be retried."""
     identity = receive(made.upload(b">a\nMKVFAILEDWY\n"), made.aws)
     assert identity
-    move(made.aws.uploads.item(identity) | {"deadline": 0}, made.aws)
+    move(replace(made.aws.uploads.get(identity), deadline=0), made.aws)
     made.finish(identity)
-    assert made.aws.uploads.item(identity)["failed"] == 1
+    assert made.item(identity)["failed"] == 1
     return identity
 
 

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from functions.domain.archives import Seekable
 from functions.domain.errors import InputError
 from functions.domain.fasta import LineCount
 from functions.domain.formats import packing, require_fasta
 from functions.domain.protein import Protein, Rejection
-from functions.domain.unpack import Seekable
+from functions.domain.text import Inflater
 from functions.domain.upload import Source, plan_shards
 from functions.receive import HEAD_BYTES
-from functions.services.s3 import Inflater, Storage
+from functions.services.s3 import Storage
 from functions.split import _read
 from tests.functions.test_records import Bytes
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import functions.domain.text
 import functions.services.s3
 from functions.domain.fasta import LOOKBACK_BYTES, LineCount
 from functions.domain.protein import Protein, Rejection
+from functions.domain.text import Inflater
 from functions.domain.upload import Shard, Source, plan_shards
-from functions.services.s3 import Inflater, Storage
+from functions.services.s3 import Storage
 from functions.split import _read
 from tests.simulation import letters
 
@@ -106,7 +108,10 @@ def read_in_shards(text: bytes, shard_bytes: int) -> Iterator[tuple[Shard, list[
 
 def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> None:
     expected = expected_of(text)
-    with patch.object(functions.services.s3, "WINDOW_BYTES", window_bytes):
+    with (
+        patch.object(functions.services.s3, "WINDOW_BYTES", window_bytes),
+        patch.object(functions.domain.text, "WINDOW_BYTES", window_bytes),
+    ):
         if members:
             size = -(-len(text) // members) or 1
             packed = b"".join(gzip.compress(text[at : at + size]) for at in range(0, len(text), size))

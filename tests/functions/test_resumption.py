@@ -12,7 +12,7 @@ import pytest
 from functions.complete import complete
 from functions.domain.errors import EndpointRefused
 from functions.domain.packing import PackingSettings
-from functions.domain.upload import Shard
+from functions.domain.upload import Inflate, read_task
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import retry
@@ -30,11 +30,12 @@ MOMENTS = ("before-call", "after-call")
 
 def split_all(here: World, messages: list[Item]) -> None:
     for message in messages:
-        upload = here.aws.uploads.pinned(message["upload"])
-        if message.get("inflate"):
+        task = read_task(message)
+        upload = here.aws.uploads.get(task.upload_id)
+        if isinstance(task, Inflate):
             inflate(upload, here.aws)
         else:
-            split_or_abandon(Shard.from_message(message), upload, here.aws)
+            split_or_abandon(task, upload, here.aws)
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
@@ -66,11 +67,11 @@ def outlives_every_death(
         messages, batches = batches_of(here, identity)
         for message in messages + messages:
             predict(message, here.aws)
-        item = here.aws.uploads.item(identity)
+        item = here.item(identity)
         assert item["status"] == "finishing"
         complete(identity, here.aws)
-        item = here.aws.uploads.item(identity)
-        key = item["results"]["jsonl"].removeprefix("s3://results/")
+        item = here.item(identity)
+        key = item["results"]["jsonl"]
         rows = here.s3.get_object(Bucket="results", Key=key)["Body"].read()
         shards = range(item["shards"])
         indexed = [row for n in shards for row in here.aws.predictions.page(identity, n, 500, None)[0]]
@@ -122,9 +123,9 @@ def test_a_decompression_that_dies_at_any_call_is_done_again(when: str) -> None:
             return identity
 
         def act(there: World, identity: str) -> None:
-            inflate(there.aws.uploads.pinned(identity), there.aws)
+            inflate(there.aws.uploads.get(identity), there.aws)
 
-        assert outlives_every_death(here, when, 12, begin, act) > 8
+        assert outlives_every_death(here, when, 12, begin, act) > 6
 
 
 @pytest.mark.parametrize("when", MOMENTS)
@@ -143,7 +144,7 @@ def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
             for known in table.scan()["Items"]:
                 table.delete_item(Key={"pk": known["pk"], "sk": known["sk"]})
             identity = here.run(here.upload(SHORT_BODY, key=name))
-            assert here.aws.uploads.item(identity)["failed"] == 1
+            assert here.item(identity)["failed"] == 1
             here.model.trouble = lambda sequences: None
             return identity
 

@@ -490,7 +490,7 @@ def test_an_upload_of_a_retired_version_is_not_retried(running_world: World) -> 
     with pytest.raises(NothingToRetry, match="test-1 is no longer there"):
         retry(identity, "2", world.aws)
     version(world, "test-1")
-    assert retry(identity, "2", world.aws)["status"] == "running"
+    assert retry(identity, "2", world.aws).status == "running"
 
 
 @pytest.mark.parametrize(

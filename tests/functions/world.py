@@ -16,12 +16,13 @@ from functions.complete import complete
 from functions.domain.errors import EndpointUnavailable
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.rows import Row
-from functions.domain.upload import Shard
+from functions.domain.upload import Inflate, read_task
 from functions.predict import predict
 from functions.receive import receive
 from functions.services import Services
 from functions.services.answers_table import AnswersTable
 from functions.services.cursors import Cursors
+from functions.services.dynamodb import from_item
 from functions.services.endpoint import Endpoint
 from functions.services.models_table import ModelsTable
 from functions.services.predictions_table import PredictionsTable
@@ -153,11 +154,12 @@ class World:
 
     def split_shards(self) -> None:
         for message in self.take(self.aws.shards_queue):
-            upload = self.aws.uploads.pinned(message["upload"])
-            if message.get("inflate"):
+            task = read_task(message)
+            upload = self.aws.uploads.get(task.upload_id)
+            if isinstance(task, Inflate):
                 inflate(upload, self.aws)
             else:
-                split_or_abandon(Shard.from_message(message), upload, self.aws)
+                split_or_abandon(task, upload, self.aws)
 
     def run(self, event: dict[str, Any]) -> str:
         """Everything that follows from an upload, each delivery once; return the upload's id."""
@@ -180,8 +182,15 @@ class World:
         if self.status(identity) == "finishing":
             complete(identity, self.aws)
 
+    def item(self, identity: str) -> dict[str, Any]:
+        """What the uploads table holds of an upload, attribute by attribute."""
+        key = {"pk": identity, "sk": "upload"}
+        stored = self.aws.uploads.table.get_item(Key=key, ConsistentRead=True)["Item"]
+        item: dict[str, Any] = from_item(stored)
+        return item
+
     def status(self, identity: str) -> str:
-        return str(self.aws.uploads.item(identity)["status"])
+        return self.aws.uploads.get(identity).status
 
     def rows(self, identity: str) -> list[Row]:
         body = self.s3.get_object(Bucket="results", Key=f"results/{identity}/results.jsonl")["Body"].read()

@@ -11,15 +11,15 @@ from typing import Any
 
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.rows import COLUMNS
-from functions.domain.upload import FINAL_STATUSES, attempt_of, attempts, part_key, result_key, upload_id
+from functions.domain.upload import FINAL_STATUSES, attempt_of, part_key, result_key, upload_id
 from functions.services.dynamodb import from_item, iso
-from functions.services.uploads_table import batch_key, shard_key
+from functions.services.uploads_reader import batch_key, shard_key
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
 from tests.simulation.database import SETTLING_SECONDS, Item
 from tests.simulation.messages import Message
 from tests.simulation.model import true_answer
 from tests.simulation.objects import Version
-from tests.simulation.progress import Progress
+from tests.simulation.progress import Progress, attempts
 from tests.simulation.reference import Expected, Reading, read
 from tests.simulation.scenario import File
 from tests.simulation.world import World

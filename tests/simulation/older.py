@@ -13,7 +13,8 @@ from functions.domain.upload import Counts
 from functions.services import Services
 from functions.services.dynamodb import put_new
 from functions.services.queues import Queue
-from functions.services.uploads_table import UploadsTable, batch_key
+from functions.services.uploads_reader import batch_key
+from functions.services.uploads_table import UploadsTable
 
 
 class OlderQueue(Queue):

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable
 
-from functions.domain.upload import FINAL_STATUSES, attempts, upload_id
+from functions.domain.upload import FINAL_STATUSES, upload_id
 from functions.receive import NO_MODEL, NOT_YET
 from functions.sweep import AGAIN_SECONDS, LOST_AFTER_SECONDS
 from tests.simulation.database import Item
@@ -26,6 +26,11 @@ comes after `AGAIN_SECONDS`."""
 
 QUIET_SECONDS = 20.0
 """An upload of which nothing goes wrong ends so soon, besides what its calls take."""
+
+
+def attempts(item: Item) -> int:
+    """The number of attempts at an upload, of what the table holds of it."""
+    return int(item.get("attempts", 1))
 
 
 class Progress:

@@ -65,7 +65,7 @@ def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world:
     identity = running_world.run(running_world.upload(body))
     rows = running_world.rows(identity)
     assert [len(each["remarks"]) for each in rows] == [1, 0, 0]
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert item["warnings"] == [
         "1 of 2 answers are for proteins of bacteria, and the model knows eukaryotic cells only"
     ]
@@ -77,11 +77,11 @@ def test_the_organism_a_file_is_sent_with_speaks_for_the_records_that_name_none(
     )
     identity = running_world.run(event)
     assert [len(each["remarks"]) for each in running_world.rows(identity)] == [1, 0]
-    assert running_world.aws.uploads.pinned(identity).organism == "bacteria"
+    assert running_world.aws.uploads.get(identity).organism == "bacteria"
 
 
 def test_an_organism_that_nobody_knows_is_no_remark(running_world: World) -> None:
     event = running_world.upload(f">a\n{SEQUENCE}\n".encode(), organism="Nomen nescio")
     identity = running_world.run(event)
     assert running_world.rows(identity)[0]["remarks"] == []
-    assert running_world.aws.uploads.item(identity)["warnings"] == []
+    assert running_world.item(identity)["warnings"] == []
