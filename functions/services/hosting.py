@@ -79,6 +79,11 @@ class Hosting:
         )
         return description
 
+    def remove_package(self, package: str) -> None:
+        """Remove a version's entry from the registry, where it waits for an approval that will not come."""
+        remove = partial(self.sagemaker.delete_model_package, ModelPackageName=package)
+        _unless_missing(remove, (*MISSING, "does not exist"))
+
     def stop_jobs(self, job: str) -> None:
         """Stop those training jobs of a retraining that still run: nobody waits for them."""
         for kind in JOBS:

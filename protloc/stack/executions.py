@@ -23,7 +23,7 @@ STEPS = {  # the states a person would want to hear of
     "AddComponent": "starting its server",
     "Smoke": "trying it on known proteins",
     "Promote": "making it the active version",
-    "RemoveAlarm": "it failed; taking it away again",
+    "Remove": "it failed; taking it away again",
 }
 ENDS = {  # what an execution says of itself where the state machine could not
     "TIMED_OUT": "it took longer than the state machine allows",

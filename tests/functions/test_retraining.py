@@ -12,7 +12,7 @@ from functions.activate import NotNow, activate
 from functions.domain.errors import BrokenContract, InputError
 from functions.plan import NO_DATA, plan
 from functions.receive import receive
-from functions.retire import DRAINED, STOPPED, retire
+from functions.retire import DRAINED, STOPPED, remove, retire
 from functions.retry import NothingToRetry, retry
 from functions.services.dynamodb import now_seconds
 from functions.services.hosting import ComponentStays, Hosting
@@ -262,6 +262,7 @@ class Removed:
     def __init__(self) -> None:
         self.components: list[str] = []
         self.jobs: list[str] = []
+        self.packages: list[str] = []
         self.failing, self.message = "", "no"
         self.kept_scaling = True
         self.statuses: dict[str, str] = {}  # of components; others are in service until they are deleted
@@ -292,6 +293,14 @@ class Removed:
                 {"Error": {"Code": "ValidationException", "Message": message}}, "DescribeInferenceComponent"
             )
         return {"InferenceComponentStatus": status, "FailureReason": "an instance does not answer"}
+
+    def delete_model_package(self, ModelPackageName: str) -> None:  # noqa: N803
+        if ModelPackageName in self.packages:
+            message = f"ModelPackage {ModelPackageName} does not exist."
+            raise ClientError(
+                {"Error": {"Code": "ValidationException", "Message": message}}, "DeleteModelPackage"
+            )
+        self.packages.append(ModelPackageName)
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         if TrainingJobName.endswith("-snapshot"):
@@ -476,6 +485,29 @@ def test_what_a_stopped_retraining_left_is_ended_and_its_lock_freed(
     table(world).put_item(Item=LOCK | {"holder": "running", "fence": 4, "expires": now_seconds() + 999})
     assert retire(world.aws, hosting(removed), machine) == 0
     assert world.aws.models.holder() == "running"
+
+
+def test_the_state_machine_has_removed_what_it_made_of_a_version(
+    running_world: World, removed: Removed
+) -> None:
+    """Its package at once; its scaling when the component is seen to be gone, for which it asks again."""
+    aws, package = running_world.aws, "arn:aws:sagemaker:::model-package/stack/1"
+    removed.outcomes["stack-bad"] = "Deleting"
+    for _ in range(2):
+        with pytest.raises(ComponentStays, match="stack-bad is being deleted"):
+            remove("bad", package, aws, hosting(removed))
+        assert (removed.packages, removed.kept_scaling) == ([package], True)
+    removed.statuses["stack-bad"] = GONE
+    remove("bad", "", aws, hosting(removed))
+    assert (removed.components, removed.kept_scaling) == (["stack-bad"], False)
+
+
+def test_a_package_that_the_state_machine_could_not_remove_is_removed_with_its_version(
+    running_world: World, removed: Removed
+) -> None:
+    version(running_world, "bad", "failed", leftover=1, package="arn:package", reason="no")
+    assert retire(running_world.aws, hosting(removed), Machine()) == 1
+    assert removed.packages == ["arn:package"]
 
 
 def test_an_upload_of_a_retired_version_is_not_retried(running_world: World) -> None:

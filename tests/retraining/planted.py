@@ -62,11 +62,11 @@ def _lock_kept(states: States) -> None:
 
 def _lost_answer_is_failure(states: States) -> None:
     for catch in states["Promote"]["Catch"]:
-        catch["Next"] = "RemoveAlarm"
+        catch["Next"] = "Remove"
 
 
 def _component_stays(states: States) -> None:
-    states["RemoveScaling"]["Next"] = states["RemoveScaling"]["Catch"][0]["Next"] = "RemoveModel"
+    states["Remove"] = {"Type": "Pass", "Next": "RecordFailure"}
     states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"N": "0"}
 
 

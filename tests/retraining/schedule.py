@@ -41,6 +41,7 @@ SUBSTITUTIONS = {name: name for name in re.findall(r"\$\{(\w+)\}", DEFINITION.re
     "PlanFunction": "plan",
     "JudgeFunction": "judge",
     "SmokeFunction": "smoke",
+    "RetireFunction": "retire",
     "InferenceMemoryMib": "1024",
     "InferenceAcceleratorDevices": "0",
     "MaxCopies": "2",

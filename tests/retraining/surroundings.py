@@ -18,7 +18,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from functions.plan import NO_DATA, NOTHING_NEW
-from functions.services.hosting import Hosting
+from functions.retire import remove
+from functions.services.hosting import ComponentStays, Hosting
 from functions.services.models_table import ModelsTable
 from protloc.cloud.contracts import integrations
 from tests.retraining.machine import Asked, TaskError
@@ -97,9 +98,19 @@ class Cloud:
             return {
                 "Payload": {"promote": self.random.random() < 0.7, "reason": "judged", "figures": figures}
             }
+        if function == "retire":
+            return {"Payload": self._remove(payload)}
         if payload["component"] not in self.components or self.random.random() < 0.05:
             raise TaskError("BrokenContract", '{"errorMessage": "the model answers differently"}')
         return {"Payload": {}}
+
+    def _remove(self, payload: dict[str, Any]) -> dict[str, Any]:
+        aws: Any = SimpleNamespace(settings=SimpleNamespace(component=lambda version: f"protloc-{version}"))
+        try:
+            remove(payload["version"], payload["package"], aws, self.hosting)
+        except ComponentStays as error:
+            raise TaskError("ComponentStays", str(error)) from None
+        return {}
 
     def _plan(self, payload: dict[str, Any]) -> dict[str, Any]:
         """As `functions.plan` does, with a number for what lies in the buckets."""
@@ -162,11 +173,6 @@ class Cloud:
         self.packages[given["ModelPackageArn"]] = given["ModelApprovalStatus"]
         return {}
 
-    def _sagemaker_deleteModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        if self.packages.pop(given["ModelPackageName"], None) is None:
-            raise refusal("sagemaker.DeleteModelPackage", "ValidationException", "Could not find it.")
-        return {}
-
     def _sagemaker_createInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
         name = given["InferenceComponentName"]
         if name in self.components:
@@ -181,14 +187,6 @@ class Cloud:
         made = iso(self.components[given["InferenceComponentName"]])
         return {"InferenceComponentStatus": chosen, "FailureReason": "no memory", "CreationTime": made}
 
-    def _sagemaker_deleteInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_inference_component(**given)
-        return {}
-
-    def _sagemaker_deleteModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_model(**given)
-        return {}
-
     def _applicationautoscaling_registerScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
         self.targets.add(given["ResourceId"])
         return {}
@@ -196,16 +194,8 @@ class Cloud:
     def _applicationautoscaling_putScalingPolicy(self, given: dict[str, Any]) -> Any:  # noqa: N802
         return {"PolicyARN": "arn:policy"}
 
-    def _applicationautoscaling_deregisterScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).deregister_scalable_target(**given)
-        return {}
-
     def _cloudwatch_putMetricAlarm(self, given: dict[str, Any]) -> Any:  # noqa: N802
         self.alarms.add(given["AlarmName"])
-        return {}
-
-    def _cloudwatch_deleteAlarms(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_alarms(**given)
         return {}
 
     def _sns_publish(self, given: dict[str, Any]) -> Any:
@@ -236,6 +226,10 @@ class Control:
         if InferenceComponentName not in self._cloud.components:
             raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
         return {"InferenceComponentStatus": "InService"}
+
+    def delete_model_package(self, ModelPackageName: str) -> None:  # noqa: N803
+        if self._cloud.packages.pop(ModelPackageName, None) is None:
+            raise refusal("sagemaker.DeleteModelPackage", "ValidationException", "Could not find it.")
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         if TrainingJobName not in self._cloud.jobs:

@@ -27,6 +27,7 @@ SUBSTITUTIONS = {
     "PlanFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-plan",
     "JudgeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-judge",
     "SmokeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-smoke",
+    "RetireFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-retire",
     "NotificationsTopic": "arn:aws:sns:us-east-1:123456789012:protloc",
     "InferenceImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4",
     "InferenceMemoryMib": 1024,
