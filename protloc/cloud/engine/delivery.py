@@ -1,6 +1,6 @@
 """Queues and streams, where the engine could lose or misplace a record and AWS would not.
 
-Shares the engine's private names with `engine` and `repairs`; each is listed in `engine.TOUCHED`.
+Shares the engine's private names with `engine` and `repairs`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from protloc.cloud.engine import endings, give_back, module
+from protloc.cloud.engine.functions import endings
+from protloc.cloud.engine.messages import give_back
+from protloc.cloud.engine.names import module
 from protloc.cloud.lambdas import lineage
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protloc.cloud.disk import SYSTEM, objects
-from protloc.cloud.engine import Response, module
+from protloc.cloud.engine.names import Response, module
 
 log = logging.getLogger("protloc.cloud")
 

@@ -2,7 +2,7 @@
 
 The engine reads and delivers on its own authority. Here a mapping is refused whose function may not read its
 source, Scheduler calls as the schedule's role, and a rule reaches a queue or a topic only if the policy of
-that lets EventBridge in. Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
+that lets EventBridge in. Shares the engine's private names with `engine`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from protloc.cloud.contracts.demands import Permission
-from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.engine.access import AccessLog
+from protloc.cloud.engine.names import ACCOUNT, REGION, module
 
 log = logging.getLogger("protloc.cloud")
 

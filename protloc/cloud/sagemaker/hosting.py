@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud.engine import ACCOUNT, Response
+from protloc.cloud.engine.names import ACCOUNT, Response
 from protloc.cloud.sagemaker.components import Component, EndedAnswering, NotRunning, unpack
 from protloc.cloud.sagemaker.records import Records, ServiceError, arn, invalid
 from protloc.cloud.sagemaker.storage import Storage

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from protloc.cloud.engine import ACCOUNT, REGION
+from protloc.cloud.engine.names import ACCOUNT, REGION
 
 TABLES = (
     *("training_jobs", "models", "endpoint_configs", "endpoints", "components", "tags"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.contracts import shapes
-from protloc.cloud.engine import Response
+from protloc.cloud.engine.names import Response
 from protloc.cloud.sagemaker.hosting import Hosting
 from protloc.cloud.sagemaker.jobs import Jobs
 from protloc.cloud.sagemaker.packages import Packages, package_arn
