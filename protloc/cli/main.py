@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -22,18 +22,20 @@ from protloc.cli.failures import Protloc
 from protloc.cli.models import models
 from protloc.cli.operations import adopt, doctor, teardown
 from protloc.cli.options import (
-    format_of,
+    Wanted,
     home_option,
     json_option,
     organism_option,
     result_options,
     stack_option,
     timeout_option,
-    written_as,
 )
 from protloc.cli.retraining import labels, retrain
 from protloc.cli.shared import client_of, note, print_json, stack_words
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from protloc.stack.client import Client
 
 
 @click.group(
@@ -151,7 +153,6 @@ def env(home: Path, as_json: bool) -> None:
     import shlex
 
     from protloc.cloud import lifecycle
-    from protloc.errors import Unreachable
 
     cloud = lifecycle.find(home.resolve())
     if cloud is None:
@@ -171,7 +172,6 @@ def env(home: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @result_options
-@json_option
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
 @timeout_option
 @click.option(
@@ -182,10 +182,7 @@ def env(home: Path, as_json: bool) -> None:
 @home_option
 def predict(
     file: Path,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     table: bool | None,
@@ -215,10 +212,7 @@ def predict(
 
     began = time.monotonic()
     name = "stdin" if file == Path("-") else file.name
-    format_name = format_name or format_of(output)
-    written = written_as(format_name, spreadsheet)
-    output = output or default_output(name, format_name)
-    _require_one_on_stdout(as_json, output)
+    output = wanted.output or default_output(name, wanted.format_name)
     if wait:
         require_writable(output, file)
     with _opened(file) as stream:
@@ -230,15 +224,15 @@ def predict(
             if wait:
                 following.wait(progress, timeout)
     if not wait:
-        if as_json:
+        if wanted.as_json:
             print_json(following.answer(None))
         else:
             click.echo(sent.upload_id)
             note(f"sent; look with `protloc show{following.words}`")
         return
-    answer, problem = following.conclude(written, output)
+    answer, problem = following.conclude(wanted.written, output)
     warn(answer)
-    if as_json:
+    if wanted.as_json:
         print_json(answer)
     elif wants_table(table, output):
         show_outcome(following, answer, stack)
@@ -294,17 +288,13 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
 @main.command()
 @click.argument("upload")
 @result_options
-@json_option
 @click.option("--wait", is_flag=True, help="Wait for an upload that is still in work.")
 @timeout_option
 @stack_option
 @home_option
 def results(
     upload: str,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     stack: str | None,
@@ -320,53 +310,19 @@ def results(
 
     JSON: the same object as of `protloc predict`.
     """
-    from protloc.cli.following import Following, follow, sentence, warn
-    from protloc.cli.results import STDOUT, default_output, require_writable
-    from protloc.safe import safe
-    from protloc.stack.client import file_name
-
-    began = time.monotonic()
-    format_name = format_name or format_of(output)
-    written = written_as(format_name, spreadsheet)
-    _require_one_on_stdout(as_json, output)
-    client = client_of(stack, home)
-    following = Following(client, upload, stack, began)
-    if output:
-        require_writable(output)
-    if wait:
-        follow(following, timeout)
-    else:
-        following.view = client.upload(upload)
-    if output is None:
-        name = file_name(following.view["key"]) if following.view else upload
-        output = default_output(safe(name), format_name)
-        require_writable(output)
-    answer, problem = following.conclude(written, output)
-    warn(answer)
-    if as_json:
-        print_json(answer)
-    elif answer["output"] and output != STDOUT:
-        click.echo(sentence(answer))
-    if problem is not None:
-        raise problem
+    _take_results(client_of(stack, home), upload, wanted, stack, wait=wait, timeout=timeout)
 
 
 @main.command()
 @click.argument("upload")
 @result_options
-@json_option
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
 @timeout_option
 @stack_option
 @home_option
-@click.pass_context
 def retry(
-    context: click.Context,
     upload: str,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     stack: str | None,
@@ -386,25 +342,14 @@ def retry(
     """
     from protloc.cli.results import require_writable
 
-    _require_one_on_stdout(as_json, output)
-    if output:
-        require_writable(output)
-    view = client_of(stack, home).retry(upload)
+    if wanted.output:
+        require_writable(wanted.output)
+    client = client_of(stack, home)
+    view = client.retry(upload)
     note(f"attempt {view['attempts']} at what failed has begun")
     if wait:
-        context.invoke(
-            results,
-            upload=upload,
-            format_name=format_name,
-            spreadsheet=spreadsheet,
-            output=output,
-            as_json=as_json,
-            wait=True,
-            timeout=timeout,
-            stack=stack,
-            home=home,
-        )
-    elif as_json:
+        _take_results(client, upload, wanted, stack, wait=True, timeout=timeout)
+    elif wanted.as_json:
         print_json(view)
     else:
         click.echo(upload)
@@ -425,6 +370,37 @@ for command in (doctor, adopt, teardown):
 # ── What the commands share ─────────────────────────────────────────────────────────────────────────────────
 
 
+def _take_results(
+    client: Client, upload: str, wanted: Wanted, stack: str | None, *, wait: bool, timeout: float | None
+) -> None:
+    """Write the results of an upload that is there already, and say how it ended."""
+    from protloc.cli.following import Following, follow, sentence, warn
+    from protloc.cli.results import STDOUT, default_output, require_writable
+    from protloc.safe import safe
+    from protloc.stack.client import file_name
+
+    following = Following(client, upload, stack, time.monotonic())
+    output = wanted.output
+    if output:
+        require_writable(output)
+    if wait:
+        follow(following, timeout)
+    else:
+        following.view = client.upload(upload)
+    if output is None:
+        name = file_name(following.view["key"]) if following.view else upload
+        output = default_output(safe(name), wanted.format_name)
+        require_writable(output)
+    answer, problem = following.conclude(wanted.written, output)
+    warn(answer)
+    if wanted.as_json:
+        print_json(answer)
+    elif answer["output"] and output != STDOUT:
+        click.echo(sentence(answer))
+    if problem is not None:
+        raise problem
+
+
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
     if file == Path("-"):
@@ -438,11 +414,6 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
     with stream:
         yield stream
-
-
-def _require_one_on_stdout(as_json: bool, output: Path | None) -> None:
-    if as_json and output == Path("-"):
-        raise UsageProblem("--json and --output - both want stdout; choose one")
 
 
 if __name__ == "__main__":
