@@ -184,15 +184,15 @@ def _know_only(*known: str) -> None:
 
 
 def _size() -> int:
-    given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= MAX_SIZE:
-        raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
-    return int(given)
+    size = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
+    if not re.fullmatch("[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_SIZE:
+        raise InputError(repr(size)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
+    return int(size)
 
 
 def _cursor() -> Item | None:
-    given = app.current_event.get_query_string_value("cursor")
-    return None if given is None else services().cursors.read(given, _list_name())
+    cursor = app.current_event.get_query_string_value("cursor")
+    return None if cursor is None else services().cursors.read(cursor, _list_name())
 
 
 def _list_name() -> str:

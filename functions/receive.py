@@ -32,7 +32,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 
 HEAD_BYTES = 64 * 1024
 SPREADING_SECONDS = 900
-"""How long reads may miss an object after its bucket's versioning was switched on:
+"""The time for which reads may miss an object after its bucket's versioning was switched on:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html"""
 
 NOT_YET = "the file cannot be read yet, or was deleted"
@@ -87,7 +87,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
 def _send_planned(upload: UploadRecord, aws: Services) -> bool:
     """Send the shards of an upload whose file went away after it was planned; say whether it was.
 
-    Whoever planned it may have died before sending them; `split` ends them with what was done.
+    A delivery may have planned it and died before sending them; `split` ends them with what was done.
     """
     if upload.status != "running":
         return False

@@ -1,4 +1,4 @@
-"""retire: takes down model versions that nobody will ask again, and what an interrupted retraining left.
+"""retire: takes down model versions that are not asked any more, and what an interrupted retraining left.
 
 In: a schedule. A version is drained when it is neither the active one nor the one before (which stands by
 for a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of
@@ -118,12 +118,12 @@ def _is_over(execution: str, machine: Any, settle_seconds: float) -> bool:
     if not execution:
         return True
     try:
-        found = machine.describe_execution(executionArn=execution)
+        description = machine.describe_execution(executionArn=execution)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
             raise
         return True
-    if found["status"] == "RUNNING":
+    if description["status"] == "RUNNING":
         return False
-    stopped = found.get("stopDate")
+    stopped = description.get("stopDate")
     return stopped is None or now_seconds() - stopped.timestamp() >= settle_seconds

@@ -64,7 +64,7 @@ def retry(upload_id: str, attempt: str, aws: Services) -> UploadRecord:
         metrics.add_metric("UploadsRetried", MetricUnit.Count, 1)
     upload = aws.uploads.get(upload_id)
     if upload.status == "running" and upload.attempts == int(attempt):
-        for task in upload.tasks():  # again too: whoever asked before may have died before sending
+        for task in upload.tasks():  # again too: an earlier request may have died before sending
             aws.shards_queue.send(task.as_message())
     return upload
 

@@ -72,7 +72,7 @@ def bury(aws: Services, failures: Failures) -> int:
                 with failures.kept(str(message.get("upload"))):
                     try:
                         end(message, aws)
-                    except (KeyError, TypeError):  # nobody knows of what, so nothing can be ended
+                    except (KeyError, TypeError):  # it names nothing that could be ended
                         logger.error("removed a dead letter that says nothing", extra={"queue": queue.url})
                     queue.delete(receipt)
                     buried += 1

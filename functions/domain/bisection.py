@@ -20,11 +20,11 @@ class Bisection:
     time alone, and if the model is known to have been well after that or the first time alone, too.
 
     A protein may take the model down with it. Then the search is interrupted by EndpointUnavailable, and goes
-    on from its `progress` when somebody answers again. `ask` may interrupt it by OutOfTime in the same way.
+    on from its `progress` when the endpoint answers again. OutOfTime interrupts it in the same way.
 
-    That the model takes too long is nobody's fault: half as many are asked about at a time from then on. One
-    that it takes too long for alone is put last; if the model answers for no other in between, the search
-    waits, as it does when only such are left. However long that lasts, it is never a verdict.
+    A time-out is no fault of a protein: half as many are asked about at a time from then on. One that takes
+    too long alone is put last; if the model answers for no other in between, the search waits, as it does
+    when only such are left. However long that lasts, it is never a verdict.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Bisection:
         self._well_since_refused = before.get("well_since_refused", False)
         refused: dict[str, bool] = before.get("refused", {})
         self._refused = {name: twice for name, twice in refused.items() if name in sequences}
-        """Who failed alone; and whether that was after another failure and a call that went well."""
+        """Those that failed alone; True if that was after another failure and a call that went well."""
         self._reason: str = before.get("reason", "")
         self._most: int = max(1, min(2 * before.get("most", len(sequences)), len(sequences)))
-        """How many to ask about at a time: what was too many before may not be any more."""
+        """The number to ask about at a time; a number that was too large before may not be any more."""
         self._slow = [name for name in before.get("slow", []) if name in sequences]
         self._tired = bool(self._slow)
         """True if the model took too long for one sequence alone and has not answered since."""
@@ -150,7 +150,7 @@ class Bisection:
         """Raise EndpointUnavailable unless the endpoint answers for a protein that any model can read."""
         self._asked = []
         if self._invoke([CANARY]) is None:
-            self._suspects, self._refused, self.heard = [], {}, False  # nobody is to blame
+            self._suspects, self._refused, self.heard = [], {}, False  # no protein is to blame
             raise EndpointUnavailable(f"the model fails on everything: {self._reason}")
         self._well_since_suspected = self._well_since_refused = True
 

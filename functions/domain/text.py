@@ -10,19 +10,19 @@ WINDOW_BYTES = 1024 * 1024
 """Of a file that are in memory at a time."""
 
 TELLING_BYTES = 512
-"""What tells an archive from a text: a tar's mark is in its first block."""
+"""The bytes that tell an archive from a text: a tar's mark is in its first block."""
 
 MAX_TEXT_BYTES = 5 * 1024**3
 """Longest text of an upload, plain or decompressed: what one function can decompress, and one can merge the
 results of, within Lambda's 900 seconds."""
 
 
-def require_size(size: int, found: str, stack_most: int | None = None) -> None:
+def require_size(size: int, size_words: str, stack_most: int | None = None) -> None:
     """Raise InputError where a text of this many bytes is too long for one upload, or one of this stack."""
     most = MAX_TEXT_BYTES if stack_most is None else min(stack_most, MAX_TEXT_BYTES)
     if size > most:
         raise InputError(
-            f"{found}; send it in parts", expected=f"at most {most:,} bytes of text in an upload"
+            f"{size_words}; send it in parts", expected=f"at most {most:,} bytes of text in an upload"
         )
 
 

@@ -62,7 +62,7 @@ class Upload:
     created: str  # ISO 8601, UTC
     deadline: int  # seconds since the epoch
     indexed: bool  # whether predictions go into the predictions table too
-    organism: str = ""  # the kingdom it is said to be of, where whoever sent it said so
+    organism: str = ""  # the kingdom that its sender named, if any
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Shard:
     start: int
     end: int
     damage: str = ""
-    """Why the text stops where it does, if it should not: the record it stops in is then incomplete."""
+    """The reason why the text stops early, if it does: the record it stops in is then incomplete."""
     give_up: str = ""
-    """Why what is not done yet is to be failed, not tried again."""
+    """The reason to fail what is not done yet rather than try it again; empty where there is none."""
 
     def as_message(self) -> dict[str, Any]:
         return {

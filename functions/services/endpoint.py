@@ -57,7 +57,7 @@ class Endpoint:
     def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
         """Ask one model version about these sequences, in one call.
 
-        Raises EndpointUnavailable where nobody answered, EndpointTimedOut where nobody did in time,
+        Raises EndpointUnavailable where no model answered, EndpointTimedOut where none did in time,
         EndpointRefused where the model failed on the request, BrokenContract where the answer is not what was
         agreed.
         """

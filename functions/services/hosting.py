@@ -85,7 +85,7 @@ class Hosting:
         _unless_missing(remove, (*MISSING, "does not exist"))
 
     def stop_jobs(self, job: str) -> None:
-        """Stop those training jobs of a retraining that still run: nobody waits for them."""
+        """Stop those training jobs of a retraining that still run, as no execution waits for them."""
         for kind in JOBS:
             stop = partial(self.sagemaker.stop_training_job, TrainingJobName=f"{job}-{kind}")
             _unless_missing(stop, OVER)
@@ -97,6 +97,6 @@ def _unless_missing(call: Callable[[], object], missing: tuple[str, ...] = MISSI
         call()
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        said = code == "ValidationException" and any(words in message for words in missing)
-        if not said and code not in ("ObjectNotFoundException", "ResourceNotFound"):
+        is_missing = code == "ValidationException" and any(words in message for words in missing)
+        if not is_missing and code not in ("ObjectNotFoundException", "ResourceNotFound"):
             raise

@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     """The facts that S3 keeps of an object's version."""
 
     size: int  # bytes
-    organism: str  # as whoever sent it named it
+    organism: str  # as its sender named it
 
 
 class Storage:

@@ -56,7 +56,7 @@ class UploadsTable(UploadsReader):
     # An upload's beginning
 
     def start(self, upload: Upload) -> UploadRecord:
-        """Record an upload, and return it as it was first recorded, whoever came first."""
+        """Record an upload, unless an earlier delivery did; return it as it was first recorded."""
         put_new(
             self.table,
             {
@@ -224,7 +224,7 @@ class UploadsTable(UploadsReader):
     def settle_shard(self, upload_id: str, shard: int) -> dict[int, Marker]:
         """Settle the batches of a shard that have a marker and are not counted; return all its markers.
 
-        Who ends batches that nobody else is told of, and dies, leaves such markers to the next one.
+        A worker that ends batches and dies leaves such markers, which no message tells of, to the next one.
         """
         done = self.done_batches(upload_id, shard)
         for batch in done.keys() - self.shard(upload_id, shard).batches_done:
@@ -342,7 +342,7 @@ class UploadsTable(UploadsReader):
         names: dict[str, str] | None = None,
         values: dict[str, Any] | None = None,
     ) -> bool:
-        """Update an item; False where the condition does not hold, which somebody else saw to before."""
+        """Update an item; False where the condition does not hold: another worker did it before."""
         arguments: dict[str, Any] = {
             "Key": {"pk": upload_id, "sk": sort_key},
             "UpdateExpression": expression,

@@ -110,8 +110,10 @@ def down(home: Path, erase: bool, only_if_saved: bool) -> None:
         raise UploadProblem(str(error)) from None
     except lifecycle.CloudError as error:
         raise Unreachable(str(error)) from None
-    said = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
-    click.echo(f"{said}, and what it kept is deleted." if erase else f"{said}; its state is kept in {home}.")
+    state = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
+    click.echo(
+        f"{state}, and what it kept is deleted." if erase else f"{state}; its state is kept in {home}."
+    )
 
 
 @main.command()
@@ -126,11 +128,11 @@ def status(home: Path, as_json: bool) -> None:
     """
     from protloc.cloud import lifecycle
 
-    found = lifecycle.status(home.resolve())
+    state = lifecycle.status(home.resolve())
     if as_json:
-        print_json(found)
+        print_json(state)
         return
-    for name, value in found.items():
+    for name, value in state.items():
         if value is not None:
             click.echo(f"{name.replace('_', ' '):>12}  {value}")
 
@@ -251,11 +253,11 @@ def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
     """List the uploads, newest first."""
     from protloc.cli.display import show_uploads
 
-    found = list(islice(client_of(stack, home).uploads(), limit))
+    views = list(islice(client_of(stack, home).uploads(), limit))
     if as_json:
-        print_json({"uploads": found})
+        print_json({"uploads": views})
     else:
-        show_uploads(found)
+        show_uploads(views)
 
 
 @main.command()

@@ -175,7 +175,7 @@ def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> 
 
 
 def _saving_problem(home: Path) -> str:
-    """Why what the cloud holds at present is not saved, if so: it tries every second, and is waited for."""
+    """The reason why the present state is not saved, if so; an attempt, one each second, is waited for."""
     cloud = find(home)
     first = health(cloud.port, home) if cloud else None
     report = first
@@ -209,7 +209,7 @@ def status(home: Path | str) -> dict[str, Any]:
     """
     home = Path(home).resolve()
     running = find(home)
-    found: dict[str, Any] = {
+    state: dict[str, Any] = {
         "pid": running.pid if running else None,
         "state": "running" if running else "stopped",
         "endpoint_url": running.endpoint_url if running else None,
@@ -223,19 +223,19 @@ def status(home: Path | str) -> dict[str, Any]:
     if running is None:
         pid = processes.pid_of(home)
         if pid is not None:
-            found.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
-        return found
+            state.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
+        return state
     report = health(running.port, home) or {}
     if report.get("save_failure"):
-        found["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
+        state["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
     with contextlib.suppress(Exception):  # a cloud without the stack has neither
         outputs = stack_outputs(running)
         if "ApiId" in outputs:
-            found["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
+            state["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
         key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
         item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
-        found["active_model"] = item.get("version", {}).get("S") or None
-    return found
+        state["active_model"] = item.get("version", {}).get("S") or None
+    return state
 
 
 def find(home: Path | str) -> Cloud | None:
@@ -258,8 +258,8 @@ def find(home: Path | str) -> Cloud | None:
 
 def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
     """The outputs of a stack, by name."""
-    found = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    return outputs_of(found)
+    description = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return outputs_of(description)
 
 
 def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
@@ -341,7 +341,7 @@ def _python_path() -> str:
 
 
 def _refuse_stopped(home: Path) -> None:
-    """Raise `CloudError` where the cloud is stopped by a signal: it answers nobody, and holds its home."""
+    """Raise `CloudError` where the cloud is stopped by a signal: it does not answer, and holds its home."""
     pid = processes.pid_of(home)
     if pid is not None and locks.is_stopped(pid):
         raise CloudError(
@@ -360,10 +360,10 @@ def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | No
     while time.monotonic() < end:
         request = AWSRequest("GET", f"http://127.0.0.1:{port}{HEALTH}")
         try:
-            found = keys.read(home)
-            if found is None:
+            owner_keys = keys.read(home)
+            if owner_keys is None:
                 return None
-            SigV4Auth(Credentials(*found), OWN, REGION).add_auth(request)
+            SigV4Auth(Credentials(*owner_keys), OWN, REGION).add_auth(request)
             reply = URLLib3Session(timeout=patience).send(request.prepare())
             health: dict[str, Any] = json.loads(reply.content)
             return health

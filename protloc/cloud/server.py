@@ -1,6 +1,6 @@
 """The cloud's process: `python -m protloc.cloud.server HOME SOCKET`. `lifecycle` starts it, SIGTERM ends it.
 
-SOCKET is the number of a listening socket that `lifecycle` hands over, so that nobody else gets its port.
+SOCKET is the number of a listening socket that `lifecycle` hands over, so that its port stays its own.
 
 The order matters: the engine reads its variables when it is imported, state is back before the first request,
 and functions and model servers start once requests are answered.
@@ -139,7 +139,7 @@ def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
 def end_with(owner: int) -> None:
     """Exit as soon as the process `owner` is gone, however it ended; functions, models and jobs follow.
 
-    Nothing is saved: whoever names an owner has no use for the state without it.
+    Nothing is saved: the state is of no use without its owner.
     """
 
     def watch() -> None:
@@ -210,7 +210,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         server = asyncio.create_task(
             hypercorn.asyncio.serve(application, config, shutdown_trigger=closing.wait)
         )
-        while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
+        while not asked.is_set() and home.exists():  # a cloud without its folder is over
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
             if server.done():

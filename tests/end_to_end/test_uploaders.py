@@ -1,4 +1,4 @@
-"""What the policies for people allow: files in and results out, and labels to those who teach alone."""
+"""The policies for people allow files in and results out, and labels to labellers alone."""
 
 from __future__ import annotations
 

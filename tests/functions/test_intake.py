@@ -24,7 +24,7 @@ SOURCE = Source("uploads", "a.fasta", "null")
 
 
 class Right(NamedTuple):
-    """What must come of a file: an end for each record, `p` or `r`, or the name by which it is refused."""
+    """The right answer for a file: an end for each record, `p` or `r`, or the name by which it is refused."""
 
     ends: str
     names: tuple[
@@ -93,7 +93,7 @@ pytestmark = shared
 
 
 class Answer(NamedTuple):
-    """What came of a file."""
+    """The answer for a file."""
 
     judged: list[Protein | Rejection]
     left_out: int

@@ -355,7 +355,7 @@ def test_an_old_event_of_a_file_that_is_gone_ends_the_upload_at_once(running_wor
 def test_a_file_that_goes_away_before_its_shards_are_sent_ends_with_the_next_delivery(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever planned the upload died; the next one finds the file gone, and the plan."""
+    """The first delivery died after it planned the upload; the next one finds the plan, and the file gone."""
     world = running_world
     event = world.upload(fasta(5))
 

@@ -183,7 +183,7 @@ class World:
             complete(identity, self.aws)
 
     def item(self, identity: str) -> dict[str, Any]:
-        """What the uploads table holds of an upload, attribute by attribute."""
+        """The row of an upload, attribute by attribute."""
         key = {"pk": identity, "sk": "upload"}
         stored = self.aws.uploads.table.get_item(Key=key, ConsistentRead=True)["Item"]
         item: dict[str, Any] = from_item(stored)

@@ -147,7 +147,7 @@ def check_inflater(packed: bytes, plan: Plan) -> tuple[bytes, str]:
 
 
 def inflate_simply(packed: bytes) -> bytes:
-    """What the libraries that come with Python make of a file that is whole, and of the text in it."""
+    """Inflate a whole file with the libraries that come with Python, as a reference."""
     text = b""
     makers = {
         b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),

@@ -29,7 +29,7 @@ class DeployedFunction:
     concurrency: int
     may_loop: bool
     says_which_failed: bool
-    """Whether Lambda asks which records of a delivery failed; else it takes an answer for the good of all."""
+    """True if Lambda asks which records of a delivery failed; else it takes any answer for the success of all."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def timeout(name: str) -> int:
 
 @cache
 def schedules(name: str) -> tuple[str, ...]:
-    """What a function's schedules send it, by how often they do."""
+    """The events that a function's schedules send it, the most frequent first."""
     events = resources()[name]["Properties"]["Events"].values()
     found = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
     return tuple(

@@ -47,7 +47,7 @@ class Watch:
         self._begun: dict[str, float] = {}  # when the last attempt began
         overdue = world.scenario.settings["overdue_seconds"]
         self._excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
-        """Whose deadline is later has no excuse for being late."""
+        """An upload whose deadline is later than this has no excuse for being late."""
         world.s3.listeners.append(self._on_object)
         world.bus.listeners.append(self._on_event)
         world.database.tables["UploadsTable"].listeners.append(self._on_upload)
@@ -165,7 +165,7 @@ class Watch:
             self.violate(f"batch {asked['batch']} was acknowledged before it was done")
 
     def _asked_anew(self, queue: Any, asked: Item) -> bool:
-        """Whether another message of this batch, or shard, is there, among the dead ones at worst."""
+        """True if another message of this batch, or shard, is there, among the dead ones at worst."""
         begins = f'{{"upload":"{asked["upload"]}","shard":{asked["shard"]},'
         if "batch" in asked:
             begins += f'"batch":{asked["batch"]},'

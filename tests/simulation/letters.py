@@ -1,4 +1,4 @@
-"""What a text's records are, read in the plainest way there is and with nothing of what reads them in earnest.
+"""A reference reader: finds a text's records in the plainest way, and shares nothing with the real one.
 
 The whole text is there, lines are strings, letters are looked at one by one. Only what is a list of words or a
 sum over letters is asked of the functions: `placeholder`, `are_nucleotides` and `is_3di` have judges of their own.
@@ -27,7 +27,7 @@ CODES = dict(
 
 
 def starts(text: bytes, lookback: int) -> list[int]:
-    """Where the records of a text start."""
+    """The offsets at which the records of a text start."""
     found, line = [], 0
     for at, byte in enumerate(text):
         if byte in b"\r\n":
@@ -38,7 +38,7 @@ def starts(text: bytes, lookback: int) -> list[int]:
 
 
 def _may_stand_before(prefix: str) -> bool:
-    """Whether this, before a `>` on its line, is invisible or a sequence that lost its line end."""
+    """True if this text, before a `>` on its line, is invisible or a sequence that lost its line end."""
     kinds, at = "", 0
     while at < len(prefix):
         rest = prefix[at:]

@@ -42,7 +42,7 @@ class Inode:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at one call: `no room`, `full` from then on, `error`, `torn` or `death`."""
+    """The fault of one call: `no room`, `full` from then on, `error`, `torn` or `death`."""
 
     kind: str
     call: int
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Loss:
-    """How much of what was not synced a death takes: of the changes of names, and of the bytes of files."""
+    """The share of unsynced changes that a death takes: of names, and of the bytes of files."""
 
     names: int
     bytes: str  # all, half or none
@@ -190,7 +190,7 @@ class _SimulatedFile:
 
 @dataclass
 class Model:
-    """What was acknowledged, and what was asked for and neither acknowledged nor refused."""
+    """A model of the disk: requests that were acknowledged, and those neither acknowledged nor refused."""
 
     current: dict[str, str] = field(default_factory=dict)  # key → version
     bodies: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (key, version) → body
@@ -203,7 +203,7 @@ class Model:
 
 
 class Store:
-    """What the cloud does with the disk, and the model of it."""
+    """The cloud's own calls to the disk, and the model beside them."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self.disk, self.model = disk, Model()
@@ -278,7 +278,7 @@ def script(store: Store) -> None:
 
 
 def violations(store: Store) -> list[str]:
-    """What of the acknowledged is not there, or not whole."""
+    """The acknowledged objects that are not there, or not whole."""
     disk, model, found = store.disk, store.model, []
     doubted = model.doubt[0] if model.doubt else None
     for key in {*model.current, *([doubted] if doubted else [])}:
@@ -346,7 +346,7 @@ def _read(disk: SimulatedDisk, path: str) -> bytes:
 
 
 def recovered(disk: SimulatedDisk) -> None:
-    """What a start does with the objects' files."""
+    """Recover the objects' files as a start does."""
     objects.recover(disk, objects.interrupted(name for name in disk.names if name.startswith(ROOT)))
 
 
@@ -368,7 +368,7 @@ def play(fault: Fault, loss: Loss | None, recover: Callable[[SimulatedDisk], Non
 
 
 def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str]:
-    """What is wrong after a start, and after one that died at any of its own calls before it."""
+    """The faults after a start, and after one that died at any of its own calls before it."""
     found: list[str] = []
     left = store.disk
     for call in itertools.count():

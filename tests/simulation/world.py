@@ -106,7 +106,7 @@ class World:
         return self.database.Table(name)
 
     def _settings(self, function: str) -> Settings:
-        """What the template tells the function, but for limits that the schedule makes smaller."""
+        """The settings that the template gives the function, but for limits that the schedule makes smaller."""
         chosen = self.scenario
         parameters = {
             "DeadlineSeconds": str(chosen.settings["deadline_seconds"]),

@@ -64,7 +64,7 @@ class Engine:
         self.changed: Callable[[], None] = lambda: None
         self.report: Callable[[], dict[str, Any]] = dict
         self.unsaved: Callable[[], str] = str
-        """Why the state cannot be saved at present, if so: nothing more is taken until it can."""
+        """The reason why the state cannot be saved at present, if so: nothing more is taken until it can."""
         self.refusal: Callable[[str, str, Headers, bytes, Any], Response | None] = lambda *request: None
         """The answer to a caller of our own services that lacks a permission besides the call's own."""
         self.serving = threading.Event()
@@ -118,10 +118,14 @@ class Engine:
         unknown = Refused("InvalidClientTokenId", "The security token included in the request is invalid.")
         if evaluator.is_root_access_key(access_key):
             raise unknown
-        found = evaluator.resolve_credential(access_key, ACCOUNT, token)
-        if isinstance(found, evaluator.CredentialResolutionError):
-            raise Refused(found.code, found.message) if found.code == "ExpiredTokenException" else unknown
-        return str(found.secret_access_key)
+        credential = evaluator.resolve_credential(access_key, ACCOUNT, token)
+        if isinstance(credential, evaluator.CredentialResolutionError):
+            raise (
+                Refused(credential.code, credential.message)
+                if credential.code == "ExpiredTokenException"
+                else unknown
+            )
+        return str(credential.secret_access_key)
 
     def refused(
         self, method: str, path: str, query: str, headers: Headers, refusal: Refused

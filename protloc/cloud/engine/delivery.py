@@ -72,7 +72,7 @@ def deliveries_come_back(
 ) -> None:
     """A message whose worker died comes back at once, and a kill is no delivery of it.
 
-    On AWS it would stay hidden for the queue's visibility timeout; here it is known that nobody works on it.
+    On AWS it would stay hidden for the queue's visibility timeout; here it is known that no worker has it.
     The same holds where the cloud itself took nothing more, and while it does not, nothing is delivered.
     `look` notices a step of the clock, before a hidden message seems to be due.
     """

@@ -32,7 +32,7 @@ class NotKept(Exception):
 
 @dataclass
 class _Request:
-    """What waits for the files of one request to be on disk."""
+    """Waits for the files of one request to be on disk."""
 
     events: list[Callable[[], None]] = field(default_factory=list)
     removals: list[Callable[[], None]] = field(default_factory=list)

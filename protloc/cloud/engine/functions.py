@@ -99,8 +99,10 @@ class Functions:
 
     def credentials(self, config: Mapping[str, Any]) -> dict[str, str]:
         """The variables with which a function acts as its role."""
-        found = self._engine.role_credentials(str(config.get("Role", "")), str(config["FunctionName"])[:64])
-        return {name.upper(): value for name, value in found.items()}
+        credentials = self._engine.role_credentials(
+            str(config.get("Role", "")), str(config["FunctionName"])[:64]
+        )
+        return {name.upper(): value for name, value in credentials.items()}
 
     def _not_started(self, name: str, problem: OSError) -> dict[str, Any]:
         """The result where there is no process, folder or room for one: nothing of the function's own."""

@@ -77,12 +77,12 @@ def variables_are_assigned_together() -> None:
         if not ctx or not isinstance(assign, dict):
             return
         before = ctx.setdefault("variables", {})
-        found: dict[str, Any] = {}
+        assigned: dict[str, Any] = {}
         for name, template in assign.items():
             alone = {**ctx, "variables": dict(before)}
             plain({**state_def, "Assign": {name: template}}, raw_input, alone, **results)
-            found[name] = alone["variables"].get(name)
-        before.update(found)
+            assigned[name] = alone["variables"].get(name)
+        before.update(assigned)
 
     states._apply_state_assign = together
 
@@ -123,7 +123,7 @@ def executions_end_in_time(changed: Callable[[], None]) -> None:
 
 
 def _is_over() -> bool:
-    """True if nobody waits any more for the task that runs in this context."""
+    """True if the task that runs in this context is no longer waited for."""
     execution = _execution.get()
     return time.monotonic() > _task_ends.get() or (execution is not None and execution["status"] != "RUNNING")
 
@@ -145,13 +145,13 @@ def state_machines_act_as_their_role(
         role = (states._state_machines.get(execution.get("stateMachineArn", "")) or {}).get("roleArn")
         if role is None:
             return
-        given = arguments if isinstance(arguments, dict) else {}
-        permissions = needed(resource, given, REGION, ACCOUNT, hosted(component_of(given)))
+        request = arguments if isinstance(arguments, dict) else {}
+        permissions = needed(resource, request, REGION, ACCOUNT, hosted(component_of(request)))
         lacking = access.lacking(role, "states", permissions)
         if lacking is not None:
             error = error_of(permissions[0].action, lacking.permission)
             raise states._ExecutionError(f"{_error_prefix(states, resource)}.{error}", str(lacking))
-        refusal = refused(resource, given, _error_prefix(states, resource))
+        refusal = refused(resource, request, _error_prefix(states, resource))
         if refusal:
             raise states._ExecutionError(refusal.error, refusal.cause)
 
@@ -227,7 +227,7 @@ def tasks_are_throttled_where_asked() -> None:
 
 
 def training_jobs_can_be_waited_for() -> None:
-    """The optimised SageMaker integrations, with `.sync` for training jobs: one nobody waits for is ended."""
+    """Add SageMaker's optimised integrations, with `.sync`, which ends a job that is not waited for any more."""
     states = module("ministack.services.stepfunctions")
     # Errors the SDK does not model have the service's base name.
     states._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {
@@ -285,10 +285,10 @@ def notifications_keep_their_attributes() -> None:
         try:
             return publish(resource, flat)
         except states._ExecutionError as problem:
-            told = dict(re.findall(r"<(Code|Message)>([^<]*)<", problem.cause))
-            if "Code" in told:
-                problem.error = f"SNS.{told['Code'].removesuffix('Exception')}Exception"
-                problem.cause = told.get("Message", "")
+            details = dict(re.findall(r"<(Code|Message)>([^<]*)<", problem.cause))
+            if "Code" in details:
+                problem.error = f"SNS.{details['Code'].removesuffix('Exception')}Exception"
+                problem.cause = details.get("Message", "")
             raise
 
     states._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = publish_all

@@ -1,4 +1,4 @@
-"""Messages that nobody works on any more."""
+"""Messages whose worker is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KILLS_AT_ONCE = 10
 
 
 def give_back(message: dict[str, Any], forgiven: bool) -> None:
-    """Make a message visible that nobody works on any more.
+    """Make a message visible whose worker is gone.
 
     A delivery that is forgiven is not counted, so many times: what kills its worker each time, as one that
     takes all memory does, ends as a dead letter after all. After some it comes back a little later each time.

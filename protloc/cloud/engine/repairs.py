@@ -64,13 +64,13 @@ def alarms_are_deleted_by_name() -> None:
     def named(
         service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
     ) -> str:
-        found = str(extract(service, method, path, headers, body, *rest, **more))
-        if service != "monitoring" or found != "*" or b"AlarmNames" not in body:
-            return found
+        resource = str(extract(service, method, path, headers, body, *rest, **more))
+        if service != "monitoring" or resource != "*" or b"AlarmNames" not in body:
+            return resource
         try:
             return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
         except (ValueError, KeyError, IndexError):
-            return found
+            return resource
 
     actions.extract_resource_arn = named
 
@@ -81,14 +81,14 @@ def scaling_calls_name_their_service() -> None:
     context = actions.request_tag_context
 
     def with_service(service: str, iam_action: str, body: bytes, query_params: Any) -> dict[str, Any]:
-        found: dict[str, Any] = context(service, iam_action, body, query_params)
+        service_context: dict[str, Any] = context(service, iam_action, body, query_params)
         if service != "application-autoscaling":
-            return found
+            return service_context
         try:
             named = json.loads(body)["ServiceNamespace"]
         except (ValueError, KeyError):
-            return found
-        return {**found, "application-autoscaling:service-namespace": named}
+            return service_context
+        return {**service_context, "application-autoscaling:service-namespace": named}
 
     actions.request_tag_context = with_service
 

@@ -91,7 +91,7 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
         service = arn.split(":")[2]
         if service not in ("sqs", "sns"):
             return None
-        found = queues.queue_policy_for_arn(arn) if service == "sqs" else topics.topic_policy_for_arn(arn)
+        document = queues.queue_policy_for_arn(arn) if service == "sqs" else topics.topic_policy_for_arn(arn)
         # To a queue EventBridge says for which rule it comes, to a topic nothing: "You can't use Condition
         # blocks in Amazon SNS topic policies for EventBridge" (its user guide, eb-use-resource-based).
         named = {"aws:sourcearn": rule.get("Arn", ""), "aws:sourceaccount": ACCOUNT}
@@ -105,7 +105,7 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
             secure_transport=True,
             service_context=named if service == "sqs" else {},
         )
-        policy = found[0] if found else ""
+        policy = document[0] if document else ""
         if evaluator.evaluate_resource_policy(policy, asked, service=EVENTBRIDGE).decision == "Allow":
             return None
         return f"the policy of {arn} does not let {EVENTBRIDGE} in"

@@ -93,8 +93,12 @@ class SageMaker:
 
     def hosted(self, component: str | None) -> dict[str, str]:
         """The endpoint of an inference component and its configuration; nothing where it is on none."""
-        found = self._records.tables["components"].get(component or "")
-        endpoint = self._records.tables["endpoints"].get(found["EndpointName"]) if found else None
+        component_record = self._records.tables["components"].get(component or "")
+        endpoint = (
+            self._records.tables["endpoints"].get(component_record["EndpointName"])
+            if component_record
+            else None
+        )
         if endpoint is None:
             return {}
         return {"endpoint": endpoint["EndpointName"], "endpoint_config": endpoint["EndpointConfigName"]}
@@ -128,11 +132,11 @@ class SageMaker:
     def call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """One control plane call. Raises `ServiceError`."""
         try:
-            found = shapes.problems("sagemaker", action, request)
+            problem = shapes.problems("sagemaker", action, request)
         except shapes.UnknownOperationError:
             raise ServiceError("UnknownOperationException", f"SageMaker has no operation {action}") from None
-        if found:
-            raise invalid(found)
+        if problem:
+            raise invalid(problem)
         name = f"do_{snake_case(action)}"
         for part in (self._jobs, self._hosting, self._packages, self):
             operation = getattr(part, name, None)

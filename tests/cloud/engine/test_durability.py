@@ -1,4 +1,4 @@
-"""What the cloud acknowledged is there after a full disk, a damaged file or a lost one; or it is told."""
+"""The cloud keeps what it acknowledged through a full disk, a damaged or a lost file, or says what is gone."""
 
 from __future__ import annotations
 

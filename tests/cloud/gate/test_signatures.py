@@ -1,4 +1,4 @@
-"""Whatever a client signs passes, and nothing that is changed afterwards."""
+"""A request passes as its client signed it, and does not if anything is changed afterwards."""
 
 from __future__ import annotations
 

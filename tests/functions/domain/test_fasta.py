@@ -24,7 +24,7 @@ headed_texts = texts.map(lambda text: b">first\n" + text)
 
 
 def starts_inside(text: bytes) -> bool:
-    """Whether a line that is no header holds a `>`, where others than we see no record."""
+    """True if a line that is no header holds a `>`, where other readers see no record."""
     return any(b">" in line and not line.startswith(b">") for line in text.split(b"\n"))
 
 

@@ -1,4 +1,4 @@
-"""What comes out of compressed files and archives, however they are cut, padded, nested or broken."""
+"""Texts come out of compressed files and archives, however these are cut, padded, nested or broken."""
 
 import bz2
 import gzip
