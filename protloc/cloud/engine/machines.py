@@ -227,7 +227,7 @@ def tasks_are_throttled_where_asked() -> None:
 
 
 def training_jobs_can_be_waited_for() -> None:
-    """Add SageMaker's optimised integrations, with `.sync`, which ends a job that is not waited for any more."""
+    """Add SageMaker's optimised integrations; `.sync` ends a training job that is not waited for any more."""
     states = module("ministack.services.stepfunctions")
     # Errors the SDK does not model have the service's base name.
     states._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {
