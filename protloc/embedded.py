@@ -21,7 +21,6 @@ from protloc.stack.client import Client
 from protloc.stack.versions import add, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
-DEFAULT_HOME = PROJECT / ".protloc"
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
 READY_SECONDS = 1800.0

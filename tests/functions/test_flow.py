@@ -10,7 +10,7 @@ import pytest
 
 from functions.complete import complete
 from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.domain.upload import Shard, part_key
+from functions.domain.upload import Shard
 from functions.predict import predict
 from functions.receive import receive
 from functions.services.failures import Failures
@@ -380,11 +380,8 @@ def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> 
     identity = receive(running_world.upload(fasta(10)), running_world.aws)
     assert identity
     running_world.split_shards()
-    for message in running_world.take(running_world.aws.batches_queue):
-        predict(message, running_world.aws)
-    key = part_key(identity, 0, 0)
-    part = running_world.s3.get_object(Bucket="results", Key=key)["Body"].read()
-    running_world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    running_world.predict_batches()
+    running_world.lose_a_row(identity)
     with pytest.raises(BrokenContract, match="10 records are counted, 9 stored"):
         complete(identity, running_world.aws)
     assert running_world.status(identity) == "finishing"

@@ -9,7 +9,7 @@ import pytest
 
 from functions.complete import complete
 from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.domain.upload import Counts, Ending, Shard, part_key
+from functions.domain.upload import Counts, Ending, Shard
 from functions.domain.upload_record import UploadRecord
 from functions.http import upload_view
 from functions.predict import predict
@@ -177,8 +177,7 @@ def test_a_full_upload_whose_last_message_was_lost_is_finished_by_sweep(
     split(world, shard)
     with monkeypatch.context() as patched:
         patched.setattr(world.aws.uploads, "finish_if_full", lambda *_: None)
-        for message in world.take(world.aws.batches_queue):
-            predict(message, world.aws)
+        world.predict_batches()
     assert world.status(identity) == "running"
     move(world.aws.uploads.get(identity), world.aws)
     assert world.status(identity) == "finishing"
@@ -192,8 +191,7 @@ def test_a_marker_whose_message_was_lost_is_counted_when_its_shard_is_split_agai
     split(world, shard)
     with monkeypatch.context() as patched:
         patched.setattr(world.aws.uploads, "settle_batch", lambda *_: None)
-        for message in world.take(world.aws.batches_queue):
-            predict(message, world.aws)
+        world.predict_batches()
     split(world, shard)
     assert world.status(identity) == "finishing"
 
@@ -223,11 +221,8 @@ def unwritable_upload(running_world: World) -> Item:
     identity, shards = started(world, fasta(60) + b">bad\nMK1V\n")
     for shard in shards:
         split(world, shard)
-    for message in world.take(world.aws.batches_queue):
-        predict(message, world.aws)
-    key = part_key(identity, 0, 0)
-    part = world.s3.get_object(Bucket="results", Key=key)["Body"].read()
-    world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    world.predict_batches()
+    world.lose_a_row(identity)
     with pytest.raises(BrokenContract, match="61 records are counted, 60 stored"):
         complete(identity, world.aws)
     return world.aws.uploads.get(identity)

@@ -12,12 +12,11 @@ import pytest
 from functions.complete import complete
 from functions.domain.errors import EndpointRefused
 from functions.domain.packing import PackingSettings
-from functions.domain.upload import Inflate, read_task
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import retry
 from functions.services.dynamodb import Item
-from functions.split import inflate, split_or_abandon
+from functions.split import inflate
 from tests.functions.dying import Died, dying
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
@@ -26,16 +25,6 @@ BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) 
 SHORT_BODY = b">a\nMKVLAAGGWY\n>bad\nMK1V\n>last\nMKVLWYAAGG"
 PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
 MOMENTS = ("before-call", "after-call")
-
-
-def split_all(here: World, messages: list[Item]) -> None:
-    for message in messages:
-        task = read_task(message)
-        upload = here.aws.uploads.get(task.upload_id)
-        if isinstance(task, Inflate):
-            inflate(upload, here.aws)
-        else:
-            split_or_abandon(task, upload, here.aws)
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
@@ -105,9 +94,7 @@ def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same
             assert len(shards[identity]) == 2
             return identity
 
-        calls = outlives_every_death(
-            here, when, 12, begin, lambda w, identity: split_all(w, shards[identity])
-        )
+        calls = outlives_every_death(here, when, 12, begin, lambda w, identity: w.split(shards[identity]))
         assert calls > 25
 
 

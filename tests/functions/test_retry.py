@@ -295,8 +295,7 @@ def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
 
 def _predict_all(world: World) -> None:
     world.split_shards()
-    for message in world.take(world.aws.batches_queue):
-        predict(message, world.aws)
+    world.predict_batches()
 
 
 def _as_if_not_done(world: World, message: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from functions.complete import complete
 from functions.domain.errors import EndpointUnavailable
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.rows import Row
-from functions.domain.upload import Inflate, read_task
+from functions.domain.upload import Inflate, part_key, read_task
 from functions.predict import predict
 from functions.receive import receive
 from functions.services import Services
@@ -153,7 +153,10 @@ class World:
         return messages
 
     def split_shards(self) -> None:
-        for message in self.take(self.aws.shards_queue):
+        self.split(self.take(self.aws.shards_queue))
+
+    def split(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
             task = read_task(message)
             upload = self.aws.uploads.get(task.upload_id)
             if isinstance(task, Inflate):
@@ -177,6 +180,16 @@ class World:
         for message in self.take(self.aws.batches_queue):
             predict(message, self.aws)
             self.complete(identity)
+
+    def predict_batches(self) -> None:
+        for message in self.take(self.aws.batches_queue):
+            predict(message, self.aws)
+
+    def lose_a_row(self, identity: str) -> None:
+        """Cut the first row out of an upload's first part."""
+        key = part_key(identity, 0, 0)
+        part = self.s3.get_object(Bucket="results", Key=key)["Body"].read()
+        self.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
 
     def complete(self, identity: str) -> None:
         if self.status(identity) == "finishing":

@@ -16,21 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.contracts import shapes
+from protloc.cloud.contracts.permissions import SAGEMAKER_KINDS
 from protloc.cloud.engine.names import Response
 from protloc.cloud.sagemaker.hosting import Hosting
 from protloc.cloud.sagemaker.jobs import Jobs
 from protloc.cloud.sagemaker.packages import Packages, package_arn
 from protloc.cloud.sagemaker.records import TABLES, Records, ServiceError, arn, invalid, snake_case
 from protloc.cloud.sagemaker.storage import Storage
-
-KINDS = {
-    "TrainingJobName": "training-job",
-    "InferenceComponentName": "inference-component",
-    "ModelName": "model",
-    "EndpointConfigName": "endpoint-config",
-    "EndpointName": "endpoint",
-    "ModelPackageGroupName": "model-package-group",
-}
 
 
 class SageMaker:
@@ -86,7 +78,7 @@ class SageMaker:
             if field in request:
                 return package_arn(str(request[field]))
         if not action.startswith("List"):
-            for field, kind in KINDS.items():
+            for field, kind in SAGEMAKER_KINDS.items():
                 if field in request:
                     return arn(kind, _name(request[field]))
         return "*"

@@ -178,12 +178,8 @@ def test_health_tells_a_stranger_only_that_it_is_there(cloud: Cloud) -> None:
 
 
 def test_a_role_is_not_told_of_the_cloud(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
     request = botocore.awsrequest.AWSRequest("GET", stack.cloud.endpoint_url + "/_protloc/health")
-    keys = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
-    botocore.auth.SigV4Auth(keys, "protloc", "us-east-1").add_auth(request)
+    botocore.auth.SigV4Auth(stack.caller(), "protloc", "us-east-1").add_auth(request)
     headers = {name.replace("-", "_"): value for name, value in request.headers.items()}
     assert ask(stack.cloud, path="/_protloc/health", **headers)[0] == 403
 
@@ -197,10 +193,7 @@ def test_the_api_takes_no_signature_for_another_service(stack: Stack) -> None:
 
 
 def test_a_session_needs_its_token_and_its_secret(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
-    key, secret, token = role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"]
+    key, secret, token = stack.caller().get_frozen_credentials()
     assert code_of(stack.cloud, "sts", key, secret, token) == ""
     assert code_of(stack.cloud, "sts", key, secret) in UNKNOWN
     assert code_of(stack.cloud, "sts", key, secret, token + "x") in UNKNOWN

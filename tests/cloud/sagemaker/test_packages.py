@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from protloc.cloud.sagemaker.service import SageMaker
@@ -125,24 +124,9 @@ def test_a_template_makes_a_group(stack: Stack) -> None:
 
 
 def test_a_role_needs_the_permission_on_the_group_and_its_packages(stack: Stack, group: str) -> None:
-    iam, role = stack.client("iam"), stack.outputs["Caller"].rsplit("/", 1)[-1]
-    actions = ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"]
     own = [f"{PREFIX}:model-package-group/{group}", f"{PREFIX}:model-package/{group}/*"]
-    statement = {"Effect": "Allow", "Action": actions, "Resource": own}
-    iam.put_role_policy(
-        RoleName=role, PolicyName="own", PolicyDocument=json.dumps({"Statement": [statement]})
-    )
-    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="own")[
-        "Credentials"
-    ]
-    client = boto3.client(
-        "sagemaker",
-        endpoint_url=stack.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-    )
+    stack.allow_caller("own", ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"], own)
+    client = stack.client_of_caller("sagemaker")
     client.describe_model_package_group(ModelPackageGroupName=group)
     package = client.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"]
     for call in (
@@ -151,7 +135,7 @@ def test_a_role_needs_the_permission_on_the_group_and_its_packages(stack: Stack,
         lambda: client.describe_model_package_group(ModelPackageGroupName=stack.outputs["Packages"]),
     ):
         assert "AccessDenied" in refused(call)["Error"]["Code"]
-    iam.delete_role_policy(RoleName=role, PolicyName="own")
+    stack.disallow_caller("own")
 
 
 def test_the_registry_is_part_of_the_saved_state(tmp_path: Path) -> None:
