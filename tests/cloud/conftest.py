@@ -36,8 +36,12 @@ class Stack:
 
     def client_of_caller(self, service: str, **others: str) -> Any:
         """A client that acts as that role; `others` replace parts of its credentials."""
-        key, secret, token = self.caller().get_frozen_credentials()
-        parts = {"aws_access_key_id": key, "aws_secret_access_key": secret, "aws_session_token": token}
+        caller = self.caller()
+        parts = {
+            "aws_access_key_id": caller.access_key,
+            "aws_secret_access_key": caller.secret_key,
+            "aws_session_token": caller.token,
+        }
         address = {"endpoint_url": self.cloud.endpoint_url, "region_name": "us-east-1"}
         return boto3.client(service, **address, **(parts | others))  # type: ignore[call-overload]
 

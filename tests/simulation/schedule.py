@@ -10,6 +10,7 @@ from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.scheduler import BEGINNING, Simulation
 from tests.simulation.stage import Stage
+from tests.simulation.verdict import Verdict
 from tests.simulation.world import World
 
 
@@ -37,7 +38,7 @@ def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) ->
     finally:
         simulation.close()
         stage.world = None
-    return Result(seed, simulation.steps, simulation.now - BEGINNING, watch.judge(ended))
+    return Result(seed, simulation.steps, simulation.now - BEGINNING, Verdict(watch).judge(ended))
 
 
 def _ended(world: World) -> bool:

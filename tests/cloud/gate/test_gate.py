@@ -193,7 +193,8 @@ def test_the_api_takes_no_signature_for_another_service(stack: Stack) -> None:
 
 
 def test_a_session_needs_its_token_and_its_secret(stack: Stack) -> None:
-    key, secret, token = stack.caller().get_frozen_credentials()
+    caller = stack.caller()
+    key, secret, token = caller.access_key, caller.secret_key, caller.token
     assert code_of(stack.cloud, "sts", key, secret, token) == ""
     assert code_of(stack.cloud, "sts", key, secret) in UNKNOWN
     assert code_of(stack.cloud, "sts", key, secret, token + "x") in UNKNOWN
