@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import FileGone, InputError
+from functions.domain.organisms import ORGANISM
 from functions.domain.text import WINDOW_BYTES
 from functions.domain.upload import Source
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 WRITE_PART_BYTES = 8 * 1024 * 1024
 """S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
-
-ORGANISM = "organism"
-"""The name, in an object's own metadata, of the organism that its proteins are of."""
 
 
 class Stored(NamedTuple):

@@ -27,8 +27,8 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from functions.domain.organisms import ORGANISM
 from functions.domain.upload import FINAL_STATUSES, upload_id
-from functions.services.s3 import ORGANISM
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 from protloc.stack.account import is_embedded, outputs_of, session
 
