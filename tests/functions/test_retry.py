@@ -22,6 +22,7 @@ from functions.split import split_or_abandon
 from functions.sweep import bury, move
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
+from tests.functions.versions import version
 from tests.functions.world import World, answer_for
 
 
@@ -424,3 +425,18 @@ def test_an_upload_of_before_there_were_retries_is_retried(
     retry(failed_upload, "2", running_world.aws)
     running_world.finish(failed_upload)
     assert counts(running_world, failed_upload) == ("complete", 61, 60, 1, 0)
+
+
+def test_an_upload_of_a_retired_version_is_not_retried(running_world: World) -> None:
+    world = running_world
+    identity = world.run(world.upload(fasta(3)))
+    world.database.Table("UploadsTable").update_item(
+        Key={"pk": identity, "sk": "upload"},
+        UpdateExpression="SET failed = :one",
+        ExpressionAttributeValues={":one": 1},
+    )
+    version(world, "test-1", "retired")
+    with pytest.raises(NothingToRetry, match="test-1 is no longer there"):
+        retry(identity, "2", world.aws)
+    version(world, "test-1")
+    assert retry(identity, "2", world.aws).status == "running"
