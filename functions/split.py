@@ -79,7 +79,7 @@ def inflate(upload: UploadRecord, aws: Services) -> None:
                 inflater.size,
                 aws.settings.shard_bytes,
                 inflater.damage,
-                _told(inflater.left_out),
+                _summary(inflater.left_out),
             )
     for shard in shards:
         aws.shards_queue.send(shard.as_message())
@@ -99,7 +99,7 @@ def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
     return inflater
 
 
-def _told(left_out: list[str]) -> str:
+def _summary(left_out: list[str]) -> str:
     """Name the files of an archive that were not read, in one line of bounded length."""
     if not left_out:
         return ""

@@ -40,7 +40,7 @@ def test_a_killed_worker_gives_its_message_back_at_once_and_the_kill_is_no_recei
     assert row["received"]["S"] == "1"
 
 
-def test_what_kills_its_worker_each_time_is_counted_in_the_end() -> None:
+def test_a_message_that_kills_its_worker_each_time_is_counted_in_the_end() -> None:
     message: dict[str, Any] = {"receive_count": 0, "receipt_handle": "r", "visible_at": time.time() + 43_200}
     counts = []
     for _ in range(KILLS_FORGIVEN + 3):

@@ -208,7 +208,7 @@ def champion_answers(cloud: Embedded) -> bool:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_fails_the_champion_answers_and_nothing_is_left(
+def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     cloud: Embedded, tmp_path: Path, name: str
 ) -> None:
     case, version = CASES[name], "case-" + name.replace(" ", "-").replace("'", "")[:30].rstrip("-")
@@ -231,7 +231,7 @@ def test_whatever_fails_the_champion_answers_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("statements", "states"), [(("Approve", "Notify"), {"Approve", "Notify"}), (("Register",), {"Package"})]
 )
-def test_what_is_no_part_of_the_promotion_does_not_stop_it(
+def test_a_failure_beside_the_promotion_does_not_stop_it(
     start_embedded: Callable[..., Embedded],
     tmp_path: Path,
     statements: tuple[str, ...],

@@ -83,7 +83,7 @@ def test_an_uploader_gets_answers_and_puts_no_labels(
 
 
 @pytest.mark.parametrize("person", ["LabellersPolicy"], indirect=True)
-def test_who_teaches_puts_labels(embedded: Embedded, person: Client) -> None:
+def test_a_labeller_puts_labels(embedded: Embedded, person: Client) -> None:
     put_label(person)
     bucket = person.outputs["UploadsBucket"]
     found = person.client("s3").list_objects_v2(Bucket=bucket, Prefix="labels/")

@@ -24,7 +24,7 @@ def test_a_rollback_is_one_write_and_can_be_taken_back(two_versions: World) -> N
     assert activate("two", 7, world.aws) == forth  # already
 
 
-def test_what_is_not_in_service_or_was_changed_meanwhile_is_refused(
+def test_a_version_that_is_not_in_service_or_was_changed_meanwhile_is_refused(
     two_versions: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = two_versions
@@ -74,7 +74,7 @@ def test_the_api_says_what_became_of_it(
     ("reasons", "calls"),
     [(["TransactionConflict", "None"], 2), (["None", "ThrottlingError"], 2), (["ConditionalCheckFailed"], 1)],
 )
-def test_only_what_was_found_changed_refuses_an_activation(
+def test_only_a_changed_alias_refuses_an_activation(
     reasons: list[str], calls: int, two_versions: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = two_versions.aws.models.table.meta.client

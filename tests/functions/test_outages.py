@@ -97,5 +97,5 @@ def test_where_the_queue_is_out_as_well_the_message_stays(
     assert deliver(queue, OUTAGES[0]) == [('{"upload":"u"}', 1)]
 
 
-def test_what_an_outage_is() -> None:
+def test_an_outage_is_told_from_a_fault_of_the_request() -> None:
     assert [is_outage(error) for error in OUTAGES + FAULTS] == [True] * len(OUTAGES) + [False] * len(FAULTS)

@@ -52,7 +52,7 @@ def test_a_file_deleted_after_it_was_split_loses_nothing_to_a_repeated_shard(run
     assert (item["status"], item["predicted"], item["reason"]) == ("complete", 10, "")
 
 
-def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: World) -> None:
+def test_a_batch_that_ends_late_in_an_abandoned_shard_changes_nothing(running_world: World) -> None:
     world = running_world
     identity, shards = started(world, fasta(60))
     assert len(shards) > 1
@@ -75,7 +75,7 @@ def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: Wor
     assert world.rows(identity) == []
 
 
-def test_who_died_between_abandoning_a_shard_and_counting_it_is_made_good(
+def test_a_death_between_abandoning_a_shard_and_counting_it_is_made_good(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = running_world
@@ -251,7 +251,7 @@ def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
     assert upload_view(record, *world.aws.uploads.account(record), record.results)["results"] is None
 
 
-def test_who_writes_the_results_after_all_changes_nothing_of_an_end_that_was_told(
+def test_results_that_are_written_after_all_change_nothing_of_an_announced_end(
     running_world: World, unwritable_upload: UploadRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, upload = running_world, unwritable_upload

@@ -225,9 +225,7 @@ def test_a_version_is_not_taken_down_while_the_alias_changes(two_versions: World
     assert state(world, "zero") == "in_service"
 
 
-def test_what_a_stopped_retraining_left_is_ended_and_its_lock_freed(
-    two_versions: World, removed: Removed
-) -> None:
+def test_a_stopped_retraining_is_cleaned_up_and_its_lock_freed(two_versions: World, removed: Removed) -> None:
     world = two_versions
     version(world, "stopped", "hosting", execution="stopped", job="stack-7")
     version(world, "forgotten", "training", execution="forgotten")

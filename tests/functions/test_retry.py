@@ -192,7 +192,7 @@ def _die(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(running_world: World) -> None:
+def test_late_messages_of_the_first_attempt_change_nothing_of_the_second(running_world: World) -> None:
     """Every message of the first attempt comes once more, at every point of the second."""
     world = running_world
     event = world.upload(BODY)
@@ -358,7 +358,7 @@ def test_a_file_deleted_after_it_was_read_costs_nothing(running_world: World) ->
     assert counts(running_world, identity) == ("complete", 61, 60, 1, 0)
 
 
-def test_what_cannot_be_retried_is_told_why(running_world: World, failed_upload: str) -> None:
+def test_a_refused_retry_says_why(running_world: World, failed_upload: str) -> None:
     aws = running_world.aws
     fine = running_world.run(running_world.upload(fasta(3), key="fine"))
     with pytest.raises(NothingToRetry, match="no record of the upload failed"):

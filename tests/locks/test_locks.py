@@ -80,7 +80,7 @@ def test_what_develops_is_what_runs_and_more() -> None:
     assert all(develop[name] == versions for name, versions in locked(FUNCTIONS).items())
 
 
-def test_what_travels_to_lambda_is_little() -> None:
+def test_the_package_of_the_functions_is_small() -> None:
     assert set(locked(FUNCTIONS)) == {"aws-lambda-powertools", "jmespath", "typing-extensions"}
 
 

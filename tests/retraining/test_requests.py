@@ -178,7 +178,7 @@ def test_every_name_fits_for_the_longest_name_of_a_stack(way: str, failing: str)
 
 
 @pytest.mark.parametrize("reason", ["two\nlines\tand a tab", "ein schöner Grund – 12 %", "x" * 5000])
-def test_whatever_the_judge_says_is_fit_for_the_registry_and_a_subject(reason: str) -> None:
+def test_any_verdict_of_the_judge_fits_the_registry_and_a_subject(reason: str) -> None:
     figures = FIGURES | {"mcc": -0.123456789012345678, "ece": 1.5e-9}
     answers = {"Judge": {"Payload": {"promote": True, "reason": reason, "figures": figures}}}
     for each in calls(machine(), {}, answers=answers):

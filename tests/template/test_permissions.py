@@ -243,7 +243,7 @@ def roles(stack: Resolved) -> dict[str, list[Statement]]:
     return found
 
 
-def test_what_an_action_depends_on_is_granted_beside_it(stack: Resolved) -> None:
+def test_dependent_actions_are_granted_beside_their_action(stack: Resolved) -> None:
     missing = set()
     for statements in roles(stack).values():
         granted: dict[str, set[str]] = {}
@@ -312,7 +312,7 @@ def calls(role: str, statements: list[Statement]) -> set[str]:
     return names
 
 
-def test_what_the_documentation_asks_of_a_caller_is_granted(stack: Resolved) -> None:
+def test_permissions_that_only_documentation_names_are_granted(stack: Resolved) -> None:
     missing = set()
     for role, statements in roles(stack).items():
         for call in calls(role, statements) & set(ARGUMENTS):

@@ -102,7 +102,7 @@ def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered
     assert not list(resources(rendered, "AWS::IAM::Policy"))
 
 
-def test_who_may_put_uploads_may_not_put_labels_whatever_else_they_hold(rendered: Template) -> None:
+def test_an_uploader_may_not_put_labels_whatever_other_policies_allow(rendered: Template) -> None:
     policies = dict(resources(rendered, "AWS::IAM::ManagedPolicy"))
     labels = {"Fn::Sub": "${UploadsBucket.Arn}/labels/*"}
     denied = [
@@ -154,7 +154,7 @@ def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
     assert handing[0]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
-def test_whoever_lets_a_service_in_says_on_whose_behalf(rendered: Template) -> None:
+def test_a_policy_that_lets_a_service_in_names_its_source(rendered: Template) -> None:
     let_in = list(services_let_in(rendered))
     assert {service for service, _, _ in let_in} == {
         f"{name}.amazonaws.com"
@@ -313,7 +313,7 @@ def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rend
     assert scheduled == called  # a schedule calls a function asynchronously
 
 
-def test_whoever_fails_may_send_to_its_dead_letters(rendered: Template) -> None:
+def test_each_function_and_schedule_may_send_to_its_dead_letters(rendered: Template) -> None:
     """SQS moves what it redrives by itself; everyone else needs to be let in."""
     senders = {
         role

@@ -108,7 +108,7 @@ def test_the_api_has_one_stage_and_it_is_throttled(rendered: dict[str, Any]) -> 
     assert stage["MethodSettings"][0]["ThrottlingRateLimit"] > 0
 
 
-def test_what_takes_work_by_itself_leaves_room_in_an_account_that_runs_ten_functions_at_once() -> None:
+def test_functions_that_poll_leave_room_in_an_account_that_runs_ten_at_once() -> None:
     """Queues are asked all the time; what finishes an upload runs for moments, once an upload."""
     concurrency = {
         name: event["Properties"]["ScalingConfig"]["MaximumConcurrency"]

@@ -139,7 +139,7 @@ def test_a_modelled_error_can_be_caught_by_its_class(cloud: Cloud) -> None:
         groups.create_log_group(logGroupName="a b")
 
 
-def test_who_may_not_ask_is_told_that_first(cloud: Cloud) -> None:
+def test_a_caller_without_the_permission_is_told_that_first(cloud: Cloud) -> None:
     stranger = boto3.client(
         "sqs", endpoint_url=cloud.endpoint_url, region_name="us-east-1",
         aws_access_key_id="AKIANOBODYKNOWSTHIS1", aws_secret_access_key="wrong",
@@ -176,7 +176,7 @@ def test_a_storage_class_that_is_none_has_a_code_of_its_own() -> None:
         ("s3", Wire("PUT", "/bucket", {"versioning": [""]}, {}, b"no XML")),
     ],
 )
-def test_what_cannot_be_read_is_left_to_the_service(service: str, sent: Wire) -> None:
+def test_an_unreadable_request_is_left_to_the_service(service: str, sent: Wire) -> None:
     assert refusal(service, sent) is None
 
 

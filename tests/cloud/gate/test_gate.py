@@ -284,7 +284,7 @@ def test_the_key_file_is_one_that_aws_tools_take(cloud: Cloud, monkeypatch: pyte
     assert found.get_caller_identity()["Arn"].endswith(":root")
 
 
-def test_what_env_prints_lets_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
+def test_the_variables_of_env_let_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
     done = subprocess.run(
         ["bash", "-c", f'eval "$(protloc env --home {cloud.home})" && python -c "{LISTS}"'],
         env={
@@ -382,7 +382,7 @@ queries = st.sampled_from(
     st.booleans(),
     words,
 )
-def test_whatever_a_stranger_sends_is_refused(
+def test_any_request_of_a_stranger_is_refused(
     cloud: Cloud, method: str, path: str, query: str, word: str, claim: str, signed: bool, date: str
 ) -> None:
     filled = query.replace("{}", quote(word, safe=""))

@@ -88,7 +88,7 @@ def test_a_package_asked_for_twice_with_one_token_is_made_once(stack: Stack, gro
     assert numbers(stack, group) == [1]
 
 
-def test_what_is_not_there_or_not_allowed_is_refused_as_aws_does(stack: Stack, group: str) -> None:
+def test_missing_objects_and_denied_calls_are_refused_as_aws_does(stack: Stack, group: str) -> None:
     client, missing = stack.client("sagemaker"), f"{PREFIX}:model-package/{group}/7"
     for call in (
         lambda: client.describe_model_package(ModelPackageName=missing),

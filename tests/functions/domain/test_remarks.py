@@ -28,7 +28,7 @@ PLASTID = Prediction((*[0.01] * 9, 0.91), 0.2, 30, False)
         (NUCLEAR._replace(outside=0.99), "P1", "", []),  # within the artifact's bound
     ],
 )
-def test_what_speaks_against_a_prediction_is_said(
+def test_doubts_about_a_prediction_are_stated(
     prediction: Prediction, header: str, organism: str, remarks: list[str]
 ) -> None:
     assert doubts(prediction, header, organism) == remarks

@@ -117,7 +117,7 @@ def test_a_broken_archive_keeps_what_was_read_before() -> None:
 
 
 @pytest.mark.parametrize("pack", [*PACKERS.values(), lambda body: zipped({"a.fa": body}), lambda body: gzip.compress(tar({"a.fa": body}))])  # fmt: skip
-def test_what_comes_out_is_bounded_whatever_its_packing_claims(
+def test_unpacked_text_is_bounded_whatever_its_packing_claims(
     pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bomb = pack(ONE + b"A" * (20 * WINDOW_BYTES))

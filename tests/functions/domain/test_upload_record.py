@@ -57,7 +57,7 @@ def test_a_task_is_read_as_it_was_sent(task: Inflate | Shard) -> None:
     assert read_task(task.as_message()) == task
 
 
-def test_what_ended_after_its_shard_was_abandoned_counts_for_nothing() -> None:
+def test_a_batch_that_ended_after_its_shard_was_abandoned_counts_for_nothing() -> None:
     shards = {0: ShardRecord(0, batches=1, kept=frozenset({0})), 1: ShardRecord(1, batches=1)}
     ended = [(0, 0, Marker(Counts(1, 1))), (0, 1, Marker(Counts(2, 2))), (1, 0, Marker(Counts(4, 4)))]
     assert sum_of([*ended, (2, 0, Marker(Counts(8, 8)))], shards) == Counts(5, 5)

@@ -109,7 +109,7 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
         ("never-made", {"state": "failed", "reason": "no data"}, "there is nothing to host"),
     ],
 )
-def test_what_cannot_be_promoted_is_said_and_changes_nothing(
+def test_a_version_that_cannot_be_promoted_is_refused_and_changes_nothing(
     cloud: Embedded, version: str, fields: dict[str, str] | None, said: str
 ) -> None:
     if fields is not None:

@@ -148,7 +148,7 @@ def test_one_that_took_too_long_has_failed(embedded: Embedded, machine: Machine)
     assert result.exit_code == 1 and "took longer than the state machine allows" in result.stderr
 
 
-def test_what_is_asked_for_reaches_the_state_machine(embedded: Embedded, machine: Machine) -> None:
+def test_requested_settings_reach_the_state_machine(embedded: Embedded, machine: Machine) -> None:
     asked = "{% $string($states.context.Execution.Input) %}"
     machine(ended("Promoted", reason=asked))
     words = ["--set", "epochs=3", "--set", "frozen_layers=all", "--again", "--version", "v-3"]
@@ -192,7 +192,7 @@ def test_without_waiting_it_says_what_is_on_its_way(embedded: Embedded, machine:
         ["--version", "tiny-1"],
     ],
 )
-def test_what_cannot_be_asked_is_refused(embedded: Embedded, machine: Machine, words: list[str]) -> None:
+def test_impossible_settings_are_refused(embedded: Embedded, machine: Machine, words: list[str]) -> None:
     machine(ended("Promoted"))
     result = embedded.protloc("retrain", *words)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
