@@ -42,9 +42,9 @@ def put_another(stack: Stack) -> None:
     until(lambda: [k for k in stack.rows("message") if key in k])
 
 
-def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
+def run_machine(stack: Stack, **execution_input: Any) -> dict[str, Any]:
     client = stack.client("stepfunctions")
-    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))[
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(execution_input))[
         "executionArn"
     ]
     until(lambda: client.describe_execution(executionArn=arn)["status"] != "RUNNING")
@@ -55,9 +55,9 @@ def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
 def test_a_new_object_reaches_the_queue_with_its_version(stack: Stack) -> None:
     key = "in/a b+c(1)ü.fasta"
     put = stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key=key, Body=b">a\nM")
-    found = until(lambda: [json.loads(k) for k in stack.rows("message") if f'"{key}"' in k])
-    assert found[0]["version-id"] == put["VersionId"]
-    assert found[0]["size"] == 4
+    records = until(lambda: [json.loads(k) for k in stack.rows("message") if f'"{key}"' in k])
+    assert records[0]["version-id"] == put["VersionId"]
+    assert records[0]["size"] == 4
 
 
 def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: Stack) -> None:
@@ -73,10 +73,10 @@ def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: 
     done = client.complete_multipart_upload(
         Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
     )
-    found = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
+    records = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
     put_another(stack)
     assert len([k for k in stack.rows("message") if key in k]) == 1
-    assert found[0]["version-id"] == done["VersionId"]
+    assert records[0]["version-id"] == done["VersionId"]
     tail = client.get_object(Bucket=bucket, Key=key, VersionId=done["VersionId"], Range="bytes=10485750-")
     assert tail["Body"].read() == b"x" * 10
 

@@ -203,8 +203,8 @@ def champion_answers(cloud: Embedded) -> bool:
         ContentType="application/json",
         Body=json.dumps({"sequences": ["MKV"]}),
     )
-    found = json.loads(answer["Body"].read())
-    return cloud.client.models()["active"] == "tiny-1" == found["model_version"]
+    answers = json.loads(answer["Body"].read())
+    return cloud.client.models()["active"] == "tiny-1" == answers["model_version"]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -215,9 +215,9 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     before = left(cloud)
     with case.trouble(cloud):
         execution = start(cloud, case, version, tmp_path)
-        found = ending(cloud, execution)
-    assert found["outcome"] == case.outcome, (found, entered(cloud, execution))
-    assert case.reason in found["reason"] and found["reason"]
+        description = ending(cloud, execution)
+    assert description["outcome"] == case.outcome, (description, entered(cloud, execution))
+    assert case.reason in description["reason"] and description["reason"]
     assert case.fails_in in entered(cloud, execution)
     assert champion_answers(cloud)
     until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
@@ -225,7 +225,7 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     if case.recorded:
         view = model(cloud, case.given.get("version", version))
         assert view["state"] == ("rejected" if case.outcome == "KeptChampion" else "failed")
-        assert view["reason"] == found["reason"]
+        assert view["reason"] == description["reason"]
 
 
 @pytest.mark.parametrize(

@@ -256,8 +256,8 @@ def answering(upload: Any, aws: Any) -> Any:
     """End a batch as `predict` does, without a model."""
 
     def rows(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for given in message["proteins"]:
-            protein = Protein.from_message(given)
+        for sent_protein in message["proteins"]:
+            protein = Protein.from_message(sent_protein)
             answer = Prediction((0.91, *[0.01] * 9), 0.25, len(protein.sequence), False)
             yield predicted_row(protein, answer, upload)
 

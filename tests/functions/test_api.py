@@ -109,8 +109,8 @@ def test_every_answer_is_one_that_the_document_tells_of(asked: World, case: sche
 
 
 def test_the_document_tells_of_every_route_and_no_other() -> None:
-    told = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
-    assert told == set(routes())
+    documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert documented == set(routes())
 
 
 def test_the_document_tells_of_every_location_and_column() -> None:

@@ -390,14 +390,14 @@ def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> 
 def test_an_upload_that_could_not_be_announced_is_announced_once_more(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    entries = []
     put_events = running_world.aws.events.put_events
     answers = iter([OSError("gone"), None])
 
     def flaky(**arguments: object) -> object:
         if error := next(answers, None):
             raise error
-        told.append(arguments)
+        entries.append(arguments)
         return put_events(**arguments)
 
     monkeypatch.setattr(running_world.aws.events, "put_events", flaky)
@@ -407,7 +407,7 @@ def test_an_upload_that_could_not_be_announced_is_announced_once_more(
         running_world.finish(identity)
     complete(identity, running_world.aws)
     complete(identity, running_world.aws)
-    assert len(told) == 1
+    assert len(entries) == 1
 
 
 def test_an_answer_that_was_known_equals_a_fresh_one(running_world: World) -> None:

@@ -115,9 +115,9 @@ def read(body: bytes, shard_bytes: int = 1 << 22) -> Answer:
     left_out = 0
     for shard in plan_shards("u", SOURCE, len(body), shard_bytes):
         lines = LineCount()
-        found = list(_read(shard, lines, aws))
+        records = list(_read(shard, lines, aws))
         left_out += lines.left_out if not judged else 0
-        judged += found
+        judged += records
     return Answer(judged, left_out)
 
 

@@ -27,8 +27,8 @@ def test_a_text_that_is_too_long_is_refused_and_leaves_nothing(
     event = running_world.upload(pack(b">a\n" + b"M" * (20 * MB)))
     identity = running_world.run(event)
     item = running_world.item(identity)
-    found = "20,000,003" if pack is bytes else "more in a compressed file"
-    expected = f"expected at most 17,000,000 bytes of text in an upload, found {found}; send it in parts"
+    size_words = "20,000,003" if pack is bytes else "more in a compressed file"
+    expected = f"expected at most 17,000,000 bytes of text in an upload, found {size_words}; send it in parts"
     assert (item["status"], item["reason"], item["records"]) == ("failed", expected, 0)
     assert "Contents" not in running_world.s3.list_objects_v2(Bucket="results", Prefix="work/")
     assert "Uploads" not in running_world.s3.list_multipart_uploads(Bucket="results")

@@ -22,8 +22,8 @@ def identity_of(event: dict[str, Any]) -> str:
 def kept(world: World, queue: Queue) -> int:
     """Count the messages of a queue, those included that it does not give away yet."""
     names = ("", "NotVisible", "Delayed")
-    found = world.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
-    return sum(int(found[f"ApproximateNumberOfMessages{name}"]) for name in names)
+    attributes = world.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    return sum(int(attributes[f"ApproximateNumberOfMessages{name}"]) for name in names)
 
 
 def dead(world: World, event: dict[str, Any]) -> None:

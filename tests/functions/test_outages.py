@@ -47,11 +47,11 @@ def deliver(queue: Queue, error: Exception) -> list[tuple[str, int]]:
 
 def _hurried(queue: Queue) -> list[tuple[str, int]]:
     """The bodies in a queue and their receives so far, all of them visible at once."""
-    found = []
+    delays = []
     for message in _messages(queue):
         message.visible_at = message.delayed_until = 0
-        found.append((message.body, message.approximate_receive_count))
-    return found
+        delays.append((message.body, message.approximate_receive_count))
+    return delays
 
 
 def _messages(queue: Queue) -> list[Any]:

@@ -119,7 +119,7 @@ def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> Non
             storage = Storage(Bytes(packed), "results")  # type: ignore[arg-type]
             assert b"".join(inflater.text(storage.read(SOURCE, 0, len(packed)))) == text
             assert not inflater.damage
-        found = []
+        offsets_and_residues = []
         lines_before = 0
         for shard, judged, lines in read_in_shards(text, shard_bytes):
             assert all(shard.start <= record.offset < shard.end for record in judged)
@@ -129,8 +129,8 @@ def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> Non
                     named = record.line + lines_before  # a rejection may name a line of the record's body
                     assert named == header_line or (isinstance(record, Rejection) and named > header_line)
             lines_before += lines
-            found += [(record.offset, residues(record)) for record in judged]
-    assert found == expected
+            offsets_and_residues += [(record.offset, residues(record)) for record in judged]
+    assert offsets_and_residues == expected
 
 
 cases = given(

@@ -232,8 +232,8 @@ def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
     running_world: World, unwritable_upload: UploadRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, upload = running_world, unwritable_upload
-    told: list[Any] = []
-    monkeypatch.setattr(world.aws.events, "put_events", lambda **call: told.extend(call["Entries"]) or {"FailedEntryCount": 0})  # fmt: skip
+    entries: list[Any] = []
+    monkeypatch.setattr(world.aws.events, "put_events", lambda **call: entries.extend(call["Entries"]) or {"FailedEntryCount": 0})  # fmt: skip
     for too_early in (upload, replace(upload, deadline=0), replace(upload, updated=0)):
         move(too_early, world.aws)
         assert world.status(upload.upload_id) == "finishing"
@@ -241,10 +241,10 @@ def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
     ended = world.item(upload.upload_id)
     assert (ended["status"], ended["reason"], ended["results"]) == ("failed", UNWRITTEN, {})
     assert [ended[name] for name in Counts._fields[:4]] == [61, 60, 1, 0]
-    assert told == []
+    assert entries == []
     complete(upload.upload_id, world.aws)
     complete(upload.upload_id, world.aws)
-    (detail,) = (json.loads(entry["Detail"]) for entry in told)
+    (detail,) = (json.loads(entry["Detail"]) for entry in entries)
     assert (detail["status"], detail["reason"], detail["results"]) == ("failed", UNWRITTEN, {})
     assert list(world.aws.uploads.open_uploads()) == []
     record = world.aws.uploads.get(upload.upload_id)

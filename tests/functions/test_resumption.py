@@ -30,12 +30,12 @@ MOMENTS = ("before-call", "after-call")
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
     """The messages of the batches queue, and what each batch holds; a batch sent twice is the same twice."""
     messages = here.take(here.aws.batches_queue)
-    found: dict[tuple[int, int], str] = {}
+    batches: dict[tuple[int, int], str] = {}
     for message in messages:
         text = json.dumps(message | {"upload": ""})
-        assert found.setdefault((message["shard"], message["batch"]), text) == text
+        assert batches.setdefault((message["shard"], message["batch"]), text) == text
         assert message["upload"] == identity
-    return messages, found
+    return messages, batches
 
 
 def outlives_every_death(
@@ -64,10 +64,12 @@ def outlives_every_death(
         rows = here.s3.get_object(Bucket="results", Key=key)["Body"].read()
         shards = range(item["shards"])
         indexed = [row for n in shards for row in here.aws.predictions.page(identity, n, 500, None)[0]]
-        found = [batches, rows, [row["offset"] for row in indexed], {row["status"] for row in indexed}]
-        found += [item[name] for name in ("status", "records", "predicted", "rejected", "failed", "progress")]
-        expected = expected or found
-        assert found == expected, f"{when} {at}"
+        outcome = [batches, rows, [row["offset"] for row in indexed], {row["status"] for row in indexed}]
+        outcome += [
+            item[name] for name in ("status", "records", "predicted", "rejected", "failed", "progress")
+        ]
+        expected = expected or outcome
+        assert outcome == expected, f"{when} {at}"
         assert len(rows.splitlines()) == len(indexed) == item["records"] == records
         if at >= 0 and not died:
             return at

@@ -93,18 +93,18 @@ def test_just_what_failed_is_asked_again_and_all_is_exact(running_world: World, 
 def test_the_results_of_both_attempts_stay_and_each_is_announced(
     running_world: World, failed_upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
     put_events = running_world.aws.events.put_events
     monkeypatch.setattr(
         running_world.aws.events,
         "put_events",
-        lambda **call: told.append(call["Entries"][0]) or put_events(**call),
+        lambda **call: details.append(call["Entries"][0]) or put_events(**call),
     )
     first = exported_rows(running_world, failed_upload)
     retry(failed_upload, "2", running_world.aws)
     running_world.finish(failed_upload)
     complete(failed_upload, running_world.aws)
-    (detail,) = (json.loads(entry["Detail"]) for entry in told)
+    (detail,) = (json.loads(entry["Detail"]) for entry in details)
     assert (detail["attempts"], detail["status"], detail["failed"]) == (2, "complete", 0)
     assert running_world.rows(failed_upload) == first
     uri = detail["results"]["manifest"]
@@ -256,10 +256,10 @@ def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
 ) -> None:
     """It is suspended before a step; another one does its work, and a retry begins, before it goes on."""
     world = running_world
-    told: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
 
     def tell(**call: Any) -> dict[str, Any]:
-        told.append(json.loads(call["Entries"][0]["Detail"]))
+        details.append(json.loads(call["Entries"][0]["Detail"]))
         return {"FailedEntryCount": 0}
 
     monkeypatch.setattr(world.aws.events, "put_events", tell)
@@ -285,12 +285,14 @@ def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
     complete(identity, world.aws)
     assert second == [world.item(identity)]
     assert (second[0]["status"], second[0]["attempts"], "announced" in second[0]) == (second_is, 2, False)
-    assert len(told) <= 2 and all(detail == told[0] for detail in told) and told[0]["attempts"] == 1
+    assert (
+        len(details) <= 2 and all(detail == details[0] for detail in details) and details[0]["attempts"] == 1
+    )
     assert [row["status"] for row in world.rows(identity)].count("failed") == 3
     world.finish(identity)
     world.complete(identity)
     assert counts(world, identity) == ("complete", 61, 60, 1, 0)
-    assert (told[-1]["attempts"], told[-1]["status"]) == (2, "complete")
+    assert (details[-1]["attempts"], details[-1]["status"]) == (2, "complete")
     assert list(world.aws.uploads.open_uploads()) == []
 
 

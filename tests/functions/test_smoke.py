@@ -13,17 +13,17 @@ from tests.functions.world import World, answer_for
 
 def golden(world: World, shift: float = 0.0) -> str:
     sequences = ["MKV" + "A" * n for n in range(8)]
-    told = []
+    answers = []
     for sequence in sequences:
         answer = answer_for(sequence)
-        told.append(
+        answers.append(
             {
                 "sequence": sequence,
                 "probabilities": list(answer.probabilities),
                 "membrane": answer.membrane + shift,
             }
         )
-    put(world, "evaluations/two/evaluation.json", json.dumps({"golden": told}).encode(), bucket="models")
+    put(world, "evaluations/two/evaluation.json", json.dumps({"golden": answers}).encode(), bucket="models")
     return "s3://models/evaluations/two/evaluation.json"
 
 
@@ -43,10 +43,10 @@ def test_a_version_without_evaluation_must_answer_alone_as_in_company(
 ) -> None:
     world = empty_world
     assert smoke("two", "stack-two", "", world.aws)["of"] == len(GOLDEN)
-    given = world.model.invoke
+    invoke = world.model.invoke
 
     def moody(sequences: list[str], **named: str) -> Any:
-        answers = given(sequences, **named)
+        answers = invoke(sequences, **named)
         return answers if len(sequences) > 1 else [answer_for("A")]
 
     monkeypatch.setattr(world.model, "invoke", moody)

@@ -77,11 +77,13 @@ def machine(launcher: str = "torchrun", **others: Any) -> Machine:
 
 
 def calls(
-    of: Machine, given: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
+    of: Machine, execution_input: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
 ) -> Iterator[Asked]:
     """The calls of one execution; the state `failing` fails."""
     known = ANSWERS | (answers or {})
-    run = of.run("arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", given, STARTED)
+    run = of.run(
+        "arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", execution_input, STARTED
+    )
     asked = next(run)
     try:
         while True:
@@ -112,8 +114,8 @@ def asked(launcher: str = "torchrun", **others: Any) -> dict[str, Asked]:
     """Every task that any of the ways leads to, by its state."""
     return {
         each.state: each
-        for given, failing in WAYS.values()
-        for each in calls(machine(launcher, **others), given, failing)
+        for execution_input, failing in WAYS.values()
+        for each in calls(machine(launcher, **others), execution_input, failing)
         if each.resource != "wait"
     }
 
@@ -226,16 +228,16 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
 
 def test_without_a_champion_none_is_sent_to_the_jobs() -> None:
     plan = {"Payload": PLAN | {"champion": "", "champion_artifact": "", "revision": 0}}
-    found = {each.state: each for each in calls(machine(), {}, answers={"Plan": plan})}
-    assert [each["ChannelName"] for each in found["Train"].arguments["InputDataConfig"]] == [
+    requests = {each.state: each for each in calls(machine(), {}, answers={"Plan": plan})}
+    assert [each["ChannelName"] for each in requests["Train"].arguments["InputDataConfig"]] == [
         "training",
         "validation",
     ]
-    assert "champion" not in found["Evaluate"].arguments["HyperParameters"]
-    alias = found["Promote"].arguments["TransactItems"][1]["Update"]
+    assert "champion" not in requests["Evaluate"].arguments["HyperParameters"]
+    alias = requests["Promote"].arguments["TransactItems"][1]["Update"]
     assert alias["ConditionExpression"].startswith("attribute_not_exists(pk)")
-    require_valid(found["Train"])
-    require_valid(found["Evaluate"])
+    require_valid(requests["Train"])
+    require_valid(requests["Evaluate"])
 
 
 def test_the_template_knows_the_launchers_that_launch_knows() -> None:
@@ -255,8 +257,12 @@ def test_the_template_knows_the_registries_that_launch_knows() -> None:
 
 
 def test_the_substitutions_are_those_of_the_template() -> None:
-    given = SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
-    assert set(given) == set(SUBSTITUTIONS) | {"TrainingLauncher", "TrainingImage", "TrainingInstanceType"}
+    substitutions = SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert set(substitutions) == set(SUBSTITUTIONS) | {
+        "TrainingLauncher",
+        "TrainingImage",
+        "TrainingInstanceType",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, each in ASKED.items() if each.resource.endswith(".sync")])

@@ -139,16 +139,16 @@ class Table:
         seen = [self._seen((value, sort_key)) for sort_key in self.items.get(value, ())]
         return [item for item in seen if item is not None]
 
-    def _fitting(self, found: list[Item]) -> int:
+    def _fitting(self, items: list[Item]) -> int:
         """Count the items that make up a page, one at least."""
-        if self.page_bytes == PAGE_BYTES and len(found) < 1_000:
-            return len(found) + 1
+        if self.page_bytes == PAGE_BYTES and len(items) < 1_000:
+            return len(items) + 1
         total = 0
-        for number, item in enumerate(found):
+        for number, item in enumerate(items):
             total += size_of(item)
             if total > self.page_bytes:
                 return max(number, 1)
-        return len(found) + 1
+        return len(items) + 1
 
     def _current(self, key: Key) -> Item | None:
         return self.items.get(key[0], {}).get(key[1])

@@ -47,8 +47,8 @@ def _template() -> dict[str, Any]:
 
 
 def resources() -> dict[str, Any]:
-    found: dict[str, Any] = _template()["Resources"]
-    return found
+    by_name: dict[str, Any] = _template()["Resources"]
+    return by_name
 
 
 @cache
@@ -85,9 +85,10 @@ def timeout(name: str) -> int:
 def schedules(name: str) -> tuple[str, ...]:
     """The events that a function's schedules send it, the most frequent first."""
     events = resources()[name]["Properties"]["Events"].values()
-    found = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
+    scheduled = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
     return tuple(
-        schedule["Input"] for schedule in sorted(found, key=lambda each: "hour" in each["ScheduleExpression"])
+        schedule["Input"]
+        for schedule in sorted(scheduled, key=lambda each: "hour" in each["ScheduleExpression"])
     )
 
 

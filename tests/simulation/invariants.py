@@ -53,11 +53,11 @@ class Watch:
         if bucket != "results" or version.body is None:
             return
         place = key[: key.rindex("/") + 1]
-        told = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
+        is_announced = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
         if key.startswith("parts/"):
             self.written.setdefault(key, self.world.simulation.now)
-        if told or key.startswith("parts/"):
-            name = f"announced {key}" if told else key
+        if is_announced or key.startswith("parts/"):
+            name = f"announced {key}" if is_announced else key
             if self._immutable.setdefault(name, version.body) != version.body:
                 self.violate(f"{name} was overwritten")
 
@@ -70,10 +70,10 @@ class Watch:
             rows = -1 if body is None else body.count(b"\n") - (name == "results.tsv")
             if rows != detail["records"]:
                 self.violate(f"{upload} was announced with {rows} rows of {detail['records']} in {name}")
-        told = self.announced[result_key(upload, "", attempt)]
-        if told and told[0] != detail:
+        details = self.announced[result_key(upload, "", attempt)]
+        if details and details[0] != detail:
             self.violate(f"{upload} was announced twice, and differently")
-        told.append(detail)
+        details.append(detail)
 
     def _on_upload(self, old: Item | None, new: Item | None) -> None:
         now = self.world.simulation.now

@@ -28,13 +28,13 @@ CODES = dict(
 
 def starts(text: bytes, lookback: int) -> list[int]:
     """The offsets at which the records of a text start."""
-    found, line = [], 0
+    offsets, line = [], 0
     for at, byte in enumerate(text):
         if byte in b"\r\n":
             line = at + 1
         elif byte == ord(">") and _may_stand_before(text[max(line, at - lookback) : at].decode("latin-1")):
-            found.append(at)
-    return found
+            offsets.append(at)
+    return offsets
 
 
 def _may_stand_before(prefix: str) -> bool:

@@ -279,7 +279,7 @@ def script(store: Store) -> None:
 
 def violations(store: Store) -> list[str]:
     """The acknowledged objects that are not there, or not whole."""
-    disk, model, found = store.disk, store.model, []
+    disk, model, problems = store.disk, store.model, []
     doubted = model.doubt[0] if model.doubt else None
     for key in {*model.current, *([doubted] if doubted else [])}:
         wanted = {model.current.get(key)}
@@ -290,13 +290,13 @@ def violations(store: Store) -> list[str]:
         path = store.path(key)
         there, sidecar, content = _version_of(disk, path), _sidecar(disk, path), _read(disk, path)
         if there not in wanted:
-            found.append(f"{key} is of version {there}, expected {wanted}")
+            problems.append(f"{key} is of version {there}, expected {wanted}")
         elif there and hashlib.sha256(content).hexdigest() != sidecar["sha256"]:
-            found.append(f"{key}: the body is not that of its sidecar")
+            problems.append(f"{key}: the body is not that of its sidecar")
         elif there and content != model.bodies.get((key, there), content):
-            found.append(f"{key}: version {there} has another body")
+            problems.append(f"{key}: version {there} has another body")
         elif there and key in model.tags and key != doubted and sidecar.get("tags") != model.tags[key]:
-            found.append(f"{key}: what was noted about it is gone")
+            problems.append(f"{key}: what was noted about it is gone")
     for (key, version), body in model.bodies.items():
         places = [store.version_path(key, version), store.path(key)]
         if (
@@ -304,8 +304,8 @@ def violations(store: Store) -> list[str]:
             and key not in model.refused
             and body not in [_read(disk, place) for place in places]
         ):
-            found.append(f"{key}: the body of version {version} is gone")
-    return found + _judged_state(store)
+            problems.append(f"{key}: the body of version {version} is gone")
+    return problems + _judged_state(store)
 
 
 def _judged_state(store: Store) -> list[str]:
@@ -360,16 +360,16 @@ def play(fault: Fault, loss: Loss | None, recover: Callable[[SimulatedDisk], Non
         assert loss is not None
         disk.die(loss)
         return _started(store, recover)
-    found = violations(store)
+    problems = violations(store)
     disk.free()
     store.put("a", "last")  # the disk works again, and so does the store
     store.save(9)
-    return found + violations(store)
+    return problems + violations(store)
 
 
 def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str]:
     """The faults after a start, and after one that died at any of its own calls before it."""
-    found: list[str] = []
+    problems: list[str] = []
     left = store.disk
     for call in itertools.count():
         store.disk = copy.deepcopy(left)
@@ -379,10 +379,10 @@ def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str
         except Death:
             store.disk.die(Loss(0, "none"))
             recover(store.disk)
-            found += violations(store)
+            problems += violations(store)
         else:
-            return found + violations(store)
-    return found
+            return problems + violations(store)
+    return problems
 
 
 def cases() -> Iterator[tuple[Fault, Loss | None]]:

@@ -84,8 +84,8 @@ _stream = deployed.stream
 
 
 def _without_deadline(name: str, parameters: dict[str, str]) -> dict[str, str]:
-    given = _environment(name, parameters)
-    return {n: v for n, v in given.items() if (name, n) != ("RetryFunction", "DEADLINE_SECONDS")}
+    variables = _environment(name, parameters)
+    return {n: v for n, v in variables.items() if (name, n) != ("RetryFunction", "DEADLINE_SECONDS")}
 
 
 _environment = deployed.environment

@@ -60,9 +60,9 @@ def _latest_end(chosen: Scenario) -> float:
     what is overdue. A retry has a deadline of its own.
     """
     settings = chosen.settings
-    found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
+    latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
     return (
-        found
+        latest
         + (1 + chosen.retries) * settings["deadline_seconds"]
         + 2 * settings["overdue_seconds"]
         + 4 * 3600

@@ -103,10 +103,10 @@ def test_everything_holds_in_every_schedule(stage: Stage) -> None:
 
 def test_schedules_are_rough(stage: Stage) -> None:
     """A simulation in which nothing goes wrong proves nothing."""
-    told: list[str] = []
+    lines: list[str] = []
     for seed in range(60):
-        play(seed, stage, told.append)
-    text = "\n".join(told)
+        play(seed, stage, lines.append)
+    text = "\n".join(lines)
     for event in (
         "✗ died before", "✗ died after", "✗ error", "✗ answer lost", "✗ done twice", "freezes", "the model: refused",
         "the model: unavailable", "BrokenContract", "is lost", "event lost", "expired", "promotes m-2",

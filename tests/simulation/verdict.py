@@ -73,10 +73,10 @@ class Verdict:
         if rows is None:
             return
         counts = Counter(row["status"] for row in rows)
-        found = (len(rows), counts["predicted"], counts["rejected"], counts["failed"])
-        told = tuple(item[name] for name in ("records", "predicted", "rejected", "failed"))
-        if found != told:
-            self.watch.violate(f"{upload}: counts {told} of rows {found}")
+        counted = (len(rows), counts["predicted"], counts["rejected"], counts["failed"])
+        recorded = tuple(item[name] for name in ("records", "predicted", "rejected", "failed"))
+        if counted != recorded:
+            self.watch.violate(f"{upload}: counts {recorded} of rows {counted}")
         if any(row["model_version"] not in (None, item["model_version"]) for row in rows):
             self.watch.violate(f"{upload}: rows of several model versions")
         if unwritten:
@@ -136,14 +136,16 @@ class Verdict:
         self._judge_announcements(upload, item)
 
     def _judge_announcements(self, upload: str, item: Item) -> None:
-        told = self.watch.announced[result_key(upload, "", attempts(item))]
+        details = self.watch.announced[result_key(upload, "", attempts(item))]
         completions = [i for i in self.world.simulation.invocations if i.name.startswith("complete")]
         disturbed = sum(completion.disturbed for completion in completions)
-        if not 1 <= len(told) <= 1 + disturbed:
+        if not 1 <= len(details) <= 1 + disturbed:
             self.watch.violate(
-                f"{upload}: announced {len(told)} times, completions disturbed {disturbed} times"
+                f"{upload}: announced {len(details)} times, completions disturbed {disturbed} times"
             )
-        if told and any(told[0][name] != item[name] for name in ("status", "reason", "records", "predicted")):
+        if details and any(
+            details[0][name] != item[name] for name in ("status", "reason", "records", "predicted")
+        ):
             self.watch.violate(f"{upload}: announced as something else than it is")
 
     def _judge_end(self, upload: str, item: Item, rows: list[Row], reading: Reading, file: File) -> None:
@@ -186,8 +188,8 @@ class Verdict:
             return
         if row["status"] == "predicted":
             answer = true_answer(record.sequence, item["model_version"])
-            given = [row[f"p:{name}"] for name in LOCATION_NAMES]
-            if given != answer["probabilities"] or row["membrane"] != answer["membrane"]:
+            probabilities = [row[f"p:{name}"] for name in LOCATION_NAMES]
+            if probabilities != answer["probabilities"] or row["membrane"] != answer["membrane"]:
                 self.watch.violate(f"{where}: another protein's answer, or another model's")
             return
         reason = (row["reason"] or "").split(": ", 1)[-1]

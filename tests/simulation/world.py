@@ -113,10 +113,10 @@ class World:
             "BatchResidues": str(chosen.packing.batch_residues),
         }
         environment = deployed.environment(f"{function.title()}Function", parameters)
-        told = _told(tuple(environment.items()))
-        packing = replace(chosen.packing, batch_residues=told.packing.batch_residues)
+        settings = _told(tuple(environment.items()))
+        packing = replace(chosen.packing, batch_residues=settings.packing.batch_residues)
         smaller = {name: value for name, value in chosen.settings.items() if name != "deadline_seconds"}
-        return replace(told, packing=packing, **smaller)  # type: ignore[arg-type]
+        return replace(settings, packing=packing, **smaller)  # type: ignore[arg-type]
 
     # What happens from outside
 

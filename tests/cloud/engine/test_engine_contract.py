@@ -34,11 +34,11 @@ def test_a_private_name_is_still_there(
 ) -> None:
     for key, value in names.environment(tmp_path, 4566).items():
         monkeypatch.setenv(key, value)
-    found = getattr(importlib.import_module(module), name, None)
-    assert found is not None, f"ministack {INSTALLED} has no {module}.{name}"
+    member = getattr(importlib.import_module(module), name, None)
+    assert member is not None, f"ministack {INSTALLED} has no {module}.{name}"
     expected = names.TOUCHED[module][name]
     if expected is not None:
-        parameters = tuple(inspect.signature(found).parameters)
+        parameters = tuple(inspect.signature(member).parameters)
         assert parameters == expected, f"ministack {INSTALLED} changed {module}.{name}: {parameters}"
 
 

@@ -280,8 +280,8 @@ def test_the_key_file_is_one_that_aws_tools_take(cloud: Cloud, monkeypatch: pyte
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cloud.home / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    found = boto3.Session(region_name="us-east-1").client("sts", endpoint_url=cloud.endpoint_url)
-    assert found.get_caller_identity()["Arn"].endswith(":root")
+    identity = boto3.Session(region_name="us-east-1").client("sts", endpoint_url=cloud.endpoint_url)
+    assert identity.get_caller_identity()["Arn"].endswith(":root")
 
 
 def test_the_variables_of_env_let_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
@@ -305,14 +305,14 @@ LISTS = "import boto3; c = boto3.client('sts'); print(c.get_caller_identity()['A
 def listening(cloud: Cloud) -> dict[int, list[str]]:
     """The ports on which processes of a cloud listen, and the command of each."""
     processes = [psutil.Process(cloud.pid), *psutil.Process(cloud.pid).children(recursive=True)]
-    found: dict[int, list[str]] = {}
+    commands: dict[int, list[str]] = {}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             for each in process.net_connections("inet"):
                 if each.status == psutil.CONN_LISTEN or each.type == socket.SOCK_DGRAM:
                     assert each.laddr.ip == "127.0.0.1", each
-                    found.setdefault(each.laddr.port, []).extend(process.cmdline())
-    return found
+                    commands.setdefault(each.laddr.port, []).extend(process.cmdline())
+    return commands
 
 
 def test_every_socket_that_a_working_cloud_listens_on_refuses_a_stranger(

@@ -38,8 +38,8 @@ def create(stack: Stack, group: str, **more: Any) -> str:
 
 
 def numbers(stack: Stack, group: str, **more: Any) -> list[int]:
-    found = stack.client("sagemaker").list_model_packages(ModelPackageGroupName=group, **more)
-    return [package["ModelPackageVersion"] for package in found["ModelPackageSummaryList"]]
+    listing = stack.client("sagemaker").list_model_packages(ModelPackageGroupName=group, **more)
+    return [package["ModelPackageVersion"] for package in listing["ModelPackageSummaryList"]]
 
 
 def test_packages_of_a_group_are_numbered_and_a_number_is_given_once(stack: Stack, group: str) -> None:
@@ -64,11 +64,13 @@ def test_a_package_says_what_it_was_made_with_and_waits_for_approval(stack: Stac
         ModelCard={"ModelCardContent": "{}", "ModelCardStatus": "Draft"},
         ClientToken="once",
     )
-    found = client.describe_model_package(ModelPackageName=name)
-    assert found["ModelApprovalStatus"] == "PendingManualApproval"
-    assert (found["ModelPackageStatus"], found["ModelPackageVersion"]) == ("Completed", 1)
-    assert found["ModelMetrics"]["ModelQuality"]["Statistics"] == statistics
-    assert found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == "s3://bucket/model.tar.gz"
+    description = client.describe_model_package(ModelPackageName=name)
+    assert description["ModelApprovalStatus"] == "PendingManualApproval"
+    assert (description["ModelPackageStatus"], description["ModelPackageVersion"]) == ("Completed", 1)
+    assert description["ModelMetrics"]["ModelQuality"]["Statistics"] == statistics
+    assert (
+        description["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == "s3://bucket/model.tar.gz"
+    )
     client.update_model_package(
         ModelPackageArn=name,
         ModelApprovalStatus="Approved",
@@ -76,9 +78,9 @@ def test_a_package_says_what_it_was_made_with_and_waits_for_approval(stack: Stac
         CustomerMetadataProperties={"promoted": "yes"},
         CustomerMetadataPropertiesToRemove=["fence"],
     )
-    found = client.describe_model_package(ModelPackageName=name)
-    assert (found["ModelApprovalStatus"], found["ApprovalDescription"]) == ("Approved", "judged")
-    assert found["CustomerMetadataProperties"] == {"version": "v1", "promoted": "yes"}
+    description = client.describe_model_package(ModelPackageName=name)
+    assert (description["ModelApprovalStatus"], description["ApprovalDescription"]) == ("Approved", "judged")
+    assert description["CustomerMetadataProperties"] == {"version": "v1", "promoted": "yes"}
     assert numbers(stack, group, ModelApprovalStatus="Approved") == [1]
     assert numbers(stack, group, ModelApprovalStatus="Rejected") == []
 
@@ -114,10 +116,10 @@ def test_a_group_goes_only_when_its_packages_are_gone(stack: Stack, group: str) 
 
 
 def test_a_template_makes_a_group(stack: Stack) -> None:
-    found = stack.client("sagemaker").describe_model_package_group(
+    description = stack.client("sagemaker").describe_model_package_group(
         ModelPackageGroupName=stack.outputs["Packages"]
     )
-    assert (found["ModelPackageGroupStatus"], found["ModelPackageGroupDescription"]) == (
+    assert (description["ModelPackageGroupStatus"], description["ModelPackageGroupDescription"]) == (
         "Completed",
         "Versions",
     )

@@ -47,17 +47,17 @@ def row(*remarks: str, status: str = "predicted") -> dict[str, object]:
 def test_single_proteins_unlike_the_known_ones_warn_of_no_upload() -> None:
     """5 in a hundred are by the artifact's own measure, and one or two of twenty are by chance."""
     for unlike, others in ((3, LEAST_TOLD), (9, 100), (2, 1), (1, 0), (LEAST_TOLD - 1, 0)):
-        told = Doubts()
+        doubts = Doubts()
         for each in [row(UNLIKE)] * unlike + [row()] * others + [row(status="rejected")] * 50:
-            told.count(each)
-        assert told.warnings() == []
+            doubts.count(each)
+        assert doubts.warnings() == []
 
 
 def test_many_proteins_unlike_the_known_ones_warn_of_the_upload() -> None:
-    told = Doubts()
+    doubts = Doubts()
     for each in [row("lower case read as upper case", f"{UNLIKE}, 99.0% of …")] * 8 + [row()] * 12:
-        told.count(each)
-    assert told.warnings() == [f"8 of 20 answers are for proteins {UNLIKE}"]
+        doubts.count(each)
+    assert doubts.warnings() == [f"8 of 20 answers are for proteins {UNLIKE}"]
 
 
 def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world: World) -> None:
