@@ -119,10 +119,14 @@ def operations(products: int = 20) -> float:
 
 def machine() -> dict[str, Any]:
     """On what a figure was measured: processor, threads, commit, accelerator if there is one."""
-    said: dict[str, Any] = {"cpu": _processor(), "threads": torch.get_num_threads(), "commit": _commit()}
+    description: dict[str, Any] = {
+        "cpu": _processor(),
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
     if torch.cuda.is_available():
-        said["gpu"] = torch.cuda.get_device_name()
-    return said
+        description["gpu"] = torch.cuda.get_device_name()
+    return description
 
 
 def _processor() -> str:

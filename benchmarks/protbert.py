@@ -49,12 +49,12 @@ def proteins(sizes: list[int], seed: int) -> tuple[list[str], NDArray[np.int64]]
     """Made-up proteins and their locations: each location is richer in a residue of its own."""
     random = np.random.default_rng(seed)
     places = random.integers(0, len(LOCATIONS), len(sizes))
-    found = []
+    chosen = []
     for size, place in zip(sizes, places, strict=True):
         sequence = random.choice(list(RESIDUES), size)
         sequence[random.random(size) < random.uniform(0.0, 0.4)] = RESIDUES[place]
-        found.append("".join(sequence))
-    return found, places
+        chosen.append("".join(sequence))
+    return chosen, places
 
 
 def build(folder: Path, *, seed: int = 1, layers: int = 30) -> Path:

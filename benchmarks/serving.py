@@ -59,17 +59,17 @@ class Article:
     @torch.inference_mode()
     def answer(self, sequences: list[str]) -> np.ndarray:
         """Probabilities (sequences, locations)."""
-        found = []
+        rows = []
         for sequence in sequences:
             row = self.tokenizer.encode(sequence)
             ids = np.full((1, TOKENS), self.tokenizer.padding)
             ids[0, : len(row)] = row
             mask = (np.arange(TOKENS) < len(row)).astype(np.int64)[None]
-            given, seen = (torch.from_numpy(part).to(self.device) for part in (ids, mask))
-            hidden = self.classifier.encoder(input_ids=given, attention_mask=seen).last_hidden_state
+            ids_on_device, seen = (torch.from_numpy(part).to(self.device) for part in (ids, mask))
+            hidden = self.classifier.encoder(input_ids=ids_on_device, attention_mask=seen).last_hidden_state
             logits = self.classifier.head(hidden * seen[..., None], seen)[:, :-1]
-            found.append((logits.double() / self.temperature).softmax(1)[0].cpu().numpy())
-        return np.stack(found)
+            rows.append((logits.double() / self.temperature).softmax(1)[0].cpu().numpy())
+        return np.stack(rows)
 
 
 def served(model: Model, sequences: list[str]) -> np.ndarray:
@@ -118,19 +118,19 @@ def _speed(folder: Path, rounds: int, device: torch.device) -> Iterator[Row]:
     faster = ratio(seconds["article"], seconds["served"]) * times
     rates = [multiplications(sizes, model.classifier.config) / one for one in seconds["served"]]
     limits = [operations() / one for one in seconds["ceiling"]]
-    said = {
+    common = {
         "residues_per_second": round(residues / median(seconds["served"]), 1),
         "article_residues_per_second": round(residues / times / median(seconds["article"]), 1),
         "proteins": len(sizes),
         "dtype": str(dtype).removeprefix("torch."),
     }
-    yield Row(f"serving-{kind}", faster, "×", 6.0 if kind == "cpu" else 12.0, ARTICLE, rounds, detail=said)
+    yield Row(f"serving-{kind}", faster, "×", 6.0 if kind == "cpu" else 12.0, ARTICLE, rounds, detail=common)
     yield Row(
         f"serving-{kind}-ceiling",
         median([rate / limit for rate, limit in zip(rates, limits, strict=True)]),
         "share",
         0.8 if kind == "cpu" else 0.5,
-        f"one {said['dtype']} product of {CEILING} in the same rounds",
+        f"one {common['dtype']} product of {CEILING} in the same rounds",
         rounds,
         detail={"gop_per_second": round(median(rates) / 1e9), "ceiling": round(median(limits) / 1e9)},
     )
@@ -141,16 +141,16 @@ def _speed(folder: Path, rounds: int, device: torch.device) -> Iterator[Row]:
     timed = article.answer(few)
     drift = np.abs(timed - served(exact, few)).max()
     expected = np.concatenate([timed, served(exact, others)])
-    found = np.concatenate([served(model, few), served(model, others)])
-    same = float((expected.argmax(1) == found.argmax(1)).mean())
-    told: dict[str, Any] = {
-        "proteins": len(found),
+    answers = np.concatenate([served(model, few), served(model, others)])
+    same = float((expected.argmax(1) == answers.argmax(1)).mean())
+    figures: dict[str, Any] = {
+        "proteins": len(answers),
         "mean_confidence": round(float(expected.max(1).mean()), 3),
         "right": round(float((expected[-AGREEING:].argmax(1) == places).mean()), 3),
         "fp32_shift": float(f"{drift:.2g}"),
     }
-    yield Row(f"serving-{kind}-same-location", same, "share", 0.995, ARTICLE, 1, detail=told)
-    shift = float(np.abs(expected - found).max())
+    yield Row(f"serving-{kind}-same-location", same, "share", 0.995, ARTICLE, 1, detail=figures)
+    shift = float(np.abs(expected - answers).max())
     yield Row(f"serving-{kind}-shift", shift, "probability", 0.03, ARTICLE, 1, higher_is_better=False)
 
 
@@ -185,8 +185,10 @@ def resident(side: str, folder: Path) -> dict[str, float]:
         kept = model_fn(str(folder))
         predict_fn(sequences, kept)
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    said = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))}
-    return {"peak": round(said["VmHWM"] / 1e6, 3), "steady": round(said["VmRSS"] / 1e6, 3)}
+    memory = {
+        line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))
+    }
+    return {"peak": round(memory["VmHWM"] / 1e6, 3), "steady": round(memory["VmRSS"] / 1e6, 3)}
 
 
 def _small(rounds: int) -> Row:

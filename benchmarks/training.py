@@ -130,10 +130,10 @@ def steps(rounds: int, layers: int, device: torch.device) -> Iterator[Row]:
     residues = sum(lengths)
     # Padded to one size, the article's step takes as long for any proteins: theirs are average ones.
     slow = [each * residues / (BATCH * residues / len(rows)) for each in seconds["article"]]
-    told = {name: round(residues / median(each), 1) for name, each in (seconds | {"article": slow}).items()}
+    rates = {name: round(residues / median(each), 1) for name, each in (seconds | {"article": slow}).items()}
     detail = {
         "layers": layers,
-        "residues_per_second": told,
+        "residues_per_second": rates,
         "padding": round(1 - tokens.sizes.sum() / sum(pack[1].numel() for pack in hidden), 4),
     }
     for name, what in (("tuned", "half of the layers"), ("adapted", f"adapters of rank {RANK} in them")):

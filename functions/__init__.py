@@ -3,5 +3,5 @@
 The flow is receive → split → predict → complete; query answers questions about it, retry begins a finished
 upload once more, and sweep puts right what went wrong on the way. Of retraining are plan, judge and smoke,
 which the state machine asks; activate, which makes another version the active one; and retire, which takes
-down what nobody asks.
+down versions that are not asked any more.
 """

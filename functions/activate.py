@@ -68,17 +68,17 @@ def activate(version: str, revision: int | None, aws: Services) -> Alias:
 
 def _asked(body: str | None) -> tuple[str, int | None]:
     try:
-        given = json.loads(body or "")
+        request = json.loads(body or "")
     except (ValueError, RecursionError):  # the second of lists within lists, thousands deep
-        given = None
-    if not isinstance(given, dict) or not set(given) <= {"version", "revision"}:
+        request = None
+    if not isinstance(request, dict) or not set(request) <= {"version", "revision"}:
         raise InputError("another body", expected='a JSON object {"version": …, "revision": …}')
-    version, revision = given.get("version"), given.get("revision")
+    version, revision = request.get("version"), request.get("revision")
     if not isinstance(version, str) or not 0 < len(version) <= MAX_NAME_CHARACTERS:
         raise InputError(_shown(version), expected="the name of a model version", where="version")
     if isinstance(revision, float) and revision.is_integer():
         revision = int(revision)  # to JSON, 3.0 is 3
-    if "revision" in given and (type(revision) is not int or revision < 0):
+    if "revision" in request and (type(revision) is not int or revision < 0):
         raise InputError(_shown(revision), expected="a whole number", where="revision")
     return version, revision
 

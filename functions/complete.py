@@ -8,6 +8,7 @@ hold exactly one row for every record, in file order, or the upload is not compl
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from heapq import heappop, heappush, merge
 from itertools import groupby, tee, zip_longest
 from typing import Any
@@ -23,19 +24,17 @@ from functions.domain.remarks import Doubts
 from functions.domain.rows import FORMATS, Row, exported, load_part
 from functions.domain.upload import (
     FINAL_STATUSES,
-    MAX_SHARDS,
     Counts,
     Ending,
     attempt_of,
-    attempts,
+    attempted_numbers,
     part_key,
-    progress_of,
-    records_read,
     require_records,
     result_key,
 )
+from functions.domain.upload_record import ShardRecord, Shards, UploadRecord, progress_of, records_read
 from functions.services import Services, services
-from functions.services.dynamodb import Item, now_iso
+from functions.services.dynamodb import now_iso
 from functions.services.s3 import StreamWriter
 
 logger = Logger()
@@ -58,13 +57,12 @@ def _record(record: DynamoDBRecord) -> None:
 
 def complete(upload_id: str, aws: Services) -> None:
     """Complete an upload, once; a second time only what the first left undone."""
-    item = aws.uploads.item(upload_id)
-    if item["status"] == "finishing":
-        shards = aws.uploads.begun_shards(item)
+    upload = aws.uploads.get(upload_id)
+    if upload.status == "finishing":
+        shards = aws.uploads.begun_shards(upload)
         counts = aws.uploads.counts(upload_id, shards)
-        reason = item.get("reason") or _unread(item, shards)
-        status, reason = verdict(counts, reason, item.get("damage", ""))
-        reason = "; ".join(filter(None, (reason, left_out(item, shards))))
+        status, reason = verdict(counts, upload.reason or _unread(upload, shards), upload.damage)
+        reason = "; ".join(filter(None, (reason, left_out(upload, shards))))
         results, warnings = dict[str, str](), list[str]()
         try:
             # A shard that was given up because of that counts with what was read of it, not what was done.
@@ -72,34 +70,32 @@ def complete(upload_id: str, aws: Services) -> None:
         except InputError as error:
             status, reason = "failed", str(error)
         else:
-            results, warnings = _write_results(item, shards, counts, status, reason, aws)
-        ending = Ending(status, reason, counts, progress_of(item, shards), results, warnings)
-        aws.uploads.finish(upload_id, attempts(item), ending)
+            results, warnings = _write_results(upload, shards, counts, status, reason, aws)
+        ending = Ending(status, reason, counts, progress_of(upload, shards), results, warnings)
+        aws.uploads.finish(upload_id, upload.attempts, ending)
         # UploadsComplete, UploadsPartial or UploadsFailed
         metrics.add_metric(f"Uploads{status.capitalize()}", MetricUnit.Count, 1)
-        item = aws.uploads.item(upload_id)
-    if item["status"] in FINAL_STATUSES and "announced" not in item:
-        _announce(item, aws)
-        aws.uploads.set_announced(upload_id, attempts(item))
+        upload = aws.uploads.get(upload_id)
+    if upload.status in FINAL_STATUSES and not upload.announced:
+        _announce(upload, aws)
+        aws.uploads.set_announced(upload_id, upload.attempts)
 
 
-def _unread(item: Item, shards: dict[int, Item]) -> str:
+def _unread(upload: UploadRecord, shards: Shards) -> str:
     """Return why a part of the file was not read, at first or in this attempt; empty where all of it was."""
-    telling = (1, attempts(item))
-    return next(
-        (shard["unread"] for n, shard in shards.items() if "unread" in shard and attempt_of(n) in telling), ""
-    )
+    telling = (1, upload.attempts)
+    return next((s.unread for n, s in shards.items() if s.unread and attempt_of(n) in telling), "")
 
 
-def left_out(item: Item, shards: dict[int, Item]) -> str:
+def left_out(upload: UploadRecord, shards: Shards) -> str:
     """Says what was not read because it is no FASTA: files of an archive, text before the first record."""
     letters = 0
     for _, shard in sorted(shards.items()):
-        letters += shard.get("left_out", 0)
-        if shard.get("records"):
+        letters += shard.left_out
+        if shard.records:
             break
     before = f"{letters:,} characters of text before the first record were left out" if letters else ""
-    return "; ".join(filter(None, (before, item.get("left_out", ""))))
+    return "; ".join(filter(None, (before, upload.left_out)))
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
@@ -127,16 +123,15 @@ def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
 
 
 def _write_results(
-    item: Item, shards: dict[int, Item], counts: Counts, status: str, reason: str, aws: Services
+    upload: UploadRecord, shards: Shards, counts: Counts, status: str, reason: str, aws: Services
 ) -> tuple[dict[str, str], list[str]]:
-    """Write the exports and the manifest; return where each is, and what the rows warn of.
+    """Write the exports and the manifest; return the key of each, and what the rows warn of.
 
     Raises BrokenContract on a wrong count.
     """
-    upload_id = item["pk"]
-    attempt = attempts(item)
-    keys = {name: result_key(upload_id, f"results.{name}", attempt) for name in EXPORTS}
-    rows = _Counted(_rows(item, shards, aws))
+    name_of = partial(result_key, upload.upload_id, attempt=upload.attempts)
+    keys = {name: name_of(f"results.{name}") for name in EXPORTS}
+    rows = _Counted(_rows(upload, shards, aws))
     with ExitStack() as stack:
         writers = [
             stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
@@ -148,25 +143,27 @@ def _write_results(
             for writer, piece in zip(writers, pieces, strict=True):
                 writer.write(piece)
         if rows.count != counts.records:
-            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
-    results = {name: f"s3://{aws.storage.bucket}/{key}" for name, key in keys.items()}
-    key = result_key(upload_id, "manifest.json", attempt)
+            raise BrokenContract(
+                f"{upload.upload_id}: {counts.records} records are counted, {rows.count} stored"
+            )
+    warnings = rows.doubts.warnings()
     manifest = {
-        "upload": upload_id,
-        "source": item["source"],
-        "bytes": item["size"],
+        "upload": upload.upload_id,
+        "source": upload.source._asdict(),
+        "bytes": upload.size,
         "status": status,
         "reason": reason,
-        "model_version": item["model_version"],
-        "attempts": attempt,
-        "created": item["created"],
+        "model_version": upload.model_version,
+        "attempts": upload.attempts,
+        "created": upload.created,
         "finished": now_iso(),
         **counts._asdict(),
-        "results": results,
-        "warnings": rows.doubts.warnings(),
+        "results": aws.storage.uris(keys),
+        "warnings": warnings,
     }
-    aws.storage.write(key, [json.dumps(manifest, indent=2).encode()], "application/json")
-    return results | {"manifest": f"s3://{aws.storage.bucket}/{key}"}, rows.doubts.warnings()
+    keys["manifest"] = name_of("manifest.json")
+    aws.storage.write(keys["manifest"], [json.dumps(manifest, indent=2).encode()], "application/json")
+    return keys, warnings
 
 
 class _Counted:
@@ -184,32 +181,33 @@ class _Counted:
             yield row
 
 
-def _rows(item: Item, shards: dict[int, Item], aws: Services) -> Iterator[Row]:
+def _rows(upload: UploadRecord, shards: Shards, aws: Services) -> Iterator[Row]:
     """Every row of the upload in file order, and of a record that was retried the newest."""
     first_line = 0
-    for first in range(item.get("shards", 0)):
-        numbers = range(first, attempts(item) * MAX_SHARDS, MAX_SHARDS)
-        attempted = [_shard_rows(item["pk"], number, shards[number]["batches"], aws) for number in numbers]
+    for first in range(upload.shards):
+        numbers = attempted_numbers(first, upload.attempts)
+        attempted = [_shard_rows(upload.upload_id, shards[number], aws) for number in numbers]
         for _, rows in groupby(merge(*attempted, key=_offset), key=_offset):
             *_, newest = rows
             yield exported(newest, first_line)
-        first_line += shards[first]["lines"]
+        first_line += shards[first].lines
 
 
-def _shard_rows(upload_id: str, number: int, expected: int, aws: Services) -> Iterator[Row]:
+def _shard_rows(upload_id: str, shard: ShardRecord, aws: Services) -> Iterator[Row]:
     """The rows of one shard in file order.
 
     A part is read when its first row is due, so no more of them are in memory than overlap: those of one
     window of packing, however large the shard.
     """
-    batches = aws.uploads.result_batches(upload_id, number)
-    if len(batches) != expected:
-        found = f"{len(batches)} of {expected}"
-        raise BrokenContract(f"{upload_id}: shard {number} is finishing with {found} batches")
+    batches = aws.uploads.result_batches(upload_id, shard.number)
+    if len(batches) != shard.batches:
+        raise BrokenContract(
+            f"{upload_id}: shard {shard.number} is finishing with {len(batches)} of {shard.batches} batches"
+        )
     waiting: list[tuple[int, int, int, Row]] = []
-    due = sorted((marker.get("first", 0), batch) for batch, marker in batches.items())
+    due = sorted((marker.first, batch) for batch, marker in batches.items())
     parts = aws.storage.get_each(
-        (part_key(upload_id, number, batch) for _, batch in due), aws.settings.parts_ahead
+        (part_key(upload_id, shard.number, batch) for _, batch in due), aws.settings.parts_ahead
     )
     for (first, batch), part in zip(due, parts, strict=True):
         while waiting and waiting[0][0] < first:
@@ -224,18 +222,23 @@ def _offset(row: Row) -> int:
     return int(row["offset"])
 
 
-def _announce(item: Item, aws: Services) -> None:
+def _announce(upload: UploadRecord, aws: Services) -> None:
     """Tell EventBridge that an upload ended; told twice only if the function dies right after."""
     detail = {
-        "upload": item["pk"],
-        "bucket": item["source"]["bucket"],
-        "key": item["source"]["key"],
-        "attempts": attempts(item),
-        **{name: item[name] for name in ("status", "reason", "model_version", *Counts._fields, "results")},
-        "warnings": item.get("warnings", []),
+        "upload": upload.upload_id,
+        "bucket": upload.source.bucket,
+        "key": upload.source.key,
+        "attempts": upload.attempts,
+        "status": upload.status,
+        "reason": upload.reason,
+        "model_version": upload.model_version,
+        **upload.counts._asdict(),
+        "results": aws.storage.uris(upload.results),
+        "warnings": upload.warnings,
     }
     entry = {"Source": "protloc", "DetailType": "UploadCompleted", "Detail": json.dumps(detail)}
-    answer = aws.events.put_events(Entries=[entry])
-    if answer["FailedEntryCount"]:
-        raise BrokenContract(f"EventBridge did not take the event: {answer['Entries'][0].get('ErrorCode')}")
-    logger.info("upload completed", extra={"upload": item["pk"], "status": item["status"]})
+    response = aws.events.put_events(Entries=[entry])
+    if response["FailedEntryCount"]:
+        code = response["Entries"][0].get("ErrorCode")
+        raise BrokenContract(f"EventBridge did not take the event: {code}")
+    logger.info("upload completed", extra={"upload": upload.upload_id, "status": upload.status})

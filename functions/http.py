@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from functions.domain.upload import Counts, Record, attempts
-from functions.services.dynamodb import iso
+from functions.domain.upload import Counts
+from functions.domain.upload_record import UploadRecord
+from functions.services.dynamodb import Item, iso
 
 View = dict[str, Any]
 
 
 def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """A response as API Gateway's proxy integration takes it."""
-    given = {"Content-Type": "application/json"} | (headers or {})
-    return {"statusCode": status.value, "headers": given, "body": json.dumps(body)}
+    headers = {"Content-Type": "application/json"} | (headers or {})
+    return {"statusCode": status.value, "headers": headers, "body": json.dumps(body)}
 
 
 def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
@@ -22,27 +23,29 @@ def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
     return answer(status, body, {"Content-Type": "application/problem+json"})
 
 
-def upload_view(item: Record, counts: Counts, progress: Mapping[str, int]) -> View:
-    """An upload as the API shows it; counts of an upload in work are those so far."""
+def upload_view(
+    upload: UploadRecord, counts: Counts, progress: Mapping[str, int], results: Mapping[str, str]
+) -> View:
+    """An upload as the API shows it, `results` by their addresses; counts of one in work are those so far."""
     return {
-        "upload": item["pk"],
-        **item["source"],
-        "bytes": item["size"],
-        "status": "running" if item["status"] == "finishing" else item["status"],
-        "reason": item.get("reason") or None,
-        "model_version": item["model_version"] or None,
-        "attempts": attempts(item),
-        "created": item["created"],
-        "updated": iso(item["updated"]),
-        "finished": item.get("finished"),
+        "upload": upload.upload_id,
+        **upload.source._asdict(),
+        "bytes": upload.size,
+        "status": "running" if upload.status == "finishing" else upload.status,
+        "reason": upload.reason or None,
+        "model_version": upload.model_version or None,
+        "attempts": upload.attempts,
+        "created": upload.created,
+        "updated": iso(upload.updated),
+        "finished": upload.finished or None,
         **counts._asdict(),
         "progress": progress,
-        "results": item.get("results") or None,
-        "warnings": item.get("warnings", []),
+        "results": results or None,
+        "warnings": upload.warnings,
     }
 
 
-def model_view(item: Record, active: str | None) -> View:
+def model_view(item: Item, active: str | None) -> View:
     """A model version as the API shows it. One in service that is not the active one stands by."""
     standby = item["state"] == "in_service" and item["sk"] != active
     return {

@@ -126,16 +126,16 @@ def _identity(evaluation: Any, manifest: Any, version: str, champion: str, snaps
     yield _same("holdout", "training proteins", learned, training.get("sha256") or "some")
 
 
-def _same(check: str, what: str, found: object, expected: object) -> Check:
-    return Check(check, found == expected, f"{what} {found}", f"{what} {expected}")
+def _same(check: str, what: str, value: object, expected: object) -> Check:
+    return Check(check, value == expected, f"{what} {value}", f"{what} {expected}")
 
 
 def _alone(challenger: dict[str, Any], holdout: dict[str, Any], floors: Floors) -> Iterator[Check]:
     proteins = _number(holdout, "proteins")
     yield Check("enough", proteins >= ENOUGH, f"{proteins:g} proteins held out", f"at least {ENOUGH}")
     for name, floor in floors._asdict().items():
-        found = _number(challenger, name)
-        yield Check("floor", found >= floor, f"{NAMES[name]} {found:.3f}", f"at least {floor:.3f}")
+        figure = _number(challenger, name)
+        yield Check("floor", figure >= floor, f"{NAMES[name]} {figure:.3f}", f"at least {floor:.3f}")
 
 
 def _against(
@@ -146,11 +146,13 @@ def _against(
     for name, margin in MARGINS.items():
         difference = _part(against, name)
         change, (low, _) = _number(difference, "difference"), _interval(difference)
-        found = f"{NAMES[name]} {_points(change)}, 95 % from {_points(low)}"
-        yield Check("not worse", low >= -margin, found, f"surely no more than {100 * margin:g} points lower")
+        change_words = f"{NAMES[name]} {_points(change)}, 95 % from {_points(low)}"
+        yield Check(
+            "not worse", low >= -margin, change_words, f"surely no more than {100 * margin:g} points lower"
+        )
         risen += change
-    found = f"Q10 and macro-F1 together {_points(risen)}"
-    yield Check("not worse", risen >= 0, found, "no fall")
+    change_words = f"Q10 and macro-F1 together {_points(risen)}"
+    yield Check("not worse", risen >= 0, change_words, "no fall")
     yield from _membrane(_part(against, "membrane_q2"))
     yield from _locations(against, champion, challenger)
 
@@ -160,8 +162,8 @@ def _membrane(difference: dict[str, Any]) -> Iterator[Check]:
         return  # nothing in the holdout says whether it is bound to a membrane
     change, (_, high) = _number(difference, "difference"), _interval(difference)
     fallen = change < -MEMBRANE or (change < -SURE_MEMBRANE and high < 0)
-    found = f"{NAMES['membrane_q2']} {_points(change)}, 95 % to {_points(high)}"
-    yield Check("not worse", not fallen, found, "no clear fall")
+    change_words = f"{NAMES['membrane_q2']} {_points(change)}, 95 % to {_points(high)}"
+    yield Check("not worse", not fallen, change_words, "no clear fall")
 
 
 def _locations(
@@ -182,23 +184,25 @@ def _locations(
             or (fallen > SURE_COLLAPSE and high < 0)
             or (new == 0 and fallen > SURE_COLLAPSE)
         )
-        found = f"recall of {location} {old:.2f} → {new:.2f}"
-        yield Check("no collapse", not collapsed, found, "kept")
+        change_words = f"recall of {location} {old:.2f} → {new:.2f}"
+        yield Check("no collapse", not collapsed, change_words, "kept")
 
 
 def _calibration(challenger: dict[str, Any], champion: Any) -> Check:
-    found = _number(challenger, "ece")
+    figure = _number(challenger, "ece")
     allowed = max(CALIBRATED, _number(_part(challenger, "ece_by_chance"), "at_most"))
     if champion is not None:
         allowed = max(allowed, _number(champion, "ece"))
-    return Check("calibration", found <= allowed, f"calibration error {found:.3f}", f"at most {allowed:.3f}")
+    return Check(
+        "calibration", figure <= allowed, f"calibration error {figure:.3f}", f"at most {allowed:.3f}"
+    )
 
 
 def _reason(failed: list[Check], figures: dict[str, Any], evaluation: Any) -> str:
     """One line for people."""
     if failed:
-        told = [f"{check.check}: expected {check.expected}, found {check.found}" for check in failed[:3]]
-        return "; ".join(told) + (f"; and {len(failed) - 3} more" if len(failed) > 3 else "")
+        faults = [f"{check.check}: expected {check.expected}, found {check.found}" for check in failed[:3]]
+        return "; ".join(faults) + (f"; and {len(failed) - 3} more" if len(failed) > 3 else "")
     if evaluation is None:
         return f"the first version: Q10 {figures['q10']:.1%}, macro-F1 {figures['macro_f1']:.3f}"
     difference = evaluation["against"]["q10"]
@@ -222,20 +226,20 @@ def _part(whole: Any, name: str) -> dict[str, Any]:
 
 
 def _number(whole: dict[str, Any], name: str) -> float:
-    found = whole.get(name)
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
-        raise Incomplete(f"{name} is {found!r}")
-    return found
+    figure = whole.get(name)
+    if isinstance(figure, bool) or not isinstance(figure, (int, float)) or not math.isfinite(figure):
+        raise Incomplete(f"{name} is {figure!r}")
+    return figure
 
 
 def _interval(difference: Any) -> tuple[float, float]:
-    found = difference.get("interval") if isinstance(difference, dict) else None
-    if not isinstance(found, list) or len(found) != 2:
-        raise Incomplete(f"an interval is {found!r}")
-    ends = dict(zip(("low", "high"), found, strict=True))
+    interval = difference.get("interval") if isinstance(difference, dict) else None
+    if not isinstance(interval, list) or len(interval) != 2:
+        raise Incomplete(f"an interval is {interval!r}")
+    ends = dict(zip(("low", "high"), interval, strict=True))
     low, high = _number(ends, "low"), _number(ends, "high")
     if low > high:
-        raise Incomplete(f"an interval is {found!r}")
+        raise Incomplete(f"an interval is {interval!r}")
     return low, high
 
 

@@ -95,12 +95,12 @@ def snapshot_name(files: list[LabelledFile]) -> str:
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
-def hyperparameters(given: dict[str, Any], aws: Services, champion: bool) -> dict[str, str]:
+def hyperparameters(chosen: dict[str, Any], aws: Services, champion: bool) -> dict[str, str]:
     """The stack's hyperparameters with those given put over them, each as JSON in a string; None takes away.
 
     Without a champion there is nothing to start from. Raises InputError for a name that is SageMaker's.
     """
-    values: dict[str, Any] = {**json.loads(aws.settings.training_hyperparameters or "{}"), **given}
+    values: dict[str, Any] = {**json.loads(aws.settings.training_hyperparameters or "{}"), **chosen}
     for name in values:
         if name.startswith(("sagemaker_", "model-version")):
             raise InputError(repr(name)[:60], expected="a setting of model/train.py", where="hyperparameters")

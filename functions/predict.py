@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.domain.bisection import Bisection
 from functions.domain.errors import EndpointUnavailable, OutOfTime
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.protein import Protein
@@ -24,7 +25,6 @@ from functions.domain.rows import predicted_row
 from functions.domain.upload import Upload
 from functions.services import Services, services
 from functions.services.batch_end import record_rows
-from functions.services.endpoint import Bisection
 
 logger = Logger()
 metrics = Metrics()
@@ -85,9 +85,12 @@ def _ask_model(
         return True
     logger.info("asking the model", extra={"upload": upload.upload_id, "sequences": len(unknown)})
     metrics.add_metric("SequencesAsked", MetricUnit.Count, len(unknown))
-    component = aws.settings.component(upload.model_version)
-    progress = message.get("progress")
-    bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, progress, seconds_left)
+    ask = aws.endpoint.asking(
+        component=aws.settings.component(upload.model_version),
+        model_version=upload.model_version,
+        seconds_left=seconds_left,
+    )
+    bisection = Bisection(ask, unknown, message.get("progress"))
     try:
         answers |= bisection.answers()
     except EndpointUnavailable as error:
@@ -95,7 +98,9 @@ def _ask_model(
         _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
         return False
     finally:
-        predictions = {d: answer for d, answer in bisection.found.items() if isinstance(answer, Prediction)}
+        predictions = {
+            d: answer for d, answer in bisection.answered.items() if isinstance(answer, Prediction)
+        }
         aws.answers.remember(predictions, upload.model_version)
     return True
 

@@ -20,7 +20,8 @@ from functions.domain.errors import InputError, ProtlocError
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
 from functions.domain.upload import FINAL_STATUSES
-from functions.http import model_view, upload_view
+from functions.domain.upload_record import UploadRecord
+from functions.http import View, model_view, upload_view
 from functions.services import services
 from functions.services.dynamodb import Item
 
@@ -49,24 +50,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def list_uploads() -> Response[str]:
     _know_only("cursor", "size")
     aws = services()
-    items, following = aws.uploads.listed(_size(), _cursor())
+    uploads, following = aws.uploads.listed(_size(), _cursor())
     # The index carries no counts of uploads in work; each page reads them.
-    return _page("uploads", [upload_view(item, *aws.uploads.account(item)) for item in items], following)
+    return _page("uploads", list(map(_view, uploads)), following)
 
 
 @app.get("/uploads/<upload>")
 def get_upload(upload: str) -> Response[str]:
     _know_only()
-    item = _upload(upload)
-    return _json(upload_view(item, *services().uploads.account(item)))
+    return _json(_view(_upload(upload)))
 
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
     _know_only("cursor", "location", "size")
     aws = services()
-    item = _upload(upload)
-    if not item["indexed"]:
+    record = _upload(upload)
+    if not record.indexed:
         raise InputError("an upload too large for single predictions; take its results instead")
     size, cursor = _size(), _cursor()
     location = app.current_event.get_query_string_value("location")
@@ -80,9 +80,9 @@ def list_predictions(upload: str) -> Response[str]:
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor)
     # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
-    while not following and not rows and (shard := shard + 1) < item.get("shards", 0):
+    while not following and not rows and (shard := shard + 1) < record.shards:
         rows, following = aws.predictions.page(upload, shard, size, None)
-    if not following and rows and shard + 1 < item.get("shards", 0):
+    if not following and rows and shard + 1 < record.shards:
         following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
     return _page("predictions", rows, following)
 
@@ -90,17 +90,16 @@ def list_predictions(upload: str) -> Response[str]:
 @app.get("/uploads/<upload>/results")
 def get_results(upload: str) -> Response[str]:
     _know_only("format")
-    item = _upload(upload)
+    record = _upload(upload)
     name = app.current_event.get_query_string_value("format", default_value="tsv")
-    results = item.get("results", {})
-    if not results:
-        if item["status"] in FINAL_STATUSES:
-            return _problem(HTTPStatus.CONFLICT, f"The upload ended without results: {item['reason']}")
+    if not record.results:
+        if record.status in FINAL_STATUSES:
+            return _problem(HTTPStatus.CONFLICT, f"The upload ended without results: {record.reason}")
         return _problem(HTTPStatus.CONFLICT, "The upload has no results yet; it is still in work.")
-    if name not in results:
-        raise InputError(repr(name)[:80], expected=f"one of {', '.join(sorted(results))}", where="format")
-    bucket_and_key = results[name].removeprefix("s3://")
-    link = services().storage.link(bucket_and_key.split("/", 1)[1], LINK_SECONDS)
+    if name not in record.results:
+        expected = f"one of {', '.join(sorted(record.results))}"
+        raise InputError(repr(name)[:80], expected=expected, where="format")
+    link = services().storage.link(record.results[name], LINK_SECONDS)
     return Response(HTTPStatus.SEE_OTHER, content_types.TEXT_PLAIN, "", headers={"Location": link})
 
 
@@ -150,11 +149,17 @@ def _no_route(_error: NotFoundError) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
 
 
-def _upload(upload: str) -> Item:
+def _upload(upload: str) -> UploadRecord:
     try:
-        return services().uploads.item(upload[:MAX_NAME_CHARACTERS])
+        return services().uploads.get(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
+
+
+def _view(upload: UploadRecord) -> View:
+    """An upload with its counts and progress, read where it is in work."""
+    aws = services()
+    return upload_view(upload, *aws.uploads.account(upload), aws.storage.uris(upload.results))
 
 
 def _accession() -> str:
@@ -179,15 +184,15 @@ def _know_only(*known: str) -> None:
 
 
 def _size() -> int:
-    given = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not re.fullmatch("[0-9]{1,9}", given) or not 1 <= int(given) <= MAX_SIZE:
-        raise InputError(repr(given)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
-    return int(given)
+    size = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
+    if not re.fullmatch("[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_SIZE:
+        raise InputError(repr(size)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
+    return int(size)
 
 
 def _cursor() -> Item | None:
-    given = app.current_event.get_query_string_value("cursor")
-    return None if given is None else services().cursors.read(given, _list_name())
+    cursor = app.current_event.get_query_string_value("cursor")
+    return None if cursor is None else services().cursors.read(cursor, _list_name())
 
 
 def _list_name() -> str:

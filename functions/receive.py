@@ -18,10 +18,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.domain.errors import FileGone, InputError
 from functions.domain.formats import packing, require_fasta
 from functions.domain.organisms import kingdom_of
-from functions.domain.upload import Source, Upload, is_folder, planned_shards, upload_id
+from functions.domain.text import require_size
+from functions.domain.upload import Inflate, Source, Upload, is_folder
+from functions.domain.upload_record import UploadRecord
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
-from functions.services.s3 import require_size
 from functions.services.settings import MIB
 from functions.services.uploads_table import new_upload
 
@@ -31,7 +32,7 @@ processor = BatchProcessor(event_type=EventType.SQS)
 
 HEAD_BYTES = 64 * 1024
 SPREADING_SECONDS = 900
-"""How long reads may miss an object after its bucket's versioning was switched on:
+"""The time for which reads may miss an object after its bucket's versioning was switched on:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html"""
 
 NOT_YET = "the file cannot be read yet, or was deleted"
@@ -58,7 +59,6 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     if is_folder(key, size):
         return None
     source = Source(detail["bucket"]["name"], key, detail["object"].get("version-id") or "null")
-    identity = upload_id(*source)
     reason, waits, organism = "", False, ""
     try:
         size, organism = aws.storage.stored(source)
@@ -68,9 +68,10 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
     version = "" if _is_full(aws) else aws.models.active() or ""
     upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom_of(organism)))
+    identity = upload.upload_id
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
-    if reason and _send_planned(identity, aws):
+    if reason and _send_planned(upload, aws):
         pass
     elif waits:
         aws.uploads.note(identity, NOT_YET)  # `sweep` has it received again
@@ -83,15 +84,14 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     return identity
 
 
-def _send_planned(identity: str, aws: Services) -> bool:
+def _send_planned(upload: UploadRecord, aws: Services) -> bool:
     """Send the shards of an upload whose file went away after it was planned; say whether it was.
 
-    Whoever planned it may have died before sending them; `split` ends them with what was done.
+    A delivery may have planned it and died before sending them; `split` ends them with what was done.
     """
-    item = aws.uploads.item(identity)
-    if item["status"] != "running":
+    if upload.status != "running":
         return False
-    for shard in planned_shards(item):
+    for shard in upload.planned_shards():
         aws.shards_queue.send(shard.as_message())
     return True
 
@@ -125,7 +125,7 @@ def _wait(upload: Upload, aws: Services) -> None:
 def _send_shards(upload: Upload, aws: Services) -> None:
     head = b"".join(aws.storage.read(upload.source, 0, min(HEAD_BYTES, upload.size)))
     if packing(head):
-        aws.shards_queue.send({"upload": upload.upload_id, "inflate": True})
+        aws.shards_queue.send(Inflate(upload.upload_id).as_message())
         return
     try:
         require_fasta(head, whole=upload.size <= HEAD_BYTES)

@@ -1,10 +1,13 @@
-"""retire: takes down model versions that nobody will ask again, and what an interrupted retraining left.
+"""retire: takes down model versions that are not asked any more, and what an interrupted retraining left.
 
 In: a schedule. A version is drained when it is neither the active one nor the one before (which stands by
 for a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of
 the alias is an hour ago. A retraining that was stopped from outside leaves a version without an end, maybe
 hosted, and the lock; one that failed may have failed to clean up as well: what either left is taken away.
 A version stays `retiring` from run to run until its component is gone, and none stands in another's way.
+
+In as well: `{"version", "package"}` from the state machine, whose execution could not put that version into
+service. What it made is removed at once; ComponentStays asks for another call.
 """
 
 from typing import Any
@@ -18,7 +21,7 @@ from botocore.exceptions import ClientError
 from functions.services import Services, services
 from functions.services.dynamodb import Item, now_seconds
 from functions.services.failures import Failures
-from functions.services.hosting import Hosting
+from functions.services.hosting import ComponentStays, Hosting
 from functions.services.models_table import UNFINISHED, Alias
 
 logger = Logger()
@@ -34,9 +37,22 @@ STOPPED = "its retraining was stopped"
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
-    aws = services()
+    aws, hosting = services(), Hosting.connect()
+    if "version" in event:
+        remove(event["version"], event["package"], aws, hosting)
+        return {"removed": 1}
     settle_seconds = event.get("settle_seconds", SETTLE_SECONDS)
-    return {"retired": retire(aws, Hosting.connect(), boto3.client("stepfunctions"), settle_seconds)}
+    return {"retired": retire(aws, hosting, boto3.client("stepfunctions"), settle_seconds)}
+
+
+def remove(version: str, package: str, aws: Services, hosting: Hosting) -> None:
+    """Remove what an execution made of a version. Raises ComponentStays until its component is gone."""
+    if package:
+        hosting.remove_package(package)
+    component = aws.settings.component(version)
+    if not hosting.remove(component, promised=False):
+        raise ComponentStays(f"{component} is being deleted")
+    logger.info("removed what was made of a model version", extra={"version": version})
 
 
 def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float = SETTLE_SECONDS) -> int:
@@ -73,6 +89,8 @@ def _take_down(
         return False
     if item.get("job"):
         hosting.stop_jobs(item["job"])
+    if state == "failed" and item.get("package"):
+        hosting.remove_package(item["package"])
     if not hosting.remove(aws.settings.component(version), promised="deletion" in item):
         aws.models.note_deletion(version)
         logger.info("component is being deleted", extra={"version": version})
@@ -86,7 +104,7 @@ def _is_drained(item: Item, alias: Alias, aws: Services) -> bool:
     asked = item["state"] != "in_service" or item["sk"] in (alias.version, alias.previous)
     if asked or now_seconds() - alias.changed <= aws.settings.retire_seconds:
         return False
-    return item["sk"] not in {upload["model_version"] for upload in aws.uploads.open_uploads()}
+    return item["sk"] not in {upload.model_version for upload in aws.uploads.open_uploads()}
 
 
 def _is_left(item: Item, machine: Any, settle_seconds: float) -> bool:
@@ -100,12 +118,12 @@ def _is_over(execution: str, machine: Any, settle_seconds: float) -> bool:
     if not execution:
         return True
     try:
-        found = machine.describe_execution(executionArn=execution)
+        description = machine.describe_execution(executionArn=execution)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
             raise
         return True
-    if found["status"] == "RUNNING":
+    if description["status"] == "RUNNING":
         return False
-    stopped = found.get("stopDate")
+    stopped = description.get("stopDate")
     return stopped is None or now_seconds() - stopped.timestamp() >= settle_seconds

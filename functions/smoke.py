@@ -79,10 +79,10 @@ def _answers(sequences: list[str], version: str, component: str, aws: Services) 
 
 def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float]]]:
     """Golden sequences, each with what the evaluation tells: the locations' probabilities, the membrane's."""
-    told = read_json(aws.s3, evaluation)["golden"]
-    if not told:
+    golden = read_json(aws.s3, evaluation)["golden"]
+    if not golden:
         raise BrokenContract("the evaluation tells no golden answers")
-    return [(one["sequence"], [*one["probabilities"], one["membrane"]]) for one in told]
+    return [(one["sequence"], [*one["probabilities"], one["membrane"]]) for one in golden]
 
 
 def _values(answer: Prediction) -> list[float]:

@@ -15,29 +15,30 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.domain.archives import Seekable
 from functions.domain.errors import InputError
 from functions.domain.fasta import LineCount, Record, lookback, read_records
 from functions.domain.formats import require_fasta
 from functions.domain.packing import Batch, pack
 from functions.domain.protein import Protein, Rejection, read_protein
 from functions.domain.rows import load_part, rejected_row
-from functions.domain.unpack import Seekable
+from functions.domain.text import Inflater
 from functions.domain.upload import (
+    Inflate,
     Shard,
     Source,
     Upload,
     attempt_of,
     earlier_shards,
     part_key,
-    planned_shards,
-    records_read,
+    read_task,
     require_records,
     text_key,
 )
+from functions.domain.upload_record import UploadRecord, records_read
 from functions.services import Services, services
 from functions.services.answers_table import ended_rows
 from functions.services.batch_end import record_rows
-from functions.services.s3 import Inflater
 from functions.services.settings import MIB
 
 logger = Logger()
@@ -54,17 +55,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 def _record(record: SQSRecord) -> None:
     aws = services()
     with aws.shards_queue.delivery(record) as message:
-        upload = aws.uploads.pinned(message["upload"])
-        if message.get("inflate"):
+        task = read_task(message)
+        upload = aws.uploads.get(task.upload_id)
+        if isinstance(task, Inflate):
             inflate(upload, aws)
         else:
-            split_or_abandon(Shard.from_message(message), upload, aws)
+            split_or_abandon(task, upload, aws)
 
 
-def inflate(upload: Upload, aws: Services) -> None:
+def inflate(upload: UploadRecord, aws: Services) -> None:
     """Decompress an upload into a text of its own, unless that is done, and send the text's shards."""
     text = Source(aws.storage.bucket, text_key(upload.upload_id), "null")
-    shards = planned_shards(aws.uploads.item(upload.upload_id))
+    shards = upload.planned_shards()
     if not shards or aws.storage.is_gone(text):  # it expires, and a retry may come after
         try:
             inflater = _inflate(upload, text, aws)
@@ -77,7 +79,7 @@ def inflate(upload: Upload, aws: Services) -> None:
                 inflater.size,
                 aws.settings.shard_bytes,
                 inflater.damage,
-                _told(inflater.left_out),
+                _summary(inflater.left_out),
             )
     for shard in shards:
         aws.shards_queue.send(shard.as_message())
@@ -97,7 +99,7 @@ def _inflate(upload: Upload, text: Source, aws: Services) -> Inflater:
     return inflater
 
 
-def _told(left_out: list[str]) -> str:
+def _summary(left_out: list[str]) -> str:
     """Name the files of an archive that were not read, in one line of bounded length."""
     if not left_out:
         return ""
@@ -113,7 +115,7 @@ def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
+def split_or_abandon(shard: Shard, upload: UploadRecord, aws: Services) -> None:
     """Split a shard; where its text is gone, end it with what was done before and say so."""
     try:
         split(shard, upload, aws)
@@ -121,13 +123,13 @@ def split_or_abandon(shard: Shard, upload: Upload, aws: Services) -> None:
         aws.uploads.abandon_shard(shard, str(error))
 
 
-def split(shard: Shard, upload: Upload, aws: Services) -> None:
+def split(shard: Shard, upload: UploadRecord, aws: Services) -> None:
     """Send what of a shard is not done, and record how many batches it has.
 
     Raises InputError where the upload is known to hold too many records: `complete` will fail it as a whole,
     and nothing more of it is worth asking about.
     """
-    if aws.uploads.in_work(upload.upload_id, shard.number) is None:
+    if not aws.uploads.is_in_work(upload, shard.number):
         aws.uploads.close_shard(upload.upload_id, shard.number)  # who closed it may have died on the way
         return
     if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
@@ -166,7 +168,7 @@ def _failed_before(shard: Shard, aws: Services) -> set[int]:
     failed: set[int] = set()
     for number in earlier_shards(shard.number):
         for batch, marker in aws.uploads.result_batches(shard.upload_id, number).items():
-            if attempt_of(number) == 1 and not marker["failed"]:
+            if attempt_of(number) == 1 and not marker.counts.failed:
                 continue
             for row in load_part(aws.storage.get(part_key(shard.upload_id, number, batch))):
                 if row["status"] == "failed":

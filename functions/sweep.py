@@ -17,20 +17,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions.domain.protein import Protein
-from functions.domain.upload import (
-    Ending,
-    Shard,
-    Source,
-    attempts,
-    is_folder,
-    planned_shards,
-    progress_of,
-    upload_id,
-)
+from functions.domain.upload import Ending, Inflate, Shard, Source, is_folder, read_task, upload_id
+from functions.domain.upload_record import UploadRecord, progress_of
 from functions.services import Services, services
 from functions.services.answers_table import ended_rows
 from functions.services.batch_end import record_rows
-from functions.services.dynamodb import Item, now_seconds
+from functions.services.dynamodb import now_seconds
 from functions.services.failures import Failures
 from functions.services.uploads_table import new_upload
 
@@ -80,7 +72,7 @@ def bury(aws: Services, failures: Failures) -> int:
                 with failures.kept(str(message.get("upload"))):
                     try:
                         end(message, aws)
-                    except (KeyError, TypeError):  # nobody knows of what, so nothing can be ended
+                    except (KeyError, TypeError):  # it names nothing that could be ended
                         logger.error("removed a dead letter that says nothing", extra={"queue": queue.url})
                     queue.delete(receipt)
                     buried += 1
@@ -100,13 +92,12 @@ def _fail_batch(message: dict[str, Any], aws: Services) -> None:
 
 def _fail_shard(message: dict[str, Any], aws: Services) -> None:
     """Give up a shard that cannot be split: what is not done of it fails, or at last is left out."""
-    if message.get("inflate"):
-        aws.uploads.note(message["upload"], DEAD_SHARD)  # `move` has it received again, up to its deadline
-        return
-    shard = Shard.from_message(message)
-    if not shard.give_up:
+    shard = read_task(message)
+    if isinstance(shard, Inflate):
+        aws.uploads.note(shard.upload_id, DEAD_SHARD)  # `move` has it received again, up to its deadline
+    elif not shard.give_up:
         aws.shards_queue.send(replace(shard, give_up=DEAD_SHARD).as_message())
-    elif now_seconds() > aws.uploads.pinned(shard.upload_id).deadline:
+    elif now_seconds() > aws.uploads.get(shard.upload_id).deadline:
         aws.uploads.abandon_shard(shard, DEAD_SHARD)
 
 
@@ -135,9 +126,9 @@ def move_all(aws: Services, failures: Failures) -> int:
     """
     moved, moment = 0, now_seconds()
     with failures.kept("open uploads"):
-        for item in sorted(aws.uploads.open_uploads(), key=lambda each: _turn(each["pk"], moment)):
-            with failures.kept(item["pk"]):
-                moved += move(item, aws)
+        for upload in sorted(aws.uploads.open_uploads(), key=lambda each: _turn(each.upload_id, moment)):
+            with failures.kept(upload.upload_id):
+                moved += move(upload, aws)
     return moved
 
 
@@ -146,69 +137,67 @@ def _turn(upload: str, moment: int) -> bytes:
     return hashlib.sha256(f"{moment} {upload}".encode()).digest()
 
 
-def move(item: Item, aws: Services) -> bool:
+def move(upload: UploadRecord, aws: Services) -> bool:
     """Get one open upload on if it stands still; say whether anything was done."""
-    upload_identity = item["pk"]
-    late: bool = now_seconds() > item["deadline"]
-    still: bool = now_seconds() - item["updated"] > aws.settings.overdue_seconds
-    if item["status"] == "receiving":
+    identity = upload.upload_id
+    late = now_seconds() > upload.deadline
+    still = now_seconds() - upload.updated > aws.settings.overdue_seconds
+    if upload.status == "receiving":
         if late:
-            aws.uploads.refuse(upload_identity, item.get("reason") or TOO_LATE)
-        elif still or not item["model_version"]:
-            aws.uploads_queue.send(_event(item))
+            aws.uploads.refuse(identity, upload.reason or TOO_LATE)
+        elif still or not upload.model_version:
+            aws.uploads_queue.send(_event(upload.source, upload.size))
         return True
-    if item["status"] == "running":
-        unfinished = list(_unfinished(item))
+    if upload.status == "running":
+        unfinished = list(_unfinished(upload))
         if not unfinished:
-            aws.uploads.finish_if_full(upload_identity)  # the last one's message was lost just before this
-        return sum(_resend(shard, item, late, aws) for shard in unfinished) > 0
-    if still and late and item["status"] == "finishing":
-        _end_unwritten(item, aws)
+            aws.uploads.finish_if_full(identity)  # the last one's message was lost just before this
+        return sum(_resend(shard, upload, late, aws) for shard in unfinished) > 0
+    if still and late and upload.status == "finishing":
+        _end_unwritten(upload, aws)
     elif still:
-        aws.uploads.call_complete(upload_identity)
+        aws.uploads.call_complete(identity)
     return still
 
 
-def _end_unwritten(item: Item, aws: Services) -> None:
+def _end_unwritten(upload: UploadRecord, aws: Services) -> None:
     """End an upload that `complete` has failed on until now, without results; this calls it to announce it.
 
     Every row stays in its part, and every answer is known when the file is sent again.
     """
-    shards = aws.uploads.begun_shards(item)
-    counts = aws.uploads.counts(item["pk"], shards)
-    ending = Ending("failed", item.get("reason") or UNWRITTEN, counts, progress_of(item, shards), {}, [])
-    if aws.uploads.finish(item["pk"], attempts(item), ending):
-        logger.error("results not written", extra={"upload": item["pk"], **counts._asdict()})
+    shards = aws.uploads.begun_shards(upload)
+    counts = aws.uploads.counts(upload.upload_id, shards)
+    ending = Ending("failed", upload.reason or UNWRITTEN, counts, progress_of(upload, shards), {}, [])
+    if aws.uploads.finish(upload.upload_id, upload.attempts, ending):
+        logger.error("results not written", extra={"upload": upload.upload_id, **counts._asdict()})
         metrics.add_metric("UploadsFailed", MetricUnit.Count, 1)
 
 
-def _unfinished(item: Item) -> Iterator[Shard]:
-    done = set(item.get("shards_done", ()))
-    return (shard for shard in planned_shards(item) if shard.number not in done)
+def _unfinished(upload: UploadRecord) -> Iterator[Shard]:
+    return (shard for shard in upload.planned_shards() if shard.number not in upload.shards_done)
 
 
-def _resend(shard: Shard, item: Item, late: bool, aws: Services) -> bool:
+def _resend(shard: Shard, upload: UploadRecord, late: bool, aws: Services) -> bool:
     """Send a shard again if nothing has moved in it for long, giving it up if the upload is late."""
-    recorded = aws.uploads.shard(item["pk"], shard.number)
-    updated = max(item["updated"], recorded.get("updated", 0))
-    given_up = recorded.get("given_up", False)
-    if now_seconds() - updated <= aws.settings.overdue_seconds and (given_up or not late):
+    recorded = aws.uploads.shard(upload.upload_id, shard.number)
+    updated = max(upload.updated, recorded.updated)
+    if now_seconds() - updated <= aws.settings.overdue_seconds and (recorded.given_up or not late):
         return False
-    aws.uploads.touch(item["pk"], shard.number, given_up=late)
-    message = shard.as_message() | {"give_up": TOO_LATE if late else ""}
-    aws.shards_queue.send(message)
-    logger.warning("shard sent again", extra={"upload": item["pk"], "shard": shard.number, "late": late})
+    aws.uploads.touch(upload.upload_id, shard.number, given_up=late)
+    aws.shards_queue.send(replace(shard, give_up=TOO_LATE if late else "").as_message())
+    logger.warning(
+        "shard sent again", extra={"upload": upload.upload_id, "shard": shard.number, "late": late}
+    )
     metrics.add_metric("ShardsResent", MetricUnit.Count, 1)
     return True
 
 
-def _event(item: Item) -> dict[str, Any]:
+def _event(source: Source, size: int) -> dict[str, Any]:
     """The part of S3's event that `receive` reads."""
-    source = item["source"]
-    given = {"key": source["key"], "size": item["size"]}
-    if source["version_id"] != "null":
-        given["version-id"] = source["version_id"]
-    return {"detail": {"bucket": {"name": source["bucket"]}, "object": given}}
+    version = {} if source.version_id == "null" else {"version-id": source.version_id}
+    return {
+        "detail": {"bucket": {"name": source.bucket}, "object": {"key": source.key, "size": size, **version}}
+    }
 
 
 def receive_lost(aws: Services) -> int:
@@ -268,9 +257,8 @@ def _send_if_lost(version: Any, aws: Services) -> bool:
         return False
     if is_folder(version["Key"], version["Size"]):
         return False
-    bucket = aws.settings.uploads_bucket
-    source = {"bucket": bucket, "key": version["Key"], "version_id": version["VersionId"]}
-    if aws.uploads.exists(upload_id(**source)):
+    source = Source(aws.settings.uploads_bucket, version["Key"], version["VersionId"])
+    if aws.uploads.exists(upload_id(*source)):
         return False
-    aws.uploads_queue.send(_event({"source": source, "size": version["Size"]}))
+    aws.uploads_queue.send(_event(source, version["Size"]))
     return True

@@ -119,13 +119,13 @@ def written(of_kingdom: dict[int, str]) -> str:
 
 
 if __name__ == "__main__":
-    found = kingdoms()
+    by_genus = kingdoms()
     wrong = [
         f"{taxon} is no {kingdom}"
         for kingdom, taxa in TAXA.items()
         for taxon in taxa
-        if found.get(taxon) != kingdom
+        if by_genus.get(taxon) != kingdom
     ]
     if wrong:
         sys.exit("; ".join(wrong))
-    Path(sys.argv[1]).write_text(written(found), encoding="ascii")
+    Path(sys.argv[1]).write_text(written(by_genus), encoding="ascii")

@@ -21,7 +21,6 @@ from protloc.stack.client import Client
 from protloc.stack.versions import add, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
-DEFAULT_HOME = PROJECT / ".protloc"
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
 READY_SECONDS = 1800.0
@@ -85,10 +84,10 @@ def account_of(stack: str | None, home: Path) -> Account:
 
 def active_model(client: Client) -> str | None:
     key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
-    found = client.client("dynamodb").get_item(
+    response = client.client("dynamodb").get_item(
         TableName=client.outputs["ModelsTable"], Key=key, ConsistentRead=True
     )
-    version: str | None = found.get("Item", {}).get("version", {}).get("S")
+    version: str | None = response.get("Item", {}).get("version", {}).get("S")
     return version or None
 
 
@@ -103,7 +102,7 @@ def _client(cloud: lifecycle.Cloud, outputs: dict[str, str]) -> Client:
 
 
 def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
-    """Put the shipped model into service, or that which was before; or wait for whoever is at it."""
+    """Put the shipped model into service, or the one before; or wait for the process that does."""
     if not model.is_dir():
         raise UploadProblem(f"no model in {model}; put one into service with `protloc models add ARTIFACT`")
     now = client.models()

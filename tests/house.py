@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("functions", "model", "protloc")
 
 Imports = dict[str, set[str]]
-"""What each module imports, by dotted names."""
+"""The imports of each module, by dotted names."""
 
 
 def modules() -> dict[str, Path]:

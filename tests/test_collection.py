@@ -1,4 +1,4 @@
-"""What pytest-xdist asks of the names of tests: every worker collects the same ones, and no two are alike."""
+"""The names of tests are as pytest-xdist needs them: the same in every worker, and no two alike."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("model", ("functions", "protloc")),
         ("model.serving", ("model", "boto3", "sagemaker")),
         ("model.proteins", ("torch", "model.learning", "model.judging")),
+        ("protloc", ("functions.services",)),
         ("protloc.stack", ("protloc.cloud", "ministack")),
         ("protloc.cloud.contracts", ("ministack", "protloc.cloud.engine")),
         ("protloc.cloud", ("protloc.cli",)),

@@ -4,7 +4,7 @@ ProtlocError
 ├── InputError            the user's file or request: recorded with its reason, never retried
 │   └── FileGone              the file; a young one may only not be readable yet
 ├── EndpointError
-│   ├── EndpointUnavailable   nobody answers yet: the batch waits, nothing is wrong with it
+│   ├── EndpointUnavailable   no model answers yet: the batch waits, nothing is wrong with it
 │   │   ├── EndpointTimedOut      the model took too long: it is asked for less at a time, or waited for
 │   │   └── OutOfTime             the function has no time for another call: the next delivery goes on
 │   └── EndpointRefused       the model failed on this very request: bisected down to the protein

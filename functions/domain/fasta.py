@@ -24,7 +24,7 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 """A record whose text is longer is measured, not kept."""
 
 LOOKBACK_BYTES = 1024
-"""How far before a `>` its line is looked at."""
+"""The bytes before a `>` in which the beginning of its line is looked for."""
 
 _UNSEEN = rb"[ \t\v\f\0\x1a\"']|\xef\xbb\xbf|\xc2\xa0|<[A-Za-z/!][^<>\r\n]{0,200}>"
 _INVISIBLE = re.compile(rb"(?:%b)*+\Z" % _UNSEEN)
@@ -157,7 +157,7 @@ class _Measure:
         self.length = 0
         self._feeds = self._returns = 0
         self._line = line
-        """What stands for the line in which the last piece ended: none for the header, or its beginning."""
+        """A stand-in for the line in which the last piece ended: empty for the header, else its beginning."""
 
     @property
     def lines(self) -> int:
@@ -186,7 +186,7 @@ class _Text:
         self.at_start = False
         """True if the head stands on the `>` of a record."""
         self.before = b""
-        """What stands before that `>` on its line, as far as it was looked at."""
+        """The text before that `>` on its line, as far as it was looked at."""
         while self.offset < start and self._more():
             step = min(start - self.offset, len(self._chunk))
             self._position, self.offset = step, self.offset + step

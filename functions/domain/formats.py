@@ -134,7 +134,7 @@ def require_fasta(head: bytes, *, whole: bool) -> None:
     if b"\0" in text or len(text) - len(text.translate(None, _TEXT_CONTROLS)) > len(text) / 50:
         raise InputError("binary data", expected="FASTA text")
     if whole and next(read_records([head]), None) is None:
-        for number, line in _told_lines(head):
+        for number, line in _lines_of_text(head):
             raise InputError(
                 repr(line[:30].decode("utf-8", "replace")),
                 expected="a header that begins with '>'",
@@ -143,7 +143,7 @@ def require_fasta(head: bytes, *, whole: bool) -> None:
         raise InputError("no record", expected="FASTA records")
 
 
-def _told_lines(text: bytes) -> Iterator[tuple[int, bytes]]:
+def _lines_of_text(text: bytes) -> Iterator[tuple[int, bytes]]:
     """The lines that are no comments and not blank, with their numbers."""
     for number, line in enumerate(text.replace(BYTE_ORDER_MARK, b"").splitlines(), start=1):
         if line.strip(_BLANK) and not line.startswith((b";", b"#")):

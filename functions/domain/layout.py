@@ -176,7 +176,7 @@ _BACK_NUMBER = re.compile(rb"[A-Za-z* ]*[A-Za-z*][ \t]+(\d+)")
 
 
 def _position_numbers(lines: list[_Line]) -> str:
-    """Why lines with numbers at their beginnings or ends are not read; empty where there are none."""
+    """The fault of lines with numbers at their beginnings or ends; empty where there are none."""
     before = 0
     for line in lines:
         if match := _FRONT_NUMBER.match(line.text) or _BACK_NUMBER.fullmatch(line.text):

@@ -11,6 +11,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+ORGANISM = "organism"
+"""The name, in an object's own metadata, of the organism that its proteins are of."""
+
 VIRUSES = "viruses"
 NO_EUKARYOTES = ("bacteria", "archaea", "bacteria or archaea", VIRUSES)
 KINGDOMS = ("bacteria", "archaea", VIRUSES, "animals", "fungi", "plants", "eukaryotes")

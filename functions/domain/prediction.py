@@ -87,9 +87,9 @@ def read_answer(body: bytes, *, sequences: list[str], model_version: str) -> lis
     ]
 
 
-def _share(given: dict[str, Any], name: str) -> float | None:
+def _share(answer: dict[str, Any], name: str) -> float | None:
     """A number between 0 and 1 that an answer may have; artifacts of older releases give none."""
-    value = given.get(name)
+    value = answer.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -98,29 +98,33 @@ def _share(given: dict[str, Any], name: str) -> float | None:
 
 
 def _read_one(
-    given: Any, order: list[int], sequence: str, uncertain_below: float | None, outside_above: float | None
+    prediction: Any,
+    order: list[int],
+    sequence: str,
+    uncertain_below: float | None,
+    outside_above: float | None,
 ) -> Answer:
-    if isinstance(given, dict) and isinstance(given.get("error"), str):
-        return Unpredictable(given["error"][:200])
+    if isinstance(prediction, dict) and isinstance(prediction.get("error"), str):
+        return Unpredictable(prediction["error"][:200])
     try:
-        probabilities = [float(given["probabilities"][index]) for index in order]
-        membrane = float(given["membrane"])
-        residues_read, truncated = int(given["residues_read"]), bool(given["truncated"])
+        probabilities = [float(prediction["probabilities"][index]) for index in order]
+        membrane = float(prediction["membrane"])
+        residues_read, truncated = int(prediction["residues_read"]), bool(prediction["truncated"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BrokenContract(f"a prediction is not the agreed JSON: {error!r}") from None
     values = [*probabilities, membrane]
     if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
         raise BrokenContract(f"expected probabilities between 0 and 1, found {values}")
-    if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(given["probabilities"]) != len(order):
+    if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(prediction["probabilities"]) != len(order):
         raise BrokenContract(f"expected {len(order)} probabilities of sum 1, found sum {sum(probabilities)}")
     length = len(sequence)
     if not 0 < residues_read <= length or truncated != (residues_read < length):
         raise BrokenContract(f"{residues_read} residues read of {length}, truncated: {truncated}")
     read = _read_of(sequence, residues_read)
-    if given.get("checksum", read) != read:  # artifacts made before there were checksums give none
+    if prediction.get("checksum", read) != read:  # artifacts made before there were checksums give none
         raise BrokenContract(f"expected the answer for residues of checksum {read}, found another's")
     rounded = tuple(round(p, 4) for p in probabilities)
-    outside, like = _share(given, "outside"), given.get("outside_like")
+    outside, like = _share(prediction, "outside"), prediction.get("outside_like")
     if outside is not None and not isinstance(like, str):
         raise BrokenContract(
             f"expected what a protein is outside of the model's knowledge like, found {like!r}"

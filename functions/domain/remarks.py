@@ -66,12 +66,12 @@ class Doubts:
 
         So many rows must be unlike that `USUAL_SHARE` of them explains it less than once in forty times.
         """
-        told = [
+        warnings = [
             f"{count:,} of {self._predicted:,} answers are for proteins {FOREIGN.format(kingdom)}"
             for kingdom, count in self._foreign.items()
             if count
         ]
         usual = USUAL_SHARE * self._predicted
         if self._predicted >= LEAST_TOLD and self._unlike > usual + 2 * sqrt(usual * (1 - USUAL_SHARE)):
-            told.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {UNLIKE}")
-        return told
+            warnings.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {UNLIKE}")
+        return warnings

@@ -48,7 +48,7 @@ DERIVED = ("go", "second", "second_confidence")
 
 _PROBABILITIES = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
 _FORMULA = re.compile(r"""(?:^|(?<=[,;]))(?=[\s"]*[=+\-@＝＋－＠])""")
-"""Where a formula begins: also after a comma or semicolon, at which a spreadsheet of another country cuts."""
+"""The beginning of a formula, also after a comma or semicolon, which split cells in some countries."""
 
 
 def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:

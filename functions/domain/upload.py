@@ -1,4 +1,4 @@
-"""An upload: one version of one user's file, cut into shards and batches. Names, keys and plans, all pure."""
+"""An upload: one version of one user's file, cut into shards and batches. Names, keys, plans, messages."""
 
 import base64
 import hashlib
@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from functions.domain.errors import InputError
-
-Record = dict[str, Any]
-"""What the uploads table holds of an upload or of one of its shards."""
 
 FINAL_STATUSES = ("complete", "partial", "failed")
 
@@ -50,7 +47,7 @@ class Ending(NamedTuple):
     reason: str
     counts: Counts
     progress: dict[str, int]
-    results: dict[str, str]  # where each export is, by name
+    results: dict[str, str]  # the key of each export, by name
     warnings: list[str]  # what speaks against believing its answers
 
 
@@ -65,7 +62,7 @@ class Upload:
     created: str  # ISO 8601, UTC
     deadline: int  # seconds since the epoch
     indexed: bool  # whether predictions go into the predictions table too
-    organism: str = ""  # the kingdom it is said to be of, where whoever sent it said so
+    organism: str = ""  # the kingdom that its sender named, if any
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ class Shard:
     start: int
     end: int
     damage: str = ""
-    """Why the text stops where it does, if it should not: the record it stops in is then incomplete."""
+    """The reason why the text stops early, if it does: the record it stops in is then incomplete."""
     give_up: str = ""
-    """Why what is not done yet is to be failed, not tried again."""
+    """The reason to fail what is not done yet rather than try it again; empty where there is none."""
 
     def as_message(self) -> dict[str, Any]:
         return {
@@ -106,6 +103,21 @@ class Shard:
         )
 
 
+@dataclass(frozen=True)
+class Inflate:
+    """A compressed upload whose text is still to be written, and then cut into shards."""
+
+    upload_id: str
+
+    def as_message(self) -> dict[str, Any]:
+        return {"upload": self.upload_id, "inflate": True}
+
+
+def read_task(message: dict[str, Any]) -> Shard | Inflate:
+    """The reverse of `as_message`, of a message of the shards queue."""
+    return Inflate(message["upload"]) if message.get("inflate") else Shard.from_message(message)
+
+
 def upload_id(bucket: str, key: str, version_id: str | None) -> str:
     """The upload's name: 26 lower-case letters and digits, the same for every copy of its event."""
     identity = "\0".join((bucket, key, version_id or "null"))
@@ -128,9 +140,10 @@ def plan_shards(
     """
     length = max(shard_bytes, -(-size // MAX_SHARDS))
     starts = range(0, size, length)
+    numbers = shard_numbers(len(starts), attempt)
     return [
-        Shard(upload, (attempt - 1) * MAX_SHARDS + number, text, start, min(start + length, size), damage)
-        for number, start in enumerate(starts)
+        Shard(upload, number, text, start, min(start + length, size), damage)
+        for number, start in zip(numbers, starts, strict=True)
     ]
 
 
@@ -145,6 +158,17 @@ def require_records(records: int, most: int) -> None:
 def first_shard(shard: int) -> int:
     """The number that a shard's range had in the first attempt."""
     return shard % MAX_SHARDS
+
+
+def shard_numbers(shards: int, attempt: int) -> range:
+    """The numbers of an attempt's shards."""
+    first = (attempt - 1) * MAX_SHARDS
+    return range(first, first + shards)
+
+
+def attempted_numbers(first: int, attempts: int) -> range:
+    """The numbers that a range of the first attempt had in each of so many attempts."""
+    return range(first, attempts * MAX_SHARDS, MAX_SHARDS)
 
 
 def attempt_of(shard: int) -> int:
@@ -168,57 +192,3 @@ def text_key(upload: str) -> str:
 def result_key(upload: str, name: str, attempt: int = 1) -> str:
     """The key of a result; every attempt has keys of its own, so that none overwrites a later one."""
     return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"
-
-
-def pinned(item: Record) -> Upload:
-    """The fixed part of an upload's item."""
-    return Upload(
-        upload_id=item["pk"],
-        source=Source(**item["source"]),
-        size=item["size"],
-        model_version=item["model_version"],
-        created=item["created"],
-        deadline=item["deadline"],
-        indexed=item["indexed"],
-        organism=item.get("organism", ""),
-    )
-
-
-def attempts(item: Record) -> int:
-    """The number of attempts at an upload: one, and one more for each retry."""
-    return int(item.get("attempts", 1))
-
-
-def records_read(shards: dict[int, Record]) -> int:
-    """Count the records read in these shards; an attempt at what failed reads none that is new."""
-    return sum(shard.get("records", 0) for number, shard in shards.items() if attempt_of(number) == 1)
-
-
-def planned_shards(item: Record) -> list[Shard]:
-    """The shards of an upload's present attempt."""
-    if not item.get("shards"):
-        return []
-    return plan_shards(
-        item["pk"],
-        Source(**item["text"]),
-        item["text_size"],
-        item["shard_bytes"],
-        item.get("damage", ""),
-        attempts(item),
-    )
-
-
-def progress_of(item: Record, shards: dict[int, Record]) -> dict[str, int]:
-    """The progress of an upload: what was found so far, and how much of it is done.
-
-    The shards and batches of a retry are counted with those before it; its records were found before.
-    """
-    first = [shard for number, shard in shards.items() if attempt_of(number) == 1]
-    return {
-        "shards": item.get("shards", 0) * attempts(item),
-        "shards_split": sum("batches" in shard for shard in shards.values()),
-        "batches": sum(shard.get("batches", 0) for shard in shards.values()),
-        "batches_done": sum(len(shard.get("batches_done", ())) for shard in shards.values()),
-        "records_found": sum(shard.get("records", 0) for shard in first),
-        "residues_found": sum(shard.get("residues", 0) for shard in first),
-    }

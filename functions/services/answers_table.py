@@ -1,4 +1,4 @@
-"""The answers table: what a model version already said about a sequence, whoever's upload it was in.
+"""The answers table: a model version's earlier answers about a sequence, of any upload.
 
 Keys: pk is the sequence's digest, sk the model version and the preprocessing version. Items expire.
 """

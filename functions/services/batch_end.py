@@ -1,4 +1,4 @@
-"""Writing what became of a batch, so that whoever comes first, or comes back from the dead, it ends once.
+"""Records a batch's outcome exactly once, even if a stalled worker wakes later.
 
 The part in S3 is written once and is the truth: a second writer takes over what it finds there. The rows of
 the predictions table follow from the part, then the batch's marker, then everything that hangs on it.

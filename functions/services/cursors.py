@@ -24,7 +24,7 @@ from functions.services.dynamodb import Item
 logger = Logger(child=True)
 
 KEY_SECONDS = 300
-"""How long a process keeps the key it read, and so how long a rotation may take to be noticed."""
+"""The time for which a process keeps the key it read, and so the time that a rotation may go unnoticed."""
 
 # ResourceNotFound: deleted; InvalidRequest: about to be deleted.
 _NO_KEY = ("ResourceNotFoundException", "InvalidRequestException")

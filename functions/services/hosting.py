@@ -79,8 +79,13 @@ class Hosting:
         )
         return description
 
+    def remove_package(self, package: str) -> None:
+        """Remove a version's entry from the registry, where it waits for an approval that will not come."""
+        remove = partial(self.sagemaker.delete_model_package, ModelPackageName=package)
+        _unless_missing(remove, (*MISSING, "does not exist"))
+
     def stop_jobs(self, job: str) -> None:
-        """Stop those training jobs of a retraining that still run: nobody waits for them."""
+        """Stop those training jobs of a retraining that still run, as no execution waits for them."""
         for kind in JOBS:
             stop = partial(self.sagemaker.stop_training_job, TrainingJobName=f"{job}-{kind}")
             _unless_missing(stop, OVER)
@@ -92,6 +97,6 @@ def _unless_missing(call: Callable[[], object], missing: tuple[str, ...] = MISSI
         call()
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        said = code == "ValidationException" and any(words in message for words in missing)
-        if not said and code not in ("ObjectNotFoundException", "ResourceNotFound"):
+        is_missing = code == "ValidationException" and any(words in message for words in missing)
+        if not is_missing and code not in ("ObjectNotFoundException", "ResourceNotFound"):
             raise

@@ -77,13 +77,13 @@ class ModelsTable:
         """The s3:// address of the training program; empty where none was uploaded."""
         return str(self._get(SOURCE).get("uri", ""))
 
-    def activate(self, version: str, found: Alias) -> bool:
+    def activate(self, version: str, alias_before: Alias) -> bool:
         """Make a version that is in service the active one; say whether nothing changed meanwhile."""
         values = {
             ":version": version,
-            ":previous": found.version,
-            ":revision": found.revision,
-            ":next": found.revision + 1,
+            ":previous": alias_before.version,
+            ":revision": alias_before.revision,
+            ":next": alias_before.revision + 1,
             ":now": now_seconds(),
         }
         alias = {
@@ -96,12 +96,12 @@ class ModelsTable:
         }
         return self._transact({"Update": alias}, {"ConditionCheck": _in_service(version)})
 
-    def begin_retiring(self, version: str, found: Alias, reason: str) -> bool:
+    def begin_retiring(self, version: str, alias_before: Alias, reason: str) -> bool:
         """Take a version out of service; say whether it was in service and the alias is still as found."""
         alias = {
             "Key": ALIAS,
             "ConditionExpression": "revision = :revision",
-            "ExpressionAttributeValues": {":revision": found.revision},
+            "ExpressionAttributeValues": {":revision": alias_before.revision},
         }
         return self._transact(
             {"ConditionCheck": alias}, {"Update": _retiring(version, "in_service", "retired", reason)}

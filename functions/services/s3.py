@@ -2,41 +2,30 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import FileGone, InputError
-from functions.domain.unpack import Damage, Members, Seekable, inflated, is_tar, is_zip
+from functions.domain.organisms import ORGANISM
+from functions.domain.text import WINDOW_BYTES
 from functions.domain.upload import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-WINDOW_BYTES = 1024 * 1024
-TELLING_BYTES = 512
-"""What tells an archive from a text: a tar's mark is in its first block."""
-
 WRITE_PART_BYTES = 8 * 1024 * 1024
 """S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
-
-MAX_TEXT_BYTES = 5 * 1024**3
-"""Longest text of an upload, plain or decompressed: what one function can decompress, and one can merge the
-results of, within Lambda's 900 seconds."""
-
-
-ORGANISM = "organism"
-"""The name, in an object's own metadata, of the organism that its proteins are of."""
 
 
 class Stored(NamedTuple):
     """The facts that S3 keeps of an object's version."""
 
     size: int  # bytes
-    organism: str  # as whoever sent it named it
+    organism: str  # as its sender named it
 
 
 class Storage:
@@ -112,6 +101,10 @@ class Storage:
                 writer.write(piece)
         return writer.size
 
+    def uris(self, keys: Mapping[str, str]) -> dict[str, str]:
+        """The s3:// addresses of objects of the bucket, by the names of their keys."""
+        return {name: f"s3://{self.bucket}/{key}" for name, key in keys.items()}
+
     def link(self, key: str, seconds: int) -> str:
         """A URL that reads the object without credentials for that long."""
         return self.client.generate_presigned_url(
@@ -186,67 +179,10 @@ class StreamWriter:
             )
 
 
-class Inflater:
-    """Unpacks what a file holds, and remembers why it had to stop if it had to and what it left out."""
-
-    def __init__(self, stack_most: int | None = None) -> None:
-        self.size = 0
-        self.damage = ""
-        self._stack_most = stack_most
-        self.left_out: list[str] = []
-        """Members of an archive that are no FASTA, each with the reason."""
-
-    def text(self, chunks: Iterable[bytes], whole: Seekable | None = None) -> Iterator[bytes]:
-        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything.
-
-        `whole` is the same file to be read from any place, which a ZIP archive needs.
-        """
-        members = Members(WINDOW_BYTES)
-        self.left_out = members.left_out
-        pieces = inflated(chunks, WINDOW_BYTES)
-        first = b""
-        try:
-            while len(first) < TELLING_BYTES and (more := next(pieces, b"")):
-                first += more
-        except Damage as damage:
-            self.damage = str(damage)
-        try:
-            if is_zip(first) and whole is not None and is_zip(whole.head(4)):
-                pieces = members.of_zip(whole, whole.size)
-            elif is_tar(first):
-                pieces = members.of_tar(_chained(first, pieces))
-            else:
-                pieces = _chained(first, pieces)
-            yield from self._counted(pieces)
-        except Damage as damage:
-            self.damage = str(damage)
-
-    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            if piece:
-                self.size += len(piece)
-                require_size(self.size, "more in a compressed file", self._stack_most)
-                yield piece
-
-
-def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    yield from (first[at : at + WINDOW_BYTES] for at in range(0, len(first), WINDOW_BYTES))
-    yield from pieces
-
-
 def read_json(client: "S3Client", uri: str) -> Any:
     """The JSON at an s3:// address. Raises ValueError where it is none."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
-
-
-def require_size(size: int, found: str, stack_most: int | None = None) -> None:
-    """Raise InputError where a text of this many bytes is too long for one upload, or one of this stack."""
-    most = MAX_TEXT_BYTES if stack_most is None else min(stack_most, MAX_TEXT_BYTES)
-    if size > most:
-        raise InputError(
-            f"{found}; send it in parts", expected=f"at most {most:,} bytes of text in an upload"
-        )
 
 
 def _version(source: Source) -> dict[str, Any]:

@@ -57,10 +57,10 @@ def from_environment() -> Settings:
     """The settings of this function. A name its role does not need is not in its environment, and empty."""
     values: dict[str, Any] = {}
     for setting in fields(Settings):
-        given = os.environ.get(setting.name.upper(), "")
+        text = os.environ.get(setting.name.upper(), "")
         if setting.type is str:
-            values[setting.name] = given
-        elif setting.type in (int, float) and given:
-            values[setting.name] = setting.type(given)
+            values[setting.name] = text
+        elif setting.type in (int, float) and text:
+            values[setting.name] = setting.type(text)
     residues = int(os.environ.get("BATCH_RESIDUES", PackingSettings.batch_residues))
     return Settings(**values, packing=PackingSettings(batch_residues=residues))

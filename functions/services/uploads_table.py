@@ -9,16 +9,10 @@ sums over markers.
 A retry is one more attempt: the same shards again under new numbers, which hold only the records that
 failed before. What belongs to an earlier attempt cannot touch them, and every write to the upload itself
 that ends an attempt is made only if no later one has begun.
-
-Keys: pk is the upload's id; sk is `upload`, `shard#00003` or `batch#00003#00012`. One item is of no upload:
-the place up to which `sweep` has looked through the bucket.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
 from functions.domain.upload import (
@@ -28,42 +22,16 @@ from functions.domain.upload import (
     Shard,
     Source,
     Upload,
-    attempt_of,
-    attempts,
-    pinned,
     plan_shards,
-    planned_shards,
-    progress_of,
     upload_id,
 )
-from functions.services.dynamodb import (
-    Item,
-    from_item,
-    is_condition_failure,
-    now_iso,
-    now_milliseconds,
-    now_seconds,
-    put_new,
-    query_all,
-)
+from functions.domain.upload_record import Marker, UploadRecord
+from functions.services.dynamodb import is_condition_failure, now_iso, now_milliseconds, now_seconds, put_new
 from functions.services.settings import Settings
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
-
-UPLOAD = "upload"
-LISTING = ("sweep", "listing")
+from functions.services.uploads_reader import LISTING, UPLOAD, UploadsReader, batch_key, shard_key
 
 _SAME_ATTEMPT = "(attempts = :attempts OR attribute_not_exists(attempts))"
 """The fence. An upload that was never retried has no `attempts`."""
-
-
-def shard_key(shard: int) -> str:
-    return f"shard#{shard:05d}"
-
-
-def batch_key(shard: int, batch: int) -> str:
-    return f"batch#{shard:05d}#{batch:05d}"
 
 
 def new_upload(
@@ -82,16 +50,13 @@ def new_upload(
     )
 
 
-class UploadsTable:
+class UploadsTable(UploadsReader):
     """Uploads, their shards and their batches."""
-
-    def __init__(self, table: "Table") -> None:
-        self.table = table
 
     # An upload's beginning
 
-    def start(self, upload: Upload) -> Upload:
-        """Record an upload, and return it as it was first recorded, whoever came first."""
+    def start(self, upload: Upload) -> UploadRecord:
+        """Record an upload, unless an earlier delivery did; return it as it was first recorded."""
         put_new(
             self.table,
             {
@@ -111,19 +76,7 @@ class UploadsTable:
                 "organism": upload.organism,
             },
         )
-        return self.pinned(upload.upload_id)
-
-    def pinned(self, upload_id: str) -> Upload:
-        """The upload as it was pinned on receipt. Raises KeyError where there is no such upload."""
-        return pinned(self.item(upload_id))
-
-    def item(self, upload_id: str) -> Item:
-        """Everything known of an upload. Raises KeyError where there is none."""
-        answer = self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD}, ConsistentRead=True)
-        if "Item" not in answer:
-            raise KeyError(upload_id)
-        item: Item = from_item(answer["Item"])
-        return item
+        return self.get(upload.upload_id)
 
     def plan(
         self,
@@ -158,8 +111,10 @@ class UploadsTable:
             },
         )
         if not planned:
-            shards = planned_shards(self.item(upload_id))
-        self.finish_if_full(upload_id)
+            self.finish_if_full(upload_id)
+            return self.get(upload_id).planned_shards()
+        if not shards:
+            self.set_finishing(upload_id, 1)
         return shards
 
     def refuse(self, upload_id: str, reason: str) -> None:
@@ -173,7 +128,7 @@ class UploadsTable:
             values={":finishing": "finishing", ":receiving": "receiving", ":reason": reason, ":none": 0},
         )
 
-    def pin_model(self, upload_id: str, version: str) -> Upload:
+    def pin_model(self, upload_id: str, version: str) -> UploadRecord:
         """Pin an upload that came before there was any model version; the first pin stands."""
         self._update(
             upload_id,
@@ -183,7 +138,7 @@ class UploadsTable:
             names={"#s": "status"},
             values={":version": version, ":none": "", ":receiving": "receiving"},
         )
-        return self.pinned(upload_id)
+        return self.get(upload_id)
 
     def note(self, upload_id: str, reason: str) -> None:
         """Say why an upload is not getting on, while it waits to be received."""
@@ -239,20 +194,7 @@ class UploadsTable:
         )
         self.close_shard(shard.upload_id, shard.number)
 
-    def in_work(self, upload_id: str, shard: int) -> Upload | None:
-        """The upload, unless nothing that is still done in this shard would count."""
-        item = self.item(upload_id)
-        if item["status"] != "running" or attempt_of(shard) != attempts(item):
-            return None
-        return None if "kept" in self.shard(upload_id, shard) else pinned(item)
-
-    def batch_is_done(self, upload_id: str, shard: int, batch: int) -> bool:
-        answer = self.table.get_item(
-            Key={"pk": upload_id, "sk": batch_key(shard, batch)}, ConsistentRead=True
-        )
-        return "Item" in answer
-
-    def open_batch(self, upload_id: str, shard: int, batch: int) -> Upload | None:
+    def open_batch(self, upload_id: str, shard: int, batch: int) -> UploadRecord | None:
         """The upload of a batch that is still to be ended; None where the batch has ended or would not count.
 
         What follows from the end of one that has is done again.
@@ -260,17 +202,8 @@ class UploadsTable:
         if self.batch_is_done(upload_id, shard, batch):
             self.settle_batch(upload_id, shard, batch)
             return None
-        return self.in_work(upload_id, shard)
-
-    def done_batches(self, upload_id: str, shard: int) -> dict[int, Item]:
-        """The markers of a shard, by the number of their batch: its counts, and `first`, its first offset."""
-        markers = self._markers(upload_id, f"batch#{shard:05d}#")
-        return {int(marker["sk"].split("#")[2]): from_item(marker) for marker in markers}
-
-    def result_batches(self, upload_id: str, shard: int) -> dict[int, Item]:
-        """Those markers of a shard that has ended that make up its result."""
-        markers = self.done_batches(upload_id, shard)
-        return {batch: markers[batch] for batch in self.shard(upload_id, shard).get("kept", markers)}
+        upload = self.get(upload_id)
+        return upload if self.is_in_work(upload, shard) else None
 
     def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts, first: int) -> None:
         """Leave the marker of an ended batch, unless it has one, and do what follows from it."""
@@ -288,20 +221,19 @@ class UploadsTable:
         )
         self.close_shard(upload_id, shard)
 
-    def settle_shard(self, upload_id: str, shard: int) -> dict[int, Item]:
+    def settle_shard(self, upload_id: str, shard: int) -> dict[int, Marker]:
         """Settle the batches of a shard that have a marker and are not counted; return all its markers.
 
-        Who ends batches that nobody else is told of, and dies, leaves such markers to the next one.
+        A worker that ends batches and dies leaves such markers, which no message tells of, to the next one.
         """
         done = self.done_batches(upload_id, shard)
-        for batch in done.keys() - set(self.shard(upload_id, shard).get("batches_done", ())):
+        for batch in done.keys() - self.shard(upload_id, shard).batches_done:
             self.settle_batch(upload_id, shard, batch)
         return done
 
     def close_shard(self, upload_id: str, shard: int) -> None:
         """Count a shard as done if all its batches are, and the upload as full if it was the last."""
-        item = self.shard(upload_id, shard)
-        if "batches" not in item or len(item.get("batches_done", ())) < item["batches"]:
+        if not self.shard(upload_id, shard).is_full:
             return
         self._update(
             upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
@@ -310,11 +242,9 @@ class UploadsTable:
 
     def finish_if_full(self, upload_id: str) -> None:
         """Hand a running upload over to `complete` once all its shards are counted in."""
-        item = self.item(upload_id)
-        shards = {shard.number for shard in planned_shards(item)}
-        if item["status"] != "running" or not shards.issubset(item.get("shards_done", ())):
-            return
-        self.set_finishing(upload_id, attempts(item))
+        upload = self.get(upload_id)
+        if upload.status == "running" and upload.shards_done.issuperset(upload.shard_numbers):
+            self.set_finishing(upload_id, upload.attempts)
 
     def set_finishing(self, upload_id: str, attempt: int) -> None:
         """Hand a running upload over to `complete`, which hears of it through the table's stream."""
@@ -390,73 +320,6 @@ class UploadsTable:
             },
         )
 
-    # Reading
-
-    def counts(self, upload_id: str, shards: dict[int, Item]) -> Counts:
-        """The sum over those markers of these shards that make up a result, as far as there is one."""
-        return _summed(self._markers(upload_id, "batch#"), shards)
-
-    def account(self, item: Item) -> tuple[Counts, dict[str, int]]:
-        """The counts and the progress of an upload, so far if it is in work; one query at most."""
-        if item["status"] in FINAL_STATUSES:
-            return Counts(*(item[name] for name in Counts._fields)), item["progress"]
-        within = Key("pk").eq(item["pk"]) & Key("sk").between("batch#", "shard#~")
-        items = list(query_all(self.table, KeyConditionExpression=within, ConsistentRead=True))
-        markers = [each for each in items if each["sk"].startswith("batch#")]
-        shards = {_number(each): from_item(each) for each in items if each["sk"].startswith("shard#")}
-        return _summed(markers, shards), progress_of(item, shards)
-
-    def shards(self, upload_id: str) -> dict[int, Item]:
-        """The records of all shards that were begun."""
-        items = query_all(
-            self.table,
-            KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with("shard#"),
-            ConsistentRead=True,
-        )
-        return {_number(item): from_item(item) for item in items}
-
-    def begun_shards(self, item: Item) -> dict[int, Item]:
-        """The shards of the attempts that `item` knows of: who comes late may find those of a later one."""
-        begun = self.shards(item["pk"])
-        return {number: shard for number, shard in begun.items() if attempt_of(number) <= attempts(item)}
-
-    def shard(self, upload_id: str, shard: int) -> Item:
-        """The record of one shard; empty where it was not begun."""
-        answer = self.table.get_item(Key={"pk": upload_id, "sk": shard_key(shard)}, ConsistentRead=True)
-        item: Item = from_item(answer.get("Item", {}))
-        return item
-
-    def exists(self, upload_id: str) -> bool:
-        return "Item" in self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD})
-
-    def open_uploads(self) -> Iterator[Item]:
-        """Every upload whose end was not announced yet, oldest first."""
-        for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
-            yield from_item(item)
-
-    def in_work_at_once(self, most: int) -> int:
-        """Count the uploads that are past receiving and have not ended, up to `most`."""
-        found = (item for item in self.open_uploads() if item["status"] != "receiving")
-        return sum(1 for _ in islice(found, most))
-
-    def listed(self, size: int, start: Item | None) -> tuple[list[Item], Item | None]:
-        """A page of all uploads, newest first, and where the next one begins."""
-        query: dict[str, Any] = {
-            "IndexName": "listing",
-            "KeyConditionExpression": Key("listing").eq("uploads"),
-            "ScanIndexForward": False,
-            "Limit": size,
-        }
-        if start:
-            query["ExclusiveStartKey"] = start
-        page = self.table.query(**query)
-        return [from_item(item) for item in page["Items"]], page.get("LastEvaluatedKey")
-
-    def listing_place(self) -> dict[str, str]:
-        """The S3 markers at which the next search of the bucket continues; none at its beginning."""
-        answer = self.table.get_item(Key=dict(zip(("pk", "sk"), LISTING, strict=True)), ConsistentRead=True)
-        return dict(from_item(answer.get("Item", {})).get("place", {}))
-
     def keep_listing_place(self, place: dict[str, str]) -> None:
         self._update(*LISTING, "SET place = :place, updated = :now", values={":place": place})
 
@@ -469,14 +332,6 @@ class UploadsTable:
             values={":given_up": given_up},
         )
 
-    def _markers(self, upload_id: str, prefix: str) -> Iterator[Item]:
-        return query_all(
-            self.table,
-            KeyConditionExpression=Key("pk").eq(upload_id) & Key("sk").begins_with(prefix),
-            FilterExpression=Attr("records").exists(),
-            ConsistentRead=True,
-        )
-
     def _update(
         self,
         upload_id: str,
@@ -487,7 +342,7 @@ class UploadsTable:
         names: dict[str, str] | None = None,
         values: dict[str, Any] | None = None,
     ) -> bool:
-        """Update an item; False where the condition does not hold, which somebody else saw to before."""
+        """Update an item; False where the condition does not hold: another worker did it before."""
         arguments: dict[str, Any] = {
             "Key": {"pk": upload_id, "sk": sort_key},
             "UpdateExpression": expression,
@@ -504,18 +359,3 @@ class UploadsTable:
                 raise
             return False
         return True
-
-
-def _number(shard: Item) -> int:
-    return int(shard["sk"].split("#")[1])
-
-
-def _summed(markers: Iterable[Item], shards: dict[int, Item]) -> Counts:
-    kept = {number: set(shard["kept"]) for number, shard in shards.items() if "kept" in shard}
-    total = Counts()
-    for marker in markers:
-        shard, batch = map(int, marker["sk"].split("#")[1:])
-        if shard in shards and batch in kept.get(shard, (batch,)):
-            counts = Counts(*(int(marker[name]) for name in Counts._fields))
-            total += counts.replacing_failed() if attempt_of(shard) > 1 else counts
-    return total

@@ -146,23 +146,27 @@ def show_models(answer: View) -> None:
             out.print(Text(f"\n{safe(view['version'])}: {safe(view['reason'])}"))
 
 
-def show_comparison(found: View) -> None:
+def show_comparison(comparison: View) -> None:
     """The figures of two versions, and how far the second differs from the first."""
-    first, second = (safe(version) for version in found["versions"])
+    first, second = (safe(version) for version in comparison["versions"])
     out = console()
-    columns = (f"{first}>", f"{second}>", *(("difference>", "95 % interval>") if found["paired"] else ()))
+    columns = (
+        f"{first}>",
+        f"{second}>",
+        *(("difference>", "95 % interval>") if comparison["paired"] else ()),
+    )
     table = _table("figure", *columns)
-    for name, each in found["figures"].items():
-        _add(table, FIGURE_NAMES[name], *_compared(each, found["paired"], less_is_better=name == "ece"))
+    for name, each in comparison["figures"].items():
+        _add(table, FIGURE_NAMES[name], *_compared(each, comparison["paired"], less_is_better=name == "ece"))
     out.print(table)
     recall = _table("recall of", *columns)
-    for name, each in found["recall"].items():
-        _add(recall, BY_NAME[name].display, *_compared(each, found["paired"]))
+    for name, each in comparison["recall"].items():
+        _add(recall, BY_NAME[name].display, *_compared(each, comparison["paired"]))
     out.print(recall)
-    if found["proteins"] is not None:
-        out.print(f"Both answered the same {found['proteins']:,} proteins of a holdout.")
-    if found["note"]:
-        out.print(safe(found["note"]))
+    if comparison["proteins"] is not None:
+        out.print(f"Both answered the same {comparison['proteins']:,} proteins of a holdout.")
+    if comparison["note"]:
+        out.print(safe(comparison["note"]))
 
 
 def _compared(each: View, paired: bool, less_is_better: bool = False) -> list[str | Text]:

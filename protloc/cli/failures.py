@@ -74,8 +74,8 @@ def _translated(error: Exception) -> Exception:
     if isinstance(error, NoRegionError):
         return Unreachable("no AWS region found; set AWS_REGION to where the stack is")
     if isinstance(error, ClientError):
-        said = error.response["Error"]
-        message = f"{error.operation_name}: {said.get('Message') or said.get('Code')}"
+        details = error.response["Error"]
+        message = f"{error.operation_name}: {details.get('Message') or details.get('Code')}"
         if "does not exist" in message and error.operation_name == "DescribeStacks":
             message += "; name the stack and the region (AWS_REGION) it was deployed with"
         return Unreachable(message)

@@ -14,26 +14,29 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
+from protloc.cli.cloud import down, env, status, up
 from protloc.cli.failures import Protloc
 from protloc.cli.models import models
 from protloc.cli.operations import adopt, doctor, teardown
 from protloc.cli.options import (
-    format_of,
+    Wanted,
     home_option,
     json_option,
     organism_option,
     result_options,
     stack_option,
     timeout_option,
-    written_as,
 )
 from protloc.cli.retraining import labels, retrain
 from protloc.cli.shared import client_of, note, print_json, stack_words
-from protloc.errors import Unreachable, UploadProblem, UsageProblem
+from protloc.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from protloc.stack.client import Client
 
 
 @click.group(
@@ -64,105 +67,8 @@ def main(context: click.Context) -> None:
 
 # ── The embedded cloud ──────────────────────────────────────────────────────────────────────────────────────
 
-
-@main.command()
-@home_option
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Without it: any free one.")
-@click.option(
-    "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
-)
-def up(home: Path, port: int | None, recover: bool) -> None:
-    """Start the embedded cloud, or bring a running one up to date.
-
-    It runs in the background, on this machine only. The template is deployed where it changed, and the model
-    that comes with protloc goes into service where there is none. Everything is kept in the home folder
-    and is there again after `protloc down`, a crash or a restart.
-
-    \b
-    Examples
-      protloc up
-      PROTLOC_HOME=~/clouds/second protloc up --port 4567
-    """
-    from protloc.embedded import active_model, ready
-
-    client = ready(home.resolve(), note, port, recover=recover)
-    click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
-    click.echo(f"API:  {client.api_url}")
-    click.echo("Next: protloc predict FILE    Stop: protloc down")
-
-
-@main.command()
-@home_option
-@click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
-@click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
-def down(home: Path, erase: bool, only_if_saved: bool) -> None:
-    """Stop the embedded cloud. Its state stays, unless --erase is given.
-
-    Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
-    """
-    from protloc.cloud import lifecycle
-
-    try:
-        stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
-    except lifecycle.NotKeptError as error:
-        raise UploadProblem(str(error)) from None
-    except lifecycle.CloudError as error:
-        raise Unreachable(str(error)) from None
-    said = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
-    click.echo(f"{said}, and what it kept is deleted." if erase else f"{said}; its state is kept in {home}.")
-
-
-@main.command()
-@home_option
-@json_option
-def status(home: Path, as_json: bool) -> None:
-    """Say whether the embedded cloud runs, and where.
-
-    JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
-    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
-    may use because this system cannot take it away: models_have_network, models_have_files.
-    """
-    from protloc.cloud import lifecycle
-
-    found = lifecycle.status(home.resolve())
-    if as_json:
-        print_json(found)
-        return
-    for name, value in found.items():
-        if value is not None:
-            click.echo(f"{name.replace('_', ' '):>12}  {value}")
-
-
-@main.command()
-@home_option
-@json_option
-def env(home: Path, as_json: bool) -> None:
-    """Print what lets AWS's tools work on the embedded cloud: its address and its access key, for a shell.
-
-    The key is that of the home's file `credentials`, which only you can read; who has it owns the cloud.
-
-    \b
-    Examples
-      eval "$(protloc env)" && aws s3 ls
-      protloc env --json | jq -r .AWS_ENDPOINT_URL
-
-    JSON: the variables by name.
-    """
-    import shlex
-
-    from protloc.cloud import lifecycle
-    from protloc.errors import Unreachable
-
-    cloud = lifecycle.find(home.resolve())
-    if cloud is None:
-        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
-    variables = cloud.variables
-    if as_json:
-        print_json(variables)
-        return
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+for command in (up, down, status, env):
+    main.add_command(command)
 
 
 # ── Predictions ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +77,6 @@ def env(home: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @result_options
-@json_option
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
 @timeout_option
 @click.option(
@@ -182,10 +87,7 @@ def env(home: Path, as_json: bool) -> None:
 @home_option
 def predict(
     file: Path,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     table: bool | None,
@@ -215,10 +117,7 @@ def predict(
 
     began = time.monotonic()
     name = "stdin" if file == Path("-") else file.name
-    format_name = format_name or format_of(output)
-    written = written_as(format_name, spreadsheet)
-    output = output or default_output(name, format_name)
-    _require_one_on_stdout(as_json, output)
+    output = wanted.output or default_output(name, wanted.format_name)
     if wait:
         require_writable(output, file)
     with _opened(file) as stream:
@@ -230,15 +129,15 @@ def predict(
             if wait:
                 following.wait(progress, timeout)
     if not wait:
-        if as_json:
+        if wanted.as_json:
             print_json(following.answer(None))
         else:
             click.echo(sent.upload_id)
             note(f"sent; look with `protloc show{following.words}`")
         return
-    answer, problem = following.conclude(written, output)
+    answer, problem = following.conclude(wanted.written, output)
     warn(answer)
-    if as_json:
+    if wanted.as_json:
         print_json(answer)
     elif wants_table(table, output):
         show_outcome(following, answer, stack)
@@ -257,11 +156,11 @@ def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
     """List the uploads, newest first."""
     from protloc.cli.display import show_uploads
 
-    found = list(islice(client_of(stack, home).uploads(), limit))
+    views = list(islice(client_of(stack, home).uploads(), limit))
     if as_json:
-        print_json({"uploads": found})
+        print_json({"uploads": views})
     else:
-        show_uploads(found)
+        show_uploads(views)
 
 
 @main.command()
@@ -294,17 +193,13 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
 @main.command()
 @click.argument("upload")
 @result_options
-@json_option
 @click.option("--wait", is_flag=True, help="Wait for an upload that is still in work.")
 @timeout_option
 @stack_option
 @home_option
 def results(
     upload: str,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     stack: str | None,
@@ -320,53 +215,19 @@ def results(
 
     JSON: the same object as of `protloc predict`.
     """
-    from protloc.cli.following import Following, follow, sentence, warn
-    from protloc.cli.results import STDOUT, default_output, require_writable
-    from protloc.safe import safe
-    from protloc.stack.client import file_name
-
-    began = time.monotonic()
-    format_name = format_name or format_of(output)
-    written = written_as(format_name, spreadsheet)
-    _require_one_on_stdout(as_json, output)
-    client = client_of(stack, home)
-    following = Following(client, upload, stack, began)
-    if output:
-        require_writable(output)
-    if wait:
-        follow(following, timeout)
-    else:
-        following.view = client.upload(upload)
-    if output is None:
-        name = file_name(following.view["key"]) if following.view else upload
-        output = default_output(safe(name), format_name)
-        require_writable(output)
-    answer, problem = following.conclude(written, output)
-    warn(answer)
-    if as_json:
-        print_json(answer)
-    elif answer["output"] and output != STDOUT:
-        click.echo(sentence(answer))
-    if problem is not None:
-        raise problem
+    _take_results(client_of(stack, home), upload, wanted, stack, wait=wait, timeout=timeout)
 
 
 @main.command()
 @click.argument("upload")
 @result_options
-@json_option
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
 @timeout_option
 @stack_option
 @home_option
-@click.pass_context
 def retry(
-    context: click.Context,
     upload: str,
-    format_name: str | None,
-    spreadsheet: bool,
-    output: Path | None,
-    as_json: bool,
+    wanted: Wanted,
     wait: bool,
     timeout: float | None,
     stack: str | None,
@@ -386,25 +247,14 @@ def retry(
     """
     from protloc.cli.results import require_writable
 
-    _require_one_on_stdout(as_json, output)
-    if output:
-        require_writable(output)
-    view = client_of(stack, home).retry(upload)
+    if wanted.output:
+        require_writable(wanted.output)
+    client = client_of(stack, home)
+    view = client.retry(upload)
     note(f"attempt {view['attempts']} at what failed has begun")
     if wait:
-        context.invoke(
-            results,
-            upload=upload,
-            format_name=format_name,
-            spreadsheet=spreadsheet,
-            output=output,
-            as_json=as_json,
-            wait=True,
-            timeout=timeout,
-            stack=stack,
-            home=home,
-        )
-    elif as_json:
+        _take_results(client, upload, wanted, stack, wait=True, timeout=timeout)
+    elif wanted.as_json:
         print_json(view)
     else:
         click.echo(upload)
@@ -425,6 +275,37 @@ for command in (doctor, adopt, teardown):
 # ── What the commands share ─────────────────────────────────────────────────────────────────────────────────
 
 
+def _take_results(
+    client: Client, upload: str, wanted: Wanted, stack: str | None, *, wait: bool, timeout: float | None
+) -> None:
+    """Write the results of an upload that is there already, and say how it ended."""
+    from protloc.cli.following import Following, follow, sentence, warn
+    from protloc.cli.results import STDOUT, default_output, require_writable
+    from protloc.safe import safe
+    from protloc.stack.client import file_name
+
+    following = Following(client, upload, stack, time.monotonic())
+    output = wanted.output
+    if output:
+        require_writable(output)
+    if wait:
+        follow(following, timeout)
+    else:
+        following.view = client.upload(upload)
+    if output is None:
+        name = file_name(following.view["key"]) if following.view else upload
+        output = default_output(safe(name), wanted.format_name)
+        require_writable(output)
+    answer, problem = following.conclude(wanted.written, output)
+    warn(answer)
+    if wanted.as_json:
+        print_json(answer)
+    elif answer["output"] and output != STDOUT:
+        click.echo(sentence(answer))
+    if problem is not None:
+        raise problem
+
+
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
     if file == Path("-"):
@@ -438,11 +319,6 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
     with stream:
         yield stream
-
-
-def _require_one_on_stdout(as_json: bool, output: Path | None) -> None:
-    if as_json and output == Path("-"):
-        raise UsageProblem("--json and --output - both want stdout; choose one")
 
 
 if __name__ == "__main__":

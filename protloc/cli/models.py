@@ -37,11 +37,11 @@ def models(context: click.Context, as_json: bool, stack: str | None, home: Path)
     from protloc.stack.snapshots import with_proteins
 
     client = client_of(stack, home)
-    found = with_proteins(client, client.models())
+    view = with_proteins(client, client.models())
     if as_json:
-        print_json(found)
+        print_json(view)
     else:
-        show_models(found)
+        show_models(view)
 
 
 @models.command("add")
@@ -108,11 +108,11 @@ def compare_models(of_group: Group, first: str, second: str, as_json: bool, stac
 
     client = client_of(stack or of_group[0], of_group[1])
     known = client.models()
-    found = compare(client, find(known, first), find(known, second))
+    comparison = compare(client, find(known, first), find(known, second))
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        show_comparison(found)
+        show_comparison(comparison)
 
 
 @models.command("promote")
@@ -206,10 +206,10 @@ def _agree(artifact: str, yes: bool, stack: str | None, version: str) -> None:
     if yes or Path(artifact).resolve() == DEFAULT_MODEL:
         return
     place = f"in the endpoint of the stack {stack}" if stack else "on this machine, started by you"
-    told = f"{version} is not the model that comes with protloc; it brings code that runs {place}"
+    warning = f"{version} is not the model that comes with protloc; it brings code that runs {place}"
     if not sys.stdin.isatty():
-        raise UsageProblem(f"{told}. Add --yes if you trust whoever made it")
-    note(f"{told}.")
+        raise UsageProblem(f"{warning}. Add --yes if you trust whoever made it")
+    note(f"{warning}.")
     click.confirm("Do you trust whoever made it?", abort=True, err=True)
 
 

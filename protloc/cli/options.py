@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+
+from protloc.errors import UsageProblem
 
 FORMAT_NAMES = ("tsv", "csv", "jsonl", "parquet")
 
@@ -41,27 +45,56 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The results that a person wants: in which format, where, and if the command answers in JSON."""
+
+    format_name: str
+    written: str  # the format as it is written: for a spreadsheet, or as it is
+    output: Path | None
+    as_json: bool
+
+
 def result_options(command: Command) -> Command:
-    command = click.option(
+    """Add the options of results, handed on as `wanted`; two that exclude each other are refused."""
+
+    @wraps(command)
+    def collected(
+        *arguments: Any,
+        format_name: str | None,
+        spreadsheet: bool,
+        output: Path | None,
+        as_json: bool,
+        **options: Any,
+    ) -> Any:
+        name = format_name or format_of(output)
+        written = written_as(name, spreadsheet)
+        if as_json and output == Path("-"):
+            raise UsageProblem("--json and --output - both want stdout; choose one")
+        return command(*arguments, wanted=Wanted(name, written, output, as_json), **options)
+
+    collected = json_option(collected)
+    collected = click.option(
         "--output",
         "-o",
         type=click.Path(path_type=Path, allow_dash=True),
         help="Where the results go; - is stdout. Without it: the input's name with .protloc.FORMAT added, "
         "in the current folder, replacing what an earlier run left there.",
-    )(command)
-    command = click.option(
+    )(collected)
+    collected = click.option(
         "--spreadsheet",
         is_flag=True,
         help="Defuse in TSV what a spreadsheet would run as a formula, as CSV always is: accessions that "
         "begin with = + - @ then get an apostrophe.",
-    )(command)
-    return click.option(
+    )(collected)
+    collected = click.option(
         "--format",
         "-f",
         "format_name",
         type=click.Choice(FORMAT_NAMES),
         help="Format of the results. Without it: what the end of --output says, else tsv.",
-    )(command)
+    )(collected)
+    return cast(Command, collected)
 
 
 class Seconds(click.ParamType[float]):
@@ -90,19 +123,6 @@ def timeout_option(command: Command) -> Command:
     )(command)
 
 
-def written_as(format_name: str, spreadsheet: bool) -> str:
-    """What is written where a format is asked for, and perhaps a table for a spreadsheet.
-
-    >>> written_as("tsv", True), written_as("csv", True), written_as("tsv", False)
-    ('spreadsheet', 'csv', 'tsv')
-    """
-    if spreadsheet and format_name not in ("tsv", "csv"):
-        raise click.UsageError(
-            f"--spreadsheet is for tsv and csv; {format_name} is no table of a spreadsheet."
-        )
-    return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
-
-
 class Organism(click.ParamType[str]):
     """An organism whose kingdom is known: by its name, its genus, its number, or the kingdom itself."""
 
@@ -126,6 +146,19 @@ def organism_option(command: Command) -> Command:
         type=Organism(),
         help="Of what the proteins are, where their headers do not say: 'Homo sapiens', 'fungi', …",
     )(command)
+
+
+def written_as(format_name: str, spreadsheet: bool) -> str:
+    """The format to write where this one is asked for, and perhaps a table for a spreadsheet.
+
+    >>> written_as("tsv", True), written_as("csv", True), written_as("tsv", False)
+    ('spreadsheet', 'csv', 'tsv')
+    """
+    if spreadsheet and format_name not in ("tsv", "csv"):
+        raise click.UsageError(
+            f"--spreadsheet is for tsv and csv; {format_name} is no table of a spreadsheet."
+        )
+    return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
 
 
 def format_of(output: Path | None) -> str:

@@ -20,7 +20,7 @@ class Stage(NamedTuple):
 
     phase: str
     done: float
-    total: float  # 0 while nobody knows
+    total: float  # 0 while it is unknown
     detail: str
 
 
@@ -53,12 +53,12 @@ def stage(view: View | None) -> Stage:
     shards, split = progress["shards"], progress["shards_split"]
     if view["status"] == "receiving" or not shards:
         return Stage("receiving", 0, 0, safe(view.get("reason") or ""))
-    found, residues_found = progress["records_found"], progress["residues_found"]
+    records_found, residues_found = progress["records_found"], progress["residues_found"]
     if not split:
         return Stage("splitting", 0, 0, "reading the records")
     total = residues_found * shards / split
     about = "" if split == shards else "about "
-    records = round(found * shards / split)
+    records = round(records_found * shards / split)
     detail = f"{view['records']:,} of {about}{records:,} records, {short(view['residues'])} residues"
     if split == shards and progress["batches_done"] >= progress["batches"]:
         return Stage("finishing", total, total, detail)

@@ -32,11 +32,11 @@ def labels(context: click.Context, as_json: bool, stack: str | None, home: Path)
     from protloc.cli.display import show_labels
     from protloc.stack.labels import listed
 
-    found = list(listed(client_of(stack, home)))
+    files = list(listed(client_of(stack, home)))
     if as_json:
-        print_json({"labels": found})
+        print_json({"labels": files})
     else:
-        show_labels(found)
+        show_labels(files)
 
 
 @labels.command("add")

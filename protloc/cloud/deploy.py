@@ -54,16 +54,16 @@ def deploy(
     body, objects = package(template, parameters or {})
     client = cloud.client("cloudformation")
     try:
-        found = _describe(client, stack)
-        if found is not None and found["StackStatus"] in NEVER_MADE:
+        description = _describe(client, stack)
+        if description is not None and description["StackStatus"] in NEVER_MADE:
             client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
             _wait(client, stack, gone=True)
-            found = None
-        if found is None and adopt(cloud.client, body, stack, partial(note_unhosted, cloud.client)):
-            found = _describe(client, stack)
-        if found is None or not _same(client, stack, found, body):
+            description = None
+        if description is None and adopt(cloud.client, body, stack, partial(note_unhosted, cloud.client)):
+            description = _describe(client, stack)
+        if description is None or not _same(client, stack, description, body):
             _upload(cloud, objects)
-            _apply(cloud, client, stack, found, body, parameters or {})
+            _apply(cloud, client, stack, description, body, parameters or {})
         outputs = stack_outputs(cloud, stack)
         if "ModelsBucket" in outputs and (PROJECT / "model").is_dir():
             source.publish(cloud.client, outputs["ModelsBucket"], outputs["ModelsTable"])
@@ -132,18 +132,18 @@ def zipped(folder: Path, inside: Path) -> bytes:
 
 def _describe(client: Any, stack: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
+        description: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
     except botocore.exceptions.ClientError as problem:
         # CloudFormation answers a ValidationError "Stack with id X does not exist", here as on AWS.
         if "does not exist" not in problem.response["Error"].get("Message", ""):
             raise DeployError(f"stack {stack}: {problem}") from problem
         return None
-    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+    return None if description["StackStatus"] == "DELETE_COMPLETE" else description
 
 
-def _same(client: Any, stack: str, found: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+def _same(client: Any, stack: str, description: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     """True if the stack was deployed from exactly this template, with these parameters."""
-    if found["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+    if description["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         return False
     deployed = client.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     if isinstance(deployed, str):
@@ -165,7 +165,7 @@ def _apply(
     cloud: Cloud,
     client: Any,
     stack: str,
-    found: Mapping[str, Any] | None,
+    description: Mapping[str, Any] | None,
     body: Mapping[str, Any],
     parameters: Mapping[str, str],
 ) -> None:
@@ -180,7 +180,7 @@ def _apply(
         "Capabilities": CAPABILITIES,
     }
     try:
-        answer = client.update_stack(**request) if found else client.create_stack(**request)
+        answer = client.update_stack(**request) if description else client.create_stack(**request)
     except botocore.exceptions.ClientError as problem:
         if "No updates are to be performed" in str(problem):
             return
@@ -201,12 +201,12 @@ def _wait(client: Any, stack: str, gone: bool = False) -> str:
     """The status a stack comes to rest in; with `gone`, wait until it is deleted."""
     deadline, events = time.monotonic() + DEPLOY_SECONDS, 0
     while True:
-        found = _describe(client, stack)
-        if found is None:
+        description = _describe(client, stack)
+        if description is None:
             if gone:
                 return "DELETE_COMPLETE"
             raise DeployError(f"stack {stack} is gone: it was deleted, or the cloud ended before saving it")
-        status = str(found["StackStatus"])
+        status = str(description["StackStatus"])
         if gone and status == "DELETE_FAILED":
             raise DeployError(f"stack {stack} could not be deleted")
         if not gone and not status.endswith("IN_PROGRESS"):

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -35,9 +34,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from protloc.cloud import disk, locks, ports, private
-from protloc.cloud.engine import REGION, check_version
+from protloc.cloud import locks, ports, private, processes
 from protloc.cloud.engine.generations import Generations
+from protloc.cloud.engine.names import REGION, check_version
 from protloc.cloud.gate import HEALTH, OWN, keys
 from protloc.cloud.sagemaker import confined
 from protloc.cloud.server import NOT_STARTED
@@ -123,7 +122,7 @@ def up(home: Path | str, port: int | None = None, recover: bool = False) -> Clou
     with _lock(home, "starting"):
         _refuse_stopped(home)
         try:
-            if keys.read(home) is None and _pid(home) is not None:
+            if keys.read(home) is None and processes.pid_of(home) is not None:
                 raise CloudError(
                     f"a cloud runs in {home}, and its access key is gone: stop it with `protloc down` first"
                 )
@@ -156,7 +155,7 @@ def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> 
     if not home.exists():
         return False
     with _lock(home, "starting"):
-        pid = _pid(home)
+        pid = processes.pid_of(home)
         if pid is not None:
             if locks.is_stopped(pid):
                 os.kill(pid, signal.SIGCONT)
@@ -164,9 +163,9 @@ def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> 
             if problem and only_if_saved:
                 raise NotKeptError(f"the cloud goes on, as its state cannot be saved: {problem}")
             os.kill(pid, signal.SIGTERM)
-            if not _gone(pid, STOP_SECONDS):
+            if not processes.gone(pid, STOP_SECONDS):
                 os.kill(pid, signal.SIGKILL)
-                _gone(pid, STOP_SECONDS)
+                processes.gone(pid, STOP_SECONDS)
         with _lock(home, "running", RUNNING_SECONDS):
             if erase:
                 _erase(home)
@@ -176,7 +175,7 @@ def down(home: Path | str, erase: bool = False, only_if_saved: bool = False) -> 
 
 
 def _saving_problem(home: Path) -> str:
-    """Why what the cloud holds at present is not saved, if so: it tries every second, and is waited for."""
+    """The reason why the present state is not saved, if so; an attempt, one each second, is waited for."""
     cloud = find(home)
     first = health(cloud.port, home) if cloud else None
     report = first
@@ -210,7 +209,7 @@ def status(home: Path | str) -> dict[str, Any]:
     """
     home = Path(home).resolve()
     running = find(home)
-    found: dict[str, Any] = {
+    state: dict[str, Any] = {
         "pid": running.pid if running else None,
         "state": "running" if running else "stopped",
         "endpoint_url": running.endpoint_url if running else None,
@@ -222,33 +221,33 @@ def status(home: Path | str) -> dict[str, Any]:
         "models_have_files": not measures["files"],
     }
     if running is None:
-        pid = _pid(home)
+        pid = processes.pid_of(home)
         if pid is not None:
-            found.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
-        return found
+            state.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
+        return state
     report = health(running.port, home) or {}
     if report.get("save_failure"):
-        found["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
+        state["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
     with contextlib.suppress(Exception):  # a cloud without the stack has neither
         outputs = stack_outputs(running)
         if "ApiId" in outputs:
-            found["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
+            state["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
         key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
         item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
-        found["active_model"] = item.get("version", {}).get("S") or None
-    return found
+        state["active_model"] = item.get("version", {}).get("S") or None
+    return state
 
 
 def find(home: Path | str) -> Cloud | None:
     """The cloud of `home` if it answers."""
     home = Path(home).resolve()
-    note = _note(home)
-    pid = _living(note.get("pid"), home)
-    if pid is None and (pid := _search(home)) is not None:
-        note = {"pid": pid, "port": _listening_port(pid)}  # its note is gone
+    note = processes.read_note(home)
+    pid = processes.living(note.get("pid"), home)
+    if pid is None and (pid := processes.search(home)) is not None:
+        note = {"pid": pid, "port": processes.listening_port(pid)}  # its note is gone
         if note["port"]:
             with contextlib.suppress(OSError):
-                _write_note(home, note)
+                processes.write_note(home, note)
     if not note.get("port") or pid is None or locks.is_stopped(pid):
         return None
     answer = health(int(note["port"]), home, pid)
@@ -259,8 +258,8 @@ def find(home: Path | str) -> Cloud | None:
 
 def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
     """The outputs of a stack, by name."""
-    found = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    return outputs_of(found)
+    description = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return outputs_of(description)
 
 
 def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
@@ -294,7 +293,7 @@ def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
             pass_fds=[held.fileno()],
         )
     try:
-        _write_note(home, {"pid": process.pid, "port": port})
+        processes.write_note(home, {"pid": process.pid, "port": port})
     except OSError as problem:
         process.kill()
         raise CloudError(f"{home / 'cloud.json'} cannot be written: {problem.strerror}") from None
@@ -324,12 +323,14 @@ def _port(home: Path, wanted: int | None) -> socket.socket:
                 f"port {wanted} is in use: choose another with --port, or none to have one chosen"
             )
         return held
-    note = _note(home)
+    note = processes.read_note(home)
     try:
         if not note.get("port"):
             return ports.hold_any()
-        # A process that was killed a moment ago is no longer `_living`, and may still have its sockets.
-        return ports.hold_again(int(note["port"]), lambda: _alive(int(note["pid"]))) or ports.hold_any()
+        # A process that was killed a moment ago is no longer there to `find`, and may still have its sockets.
+        return (
+            ports.hold_again(int(note["port"]), lambda: processes.alive(int(note["pid"]))) or ports.hold_any()
+        )
     except ports.PortsTakenError as problem:
         raise CloudError(str(problem)) from None
 
@@ -339,54 +340,9 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
 
 
-def _note(home: Path) -> dict[str, Any]:
-    """Read `cloud.json`; empty where it is not there or not what was written."""
-    try:
-        note = json.loads((home / "cloud.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(note, dict):
-        return {}
-    limits = {"pid": 1 << 30, "port": 65535}
-    return {
-        name: note[name]
-        for name, most in limits.items()
-        if isinstance(note.get(name), int) and not isinstance(note[name], bool) and 0 < note[name] <= most
-    }
-
-
-def _write_note(home: Path, note: dict[str, Any]) -> None:
-    disk.replace(disk.SYSTEM, str(home / "cloud.json"), json.dumps(note).encode())
-
-
-def _pid(home: Path) -> int | None:
-    """The process of this home's cloud, whether its note is there or not."""
-    return _living(_note(home).get("pid"), home) or _search(home)
-
-
-def _search(home: Path) -> int | None:
-    """The same among all processes. A child that saves has the same command, but leads no session."""
-    for pid in psutil.pids():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == pid and _living(pid, home):
-                return int(pid)
-    return None
-
-
-def _listening_port(pid: int) -> int | None:
-    """The port of a cloud's socket, whose number is the last word of its command but for options."""
-    with contextlib.suppress(psutil.Error, ValueError, StopIteration):
-        process = psutil.Process(pid)
-        number = int(next(word for word in reversed(process.cmdline()) if not word.startswith("-")))
-        for connection in process.net_connections("tcp"):
-            if connection.fd == number and connection.status == psutil.CONN_LISTEN:
-                return int(connection.laddr.port)
-    return None
-
-
 def _refuse_stopped(home: Path) -> None:
-    """Raise `CloudError` where the cloud is stopped by a signal: it answers nobody, and holds its home."""
-    pid = _pid(home)
+    """Raise `CloudError` where the cloud is stopped by a signal: it does not answer, and holds its home."""
+    pid = processes.pid_of(home)
     if pid is not None and locks.is_stopped(pid):
         raise CloudError(
             f"the cloud of {home}, process {pid}, is stopped by a signal: `kill -CONT {pid}` lets it go on, "
@@ -404,10 +360,10 @@ def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | No
     while time.monotonic() < end:
         request = AWSRequest("GET", f"http://127.0.0.1:{port}{HEALTH}")
         try:
-            found = keys.read(home)
-            if found is None:
+            owner_keys = keys.read(home)
+            if owner_keys is None:
                 return None
-            SigV4Auth(Credentials(*found), OWN, REGION).add_auth(request)
+            SigV4Auth(Credentials(*owner_keys), OWN, REGION).add_auth(request)
             reply = URLLib3Session(timeout=patience).send(request.prepare())
             health: dict[str, Any] = json.loads(reply.content)
             return health
@@ -418,40 +374,6 @@ def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | No
         except (BotoCoreError, private.NotPrivate, OSError, ValueError):
             return None
     return None
-
-
-def _living(pid: int | None, home: Path) -> int | None:
-    """`pid` if it is the cloud's process of this home, not another one that got its number."""
-    if pid is None or not _alive(pid):
-        return None
-    try:
-        command = psutil.Process(pid).cmdline()
-    except psutil.Error:
-        return None
-    return pid if any("protloc.cloud.server" in word for word in command) and str(home) in command else None
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):  # our own child, when up and down run in one process
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    with contextlib.suppress(psutil.Error):
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # ended, and its parent did not ask
-    return False
-
-
-def _gone(pid: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not _alive(pid):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def held(path: Path, seconds: float, tell: Callable[[str], None] = lambda _: Non
         except OSError:
             raise LockedError(f"{path} cannot be written: {problem.strerror}") from None
     try:
-        begin, told, stopped_since = time.monotonic(), False, 0.0
+        begin, has_told, stopped_since = time.monotonic(), False, 0.0
         while not _taken(descriptor):
             now, holder = time.monotonic(), holder_of(path)
             stopped = holder is not None and is_stopped(holder)
@@ -47,9 +47,9 @@ def held(path: Path, seconds: float, tell: Callable[[str], None] = lambda _: Non
                 )
             if now - begin > seconds:
                 raise LockedError(f"{path} is held by {named(holder)} for longer than {seconds:g} s")
-            if not told and now - begin > TELL_SECONDS:
+            if not has_told and now - begin > TELL_SECONDS:
                 tell(f"waiting for {named(holder)}, which holds {path}")
-                told = True
+                has_told = True
             time.sleep(PAUSE_SECONDS)
         with contextlib.suppress(OSError):  # no room: the system may know the holder all the same
             os.truncate(descriptor, 0)

@@ -22,7 +22,7 @@ class PortsTakenError(Exception):
 
 
 def hold(port: int) -> socket.socket | None:
-    """A socket listening on `port` of the loopback interface, None where somebody has it."""
+    """A socket listening on `port` of the loopback interface, None where it is taken."""
     held = socket.socket()
     held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last cloud may linger
@@ -44,7 +44,7 @@ def hold_again(port: int, leaving: Callable[[], bool]) -> socket.socket | None:
 
 
 def hold_any() -> socket.socket:
-    """A port that nobody has. Raises `PortsTakenError`."""
+    """A port that is free. Raises `PortsTakenError`."""
     for port in random.sample(range(FIRST, LAST + 1), 200):
         if (held := hold(port)) is not None:
             return held

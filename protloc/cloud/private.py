@@ -1,6 +1,6 @@
 """Folders and files that belong to one person: made so whatever the umask, and refused where they are not.
 
-A home holds uploads, the access key, and code that runs as its owner: nobody else may read it or write there.
+A home holds uploads, the access key, and code that runs as its owner: no other user may read or write it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UMASK = 0o077
 
 
 class NotPrivate(Exception):
-    """A folder or file that somebody else has a hand in; the message says what to do."""
+    """A folder or file that another user may change; the message says what to do."""
 
 
 def folder(path: Path) -> Path:
@@ -33,20 +33,20 @@ def folder(path: Path) -> Path:
 
 
 def require_own(path: Path) -> None:
-    """Raise `NotPrivate` unless a folder belongs to this user, and nobody else may write to it."""
-    found = path.stat()
-    if not stat.S_ISDIR(found.st_mode):
+    """Raise `NotPrivate` unless a folder belongs to this user, and no other user may write to it."""
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
         raise NotPrivate(f"expected a folder at {path}, found a file")
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise NotPrivate(f"{path} belongs to another user; choose another home")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NotPrivate(
             f"others may write to {path}, so what is in it may be theirs: look at it, then `chmod 700 {path}`"
         )
 
 
 def opened(path: Path, flags: int = os.O_WRONLY | os.O_CREAT) -> IO[str]:
-    """Open a file of this user's, made for nobody else. No link is followed. Raises `NotPrivate`."""
+    """Open a file of this user's, private to this user. No link is followed. Raises `NotPrivate`."""
     mode = "r" if flags & os.O_ACCMODE == os.O_RDONLY else "a" if flags & os.O_APPEND else "w"
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -54,11 +54,11 @@ def opened(path: Path, flags: int = os.O_WRONLY | os.O_CREAT) -> IO[str]:
         if path.is_symlink():
             raise NotPrivate(f"expected a file at {path}, found a link; delete it") from problem
         raise
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         os.close(descriptor)
         raise NotPrivate(f"{path} is not a file of this user's; delete it")
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         if mode == "r":
             os.close(descriptor)
             raise NotPrivate(f"others may read or write {path}, so it is no secret any more: delete it")

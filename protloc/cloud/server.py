@@ -1,6 +1,6 @@
 """The cloud's process: `python -m protloc.cloud.server HOME SOCKET`. `lifecycle` starts it, SIGTERM ends it.
 
-SOCKET is the number of a listening socket that `lifecycle` hands over, so that nobody else gets its port.
+SOCKET is the number of a listening socket that `lifecycle` hands over, so that its port stays its own.
 
 The order matters: the engine reads its variables when it is imported, state is back before the first request,
 and functions and model servers start once requests are answered.
@@ -57,11 +57,11 @@ class Parts(NamedTuple):
 
 def build(home: Path, port: int, recover: bool = False) -> Parts:
     """The engine with everything added and its state restored. Raises `LostStateError`."""
-    from protloc.cloud import engine as engines
     from protloc.cloud.contracts import front_door
-    from protloc.cloud.engine import access, delivery, durability, repairs, trust
+    from protloc.cloud.engine import Engine, access, delivery, durability, memory, repairs, trust
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
+    from protloc.cloud.engine.names import REGION
     from protloc.cloud.lambdas.workers import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
     from protloc.cloud.sagemaker.scaling import Scaling
@@ -70,11 +70,11 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
 
     generations, objects_exist = settled(home, recover)
     pool = WorkerPool(home / "tmp" / "functions", FUNCTIONS_AT_ONCE, max(4, 2 * (os.cpu_count() or 1)))
-    engine = engines.Engine(home, port, pool)
+    engine = Engine(home, port, pool)
     scaling = Scaling()
 
     def storage(role: str) -> S3AsRole:
-        return S3AsRole(engine.endpoint_url, engines.REGION, engine.role_credentials(role, "SageMaker"))
+        return S3AsRole(engine.endpoint_url, REGION, engine.role_credentials(role, "SageMaker"))
 
     def environment(role: str) -> dict[str, str]:
         credentials = {
@@ -82,8 +82,8 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
         }
         return {
             **credentials,
-            "AWS_REGION": engines.REGION,
-            "AWS_DEFAULT_REGION": engines.REGION,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": engine.endpoint_url,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -107,8 +107,8 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     delivery.Streams(engine.serving, engine.delivers, lambda: engine.changed())
     saved = generations.read(objects_exist, recover)
     if saved is not None:
-        engine.restore(saved)
-    saver = snapshot.Saver(generations, engine.capture, engine.run_at_rest)
+        memory.restore(engine, saved)
+    saver = snapshot.Saver(generations, lambda: memory.capture(engine), engine.run_at_rest)
     engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
     return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
 
@@ -139,7 +139,7 @@ def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
 def end_with(owner: int) -> None:
     """Exit as soon as the process `owner` is gone, however it ended; functions, models and jobs follow.
 
-    Nothing is saved: whoever names an owner has no use for the state without it.
+    Nothing is saved: the state is of no use without its owner.
     """
 
     def watch() -> None:
@@ -155,10 +155,10 @@ def end_with(owner: int) -> None:
 
 def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
-    from protloc.cloud import engine as engines
     from protloc.cloud import gate, private
     from protloc.cloud.engine import delivery
     from protloc.cloud.engine.generations import LostStateError
+    from protloc.cloud.engine.names import environment
     from protloc.cloud.engine.state import UnreadableStateError
     from protloc.cloud.gate import keys
 
@@ -178,7 +178,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
     ]:
         del os.environ[name]
     owner_keys = keys.made(home)
-    os.environ.update(engines.environment(home, port))
+    os.environ.update(environment(home, port))
     # The engine takes this key for the account's root; `gate` has checked who signs with it.
     os.environ.update(AWS_ACCESS_KEY_ID=owner_keys.access_key, AWS_SECRET_ACCESS_KEY=owner_keys.secret_key)
     try:
@@ -210,7 +210,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         server = asyncio.create_task(
             hypercorn.asyncio.serve(application, config, shutdown_trigger=closing.wait)
         )
-        while not asked.is_set() and home.exists():  # whoever deletes the folder is done with the cloud
+        while not asked.is_set() and home.exists():  # a cloud without its folder is over
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
             if server.done():

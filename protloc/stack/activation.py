@@ -61,6 +61,6 @@ def find(models: View, version: str) -> View:
     """The view of a version. Raises UsageProblem where there is none of this name."""
     for view in models["models"]:
         if view["version"] == version:
-            found: View = view
-            return found
+            version_view: View = view
+            return version_view
     raise UsageProblem(f"there is no model version {safe(version, 60)}; `protloc models` lists them")

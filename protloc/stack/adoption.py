@@ -249,13 +249,13 @@ def _is_there(session: Callable[[str], Any], kind: str, name: str) -> bool:
 
 
 def _change_set(client: Any, stack: str) -> tuple[str, str]:
-    found = client.describe_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
-    return found["Status"], found.get("StatusReason", "")
+    change_set = client.describe_change_set(StackName=stack, ChangeSetName=CHANGE_SET)
+    return change_set["Status"], change_set.get("StatusReason", "")
 
 
 def _stack(client: Any, stack: str) -> tuple[str, str]:
-    found = client.describe_stacks(StackName=stack)["Stacks"][0]
-    return found["StackStatus"], found.get("StackStatusReason", "")
+    description = client.describe_stacks(StackName=stack)["Stacks"][0]
+    return description["StackStatus"], description.get("StackStatusReason", "")
 
 
 def _until(status: Callable[[], tuple[str, str]], wanted: str) -> None:

@@ -27,8 +27,8 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from functions.domain.organisms import ORGANISM
 from functions.domain.upload import FINAL_STATUSES, upload_id
-from functions.services.s3 import ORGANISM
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 from protloc.stack.account import is_embedded, outputs_of, session
 
@@ -106,10 +106,10 @@ class Client:
 
     def upload(self, upload: str) -> View:
         """An upload as it stands. Raises UsageProblem where there is none of this name."""
-        found = self.find_upload(upload)
-        if found is None:
+        view = self.find_upload(upload)
+        if view is None:
             raise UsageProblem(unknown(upload))
-        return found
+        return view
 
     def find_upload(self, upload: str) -> View | None:
         if not _UPLOAD_ID.fullmatch(upload):
@@ -153,7 +153,7 @@ class Client:
         timeout_seconds: float | None,
         unseen_seconds: float | None = None,
     ) -> View:
-        """Follow an upload to its end, telling `tell` how it stands: None while nobody has seen it yet.
+        """Follow an upload to its end, handing `tell` its view: None while the stack has not seen it.
 
         Raises UploadProblem when `timeout_seconds` are over; the upload goes on. Raises UsageProblem when
         after `unseen_seconds` there still is none of this name.
@@ -297,8 +297,8 @@ def connect(stack: str) -> Client:
     """The client of a stack in AWS, found by name with whatever credentials boto3 finds."""
     of_aws = session()
     cloudformation = of_aws.client("cloudformation")
-    found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = outputs_of(found)
+    description = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = outputs_of(description)
     if not {"UploadsBucket", "ApiUrl"} <= outputs.keys():
         raise UsageProblem(f"the stack {stack} is not one of protloc: it has no output UploadsBucket")
     api_url = outputs["ApiUrl"]

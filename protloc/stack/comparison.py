@@ -37,7 +37,7 @@ def compared(first: View, of_first: View | None, second: View, of_second: View |
             return shown | {
                 "proteins": evaluation["holdout"]["proteins"],
                 "figures": {name: _paired(against[name], turned) for name in FIGURES if name in against},
-                "recall": {name: _paired(found, turned) for name, found in recalls},
+                "recall": {name: _paired(recall_difference, turned) for name, recall_difference in recalls},
             }
     sides = _side(first, of_first), _side(second, of_second)
     same = of_first and of_second and of_first["holdout"]["sha256"] == of_second["holdout"]["sha256"]
@@ -54,8 +54,8 @@ def _evaluation(client: Client, view: View) -> View | None:
     if not view["evaluation"]:
         return None
     bucket, key = split_uri(view["evaluation"])
-    found: View = json.loads(client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    return found
+    evaluation: View = json.loads(client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    return evaluation
 
 
 def _names(evaluation: View) -> tuple[str, str] | None:
@@ -65,9 +65,9 @@ def _names(evaluation: View) -> tuple[str, str] | None:
     return evaluation["champion"]["version"], evaluation["challenger"]["version"]
 
 
-def _paired(found: View, turned: bool) -> View:
-    first, second = found["champion"], found["challenger"]
-    difference, (low, high) = found["difference"], found["interval"]
+def _paired(paired: View, turned: bool) -> View:
+    first, second = paired["champion"], paired["challenger"]
+    difference, (low, high) = paired["difference"], paired["interval"]
     if not turned:
         return {"values": [first, second], "difference": difference, "interval": [low, high]}
     return {"values": [second, first], "difference": _less(difference), "interval": [_less(high), _less(low)]}
@@ -87,12 +87,14 @@ def _side(view: View, evaluation: View | None) -> View:
 
 
 def _recall(side: View, location: str) -> float | None:
-    found: float | None = side.get("locations", {}).get(location, {}).get("recall")
-    return found if found is not None else side.get("recall", {}).get(location)
+    recall: float | None = side.get("locations", {}).get(location, {}).get("recall")
+    return recall if recall is not None else side.get("recall", {}).get(location)
 
 
 def _note(versions: tuple[str, str], evaluations: tuple[View | None, View | None], same: bool) -> str:
-    stated = [version for version, found in zip(versions, evaluations, strict=True) if found is None]
+    stated = [
+        version for version, evaluation in zip(versions, evaluations, strict=True) if evaluation is None
+    ]
     if stated:
         whose = " and ".join(stated)
         return f"The figures of {whose} are those its artifact states, of other proteins: no fair comparison."

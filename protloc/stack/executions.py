@@ -23,7 +23,7 @@ STEPS = {  # the states a person would want to hear of
     "AddComponent": "starting its server",
     "Smoke": "trying it on known proteins",
     "Promote": "making it the active version",
-    "RemoveAlarm": "it failed; taking it away again",
+    "Remove": "it failed; taking it away again",
 }
 ENDS = {  # what an execution says of itself where the state machine could not
     "TIMED_OUT": "it took longer than the state machine allows",
@@ -45,25 +45,25 @@ def start(client: Client, version: str, request: Mapping[str, Any]) -> str:
 
 def running(client: Client, version: str) -> str | None:
     """The execution that works on a version just now."""
-    found = client.client("stepfunctions").list_executions(
+    executions = client.client("stepfunctions").list_executions(
         stateMachineArn=client.outputs["RetrainStateMachine"], statusFilter=RUNNING
     )["executions"]
-    return next((e["executionArn"] for e in found if e["name"].rpartition("-")[0] == version), None)
+    return next((e["executionArn"] for e in executions if e["name"].rpartition("-")[0] == version), None)
 
 
 def follow(client: Client, execution: str, tell: Tell, seconds: float = float("inf")) -> dict[str, Any]:
     """Wait for an execution, telling its steps; what describes it then. Raises TimeoutError."""
     states = client.client("stepfunctions")
     end = time.monotonic() + seconds
-    pause, told = FIRST_POLL_SECONDS, 0
+    pause, steps_told = FIRST_POLL_SECONDS, 0
     while time.monotonic() < end:
-        found: dict[str, Any] = states.describe_execution(executionArn=execution)
+        description: dict[str, Any] = states.describe_execution(executionArn=execution)
         steps = _steps(states, execution)
-        for step in steps[told:]:
+        for step in steps[steps_told:]:
             tell(STEPS[step])
-        told = len(steps)
-        if found["status"] != RUNNING:
-            return found
+        steps_told = len(steps)
+        if description["status"] != RUNNING:
+            return description
         _pause(pause)
         pause = min(pause * 1.1, LAST_POLL_SECONDS)
     raise TimeoutError(execution)
@@ -73,10 +73,15 @@ def _pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def reason(found: Mapping[str, Any]) -> str:
+def reason(description: Mapping[str, Any]) -> str:
     """Return why an execution did not succeed, on one line."""
-    said = found.get("cause") or ENDS.get(found["status"]) or found.get("error") or found["status"]
-    return safe(" ".join(str(said).split()))
+    cause = (
+        description.get("cause")
+        or ENDS.get(description["status"])
+        or description.get("error")
+        or description["status"]
+    )
+    return safe(" ".join(str(cause).split()))
 
 
 def _steps(states: Any, execution: str) -> list[str]:

@@ -32,11 +32,11 @@ def read(path: Path) -> list[LabelledProtein]:
     """The proteins of a labelled file. Raises WrongLabels unless every record of it can be used."""
     proteins, faults = list[LabelledProtein](), list[str]()
     with path.open("rb") as file:
-        for line, found in entries(file, path.name):
-            if isinstance(found, LabelError):
-                faults.append(f"{path}:{line}: {found.problem}")
+        for line, entry in entries(file, path.name):
+            if isinstance(entry, LabelError):
+                faults.append(f"{path}:{line}: {entry.problem}")
             else:
-                proteins.append(found)
+                proteins.append(entry)
     if faults:
         records = "1 record" if len(faults) == 1 else f"{len(faults):,} records"
         raise WrongLabels(f"{records} of {path.name} cannot be used, so nothing was added", faults)
@@ -68,12 +68,12 @@ def listed(client: Client) -> Iterator[View]:
     for kind, (output, prefix) in PREFIXES.items():
         bucket = client.outputs[output]
         pages = client.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for found in (found for page in pages for found in page.get("Contents", [])):
-            if found["Key"].lower().endswith(LABELLED_SUFFIXES):
+        for object_view in (object_view for page in pages for object_view in page.get("Contents", [])):
+            if object_view["Key"].lower().endswith(LABELLED_SUFFIXES):
                 yield {
-                    "uri": f"s3://{bucket}/{found['Key']}",
-                    "name": found["Key"].removeprefix(prefix),
+                    "uri": f"s3://{bucket}/{object_view['Key']}",
+                    "name": object_view["Key"].removeprefix(prefix),
                     "kind": kind,
-                    "bytes": found["Size"],
-                    "modified": found["LastModified"].isoformat(timespec="seconds"),
+                    "bytes": object_view["Size"],
+                    "modified": object_view["LastModified"].isoformat(timespec="seconds"),
                 }

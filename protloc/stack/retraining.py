@@ -35,7 +35,7 @@ def settings(words: tuple[str, ...]) -> dict[str, str | None]:
     >>> settings(("epochs=3", "frozen_layers=all", "start=null"))
     {'epochs': '3', 'frozen-layers': 'all', 'start': None}
     """
-    found: dict[str, str | None] = {}
+    chosen: dict[str, str | None] = {}
     for word in words:
         name, equals, value = word.partition("=")
         name = name.removeprefix("--").replace("_", "-")
@@ -44,8 +44,8 @@ def settings(words: tuple[str, ...]) -> dict[str, str | None]:
         if name.startswith("sagemaker") or name in OURS:
             instead = "; name the version with --version" if name == "model-version" else ""
             raise UsageProblem(f"{name} is not for --set: the retraining sets it{instead}")
-        found[name] = None if value == "null" else value
-    return found
+        chosen[name] = None if value == "null" else value
+    return chosen
 
 
 def start(client: Client, version: str | None, set_: Mapping[str, str | None], *, again: bool) -> Started:
@@ -66,16 +66,16 @@ def start(client: Client, version: str | None, set_: Mapping[str, str | None], *
 
 def outcome(client: Client, started: Started, tell: Tell) -> View:
     """Follow a retraining to its end: `outcome`, `version`, `reason` and `report`."""
-    found = executions.follow(client, started.execution, tell)
-    if found["status"] != executions.SUCCEEDED:
+    description = executions.follow(client, started.execution, tell)
+    if description["status"] != executions.SUCCEEDED:
         return {
             "outcome": "Failed",
             "version": started.version,
-            "reason": executions.reason(found),
+            "reason": executions.reason(description),
             "report": None,
         }
-    said = json.loads(found["output"])
-    return {name: said.get(name) or None for name in ("outcome", "version", "reason", "report")}
+    output = json.loads(description["output"])
+    return {name: output.get(name) or None for name in ("outcome", "version", "reason", "report")}
 
 
 def sentence(ended: View) -> str:

@@ -16,7 +16,7 @@ View = dict[str, Any]
 
 
 def with_proteins(client: Client, models: View) -> View:
-    """The API's `models` with the number of proteins each version was trained on: None where nobody knows."""
+    """Add to the API's `models` the number of proteins each version was trained on; None if unknown."""
     named = sorted({view["snapshot"] for view in models["models"] if view.get("snapshot")})
     client.client("s3")  # made once, before the threads
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -28,10 +28,10 @@ def with_proteins(client: Client, models: View) -> View:
 
 def _trained_on(client: Client, snapshot: str) -> int | None:
     try:
-        found = client.client("s3").get_object(
+        response = client.client("s3").get_object(
             Bucket=client.outputs["ModelsBucket"], Key=f"snapshots/{snapshot}/manifest.json"
         )
     except ClientError:
         return None  # not there yet, or not for us to read
-    proteins: int = json.loads(found["Body"].read())["splits"]["training"]["proteins"]
+    proteins: int = json.loads(response["Body"].read())["splits"]["training"]["proteins"]
     return proteins

@@ -18,7 +18,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from functions.services.hosting import DIMENSION
 from protloc.errors import UploadProblem, UsageProblem
 from protloc.stack.account import Account
 
@@ -206,7 +205,7 @@ class Teardown:
                 self._client("application-autoscaling").deregister_scalable_target(
                     ServiceNamespace="sagemaker",
                     ResourceId=f"inference-component/{name}",
-                    ScalableDimension=DIMENSION,
+                    ScalableDimension="sagemaker:inference-component:DesiredCopyCount",
                 )
             with _ignoring_absence():
                 sagemaker.delete_model(ModelName=name)

@@ -68,14 +68,16 @@ def put_into_service(
 def follow(client: Client, execution: str, version: str, tell: Tell) -> None:
     """Wait for a version to get into service, telling the steps. Raises UploadProblem if it does not."""
     try:
-        found = executions.follow(client, execution, lambda step: tell(f"{version}: {step}"), START_SECONDS)
+        description = executions.follow(
+            client, execution, lambda step: tell(f"{version}: {step}"), START_SECONDS
+        )
     except TimeoutError:
         raise UploadProblem(
             f"{version} is not in service after {START_SECONDS:g} s; look at {execution}"
         ) from None
-    if found["status"] != executions.SUCCEEDED:
-        raise UploadProblem(f"{version} did not get into service: {executions.reason(found)}")
-    ended = json.loads(found["output"])
+    if description["status"] != executions.SUCCEEDED:
+        raise UploadProblem(f"{version} did not get into service: {executions.reason(description)}")
+    ended = json.loads(description["output"])
     if ended["outcome"] != "Promoted":
         raise UploadProblem(f"{version} did not get into service: {ended['reason']}")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.credentials import Credentials
 
 from protloc.cloud import deploy, lifecycle
 from protloc.cloud.lifecycle import Cloud
@@ -24,6 +27,36 @@ class Stack:
 
     def client(self, service: str) -> Any:
         return self.cloud.client(service)
+
+    def caller(self) -> Credentials:
+        """Credentials of the stack's role `Caller`."""
+        role = self.client("sts").assume_role(RoleArn=self.outputs["Caller"], RoleSessionName="test")
+        keys = role["Credentials"]
+        return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+
+    def client_of_caller(self, service: str, **others: str) -> Any:
+        """A client that acts as that role; `others` replace parts of its credentials."""
+        caller = self.caller()
+        parts = {
+            "aws_access_key_id": caller.access_key,
+            "aws_secret_access_key": caller.secret_key,
+            "aws_session_token": caller.token,
+        }
+        address = {"endpoint_url": self.cloud.endpoint_url, "region_name": "us-east-1"}
+        return boto3.client(service, **address, **(parts | others))  # type: ignore[call-overload]
+
+    def allow_caller(self, name: str, actions: list[str], resource: str | list[str]) -> None:
+        """Give the stack's role `Caller` a policy more."""
+        statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
+        document = json.dumps({"Statement": [statement]})
+        self.client("iam").put_role_policy(RoleName=self._caller, PolicyName=name, PolicyDocument=document)
+
+    def disallow_caller(self, name: str) -> None:
+        self.client("iam").delete_role_policy(RoleName=self._caller, PolicyName=name)
+
+    @property
+    def _caller(self) -> str:
+        return self.outputs["Caller"].rsplit("/", 1)[-1]
 
     def rows(self, pk: str) -> dict[str, dict[str, Any]]:
         items = self.client("dynamodb").query(

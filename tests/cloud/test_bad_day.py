@@ -44,9 +44,11 @@ def delete(cloud: Cloud, name: str) -> None:
 def stacks(cloud: Cloud) -> dict[str, str]:
     """The status of each stack that is there."""
     pages = cloud.client("cloudformation").get_paginator("list_stacks").paginate()
-    found = [each for page in pages for each in page["StackSummaries"]]
+    summaries = [each for page in pages for each in page["StackSummaries"]]
     return {
-        each["StackName"]: each["StackStatus"] for each in found if each["StackStatus"] != "DELETE_COMPLETE"
+        each["StackName"]: each["StackStatus"]
+        for each in summaries
+        if each["StackStatus"] != "DELETE_COMPLETE"
     }
 
 

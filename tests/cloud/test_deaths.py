@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud import engine
+from protloc.cloud.engine.messages import KILLS_FORGIVEN, give_back
 from tests.cloud.conftest import Stack
 from tests.cloud.test_stack import ask, send
 from tests.waiting import Gate, until
@@ -40,15 +40,15 @@ def test_a_killed_worker_gives_its_message_back_at_once_and_the_kill_is_no_recei
     assert row["received"]["S"] == "1"
 
 
-def test_what_kills_its_worker_each_time_is_counted_in_the_end() -> None:
+def test_a_message_that_kills_its_worker_each_time_is_counted_in_the_end() -> None:
     message: dict[str, Any] = {"receive_count": 0, "receipt_handle": "r", "visible_at": time.time() + 43_200}
     counts = []
-    for _ in range(engine.KILLS_FORGIVEN + 3):
+    for _ in range(KILLS_FORGIVEN + 3):
         message["receive_count"] += 1
         message["receipt_handle"] = "r"
-        engine.give_back(message, forgiven=True)
+        give_back(message, forgiven=True)
         counts.append(message["receive_count"])
-    assert counts == [0] * engine.KILLS_FORGIVEN + [1, 2, 3]
+    assert counts == [0] * KILLS_FORGIVEN + [1, 2, 3]
 
 
 def test_a_function_whose_code_was_deleted_is_unpacked_again(own_stack: Stack) -> None:

@@ -75,15 +75,15 @@ def test_a_lock_is_waited_for_and_a_person_told(
     tmp_path: Path, holder: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "TELL_SECONDS", 0.0)
-    told: list[str] = []
+    notes: list[str] = []
 
     def tell(text: str) -> None:
-        told.append(text)
+        notes.append(text)
         holder.kill()
 
     with locks.held(tmp_path / "starting.lock", 3600.0, tell):
         assert locks.holder_of(tmp_path / "starting.lock") == os.getpid()
-    assert told[0].startswith(f"waiting for process {holder.pid} (")
+    assert notes[0].startswith(f"waiting for process {holder.pid} (")
 
 
 def test_a_home_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_home_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path: Pa
 
 def test_a_stopped_cloud_is_told_as_such_and_ended(own_cloud: Cloud) -> None:
     stopped(own_cloud.pid)
-    found = lifecycle.status(own_cloud.home)
-    assert (found["state"], found["pid"]) == ("stopped by a signal", own_cloud.pid)
+    status = lifecycle.status(own_cloud.home)
+    assert (status["state"], status["pid"]) == ("stopped by a signal", own_cloud.pid)
     assert lifecycle.find(own_cloud.home) is None
     with pytest.raises(lifecycle.CloudError, match=f"kill -CONT {own_cloud.pid}"):
         lifecycle.up(own_cloud.home)

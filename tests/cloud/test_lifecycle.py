@@ -52,8 +52,8 @@ def ended(process: psutil.Process) -> bool:
 
 def test_up_twice_is_one_cloud_and_status_knows_it(stack: Stack) -> None:
     assert lifecycle.up(stack.cloud.home) == stack.cloud
-    found = lifecycle.status(stack.cloud.home)
-    assert (found["state"], found["pid"], found["home"]) == (
+    status = lifecycle.status(stack.cloud.home)
+    assert (status["state"], status["pid"], status["home"]) == (
         "running",
         stack.cloud.pid,
         str(stack.cloud.home),
@@ -284,9 +284,9 @@ def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack, tmp_
     until(lambda: gate.reached)
     saved(own_stack)
     again = killed(own_stack)
-    found = again.client("sagemaker").describe_training_job(TrainingJobName=name)
-    assert found["TrainingJobStatus"] == "Failed"
-    assert "stopped while the job ran" in found["FailureReason"]
+    description = again.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "stopped while the job ran" in description["FailureReason"]
 
 
 def test_many_rows_are_saved_without_holding_up_the_writers(cloud: Cloud) -> None:

@@ -133,7 +133,7 @@ def test_each_home_has_a_key_of_its_own_which_stays(tmp_path: Path) -> None:
     assert len(first.secret_key) >= 40
 
 
-def test_what_is_no_key_file_is_told(tmp_path: Path) -> None:
+def test_a_broken_key_file_is_reported(tmp_path: Path) -> None:
     home = private.folder(tmp_path / "home")
     private.write(home / "credentials", "[default]\nnothing = 1\n")
     with pytest.raises(CloudError, match="expected an access key in"):

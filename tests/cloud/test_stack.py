@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.auth
 import botocore.awsrequest
 import pytest
@@ -43,9 +42,9 @@ def put_another(stack: Stack) -> None:
     until(lambda: [k for k in stack.rows("message") if key in k])
 
 
-def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
+def run_machine(stack: Stack, **execution_input: Any) -> dict[str, Any]:
     client = stack.client("stepfunctions")
-    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))[
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(execution_input))[
         "executionArn"
     ]
     until(lambda: client.describe_execution(executionArn=arn)["status"] != "RUNNING")
@@ -56,9 +55,9 @@ def run_machine(stack: Stack, **given: Any) -> dict[str, Any]:
 def test_a_new_object_reaches_the_queue_with_its_version(stack: Stack) -> None:
     key = "in/a b+c(1)ü.fasta"
     put = stack.client("s3").put_object(Bucket=stack.outputs["Bucket"], Key=key, Body=b">a\nM")
-    found = until(lambda: [json.loads(k) for k in stack.rows("message") if f'"{key}"' in k])
-    assert found[0]["version-id"] == put["VersionId"]
-    assert found[0]["size"] == 4
+    records = until(lambda: [json.loads(k) for k in stack.rows("message") if f'"{key}"' in k])
+    assert records[0]["version-id"] == put["VersionId"]
+    assert records[0]["size"] == 4
 
 
 def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: Stack) -> None:
@@ -74,10 +73,10 @@ def test_a_multipart_upload_answers_with_its_version_and_makes_one_event(stack: 
     done = client.complete_multipart_upload(
         Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
     )
-    found = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
+    records = until(lambda: [json.loads(k) for k in stack.rows("message") if key in k])
     put_another(stack)
     assert len([k for k in stack.rows("message") if key in k]) == 1
-    assert found[0]["version-id"] == done["VersionId"]
+    assert records[0]["version-id"] == done["VersionId"]
     tail = client.get_object(Bucket=bucket, Key=key, VersionId=done["VersionId"], Range="bytes=10485750-")
     assert tail["Body"].read() == b"x" * 10
 
@@ -251,27 +250,13 @@ def call_api(stack: Stack, credentials: Credentials | None) -> int:
 
 
 def test_the_api_refuses_callers_without_the_permission(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
-    caller = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
     assert call_api(stack, None) == 403
-    assert call_api(stack, caller) == 403
+    assert call_api(stack, stack.caller()) == 403
     assert call_api(stack, Credentials(*stack.cloud.keys)) == 200
 
 
 def test_a_wrong_signature_is_refused(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
-    client = boto3.client(
-        "s3",
-        endpoint_url=stack.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=role["AccessKeyId"],
-        aws_secret_access_key="wrong",
-        aws_session_token=role["SessionToken"],
-    )
+    client = stack.client_of_caller("s3", aws_secret_access_key="wrong")
     with pytest.raises(ClientError):
         client.list_buckets()
 
@@ -313,24 +298,10 @@ def test_a_machine_passes_no_role_it_may_not_pass(stack: Stack) -> None:
 
 
 def test_queue_batches_need_only_the_permission_of_the_single_call(stack: Stack) -> None:
-    iam, role = stack.client("iam"), stack.outputs["Caller"].rsplit("/", 1)[-1]
-    statement = {"Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:DeleteMessage"], "Resource": "*"}
-    iam.put_role_policy(
-        RoleName=role, PolicyName="queues", PolicyDocument=json.dumps({"Statement": [statement]})
-    )
-    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="queue")[
-        "Credentials"
-    ]
-    client = boto3.client(
-        "sqs",
-        endpoint_url=stack.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-    )
+    stack.allow_caller("queues", ["sqs:SendMessage", "sqs:DeleteMessage"], "*")
+    client = stack.client_of_caller("sqs")
     entries = [{"Id": "1", "MessageBody": json.dumps({"id": "batch"})}]
     assert client.send_message_batch(QueueUrl=stack.outputs["Queue"], Entries=entries)["Successful"]
     with pytest.raises(ClientError):
         client.receive_message(QueueUrl=stack.outputs["Queue"])
-    iam.delete_role_policy(RoleName=role, PolicyName="queues")
+    stack.disallow_caller("queues")

@@ -35,8 +35,8 @@ def ending(cloud: Embedded, execution: str) -> dict[str, Any]:
     machine = cloud.client.client("stepfunctions")
 
     def ended() -> Any:
-        found = machine.describe_execution(executionArn=execution)
-        return found if found["status"] != "RUNNING" else None
+        description = machine.describe_execution(executionArn=execution)
+        return description if description["status"] != "RUNNING" else None
 
     found = until(ended, lambda: entered(cloud, execution))
     if found["status"] == "SUCCEEDED":
@@ -94,12 +94,12 @@ def left(cloud: Embedded) -> dict[str, set[str]]:
 
 def lock(cloud: Embedded) -> str | None:
     """The holder of the lock."""
-    found = cloud.client.client("dynamodb").get_item(
+    response = cloud.client.client("dynamodb").get_item(
         TableName=cloud.client.outputs["ModelsTable"],
         Key={"pk": {"S": "lock"}, "sk": {"S": "retraining"}},
         ConsistentRead=True,
     )
-    return found.get("Item", {}).get("holder", {}).get("S")  # type: ignore[no-any-return]
+    return response.get("Item", {}).get("holder", {}).get("S")  # type: ignore[no-any-return]
 
 
 @contextmanager

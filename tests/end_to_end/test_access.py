@@ -172,22 +172,22 @@ class Everything:
 
     def item(self, upload: str, sort_key: str = "upload") -> dict[str, Any]:
         key = {"pk": {"S": upload}, "sk": {"S": sort_key}}
-        found = self.client("dynamodb").get_item(
+        response = self.client("dynamodb").get_item(
             TableName=self.outputs["UploadsTable"], Key=key, ConsistentRead=True
         )
-        return dict(found.get("Item", {}))
+        return dict(response.get("Item", {}))
 
     def forget_batches(self, upload: str) -> list[str]:
         """As if every function died between writing a batch's part and its marker."""
         database, table = self.client("dynamodb"), self.outputs["UploadsTable"]
-        found = database.query(
+        response = database.query(
             TableName=table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
             ExpressionAttributeValues={":pk": {"S": upload}, ":prefix": {"S": "batch#"}},
         )["Items"]
-        for item in found:
+        for item in response:
             database.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
-        return [item["sk"]["S"] for item in found]
+        return [item["sk"]["S"] for item in response]
 
     def reopen(self, upload: str) -> None:
         """As if the upload had not ended yet: what comes late for one that has is left alone."""
@@ -307,7 +307,7 @@ def log_of(cloud: Embedded, function: str) -> str:
 
 def emitted(cloud: Embedded) -> set[tuple[str, str]]:
     """(metric, service) of every metric of the project's namespace in the functions' logs."""
-    found = set()
+    metrics = set()
     for path in (cloud.home / "logs").glob("*.log"):
         for line in path.read_text().splitlines():
             if not line.startswith("{") or '"_aws"' not in line:
@@ -315,8 +315,8 @@ def emitted(cloud: Embedded) -> set[tuple[str, str]]:
             blob = json.loads(line)
             for directive in blob["_aws"]["CloudWatchMetrics"]:
                 assert (directive["Namespace"], directive["Dimensions"]) == ("protloc", [["service"]])
-                found |= {(metric["Name"], blob["service"]) for metric in directive["Metrics"]}
-    return found
+                metrics |= {(metric["Name"], blob["service"]) for metric in directive["Metrics"]}
+    return metrics
 
 
 @pytest.fixture(scope="module")

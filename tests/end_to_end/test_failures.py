@@ -203,21 +203,21 @@ def champion_answers(cloud: Embedded) -> bool:
         ContentType="application/json",
         Body=json.dumps({"sequences": ["MKV"]}),
     )
-    found = json.loads(answer["Body"].read())
-    return cloud.client.models()["active"] == "tiny-1" == found["model_version"]
+    answers = json.loads(answer["Body"].read())
+    return cloud.client.models()["active"] == "tiny-1" == answers["model_version"]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_fails_the_champion_answers_and_nothing_is_left(
+def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     cloud: Embedded, tmp_path: Path, name: str
 ) -> None:
     case, version = CASES[name], "case-" + name.replace(" ", "-").replace("'", "")[:30].rstrip("-")
     before = left(cloud)
     with case.trouble(cloud):
         execution = start(cloud, case, version, tmp_path)
-        found = ending(cloud, execution)
-    assert found["outcome"] == case.outcome, (found, entered(cloud, execution))
-    assert case.reason in found["reason"] and found["reason"]
+        description = ending(cloud, execution)
+    assert description["outcome"] == case.outcome, (description, entered(cloud, execution))
+    assert case.reason in description["reason"] and description["reason"]
     assert case.fails_in in entered(cloud, execution)
     assert champion_answers(cloud)
     until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
@@ -225,13 +225,13 @@ def test_whatever_fails_the_champion_answers_and_nothing_is_left(
     if case.recorded:
         view = model(cloud, case.given.get("version", version))
         assert view["state"] == ("rejected" if case.outcome == "KeptChampion" else "failed")
-        assert view["reason"] == found["reason"]
+        assert view["reason"] == description["reason"]
 
 
 @pytest.mark.parametrize(
     ("statements", "states"), [(("Approve", "Notify"), {"Approve", "Notify"}), (("Register",), {"Package"})]
 )
-def test_what_is_no_part_of_the_promotion_does_not_stop_it(
+def test_a_failure_beside_the_promotion_does_not_stop_it(
     start_embedded: Callable[..., Embedded],
     tmp_path: Path,
     statements: tuple[str, ...],
@@ -282,5 +282,4 @@ def test_the_table_has_every_task() -> None:
         "RecordFailure",
         "Unlock",
     }
-    cleaning = {name for name in tasks if name.startswith("Remove")}
-    assert tasks - shown - same_permission - cleaning == set()
+    assert tasks - shown - same_permission - {"Remove"} == set()

@@ -39,7 +39,7 @@ NOT_ON_THE_WAY = {
     "ReadComponent",
     "ReadState",
     "RecordFailure",
-    *("RemoveAlarm", "RemoveScaling", "RemoveComponent", "RemoveModel", "RemovePackage"),
+    "Remove",
 }
 
 

@@ -59,9 +59,9 @@ def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command
 ) -> None:
     assert promotion.done["outcome"] == "Promoted", promotion.done
     assert promotion.done["reason"].startswith("Q10 ")
-    found = promotion.models
-    assert (found["active"], found["previous"]) == ("new-1", "tiny-1")
-    assert {view["version"]: view["state"] for view in found["models"]} == {
+    models = promotion.models
+    assert (models["active"], models["previous"]) == ("new-1", "tiny-1")
+    assert {view["version"]: view["state"] for view in models["models"]} == {
         "new-1": "in_service",
         "tiny-1": "standby",
     }

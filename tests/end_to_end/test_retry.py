@@ -6,7 +6,7 @@ from tests.conftest import Embedded
 from tests.end_to_end.failing import failed_upload
 
 
-def test_what_failed_is_answered_by_a_retry_and_the_rest_stays(embedded: Embedded, tmp_path: Path) -> None:
+def test_a_retry_answers_failed_records_and_leaves_the_rest(embedded: Embedded, tmp_path: Path) -> None:
     known = "MKVLAAGIVGLWRETRY"
     source = tmp_path / "in.fasta"
     source.write_text(

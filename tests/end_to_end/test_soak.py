@@ -32,9 +32,9 @@ AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 WAIT_SECONDS = 1200.0
 
 ROW_BYTES = 14_000
-"""What a row may cost the embedded cloud, whose tables are in its memory: a prediction and an answer take 11,700."""
+"""The most that a row may cost the embedded cloud, whose tables are in memory: prediction and answer take 11,700."""
 SLACK_BYTES = 64 * 1024**2
-"""What else a process may grow by from one wave of uploads to the next: nothing, but for noise."""
+"""The most that a process may grow by besides, from one wave of uploads to the next: noise."""
 FUNCTION_BYTES = 256 * 1024**2
 
 pytestmark = pytest.mark.soak

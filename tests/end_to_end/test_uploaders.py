@@ -1,4 +1,4 @@
-"""What the policies for people allow: files in and results out, and labels to those who teach alone."""
+"""The policies for people allow files in and results out, and labels to labellers alone."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def test_an_uploader_gets_answers_and_puts_no_labels(
 
 
 @pytest.mark.parametrize("person", ["LabellersPolicy"], indirect=True)
-def test_who_teaches_puts_labels(embedded: Embedded, person: Client) -> None:
+def test_a_labeller_puts_labels(embedded: Embedded, person: Client) -> None:
     put_label(person)
     bucket = person.outputs["UploadsBucket"]
-    found = person.client("s3").list_objects_v2(Bucket=bucket, Prefix="labels/")
-    assert [each["Key"] for each in found["Contents"]] == ["labels/mine.tsv"]
+    listing = person.client("s3").list_objects_v2(Bucket=bucket, Prefix="labels/")
+    assert [each["Key"] for each in listing["Contents"]] == ["labels/mine.tsv"]
     embedded.client.client("s3").delete_object(Bucket=bucket, Key="labels/mine.tsv")
     assert denied(lambda: person.client("s3").list_objects_v2(Bucket=bucket))

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.functions.versions import alias, version
 from tests.functions.world import World, world
 
 
@@ -26,3 +27,11 @@ def running_world() -> Iterator[World]:
     with world(shard_bytes=2_000) as made:
         made.activate()
         yield made
+
+
+@pytest.fixture
+def two_versions(empty_world: World) -> World:
+    for name in ("one", "two"):
+        version(empty_world, name)
+    alias(empty_world, "two", previous="one", revision=5)
+    return empty_world

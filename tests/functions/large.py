@@ -31,7 +31,8 @@ import functions.split
 from functions.domain.prediction import Prediction
 from functions.domain.protein import Protein
 from functions.domain.rows import predicted_row
-from functions.domain.upload import Counts, Source, Upload, plan_shards
+from functions.domain.upload import Counts, Source, plan_shards
+from functions.domain.upload_record import Marker, ShardRecord, UploadRecord
 from functions.services import services
 from functions.services.batch_end import record_rows
 from functions.services.s3 import Storage
@@ -104,15 +105,12 @@ class RepeatingS3:
 class Tables:
     """An uploads table of one upload for the handlers; markers lie in a file a shard."""
 
-    def __init__(self, upload: Any, item: dict[str, Any], folder: Path) -> None:
-        self.upload, self._item, self.folder = upload, item, folder
+    def __init__(self, upload: UploadRecord, folder: Path) -> None:
+        self.upload, self.folder = upload, folder
         self.markers: dict[int, Any] = {}
 
-    def pinned(self, _upload: str) -> Any:
+    def get(self, _upload: str) -> UploadRecord:
         return self.upload
-
-    def item(self, _upload: str) -> dict[str, Any]:
-        return self._item
 
     def plan(
         self, upload: str, text: Any, size: int, shard_bytes: int, damage: str, left_out: str
@@ -121,7 +119,7 @@ class Tables:
         return plan_shards(upload, text, size, shard_bytes)
 
     def record_batch(self, _upload: str, _shard: int, batch: int, counts: Counts, first: int) -> None:
-        self.markers[batch] = {"records": counts.records, "first": first}
+        self.markers[batch] = counts._asdict() | {"first": first}
 
     def record_split(
         self, shard: Any, batches: int, lines: int, records: int, _residues: int, _left_out: Any = None
@@ -132,34 +130,35 @@ class Tables:
         with (self.folder / "shards.jsonl").open("a") as file:
             file.write(json.dumps([shard.number, split]) + "\n")
 
-    def settle_shard(self, upload: str, shard: int) -> dict[int, Any]:
+    def settle_shard(self, upload: str, shard: int) -> dict[int, Marker]:
         return self.done_batches(upload, shard)
 
-    def done_batches(self, _upload: str, shard: int) -> dict[int, Any]:
+    def done_batches(self, _upload: str, shard: int) -> dict[int, Marker]:
         file = self._file(shard)
         markers = json.loads(file.read_text()) if file.exists() else {}
-        return {int(batch): marker for batch, marker in markers.items()}
+        return {int(batch): Marker.from_row(marker) for batch, marker in markers.items()}
 
-    def shards(self, _upload: str) -> dict[int, Any]:
+    def shards(self, _upload: str) -> dict[int, ShardRecord]:
         file = self.folder / "shards.jsonl"
-        return dict(map(json.loads, file.read_text().splitlines())) if file.exists() else {}
+        lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        return {number: ShardRecord.from_row(number, row) for number, row in lines}
 
-    def result_batches(self, upload: str, shard: int) -> dict[int, Any]:
+    def result_batches(self, upload: str, shard: int) -> dict[int, Marker]:
         return self.done_batches(upload, shard)
 
-    def in_work(self, _upload: str, _shard: int) -> Any:
-        return self.upload
+    def is_in_work(self, _upload: UploadRecord, _shard: int) -> bool:
+        return True
 
-    def begun_shards(self, item: dict[str, Any]) -> dict[int, Any]:
-        return self.shards(item["pk"])
+    def begun_shards(self, upload: UploadRecord) -> dict[int, ShardRecord]:
+        return self.shards(upload.upload_id)
 
     def counts(self, upload: str, _shards: dict[int, Any]) -> Counts:
-        records = sum(shard["records"] for shard in self.shards(upload).values())
+        records = sum(shard.records for shard in self.shards(upload).values())
         return Counts(records, records)
 
     def finish(self, _upload: str, _attempt: int, ending: Any) -> None:
         assert ending.status == "complete", ending
-        self._item |= {"status": ending.status, "announced": 1}
+        self.upload = replace(self.upload, status=ending.status, announced=True)
 
     def _file(self, shard: int) -> Path:
         return self.folder / f"markers-{shard}.json"
@@ -207,18 +206,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     repeated = gzip.compress(text, 1) if options.what == "inflate" else text
     size = -(-options.size // len(text)) * len(repeated) if options.what == "inflate" else options.size
     source = Source("uploads", "large.fasta", "null")
-    upload = Upload(UPLOAD, source, size, "m-1", "2026-11-24T00:00:00Z", 0, False)
+    upload = UploadRecord(UPLOAD, source, size, "m-1", "2026-11-24T00:00:00Z", 0, False)
     shards = plan_shards(UPLOAD, source, size, options.shard_bytes)
-    item = {"pk": UPLOAD, "status": "receiving", "source": source._asdict(), "model_version": "m-1"}
-    item |= {"size": size, "created": upload.created}
     if options.what == "complete":
-        item |= {"status": "finishing", "shards": len(shards)}
+        upload = replace(upload, status="finishing", shards=len(shards))
     s3, sent, again = (
         RepeatingS3(repeated, size, options.folder, b">one" if options.what == "record" else b""),
         Sent(),
         Sent(),
     )
-    tables = Tables(upload, item, options.folder)
+    tables = Tables(upload, options.folder)
     aws = replace(
         services(),
         uploads=tables,  # type: ignore[arg-type]
@@ -259,8 +256,8 @@ def answering(upload: Any, aws: Any) -> Any:
     """End a batch as `predict` does, without a model."""
 
     def rows(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for given in message["proteins"]:
-            protein = Protein.from_message(given)
+        for sent_protein in message["proteins"]:
+            protein = Protein.from_message(sent_protein)
             answer = Prediction((0.91, *[0.01] * 9), 0.25, len(protein.sequence), False)
             yield predicted_row(protein, answer, upload)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,9 +96,9 @@ def failed(made: World) -> str:
     """An upload that could be retried."""
     identity = receive(made.upload(b">a\nMKVFAILEDWY\n"), made.aws)
     assert identity
-    move(made.aws.uploads.item(identity) | {"deadline": 0}, made.aws)
+    move(replace(made.aws.uploads.get(identity), deadline=0), made.aws)
     made.finish(identity)
-    assert made.aws.uploads.item(identity)["failed"] == 1
+    assert made.item(identity)["failed"] == 1
     return identity
 
 
@@ -108,8 +109,8 @@ def test_every_answer_is_one_that_the_document_tells_of(asked: World, case: sche
 
 
 def test_the_document_tells_of_every_route_and_no_other() -> None:
-    told = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
-    assert told == set(routes())
+    documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert documented == set(routes())
 
 
 def test_the_document_tells_of_every_location_and_column() -> None:

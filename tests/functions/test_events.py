@@ -88,15 +88,15 @@ def test_one_upload_travels_the_golden_wire(world: World, monkeypatch: pytest.Mo
         "batchItemFailures": []
     }
 
-    told = []
+    entries = []
     put_events = aws.events.put_events
     monkeypatch.setattr(
-        aws.events, "put_events", lambda **call: told.append(call["Entries"][0]) or put_events(**call)
+        aws.events, "put_events", lambda **call: entries.append(call["Entries"][0]) or put_events(**call)
     )
     assert functions.complete.handler(golden("finishing-stream-event"), Context()) == {
         "batchItemFailures": []
     }
-    assert {**told[0], "Detail": json.loads(told[0]["Detail"])} == golden("upload-completed")
+    assert {**entries[0], "Detail": json.loads(entries[0]["Detail"])} == golden("upload-completed")
     assert world.rows(golden("shard-message")["upload"]) == golden("result-rows")
 
     answer = functions.query.handler(golden("api-get-upload"), Context())
@@ -131,15 +131,15 @@ def _fail(*_: object) -> None:
 
 def test_the_golden_answer_reads_as_predictions() -> None:
     sequences = golden("endpoint-request")["sequences"]
-    (found,) = read_answer(
+    (prediction,) = read_answer(
         json.dumps(golden("endpoint-answer")).encode(), sequences=sequences, model_version="small-2026-11-22"
     )
-    assert isinstance(found, Prediction) and found.location == "Extracellular"
+    assert isinstance(prediction, Prediction) and prediction.location == "Extracellular"
     refused = golden("endpoint-answer") | {"predictions": golden("endpoint-answer-refused")["predictions"]}
-    (found,) = read_answer(
+    (prediction,) = read_answer(
         json.dumps(refused).encode(), sequences=sequences, model_version="small-2026-11-22"
     )
-    assert isinstance(found, Unpredictable)
+    assert isinstance(prediction, Unpredictable)
 
 
 def test_the_state_machine_asks_smoke_as_the_golden_says(

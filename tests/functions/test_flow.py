@@ -4,12 +4,13 @@ import gzip
 import io
 import random
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from functions.complete import complete
 from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.domain.upload import Shard, part_key
+from functions.domain.upload import Shard
 from functions.predict import predict
 from functions.receive import receive
 from functions.services.failures import Failures
@@ -35,7 +36,7 @@ def test_every_record_becomes_one_row_in_file_order(running_world: World) -> Non
     rows = running_world.rows(identity)
     assert [row["accession"] for row in rows] == [f"P{number:05d}" for number in range(200)]
     assert {row["status"] for row in rows} == {"predicted"}
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert (item["status"], item["records"], item["predicted"]) == ("complete", 200, 200)
     assert item["shards"] > 3
 
@@ -58,14 +59,14 @@ def test_a_redelivered_batch_asks_the_model_nothing_and_writes_nothing_new(runni
         predict(message, running_world.aws)
     running_world.complete(identity)
     assert running_world.model.calls == len(messages)
-    assert running_world.aws.uploads.item(identity)["records"] == 10
+    assert running_world.item(identity)["records"] == 10
 
 
 def test_a_shard_split_twice_sends_only_what_is_not_done(running_world: World) -> None:
     identity = receive(running_world.upload(fasta(10)), running_world.aws)
     assert identity
     (message,) = running_world.take(running_world.aws.shards_queue)
-    upload = running_world.aws.uploads.pinned(identity)
+    upload = running_world.aws.uploads.get(identity)
     split_or_abandon(Shard.from_message(message), upload, running_world.aws)
     first = running_world.take(running_world.aws.batches_queue)
     predict(first[0], running_world.aws)
@@ -78,7 +79,7 @@ def test_a_batch_predicted_before_its_shard_is_recorded_still_completes(running_
     identity = receive(running_world.upload(fasta(5)), running_world.aws)
     assert identity
     (message,) = running_world.take(running_world.aws.shards_queue)
-    upload = running_world.aws.uploads.pinned(identity)
+    upload = running_world.aws.uploads.get(identity)
     aws = running_world.aws
     real_send = aws.batches_queue.send
     aws.batches_queue.send = lambda sent, delay=0: predict(sent, aws)  # type: ignore[method-assign]
@@ -101,7 +102,7 @@ def test_a_death_between_part_and_marker_is_made_good_by_the_next_delivery(
             predict(message, running_world.aws)
     predict(message, running_world.aws)
     running_world.complete(identity)
-    assert running_world.aws.uploads.item(identity)["predicted"] == 5
+    assert running_world.item(identity)["predicted"] == 5
 
 
 def test_a_death_between_marker_and_count_is_made_good_by_the_next_delivery(
@@ -151,7 +152,7 @@ def test_a_zombie_takes_over_the_rows_that_stand(running_world: World) -> None:
     running_world.aws.uploads.batch_is_done = lambda *_: False  # type: ignore[method-assign]
     predict(message, running_world.aws)
     running_world.complete(identity)
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert (item["status"], item["failed"], item["predicted"]) == ("failed", 5, 0)
     assert all("failed again and again" in row["reason"] for row in running_world.rows(identity))
     page, _ = running_world.aws.predictions.page(identity, 0, 50, None)
@@ -173,7 +174,7 @@ def test_an_outage_is_a_wait_and_costs_nothing(running_world: World) -> None:
     running_world.model.trouble = lambda sequences: None
     predict(message, running_world.aws)
     running_world.complete(identity)
-    assert running_world.aws.uploads.item(identity)["predicted"] == 5
+    assert running_world.item(identity)["predicted"] == 5
 
 
 def test_a_poisonous_protein_fails_alone_at_the_promised_cost(running_world: World) -> None:
@@ -243,14 +244,14 @@ def test_an_upload_keeps_the_model_version_it_began_with(running_world: World) -
 def test_an_upload_before_any_model_waits_for_one(empty_world: World) -> None:
     identity = receive(empty_world.upload(fasta(5)), empty_world.aws)
     assert identity
-    item = empty_world.aws.uploads.item(identity)
+    item = empty_world.item(identity)
     assert item["status"] == "receiving" and "waiting for a model" in item["reason"]
     empty_world.activate()
     for waiting in list(empty_world.aws.uploads.open_uploads()):
         move(waiting, empty_world.aws)
     (event,) = empty_world.take(empty_world.aws.uploads_queue)
     assert empty_world.run(event) == identity
-    item = empty_world.aws.uploads.item(identity)
+    item = empty_world.item(identity)
     assert (item["status"], item["predicted"], item.get("reason")) == ("complete", 5, "")
 
 
@@ -270,7 +271,7 @@ def test_a_file_that_is_no_fasta_fails_with_its_reason(
     running_world: World, body: bytes, reason: str
 ) -> None:
     identity = running_world.run(running_world.upload(body))
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert (item["status"], item["reason"], item["records"]) == ("failed", reason, 0)
     assert running_world.rows(identity) == []
 
@@ -290,7 +291,7 @@ def test_a_cut_off_gzip_is_partial_and_rejects_only_the_record_it_ends_in(runnin
     identity = running_world.run(running_world.upload(gzip.compress(text)[:-1500]))
     rows = running_world.rows(identity)
     assert running_world.status(identity) == "partial"
-    assert "cut off" in running_world.aws.uploads.item(identity)["reason"]
+    assert "cut off" in running_world.item(identity)["reason"]
     assert 20 < len(rows) < 90
     assert {row["status"] for row in rows[:-1]} == {"predicted"}
     assert rows[-1]["status"] == "rejected" and "incomplete" in rows[-1]["reason"]
@@ -310,12 +311,12 @@ def test_past_its_deadline_an_upload_ends_with_what_there_is(running_world: Worl
     assert identity
     running_world.split_shards()
     predict(running_world.take(running_world.aws.batches_queue)[0], running_world.aws)
-    item = running_world.aws.uploads.item(identity)
-    assert move(item | {"deadline": 0}, running_world.aws)
-    assert not move(item | {"deadline": 0}, running_world.aws), "one giving up is enough"
+    late = replace(running_world.aws.uploads.get(identity), deadline=0)
+    assert move(late, running_world.aws)
+    assert not move(late, running_world.aws), "one giving up is enough"
     running_world.split_shards()
     running_world.complete(identity)
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert item["status"] == "partial" and item["records"] == 100
     assert item["predicted"] + item["failed"] == 100 and item["failed"] > 0
 
@@ -324,12 +325,12 @@ def test_a_shard_without_progress_is_sent_again(running_world: World) -> None:
     identity = receive(running_world.upload(fasta(100)), running_world.aws)
     assert identity
     lost = running_world.take(running_world.aws.shards_queue)
-    item = running_world.aws.uploads.item(identity)
-    assert not move(item, running_world.aws)
-    assert move(item | {"updated": 0}, running_world.aws)
+    upload = running_world.aws.uploads.get(identity)
+    assert not move(upload, running_world.aws)
+    assert move(replace(upload, updated=0), running_world.aws)
     again = running_world.take(running_world.aws.shards_queue)
     assert again == lost
-    assert not move(item | {"updated": 0}, running_world.aws)
+    assert not move(replace(upload, updated=0), running_world.aws)
 
 
 def test_a_file_whose_event_was_lost_is_found(running_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +342,7 @@ def test_a_file_whose_event_was_lost_is_found(running_world: World, monkeypatch:
     (event,) = running_world.take(running_world.aws.uploads_queue)
     identity = running_world.run(event)
     assert identity != known
-    assert running_world.aws.uploads.item(identity)["source"]["key"] == "ä lost + one (1).fasta"
+    assert running_world.item(identity)["source"]["key"] == "ä lost + one (1).fasta"
     assert receive_lost(running_world.aws) == 0
 
 
@@ -379,11 +380,8 @@ def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> 
     identity = receive(running_world.upload(fasta(10)), running_world.aws)
     assert identity
     running_world.split_shards()
-    for message in running_world.take(running_world.aws.batches_queue):
-        predict(message, running_world.aws)
-    key = part_key(identity, 0, 0)
-    part = running_world.s3.get_object(Bucket="results", Key=key)["Body"].read()
-    running_world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    running_world.predict_batches()
+    running_world.lose_a_row(identity)
     with pytest.raises(BrokenContract, match="10 records are counted, 9 stored"):
         complete(identity, running_world.aws)
     assert running_world.status(identity) == "finishing"
@@ -392,14 +390,14 @@ def test_an_upload_with_a_row_too_few_is_not_completed(running_world: World) -> 
 def test_an_upload_that_could_not_be_announced_is_announced_once_more(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    entries = []
     put_events = running_world.aws.events.put_events
     answers = iter([OSError("gone"), None])
 
     def flaky(**arguments: object) -> object:
         if error := next(answers, None):
             raise error
-        told.append(arguments)
+        entries.append(arguments)
         return put_events(**arguments)
 
     monkeypatch.setattr(running_world.aws.events, "put_events", flaky)
@@ -409,7 +407,7 @@ def test_an_upload_that_could_not_be_announced_is_announced_once_more(
         running_world.finish(identity)
     complete(identity, running_world.aws)
     complete(identity, running_world.aws)
-    assert len(told) == 1
+    assert len(entries) == 1
 
 
 def test_an_answer_that_was_known_equals_a_fresh_one(running_world: World) -> None:
@@ -425,7 +423,7 @@ def test_an_unavailable_endpoint_is_told_from_a_refusal() -> None:
 
 def test_an_upload_says_what_of_its_file_was_no_fasta(running_world: World) -> None:
     body = b"; a comment\nmade by hand\n>a\nMKVLAAGIVG\n"
-    item = running_world.aws.uploads.item(running_world.run(running_world.upload(body)))
+    item = running_world.item(running_world.run(running_world.upload(body)))
     assert (item["status"], item["predicted"]) == ("complete", 1)
     assert item["reason"] == "10 characters of text before the first record were left out"
 
@@ -441,5 +439,5 @@ def test_each_file_of_an_archive_is_answered_and_the_others_are_named(running_wo
         "a [file=p/a.faa]",
         "b of two [file=p/b.faa]",
     ]
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert item["status"] == "complete" and item["reason"].startswith("left out of the archive: README (")

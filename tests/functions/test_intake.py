@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from functions.domain.archives import Seekable
 from functions.domain.errors import InputError
 from functions.domain.fasta import LineCount
 from functions.domain.formats import packing, require_fasta
 from functions.domain.protein import Protein, Rejection
-from functions.domain.unpack import Seekable
+from functions.domain.text import Inflater
 from functions.domain.upload import Source, plan_shards
 from functions.receive import HEAD_BYTES
-from functions.services.s3 import Inflater, Storage
+from functions.services.s3 import Storage
 from functions.split import _read
 from tests.functions.test_records import Bytes
 
@@ -23,7 +24,7 @@ SOURCE = Source("uploads", "a.fasta", "null")
 
 
 class Right(NamedTuple):
-    """What must come of a file: an end for each record, `p` or `r`, or the name by which it is refused."""
+    """The right answer for a file: an end for each record, `p` or `r`, or the name by which it is refused."""
 
     ends: str
     names: tuple[
@@ -92,7 +93,7 @@ pytestmark = shared
 
 
 class Answer(NamedTuple):
-    """What came of a file."""
+    """The answer for a file."""
 
     judged: list[Protein | Rejection]
     left_out: int
@@ -114,9 +115,9 @@ def read(body: bytes, shard_bytes: int = 1 << 22) -> Answer:
     left_out = 0
     for shard in plan_shards("u", SOURCE, len(body), shard_bytes):
         lines = LineCount()
-        found = list(_read(shard, lines, aws))
+        records = list(_read(shard, lines, aws))
         left_out += lines.left_out if not judged else 0
-        judged += found
+        judged += records
     return Answer(judged, left_out)
 
 

@@ -71,30 +71,30 @@ MANIFEST = {
 }
 
 
-def verdict(found: Any, manifest: Any = MANIFEST, **asked: str) -> dict[str, Any]:
-    return judge(found, manifest, FLOORS, **{**ASKED, **asked})
+def verdict(judged: Any, manifest: Any = MANIFEST, **asked: str) -> dict[str, Any]:
+    return judge(judged, manifest, FLOORS, **{**ASKED, **asked})
 
 
 def test_a_better_model_is_promoted_and_the_reason_has_its_figures() -> None:
-    found = verdict(evaluation())
-    assert found["promote"]
-    assert found["reason"] == "Q10 70.0% → 71.0% (+0.0 points to +2.0 points), macro-F1 0.600 → 0.610"
-    assert found["figures"]["q10"] == 0.71
-    assert {check["check"] for check in found["checks"]} == {
+    judged = verdict(evaluation())
+    assert judged["promote"]
+    assert judged["reason"] == "Q10 70.0% → 71.0% (+0.0 points to +2.0 points), macro-F1 0.600 → 0.610"
+    assert judged["figures"]["q10"] == 0.71
+    assert {check["check"] for check in judged["checks"]} == {
         *("complete", "holdout", "enough", "floor", "not worse", "no collapse", "calibration")
     }
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(judged)) == judged
 
 
 def test_what_the_jobs_write_is_judged() -> None:
     """The samples are made by the real jobs (`tests/wire/test_retraining.py`), of a model that is better."""
-    found, manifest = (
+    judged, manifest = (
         json.loads((EVENTS / f"{name}.json").read_text()) for name in ("evaluation", "manifest")
     )
     asked = {
-        side: found[who]["version"] for side, who in (("version", "challenger"), ("champion", "champion"))
+        side: judged[who]["version"] for side, who in (("version", "challenger"), ("champion", "champion"))
     }
-    result = judge(found, manifest, FLOORS, snapshot=manifest["snapshot"], **asked)
+    result = judge(judged, manifest, FLOORS, snapshot=manifest["snapshot"], **asked)
     assert result["promote"], result["reason"]
 
 
@@ -160,9 +160,9 @@ REFUSED: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_keeps_the_champion_before(name: str) -> None:
     change, check = REFUSED[name]
-    found = deepcopy(evaluation())
-    change(found)
-    result = verdict(found)
+    judged = deepcopy(evaluation())
+    change(judged)
+    result = verdict(judged)
     assert not result["promote"]
     assert check in {each["check"] for each in result["checks"] if not each["passed"]}, result
     assert result["reason"].count("expected") >= 1
@@ -170,37 +170,37 @@ def test_it_keeps_the_champion_before(name: str) -> None:
 
 def test_a_location_of_few_proteins_or_slightly_worse_is_no_collapse() -> None:
     for change in (recall(4, 0.6, 0.5, 0.05), recall(4, 0.6, 0.4, 0.3)):
-        found = deepcopy(evaluation())
-        change(found)
-        assert verdict(found)["promote"]
-    found = deepcopy(evaluation())
-    recall(4, 0.8, 0.0, 0.1)(found)
-    found["champion"]["locations"][LOCATION_NAMES[4]]["proteins"] = 9
-    assert verdict(found)["promote"]
+        judged = deepcopy(evaluation())
+        change(judged)
+        assert verdict(judged)["promote"]
+    judged = deepcopy(evaluation())
+    recall(4, 0.8, 0.0, 0.1)(judged)
+    judged["champion"]["locations"][LOCATION_NAMES[4]]["proteins"] = 9
+    assert verdict(judged)["promote"]
 
 
 def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
     for value in (difference(0.88, 0.84, 0.2), {"difference": None, "interval": [None, None]}):
-        found = deepcopy(evaluation())
-        put("against", "membrane_q2", value)(found)
-        put("challenger", "membrane_q2", value["difference"] and 0.88)(found)
-        assert verdict(found)["promote"]
+        judged = deepcopy(evaluation())
+        put("against", "membrane_q2", value)(judged)
+        put("challenger", "membrane_q2", value["difference"] and 0.88)(judged)
+        assert verdict(judged)["promote"]
 
 
 def test_chance_and_the_champion_excuse_a_calibration_error() -> None:
     for side in (("challenger", "ece_by_chance", "at_most"), ("champion", "ece")):
-        found = deepcopy(evaluation())
-        put("challenger", "ece", 0.08)(found)
-        put(*side, 0.09)(found)
-        assert verdict(found)["promote"]
+        judged = deepcopy(evaluation())
+        put("challenger", "ece", 0.08)(judged)
+        put(*side, 0.09)(judged)
+        assert verdict(judged)["promote"]
 
 
 def test_too_few_proteins_judge_nothing() -> None:
     manifest = deepcopy(MANIFEST)
     put("splits", "holdout", "proteins", 49)(manifest)
-    found = evaluation()
-    put("holdout", "proteins", 49)(found)
-    assert "49 proteins" in verdict(found, manifest)["reason"]
+    judged = evaluation()
+    put("holdout", "proteins", 49)(judged)
+    assert "49 proteins" in verdict(judged, manifest)["reason"]
 
 
 @pytest.mark.parametrize("broken", [None, [], "text", 3, {}, {"challenger": []}])
@@ -234,9 +234,9 @@ values = st.recursive(
 
 @given(paths, values)
 def test_no_nonsense_in_an_evaluation_promotes_or_raises(path: tuple[str, ...], value: Any) -> None:
-    found = deepcopy(evaluation())
-    put(*path, value)(found)
-    result = verdict(found)
+    judged = deepcopy(evaluation())
+    put(*path, value)(judged)
+    result = verdict(judged)
     if result["promote"]:  # a number that is better still
         assert (path == ("challenger", "q10") and value >= 0.5) or (
             path[-1] == "interval" and value[0] <= value[1]

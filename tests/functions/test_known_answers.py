@@ -95,7 +95,7 @@ def test_the_doubts_of_an_answer_are_kept_with_it(running_world: World) -> None:
     assert {row["remarks"][-1].split(",")[0] for row in again} == {UNLIKE}
 
 
-def test_what_the_model_could_not_answer_is_not_kept_as_an_answer(running_world: World) -> None:
+def test_a_failure_of_the_model_is_not_kept_as_an_answer(running_world: World) -> None:
     identity = receive(running_world.upload(fasta(5)), running_world.aws)
     assert identity
     running_world.split_shards()

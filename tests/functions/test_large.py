@@ -20,9 +20,9 @@ MB, GB = 1_000_000, 1_000_000_000
 def measured(what: str, size: int, *options: str) -> dict[str, Any]:
     arguments = [sys.executable, "-m", "tests.functions.large", what, str(size), *options]
     process = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    assert found["peak_mib"] <= MOST_MIB
-    return found
+    figures: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    assert figures["peak_mib"] <= MOST_MIB
+    return figures
 
 
 def test_splitting_takes_the_same_memory_for_a_megabyte_and_for_five_gigabytes() -> None:
@@ -54,9 +54,9 @@ def test_a_record_of_a_hundred_megabytes_is_rejected_in_the_memory_of_a_small_on
 
 
 def test_a_shard_of_nothing_but_empty_records_takes_no_more() -> None:
-    found = measured("empty", MB // 2)
-    assert found["reasons"] == ["the record holds no residues"]
-    assert found["peak_mib"] <= measured("split", MB)["peak_mib"] + FLAT_MIB
+    figures = measured("empty", MB // 2)
+    assert figures["reasons"] == ["the record holds no residues"]
+    assert figures["peak_mib"] <= measured("split", MB)["peak_mib"] + FLAT_MIB
 
 
 @pytest.mark.large

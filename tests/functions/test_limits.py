@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from functions.domain.bisection import CANARY
 from functions.domain.errors import EndpointRefused
 from functions.domain.protein import MAX_HEADER_CHARACTERS
 from functions.domain.upload import MAX_SHARDS, Source, plan_shards
 from functions.receive import TOO_MANY, receive
 from functions.retry import retry
-from functions.services.endpoint import CANARY
 from functions.sweep import move
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
@@ -23,12 +23,12 @@ def test_a_text_that_is_too_long_is_refused_and_leaves_nothing(
     running_world: World, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
     """Compressed, it is a bomb: 20 MB in 20 kB. A part of the text was on its way to S3."""
-    monkeypatch.setattr("functions.services.s3.MAX_TEXT_BYTES", 17 * MB)
+    monkeypatch.setattr("functions.domain.text.MAX_TEXT_BYTES", 17 * MB)
     event = running_world.upload(pack(b">a\n" + b"M" * (20 * MB)))
     identity = running_world.run(event)
-    item = running_world.aws.uploads.item(identity)
-    found = "20,000,003" if pack is bytes else "more in a compressed file"
-    expected = f"expected at most 17,000,000 bytes of text in an upload, found {found}; send it in parts"
+    item = running_world.item(identity)
+    size_words = "20,000,003" if pack is bytes else "more in a compressed file"
+    expected = f"expected at most 17,000,000 bytes of text in an upload, found {size_words}; send it in parts"
     assert (item["status"], item["reason"], item["records"]) == ("failed", expected, 0)
     assert "Contents" not in running_world.s3.list_objects_v2(Bucket="results", Prefix="work/")
     assert "Uploads" not in running_world.s3.list_multipart_uploads(Bucket="results")
@@ -44,7 +44,7 @@ def test_too_many_records_fail_the_upload_before_they_are_all_asked_about(
         identity = receive(here.upload(pack(b">\nMKVLAAGIVG\n" * 2_000)), here.aws)
         assert identity
         here.finish(identity)
-        item = here.aws.uploads.item(identity)
+        item = here.item(identity)
         assert item["status"] == "failed" and item["results"] == {}
         assert 100 < item["records"] < 200
         assert item["reason"] == (
@@ -58,7 +58,7 @@ def test_as_many_records_as_may_be_are_answered() -> None:
     with world(shard_bytes=200, max_records=100) as here:
         here.activate()
         identity = here.run(here.upload(b">\nMKVLAAGIVG\n" * 100))
-        assert here.aws.uploads.item(identity)["predicted"] == len(here.rows(identity)) == 100
+        assert here.item(identity)["predicted"] == len(here.rows(identity)) == 100
 
 
 def test_a_header_of_a_megabyte_costs_nothing_but_its_end() -> None:
@@ -90,7 +90,7 @@ def test_a_stack_may_take_less_than_the_most(pack: Callable[[bytes], bytes]) -> 
     with world(max_upload_mib=1) as here:
         here.activate()
         identity = here.run(here.upload(pack(b">a\n" + b"M" * (2 << 20))))
-        item = here.aws.uploads.item(identity)
+        item = here.item(identity)
     assert item["status"] == "failed" and "at most 1,048,576 bytes of text" in item["reason"]
 
 
@@ -101,15 +101,15 @@ def test_uploads_beyond_those_in_work_at_once_wait_and_then_are_answered() -> No
         first, second, third = (receive(event, here.aws) for event in events)
         assert first and second and third
         for waiting in (second, third):
-            item = here.aws.uploads.item(waiting)
+            item = here.item(waiting)
             assert (item["status"], item["reason"], item["model_version"]) == ("receiving", TOO_MANY, "")
         here.finish(first)
-        assert here.aws.uploads.item(first)["status"] == "complete"
+        assert here.item(first)["status"] == "complete"
         for event, waiting in zip(events[1:], (second, third), strict=True):
-            assert move(here.aws.uploads.item(waiting), here.aws), "sweep has it received again"
+            assert move(here.aws.uploads.get(waiting), here.aws), "sweep has it received again"
             receive(event, here.aws)
             here.finish(waiting)
-            assert here.aws.uploads.item(waiting)["status"] == "complete"
+            assert here.item(waiting)["status"] == "complete"
 
 
 def test_an_upload_in_work_goes_on_though_the_limit_is_reached() -> None:
@@ -119,7 +119,7 @@ def test_an_upload_in_work_goes_on_though_the_limit_is_reached() -> None:
         identity = receive(event, here.aws)
         assert identity == receive(event, here.aws), "delivered twice"
         here.finish(identity)
-        assert here.aws.uploads.item(identity)["status"] == "complete"
+        assert here.item(identity)["status"] == "complete"
 
 
 def refuse_all_but_the_canary(sequences: list[str]) -> None:
@@ -133,9 +133,9 @@ def test_records_of_a_retry_are_not_counted_twice() -> None:
         here.model.trouble = refuse_all_but_the_canary
         body = b"".join(b">%d\nMKVLAAGIVG\n" % n for n in range(100))
         identity = here.run(here.upload(body))
-        assert here.aws.uploads.item(identity)["failed"] == 100
+        assert here.item(identity)["failed"] == 100
         here.model.trouble = lambda _sequences: None
         retry(identity, "2", here.aws)
         here.finish(identity)
-        item = here.aws.uploads.item(identity)
+        item = here.item(identity)
         assert (item["status"], item["predicted"], item["reason"]) == ("complete", 100, "")

@@ -20,10 +20,10 @@ def identity_of(event: dict[str, Any]) -> str:
 
 
 def kept(world: World, queue: Queue) -> int:
-    """How many messages a queue holds, those included that it does not give away yet."""
+    """Count the messages of a queue, those included that it does not give away yet."""
     names = ("", "NotVisible", "Delayed")
-    found = world.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
-    return sum(int(found[f"ApproximateNumberOfMessages{name}"]) for name in names)
+    attributes = world.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    return sum(int(attributes[f"ApproximateNumberOfMessages{name}"]) for name in names)
 
 
 def dead(world: World, event: dict[str, Any]) -> None:
@@ -38,12 +38,14 @@ def test_an_event_that_was_given_up_before_the_row_existed_leaves_a_row_that_is_
     world = running_world
     event = world.upload(fasta(5))
     dead(world, event)
-    item = world.aws.uploads.item(identity_of(event))
+    item = world.item(identity_of(event))
     assert (item["status"], item["reason"], item["size"]) == ("receiving", DEAD_UPLOAD, len(fasta(5)))
-    assert move(item, world.aws), "the next run, a minute later, sends its event"
+    assert move(world.aws.uploads.get(identity_of(event)), world.aws), (
+        "the next run, a minute later, sends its event"
+    )
     (again,) = world.take(world.aws.uploads_queue)
     identity = world.run(again)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["predicted"], item["reason"]) == ("complete", 5, "")
 
 
@@ -86,9 +88,9 @@ def test_a_dead_letter_of_an_upload_that_goes_on_changes_nothing(running_world: 
     world = running_world
     event = world.upload(fasta(5))
     identity = receive(event, world.aws)
-    before = world.aws.uploads.item(str(identity))
+    before = world.item(str(identity))
     dead(world, event)
-    assert world.aws.uploads.item(str(identity)) == before
+    assert world.item(str(identity)) == before
 
 
 def test_a_file_without_a_row_is_found_however_old_it_is(

@@ -47,11 +47,11 @@ def deliver(queue: Queue, error: Exception) -> list[tuple[str, int]]:
 
 def _hurried(queue: Queue) -> list[tuple[str, int]]:
     """The bodies in a queue and their receives so far, all of them visible at once."""
-    found = []
+    delays = []
     for message in _messages(queue):
         message.visible_at = message.delayed_until = 0
-        found.append((message.body, message.approximate_receive_count))
-    return found
+        delays.append((message.body, message.approximate_receive_count))
+    return delays
 
 
 def _messages(queue: Queue) -> list[Any]:
@@ -97,5 +97,5 @@ def test_where_the_queue_is_out_as_well_the_message_stays(
     assert deliver(queue, OUTAGES[0]) == [('{"upload":"u"}', 1)]
 
 
-def test_what_an_outage_is() -> None:
+def test_an_outage_is_told_from_a_fault_of_the_request() -> None:
     assert [is_outage(error) for error in OUTAGES + FAULTS] == [True] * len(OUTAGES) + [False] * len(FAULTS)

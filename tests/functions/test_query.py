@@ -167,8 +167,8 @@ def test_an_upload_in_work_shows_how_far_it_is(world: World) -> None:
 def test_a_wrong_question_gets_a_problem_that_names_it(
     world: World, path: str, parameters: dict[str, str], status: int, detail: str
 ) -> None:
-    found, body, headers = get(path, **parameters)
-    assert (found, headers["Content-Type"]) == (status, "application/problem+json")
+    code, body, headers = get(path, **parameters)
+    assert (code, headers["Content-Type"]) == (status, "application/problem+json")
     assert body["detail"].startswith(detail) and body["status"] == status
 
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import functions.domain.text
 import functions.services.s3
 from functions.domain.fasta import LOOKBACK_BYTES, LineCount
 from functions.domain.protein import Protein, Rejection
+from functions.domain.text import Inflater
 from functions.domain.upload import Shard, Source, plan_shards
-from functions.services.s3 import Inflater, Storage
+from functions.services.s3 import Storage
 from functions.split import _read
 from tests.simulation import letters
 
@@ -106,7 +108,10 @@ def read_in_shards(text: bytes, shard_bytes: int) -> Iterator[tuple[Shard, list[
 
 def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> None:
     expected = expected_of(text)
-    with patch.object(functions.services.s3, "WINDOW_BYTES", window_bytes):
+    with (
+        patch.object(functions.services.s3, "WINDOW_BYTES", window_bytes),
+        patch.object(functions.domain.text, "WINDOW_BYTES", window_bytes),
+    ):
         if members:
             size = -(-len(text) // members) or 1
             packed = b"".join(gzip.compress(text[at : at + size]) for at in range(0, len(text), size))
@@ -114,7 +119,7 @@ def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> Non
             storage = Storage(Bytes(packed), "results")  # type: ignore[arg-type]
             assert b"".join(inflater.text(storage.read(SOURCE, 0, len(packed)))) == text
             assert not inflater.damage
-        found = []
+        offsets_and_residues = []
         lines_before = 0
         for shard, judged, lines in read_in_shards(text, shard_bytes):
             assert all(shard.start <= record.offset < shard.end for record in judged)
@@ -124,8 +129,8 @@ def check(text: bytes, shard_bytes: int, window_bytes: int, members: int) -> Non
                     named = record.line + lines_before  # a rejection may name a line of the record's body
                     assert named == header_line or (isinstance(record, Rejection) and named > header_line)
             lines_before += lines
-            found += [(record.offset, residues(record)) for record in judged]
-    assert found == expected
+            offsets_and_residues += [(record.offset, residues(record)) for record in judged]
+    assert offsets_and_residues == expected
 
 
 cases = given(

@@ -9,7 +9,8 @@ import pytest
 
 from functions.complete import complete
 from functions.domain.errors import BrokenContract, EndpointRefused, EndpointUnavailable
-from functions.domain.upload import Counts, Ending, Shard, part_key
+from functions.domain.upload import Counts, Ending, Shard
+from functions.domain.upload_record import UploadRecord
 from functions.http import upload_view
 from functions.predict import predict
 from functions.receive import NO_MODEL, NOT_YET, receive
@@ -30,11 +31,11 @@ def started(world: World, body: bytes) -> tuple[str, list[Shard]]:
 
 
 def split(world: World, shard: Shard) -> None:
-    split_or_abandon(shard, world.aws.uploads.pinned(shard.upload_id), world.aws)
+    split_or_abandon(shard, world.aws.uploads.get(shard.upload_id), world.aws)
 
 
 def delete_file(world: World, identity: str) -> None:
-    source = world.aws.uploads.pinned(identity).source
+    source = world.aws.uploads.get(identity).source
     world.s3.delete_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
 
 
@@ -47,11 +48,11 @@ def test_a_file_deleted_after_it_was_split_loses_nothing_to_a_repeated_shard(run
     for message in world.take(world.aws.batches_queue):
         predict(message, world.aws)
     world.complete(identity)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["predicted"], item["reason"]) == ("complete", 10, "")
 
 
-def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: World) -> None:
+def test_a_batch_that_ends_late_in_an_abandoned_shard_changes_nothing(running_world: World) -> None:
     world = running_world
     identity, shards = started(world, fasta(60))
     assert len(shards) > 1
@@ -68,13 +69,13 @@ def test_what_ends_late_in_an_abandoned_shard_changes_nothing(running_world: Wor
     for shard in shards[1:]:
         split(world, shard)
     world.complete(identity)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["records"], item["reason"]) == ("failed", 0, TOO_LATE)
     complete(identity, world.aws)
     assert world.rows(identity) == []
 
 
-def test_who_died_between_abandoning_a_shard_and_counting_it_is_made_good(
+def test_a_death_between_abandoning_a_shard_and_counting_it_is_made_good(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = running_world
@@ -110,11 +111,11 @@ def test_a_shard_that_cannot_even_be_given_up_is_left_out_after_the_deadline(
     bury(world.aws, Failures())
     assert world.status(identity) == "running", "there is time left, and it will be sent again"
     world.aws.shards_dead_letters.send(replace(shard, give_up=TOO_LATE).as_message())
-    deadline = world.aws.uploads.pinned(identity).deadline
+    deadline = world.aws.uploads.get(identity).deadline
     monkeypatch.setattr("functions.sweep.now_seconds", lambda: deadline + 1)
     bury(world.aws, Failures())
     world.complete(identity)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["reason"]) == ("failed", DEAD_SHARD)
 
 
@@ -133,12 +134,12 @@ def test_an_upload_that_could_not_be_received_is_tried_again_up_to_its_deadline(
     world.take(world.aws.shards_queue)
     world.aws.uploads_dead_letters.send(event)
     bury(world.aws, Failures())
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["reason"]) == ("receiving", DEAD_UPLOAD)
-    assert move(item | {"updated": 0}, world.aws)
+    assert move(replace(world.aws.uploads.get(identity), updated=0), world.aws)
     (again,) = world.take(world.aws.uploads_queue)
     world.run(again)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["predicted"], item["reason"]) == ("complete", 5, "")
 
 
@@ -146,13 +147,13 @@ def test_a_late_note_changes_no_upload_that_goes_on_or_ended(running_world: Worl
     world = running_world
     identity, (shard,) = started(world, fasta(5))
     world.aws.uploads.note(identity, NO_MODEL)
-    assert "reason" not in world.aws.uploads.item(identity)
+    assert "reason" not in world.item(identity)
     split(world, shard)
     for message in world.take(world.aws.batches_queue):
         predict(message, world.aws)
     world.complete(identity)
     world.aws.uploads.note(identity, NO_MODEL)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["reason"]) == ("complete", "")
 
 
@@ -176,10 +177,9 @@ def test_a_full_upload_whose_last_message_was_lost_is_finished_by_sweep(
     split(world, shard)
     with monkeypatch.context() as patched:
         patched.setattr(world.aws.uploads, "finish_if_full", lambda *_: None)
-        for message in world.take(world.aws.batches_queue):
-            predict(message, world.aws)
+        world.predict_batches()
     assert world.status(identity) == "running"
-    move(world.aws.uploads.item(identity), world.aws)
+    move(world.aws.uploads.get(identity), world.aws)
     assert world.status(identity) == "finishing"
 
 
@@ -191,8 +191,7 @@ def test_a_marker_whose_message_was_lost_is_counted_when_its_shard_is_split_agai
     split(world, shard)
     with monkeypatch.context() as patched:
         patched.setattr(world.aws.uploads, "settle_batch", lambda *_: None)
-        for message in world.take(world.aws.batches_queue):
-            predict(message, world.aws)
+        world.predict_batches()
     split(world, shard)
     assert world.status(identity) == "finishing"
 
@@ -207,12 +206,12 @@ def test_an_upload_nobody_could_be_told_of_stays_open_until_somebody_was(
         patched.setattr(world.aws.events, "put_events", lambda **_: deaf)
         with pytest.raises(BrokenContract):
             world.run(world.upload(fasta(5)))
-    (item,) = world.aws.uploads.open_uploads()
-    assert item["status"] == "complete"
-    assert move(item | {"updated": 0}, world.aws)
-    complete(item["pk"], world.aws)
+    (upload,) = world.aws.uploads.open_uploads()
+    assert upload.status == "complete"
+    assert move(replace(upload, updated=0), world.aws)
+    complete(upload.upload_id, world.aws)
     assert list(world.aws.uploads.open_uploads()) == []
-    assert "announced" in world.aws.uploads.item(item["pk"])
+    assert "announced" in world.item(upload.upload_id)
 
 
 @pytest.fixture
@@ -222,59 +221,57 @@ def unwritable_upload(running_world: World) -> Item:
     identity, shards = started(world, fasta(60) + b">bad\nMK1V\n")
     for shard in shards:
         split(world, shard)
-    for message in world.take(world.aws.batches_queue):
-        predict(message, world.aws)
-    key = part_key(identity, 0, 0)
-    part = world.s3.get_object(Bucket="results", Key=key)["Body"].read()
-    world.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+    world.predict_batches()
+    world.lose_a_row(identity)
     with pytest.raises(BrokenContract, match="61 records are counted, 60 stored"):
         complete(identity, world.aws)
-    return world.aws.uploads.item(identity)
+    return world.aws.uploads.get(identity)
 
 
 def test_an_upload_whose_results_cannot_be_written_ends_at_its_deadline(
-    running_world: World, unwritable_upload: Item, monkeypatch: pytest.MonkeyPatch
+    running_world: World, unwritable_upload: UploadRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, item = running_world, unwritable_upload
-    told: list[Any] = []
-    monkeypatch.setattr(world.aws.events, "put_events", lambda **call: told.extend(call["Entries"]) or {"FailedEntryCount": 0})  # fmt: skip
-    late, overdue = {"deadline": 0}, {"updated": 0}
-    for too_early in (item, item | late, item | overdue):
+    world, upload = running_world, unwritable_upload
+    entries: list[Any] = []
+    monkeypatch.setattr(world.aws.events, "put_events", lambda **call: entries.extend(call["Entries"]) or {"FailedEntryCount": 0})  # fmt: skip
+    for too_early in (upload, replace(upload, deadline=0), replace(upload, updated=0)):
         move(too_early, world.aws)
-        assert world.status(item["pk"]) == "finishing"
-    assert move(item | late | overdue, world.aws)
-    ended = world.aws.uploads.item(item["pk"])
+        assert world.status(upload.upload_id) == "finishing"
+    assert move(replace(upload, deadline=0, updated=0), world.aws)
+    ended = world.item(upload.upload_id)
     assert (ended["status"], ended["reason"], ended["results"]) == ("failed", UNWRITTEN, {})
     assert [ended[name] for name in Counts._fields[:4]] == [61, 60, 1, 0]
-    assert told == []
-    complete(item["pk"], world.aws)
-    complete(item["pk"], world.aws)
-    (detail,) = (json.loads(entry["Detail"]) for entry in told)
+    assert entries == []
+    complete(upload.upload_id, world.aws)
+    complete(upload.upload_id, world.aws)
+    (detail,) = (json.loads(entry["Detail"]) for entry in entries)
     assert (detail["status"], detail["reason"], detail["results"]) == ("failed", UNWRITTEN, {})
     assert list(world.aws.uploads.open_uploads()) == []
-    assert upload_view(ended, *world.aws.uploads.account(ended))["results"] is None
+    record = world.aws.uploads.get(upload.upload_id)
+    assert upload_view(record, *world.aws.uploads.account(record), record.results)["results"] is None
 
 
-def test_who_writes_the_results_after_all_changes_nothing_of_an_end_that_was_told(
-    running_world: World, unwritable_upload: Item, monkeypatch: pytest.MonkeyPatch
+def test_results_that_are_written_after_all_change_nothing_of_an_announced_end(
+    running_world: World, unwritable_upload: UploadRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, item = running_world, unwritable_upload
-    move(item | {"deadline": 0, "updated": 0}, world.aws)
-    ended = world.aws.uploads.item(item["pk"])
-    assert not world.aws.uploads.finish(item["pk"], 1, Ending("complete", "", Counts(61, 60, 1), {}, {}, []))
-    move(item | {"deadline": 0, "updated": 0}, world.aws)
-    assert world.aws.uploads.item(item["pk"]) == ended
+    world, upload = running_world, unwritable_upload
+    move(replace(upload, deadline=0, updated=0), world.aws)
+    ended = world.item(upload.upload_id)
+    ending = Ending("complete", "", Counts(61, 60, 1), {}, {}, [])
+    assert not world.aws.uploads.finish(upload.upload_id, 1, ending)
+    move(replace(upload, deadline=0, updated=0), world.aws)
+    assert world.item(upload.upload_id) == ended
 
 
 def test_the_end_of_an_earlier_attempt_comes_too_late_for_the_next(
-    running_world: World, unwritable_upload: Item
+    running_world: World, unwritable_upload: UploadRecord
 ) -> None:
     """`sweep` reads an index that may lag: what it ends there is the attempt that it read of."""
-    world, item = running_world, unwritable_upload
-    key = {"pk": item["pk"], "sk": "upload"}
+    world, upload = running_world, unwritable_upload
+    key = {"pk": upload.upload_id, "sk": "upload"}
     world.aws.uploads.table.update_item(Key=key, UpdateExpression="SET attempts = :two", ExpressionAttributeValues={":two": 2})  # fmt: skip
-    move(item | {"deadline": 0, "updated": 0}, world.aws)
-    assert world.status(item["pk"]) == "finishing"
+    move(replace(upload, deadline=0, updated=0), world.aws)
+    assert world.status(upload.upload_id) == "finishing"
 
 
 def test_a_protein_that_takes_the_model_down_is_found_across_waits(running_world: World) -> None:
@@ -304,7 +301,7 @@ def test_a_protein_that_takes_the_model_down_is_found_across_waits(running_world
             assert delay == 10 and json.dumps(message)
     world.complete(identity)
     failed = [row["accession"] for row in world.rows(identity) if row["status"] == "failed"]
-    assert len(failed) == 1 and world.aws.uploads.item(identity)["predicted"] == 15
+    assert len(failed) == 1 and world.item(identity)["predicted"] == 15
 
 
 def test_a_dead_letter_that_says_nothing_does_not_stop_the_sweep(running_world: World) -> None:
@@ -326,7 +323,7 @@ def test_a_file_that_cannot_be_read_yet_is_received_again(running_world: World) 
     version = event["detail"]["object"]["version-id"]
     world.s3.delete_object(**source, VersionId=version)
     identity = receive(event | {"time": iso(now_seconds())}, world.aws)
-    assert identity and (world.status(identity), world.aws.uploads.item(identity)["reason"]) == (
+    assert identity and (world.status(identity), world.item(identity)["reason"]) == (
         "receiving",
         NOT_YET,
     )
@@ -335,7 +332,7 @@ def test_a_file_that_cannot_be_read_yet_is_received_again(running_world: World) 
         UpdateExpression="SET updated = :then",
         ExpressionAttributeValues={":then": 0},
     )
-    assert move(world.aws.uploads.item(identity), world.aws)
+    assert move(world.aws.uploads.get(identity), world.aws)
     (again,) = world.take(world.aws.uploads_queue)
     receive(again, world.aws)
     assert world.status(identity) == "finishing", "still gone, and old enough to be called deleted"
@@ -353,7 +350,7 @@ def test_an_old_event_of_a_file_that_is_gone_ends_the_upload_at_once(running_wor
 def test_a_file_that_goes_away_before_its_shards_are_sent_ends_with_the_next_delivery(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever planned the upload died; the next one finds the file gone, and the plan."""
+    """The first delivery died after it planned the upload; the next one finds the plan, and the file gone."""
     world = running_world
     event = world.upload(fasta(5))
 
@@ -366,7 +363,7 @@ def test_a_file_that_goes_away_before_its_shards_are_sent_ends_with_the_next_del
     thing = event["detail"]["object"]
     world.s3.delete_object(Bucket="uploads", Key=thing["key"], VersionId=thing["version-id"])
     identity = world.run(event)
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["reason"]) == ("failed", "the file was deleted before it was read")
 
 
@@ -380,7 +377,9 @@ def test_uploads_take_turns_so_that_a_run_that_ends_early_leaves_out_others_than
         reached: list[str] = []
         with monkeypatch.context() as early:
             early.setattr("functions.sweep.now_seconds", lambda at=60 * minute: at)
-            early.setattr("functions.sweep.move", lambda item, _aws, to=reached: bool(to.append(item["pk"])))
+            early.setattr(
+                "functions.sweep.move", lambda each, _aws, to=reached: bool(to.append(each.upload_id))
+            )
             move_all(world.aws, Failures())
         assert set(reached) == uploads
         firsts.add(reached[0])

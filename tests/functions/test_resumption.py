@@ -12,12 +12,11 @@ import pytest
 from functions.complete import complete
 from functions.domain.errors import EndpointRefused
 from functions.domain.packing import PackingSettings
-from functions.domain.upload import Shard
 from functions.predict import predict
 from functions.receive import receive
 from functions.retry import retry
 from functions.services.dynamodb import Item
-from functions.split import inflate, split_or_abandon
+from functions.split import inflate
 from tests.functions.dying import Died, dying
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
@@ -28,24 +27,15 @@ PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=1
 MOMENTS = ("before-call", "after-call")
 
 
-def split_all(here: World, messages: list[Item]) -> None:
-    for message in messages:
-        upload = here.aws.uploads.pinned(message["upload"])
-        if message.get("inflate"):
-            inflate(upload, here.aws)
-        else:
-            split_or_abandon(Shard.from_message(message), upload, here.aws)
-
-
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
     """The messages of the batches queue, and what each batch holds; a batch sent twice is the same twice."""
     messages = here.take(here.aws.batches_queue)
-    found: dict[tuple[int, int], str] = {}
+    batches: dict[tuple[int, int], str] = {}
     for message in messages:
         text = json.dumps(message | {"upload": ""})
-        assert found.setdefault((message["shard"], message["batch"]), text) == text
+        assert batches.setdefault((message["shard"], message["batch"]), text) == text
         assert message["upload"] == identity
-    return messages, found
+    return messages, batches
 
 
 def outlives_every_death(
@@ -66,18 +56,20 @@ def outlives_every_death(
         messages, batches = batches_of(here, identity)
         for message in messages + messages:
             predict(message, here.aws)
-        item = here.aws.uploads.item(identity)
+        item = here.item(identity)
         assert item["status"] == "finishing"
         complete(identity, here.aws)
-        item = here.aws.uploads.item(identity)
-        key = item["results"]["jsonl"].removeprefix("s3://results/")
+        item = here.item(identity)
+        key = item["results"]["jsonl"]
         rows = here.s3.get_object(Bucket="results", Key=key)["Body"].read()
         shards = range(item["shards"])
         indexed = [row for n in shards for row in here.aws.predictions.page(identity, n, 500, None)[0]]
-        found = [batches, rows, [row["offset"] for row in indexed], {row["status"] for row in indexed}]
-        found += [item[name] for name in ("status", "records", "predicted", "rejected", "failed", "progress")]
-        expected = expected or found
-        assert found == expected, f"{when} {at}"
+        outcome = [batches, rows, [row["offset"] for row in indexed], {row["status"] for row in indexed}]
+        outcome += [
+            item[name] for name in ("status", "records", "predicted", "rejected", "failed", "progress")
+        ]
+        expected = expected or outcome
+        assert outcome == expected, f"{when} {at}"
         assert len(rows.splitlines()) == len(indexed) == item["records"] == records
         if at >= 0 and not died:
             return at
@@ -104,9 +96,7 @@ def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same
             assert len(shards[identity]) == 2
             return identity
 
-        calls = outlives_every_death(
-            here, when, 12, begin, lambda w, identity: split_all(w, shards[identity])
-        )
+        calls = outlives_every_death(here, when, 12, begin, lambda w, identity: w.split(shards[identity]))
         assert calls > 25
 
 
@@ -122,9 +112,9 @@ def test_a_decompression_that_dies_at_any_call_is_done_again(when: str) -> None:
             return identity
 
         def act(there: World, identity: str) -> None:
-            inflate(there.aws.uploads.pinned(identity), there.aws)
+            inflate(there.aws.uploads.get(identity), there.aws)
 
-        assert outlives_every_death(here, when, 12, begin, act) > 8
+        assert outlives_every_death(here, when, 12, begin, act) > 6
 
 
 @pytest.mark.parametrize("when", MOMENTS)
@@ -143,7 +133,7 @@ def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
             for known in table.scan()["Items"]:
                 table.delete_item(Key={"pk": known["pk"], "sk": known["sk"]})
             identity = here.run(here.upload(SHORT_BODY, key=name))
-            assert here.aws.uploads.item(identity)["failed"] == 1
+            assert here.item(identity)["failed"] == 1
             here.model.trouble = lambda sequences: None
             return identity
 

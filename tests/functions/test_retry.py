@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from functions.split import split_or_abandon
 from functions.sweep import bury, move
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
+from tests.functions.versions import version
 from tests.functions.world import World, answer_for
 
 
@@ -53,18 +55,18 @@ def failed_upload(running_world: World) -> str:
 
 
 def counts(world: World, identity: str) -> tuple[Any, ...]:
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     return item["status"], item["records"], item["predicted"], item["rejected"], item["failed"]
 
 
 def exported_rows(world: World, identity: str, name: str = "jsonl") -> list[dict[str, Any]]:
-    uri = world.aws.uploads.item(identity)["results"][name]
-    body = world.s3.get_object(Bucket="results", Key=uri.removeprefix("s3://results/"))["Body"].read()
+    key = world.item(identity)["results"][name]
+    body = world.s3.get_object(Bucket="results", Key=key)["Body"].read()
     return [json.loads(line) for line in body.splitlines()]
 
 
 def indexed_rows(world: World, identity: str) -> list[dict[str, Any]]:
-    shards = range(world.aws.uploads.item(identity)["shards"])
+    shards = range(world.item(identity)["shards"])
     return [row for shard in shards for row in world.aws.predictions.page(identity, shard, 500, None)[0]]
 
 
@@ -82,7 +84,7 @@ def test_just_what_failed_is_asked_again_and_all_is_exact(running_world: World, 
     assert {row["status"] for row in changed} == {"predicted"}
     assert [row["status"] for row in indexed_rows(running_world, failed_upload)].count("predicted") == 60
     assert len(indexed_rows(running_world, failed_upload)) == 61
-    item = running_world.aws.uploads.item(failed_upload)
+    item = running_world.item(failed_upload)
     assert (item["attempts"], item["reason"], "open" in item) == (2, "", False)
     assert item["progress"]["records_found"] == 61
     assert item["progress"]["batches"] == item["progress"]["batches_done"]
@@ -91,18 +93,18 @@ def test_just_what_failed_is_asked_again_and_all_is_exact(running_world: World, 
 def test_the_results_of_both_attempts_stay_and_each_is_announced(
     running_world: World, failed_upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
     put_events = running_world.aws.events.put_events
     monkeypatch.setattr(
         running_world.aws.events,
         "put_events",
-        lambda **call: told.append(call["Entries"][0]) or put_events(**call),
+        lambda **call: details.append(call["Entries"][0]) or put_events(**call),
     )
     first = exported_rows(running_world, failed_upload)
     retry(failed_upload, "2", running_world.aws)
     running_world.finish(failed_upload)
     complete(failed_upload, running_world.aws)
-    (detail,) = (json.loads(entry["Detail"]) for entry in told)
+    (detail,) = (json.loads(entry["Detail"]) for entry in details)
     assert (detail["attempts"], detail["status"], detail["failed"]) == (2, "complete", 0)
     assert running_world.rows(failed_upload) == first
     uri = detail["results"]["manifest"]
@@ -149,7 +151,7 @@ def test_a_retry_that_fails_again_says_so_with_its_new_reason(
 def test_an_outage_past_the_deadline_can_be_retried(running_world: World) -> None:
     identity = receive(running_world.upload(BODY), running_world.aws)
     assert identity
-    move(running_world.aws.uploads.item(identity) | {"deadline": 0}, running_world.aws)
+    move(replace(running_world.aws.uploads.get(identity), deadline=0), running_world.aws)
     running_world.finish(identity)
     assert counts(running_world, identity) == ("partial", 61, 0, 1, 60)
     retry(identity, "2", running_world.aws)
@@ -164,18 +166,18 @@ def test_asking_twice_begins_one_attempt(running_world: World, failed_upload: st
     retry(failed_upload, "2", running_world.aws)
     assert running_world.take(running_world.aws.shards_queue) == []
     assert sorted(running_world.model.asked) == sorted(POISON)
-    assert running_world.aws.uploads.item(failed_upload)["attempts"] == 2
+    assert running_world.item(failed_upload)["attempts"] == 2
 
 
 def test_a_retry_that_died_before_it_sent_anything_is_sent_by_the_next_or_by_sweep(
     running_world: World, failed_upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("functions.retry._send_shards", _die)
+        patched.setattr("functions.retry.UploadRecord.tasks", _die)
         with pytest.raises(KeyboardInterrupt):
             retry(failed_upload, "2", running_world.aws)
-    (item,) = running_world.aws.uploads.open_uploads()
-    assert move(item | {"updated": 0}, running_world.aws)
+    (upload,) = running_world.aws.uploads.open_uploads()
+    assert move(replace(upload, updated=0), running_world.aws)
     swept = running_world.take(running_world.aws.shards_queue)
     retry(failed_upload, "2", running_world.aws)
     again = running_world.take(running_world.aws.shards_queue)
@@ -190,7 +192,7 @@ def _die(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(running_world: World) -> None:
+def test_late_messages_of_the_first_attempt_change_nothing_of_the_second(running_world: World) -> None:
     """Every message of the first attempt comes once more, at every point of the second."""
     world = running_world
     event = world.upload(BODY)
@@ -208,10 +210,10 @@ def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(runni
     world.model.trouble = mended
 
     def haunt() -> None:
-        old = world.aws.uploads.item(identity) | {"attempts": 1}
+        old = world.item(identity) | {"attempts": 1}
         receive(event, world.aws)
         for message in shards:
-            split_or_abandon(Shard.from_message(message), world.aws.uploads.pinned(identity), world.aws)
+            split_or_abandon(Shard.from_message(message), world.aws.uploads.get(identity), world.aws)
         for message in batches:
             _as_if_not_done(world, message)
             world.aws.batches_dead_letters.send(message)
@@ -220,7 +222,7 @@ def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(runni
         world.aws.uploads.set_announced(identity, 1)
         for shard in shards:
             world.aws.uploads.abandon_shard(Shard.from_message(shard), "gone")
-        assert not old or world.aws.uploads.item(identity).get("attempts") == 2
+        assert not old or world.item(identity).get("attempts") == 2
 
     retry(identity, "2", world.aws)
     haunt()
@@ -236,7 +238,7 @@ def test_what_is_late_from_the_first_attempt_changes_nothing_of_the_second(runni
     assert counts(world, identity) == ("complete", 61, 60, 1, 0)
     assert [row["status"] for row in indexed_rows(world, identity)].count("failed") == 0
     assert len(exported_rows(world, identity)) == 61
-    assert "announced" in world.aws.uploads.item(identity)
+    assert "announced" in world.item(identity)
 
 
 @pytest.mark.parametrize("second_is", ["running", "finishing"])
@@ -254,10 +256,10 @@ def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
 ) -> None:
     """It is suspended before a step; another one does its work, and a retry begins, before it goes on."""
     world = running_world
-    told: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
 
     def tell(**call: Any) -> dict[str, Any]:
-        told.append(json.loads(call["Entries"][0]["Detail"]))
+        details.append(json.loads(call["Entries"][0]["Detail"]))
         return {"FailedEntryCount": 0}
 
     monkeypatch.setattr(world.aws.events, "put_events", tell)
@@ -276,26 +278,27 @@ def test_a_late_complete_of_the_first_attempt_changes_nothing_of_the_second(
         retry(identity, "2", world.aws)
         if second_is == "finishing":
             _predict_all(world)
-        second.append(world.aws.uploads.item(identity))
+        second.append(world.item(identity))
         return go_on(*arguments)
 
     monkeypatch.setattr(owner, step, late)
     complete(identity, world.aws)
-    assert second == [world.aws.uploads.item(identity)]
+    assert second == [world.item(identity)]
     assert (second[0]["status"], second[0]["attempts"], "announced" in second[0]) == (second_is, 2, False)
-    assert len(told) <= 2 and all(detail == told[0] for detail in told) and told[0]["attempts"] == 1
+    assert (
+        len(details) <= 2 and all(detail == details[0] for detail in details) and details[0]["attempts"] == 1
+    )
     assert [row["status"] for row in world.rows(identity)].count("failed") == 3
     world.finish(identity)
     world.complete(identity)
     assert counts(world, identity) == ("complete", 61, 60, 1, 0)
-    assert (told[-1]["attempts"], told[-1]["status"]) == (2, "complete")
+    assert (details[-1]["attempts"], details[-1]["status"]) == (2, "complete")
     assert list(world.aws.uploads.open_uploads()) == []
 
 
 def _predict_all(world: World) -> None:
     world.split_shards()
-    for message in world.take(world.aws.batches_queue):
-        predict(message, world.aws)
+    world.predict_batches()
 
 
 def _as_if_not_done(world: World, message: dict[str, Any]) -> None:
@@ -330,7 +333,7 @@ def test_a_retry_of_a_file_that_is_gone_ends_as_it_was_and_says_why(
     retry(identity, "2", running_world.aws)
     running_world.finish(identity)
     assert counts(running_world, identity) == ("partial", 61, 57, 1, 3)
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert item["reason"] == "the file was deleted before it was read"
     assert len(exported_rows(running_world, identity)) == 61
 
@@ -343,7 +346,7 @@ def test_a_file_deleted_after_it_was_read_costs_nothing(running_world: World) ->
     shards = running_world.take(running_world.aws.shards_queue)
     for message in shards + shards:
         running_world.aws.shards_queue.send(message)
-    upload = running_world.aws.uploads.pinned(identity)
+    upload = running_world.aws.uploads.get(identity)
     for message in shards:
         split_or_abandon(Shard.from_message(message), upload, running_world.aws)
     running_world.s3.delete_object(
@@ -357,7 +360,7 @@ def test_a_file_deleted_after_it_was_read_costs_nothing(running_world: World) ->
     assert counts(running_world, identity) == ("complete", 61, 60, 1, 0)
 
 
-def test_what_cannot_be_retried_is_told_why(running_world: World, failed_upload: str) -> None:
+def test_a_refused_retry_says_why(running_world: World, failed_upload: str) -> None:
     aws = running_world.aws
     fine = running_world.run(running_world.upload(fasta(3), key="fine"))
     with pytest.raises(NothingToRetry, match="no record of the upload failed"):
@@ -424,3 +427,18 @@ def test_an_upload_of_before_there_were_retries_is_retried(
     retry(failed_upload, "2", running_world.aws)
     running_world.finish(failed_upload)
     assert counts(running_world, failed_upload) == ("complete", 61, 60, 1, 0)
+
+
+def test_an_upload_of_a_retired_version_is_not_retried(running_world: World) -> None:
+    world = running_world
+    identity = world.run(world.upload(fasta(3)))
+    world.database.Table("UploadsTable").update_item(
+        Key={"pk": identity, "sk": "upload"},
+        UpdateExpression="SET failed = :one",
+        ExpressionAttributeValues={":one": 1},
+    )
+    version(world, "test-1", "retired")
+    with pytest.raises(NothingToRetry, match="test-1 is no longer there"):
+        retry(identity, "2", world.aws)
+    version(world, "test-1")
+    assert retry(identity, "2", world.aws).status == "running"

@@ -16,12 +16,13 @@ from functions.complete import complete
 from functions.domain.errors import EndpointUnavailable
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.rows import Row
-from functions.domain.upload import Shard
+from functions.domain.upload import Inflate, part_key, read_task
 from functions.predict import predict
 from functions.receive import receive
 from functions.services import Services
 from functions.services.answers_table import AnswersTable
 from functions.services.cursors import Cursors
+from functions.services.dynamodb import from_item
 from functions.services.endpoint import Endpoint
 from functions.services.models_table import ModelsTable
 from functions.services.predictions_table import PredictionsTable
@@ -152,12 +153,16 @@ class World:
         return messages
 
     def split_shards(self) -> None:
-        for message in self.take(self.aws.shards_queue):
-            upload = self.aws.uploads.pinned(message["upload"])
-            if message.get("inflate"):
+        self.split(self.take(self.aws.shards_queue))
+
+    def split(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            task = read_task(message)
+            upload = self.aws.uploads.get(task.upload_id)
+            if isinstance(task, Inflate):
                 inflate(upload, self.aws)
             else:
-                split_or_abandon(Shard.from_message(message), upload, self.aws)
+                split_or_abandon(task, upload, self.aws)
 
     def run(self, event: dict[str, Any]) -> str:
         """Everything that follows from an upload, each delivery once; return the upload's id."""
@@ -176,12 +181,29 @@ class World:
             predict(message, self.aws)
             self.complete(identity)
 
+    def predict_batches(self) -> None:
+        for message in self.take(self.aws.batches_queue):
+            predict(message, self.aws)
+
+    def lose_a_row(self, identity: str) -> None:
+        """Cut the first row out of an upload's first part."""
+        key = part_key(identity, 0, 0)
+        part = self.s3.get_object(Bucket="results", Key=key)["Body"].read()
+        self.s3.put_object(Bucket="results", Key=key, Body=part[part.index(b"\n") + 1 :])
+
     def complete(self, identity: str) -> None:
         if self.status(identity) == "finishing":
             complete(identity, self.aws)
 
+    def item(self, identity: str) -> dict[str, Any]:
+        """The row of an upload, attribute by attribute."""
+        key = {"pk": identity, "sk": "upload"}
+        stored = self.aws.uploads.table.get_item(Key=key, ConsistentRead=True)["Item"]
+        item: dict[str, Any] = from_item(stored)
+        return item
+
     def status(self, identity: str) -> str:
-        return str(self.aws.uploads.item(identity)["status"])
+        return self.aws.uploads.get(identity).status
 
     def rows(self, identity: str) -> list[Row]:
         body = self.s3.get_object(Bucket="results", Key=f"results/{identity}/results.jsonl")["Body"].read()

@@ -108,8 +108,8 @@ def drive(made: World, event: dict[str, Any]) -> str:
             deliver(functions.split.handler, "shards", message)
     for message in made.take(aws.batches_queue):
         deliver(functions.predict.handler, "batches", message)
-    given = event["detail"]
-    identity = upload_id(given["bucket"]["name"], given["object"]["key"], given["object"]["version-id"])
+    detail = event["detail"]
+    identity = upload_id(detail["bucket"]["name"], detail["object"]["key"], detail["object"]["version-id"])
     if made.status(identity) == "finishing":
         finishing = golden("finishing-stream-event")
         finishing["Records"][0]["dynamodb"]["Keys"]["pk"]["S"] = identity

@@ -10,7 +10,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["functions.domain.fasta", "functions.domain.protein", "functions.services.s3"]
+    include=["functions.domain.fasta", "functions.domain.protein", "functions.domain.text"]
 ):
     from tests.hostile.reading import check
 

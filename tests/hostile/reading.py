@@ -13,7 +13,7 @@ from itertools import cycle, pairwise
 from typing import NamedTuple
 
 import functions.domain.fasta
-import functions.services.s3
+import functions.domain.text
 from functions.domain.errors import InputError
 from functions.domain.fasta import LineCount, Record, lookback, read_records
 from functions.domain.formats import require_fasta
@@ -25,13 +25,13 @@ from functions.domain.protein import (
     Protein,
     read_protein,
 )
-from functions.services.s3 import Inflater
+from functions.domain.text import Inflater
 from tests.simulation import letters
 
 RECORD_BYTES = functions.domain.fasta.MAX_RECORD_BYTES = 100
 LOOKBACK_BYTES = functions.domain.fasta.LOOKBACK_BYTES = 24
-WINDOW_BYTES = functions.services.s3.WINDOW_BYTES = 32
-TEXT_BYTES = functions.services.s3.MAX_TEXT_BYTES = 1024
+WINDOW_BYTES = functions.domain.text.WINDOW_BYTES = 32
+TEXT_BYTES = functions.domain.text.MAX_TEXT_BYTES = 1024
 PACKING = PackingSettings(batch_residues=40, batch_proteins=3, window_records=5, window_residues=100)
 
 
@@ -147,7 +147,7 @@ def check_inflater(packed: bytes, plan: Plan) -> tuple[bytes, str]:
 
 
 def inflate_simply(packed: bytes) -> bytes:
-    """What the libraries that come with Python make of a file that is whole, and of the text in it."""
+    """Inflate a whole file with the libraries that come with Python, as a reference."""
     text = b""
     makers = {
         b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),

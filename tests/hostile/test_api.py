@@ -100,7 +100,7 @@ def test_no_request_is_an_error_of_the_server(
     assert status_of(method or route[0], path, asked, body) < 500
 
 
-def test_what_cannot_be_is_told_to_be_a_bad_request() -> None:
+def test_impossible_parameters_are_bad_requests() -> None:
     attempt = f"/uploads/{KNOWN[0]}/attempts/"
     assert status_of("PUT", "/models/active", "", "[" * 100_000) == 400
     assert status_of("PUT", attempt + "9" * 5000, "", "") == 400

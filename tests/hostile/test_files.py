@@ -36,7 +36,7 @@ def test_a_file_that_is_no_fasta_is_refused_by_its_name(world: World, name: str)
     body, reason = FILES[name]
     with heard() as log:
         identity = drive(world, world.upload(body, key="a.fasta"))
-    item = world.aws.uploads.item(identity)
+    item = world.item(identity)
     assert (item["status"], item["records"]) == ("failed", 0)
     assert reason in item["reason"] and item["reason"].isprintable()
     assert log.getvalue().replace("\n", "").isprintable()

@@ -23,8 +23,8 @@ TEXTS = [*(shown(header) for header in HEADERS.values()), *FILE_NAMES]
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
     """Return the output after checking that every character of it prints."""
-    found = capsys.readouterr()
-    text = found.out + found.err
+    captured = capsys.readouterr()
+    text = captured.out + captured.err
     assert text.replace("\n", "").isprintable(), text
     return text
 

@@ -25,22 +25,22 @@ def normal(name: str) -> str:
 
 def locked(path: Path) -> dict[str, set[str]]:
     """The versions of each package in a lock: more than one where they differ by system."""
-    found: dict[str, set[str]] = {}
+    hashes: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(), re.MULTILINE):
-        found.setdefault(normal(name), set()).add(version)
-    return found
+        hashes.setdefault(normal(name), set()).add(version)
+    return hashes
 
 
 def pinned(requirements: list[str]) -> dict[str, str]:
     """Name and version of each requirement that is pinned; every one must be."""
-    found = {}
+    versions = {}
     for requirement in requirements:
         if requirement.startswith("protloc["):
             continue
         match = re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+-]+)", requirement)
         assert match, f"not pinned: {requirement}"
-        found[normal(match[1])] = match[2]
-    return found
+        versions[normal(match[1])] = match[2]
+    return versions
 
 
 RUN = pinned(PROJECT["project"]["dependencies"])
@@ -80,7 +80,7 @@ def test_what_develops_is_what_runs_and_more() -> None:
     assert all(develop[name] == versions for name, versions in locked(FUNCTIONS).items())
 
 
-def test_what_travels_to_lambda_is_little() -> None:
+def test_the_package_of_the_functions_is_small() -> None:
     assert set(locked(FUNCTIONS)) == {"aws-lambda-powertools", "jmespath", "typing-extensions"}
 
 

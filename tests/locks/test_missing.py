@@ -79,9 +79,9 @@ def test_what_a_machine_lacks_is_told_in_one_line_each(
     monkeypatch.setattr(environment.platform, "libc_ver", lambda: here.libc)
     monkeypatch.setattr(environment.platform, "mac_ver", lambda: (here.macos, "", ""))
     monkeypatch.setattr(environment.shutil, "which", lambda name: "there" if name == "python3.12" else None)
-    found = environment.missing()
+    lacks = environment.missing()
     monkeypatch.undo()
-    assert found == lines
+    assert lacks == lines
 
 
 @pytest.mark.parametrize(

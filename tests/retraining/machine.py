@@ -54,11 +54,13 @@ class Machine:
         self._seconds = seconds
         self._known: dict[tuple[str, str], Any] = {}
 
-    def run(self, execution: str, given: Any, started: str) -> Generator[Asked, Any, Ended]:
+    def run(self, execution: str, execution_input: Any, started: str) -> Generator[Asked, Any, Ended]:
         """One execution, from its input to its end. Throw `TaskError` into it where a task fails."""
         variables: dict[str, Any] = {}
-        context = {"Execution": {"Id": execution, "StartTime": started, "Name": execution, "Input": given}}
-        current, name = given, self.definition["StartAt"]
+        context = {
+            "Execution": {"Id": execution, "StartTime": started, "Name": execution, "Input": execution_input}
+        }
+        current, name = execution_input, self.definition["StartAt"]
         while True:
             state = self.states[name]
             states: dict[str, Any] = {"input": current, "context": context}
@@ -100,10 +102,10 @@ class Machine:
             return [self.evaluate(each, variables, states) for each in value]
         if not (isinstance(value, str) and value.startswith("{%")):
             return value
-        found = self._evaluated(value, variables, states)
-        if found is None:
+        evaluated = self._evaluated(value, variables, states)
+        if evaluated is None:
             raise TaskError("States.QueryEvaluationError", f"an expression came to nothing: {value}")
-        return found
+        return evaluated
 
     def _evaluated(self, text: str, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
         """Remembered by what the expression reads: the same tasks come again and again."""

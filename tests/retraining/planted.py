@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from functions import retire as retire_module
-from functions.services.models_table import Alias, ModelsTable
+from functions.services.models_table import Alias
 from tests.retraining.machine import Machine
 from tests.retraining.schedule import real_machine
 
@@ -62,11 +62,11 @@ def _lock_kept(states: States) -> None:
 
 def _lost_answer_is_failure(states: States) -> None:
     for catch in states["Promote"]["Catch"]:
-        catch["Next"] = "RemoveAlarm"
+        catch["Next"] = "Remove"
 
 
 def _component_stays(states: States) -> None:
-    states["RemoveScaling"]["Next"] = states["RemoveScaling"]["Catch"][0]["Next"] = "RemoveModel"
+    states["Remove"] = {"Type": "Pass", "Next": "RecordFailure"}
     states["RecordFailure"]["Arguments"]["ExpressionAttributeValues"][":maybe"] = {"N": "0"}
 
 
@@ -90,10 +90,6 @@ def _reason_lost(states: States) -> None:
 
 def _retires_the_one_before(item: Any, alias: Alias, aws: Any) -> bool:
     return bool(item["state"] == "in_service" and item["sk"] != alias.version)
-
-
-def _retires_unseen(self: ModelsTable, version: str, _found: Alias, reason: str) -> bool:
-    return self.begin_removing(version, "in_service", reason)
 
 
 def _retires_what_runs(_execution: str, _machine: Any, _settle_seconds: float) -> bool:

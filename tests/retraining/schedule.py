@@ -41,6 +41,7 @@ SUBSTITUTIONS = {name: name for name in re.findall(r"\$\{(\w+)\}", DEFINITION.re
     "PlanFunction": "plan",
     "JudgeFunction": "judge",
     "SmokeFunction": "smoke",
+    "RetireFunction": "retire",
     "InferenceMemoryMib": "1024",
     "InferenceAcceleratorDevices": "0",
     "MaxCopies": "2",
@@ -116,23 +117,26 @@ class Schedule:
     def _start(self) -> None:
         """The schedule's start, which may come twice or late; someone's by hand; an artifact brought along."""
         number = len(self.executions)
-        given: dict[str, Any] = {}
+        execution_input: dict[str, Any] = {}
         slot = ""
         kind = self.random.random()
         if kind < 0.6:
             moment = START + SLOT_SECONDS * self.random.randrange(SLOTS)
             slot = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            given = {"slot": slot}
+            execution_input = {"slot": slot}
         elif kind < 0.75:
-            given = {"version": f"brought-{self.random.randrange(3)}", "artifact": "s3://models/brought"}
+            execution_input = {
+                "version": f"brought-{self.random.randrange(3)}",
+                "artifact": "s3://models/brought",
+            }
         elif kind < 0.85:
-            given = {"again": True}
+            execution_input = {"again": True}
         name = f"execution-{number}"
         started = (
             datetime.fromtimestamp(self.now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         )
         self.now += 1
-        run = self.machine.run(name, given, started)
+        run = self.machine.run(name, execution_input, started)
         self.executions[name] = Execution(name, slot, self.now, run, next(run))
 
     def _advance(self, execution: Execution) -> None:

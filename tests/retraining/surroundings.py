@@ -18,7 +18,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from functions.plan import NO_DATA, NOTHING_NEW
-from functions.services.hosting import Hosting
+from functions.retire import remove
+from functions.services.hosting import ComponentStays, Hosting
 from functions.services.models_table import ModelsTable
 from protloc.cloud.contracts import integrations
 from tests.retraining.machine import Asked, TaskError
@@ -53,30 +54,30 @@ class Cloud:
     def call(self, asked: Asked) -> Any:
         """Answer as the service does; raises TaskError."""
         name = asked.resource.split(":::")[1].removeprefix("aws-sdk:").replace(".sync", "").replace(":", "_")
-        given = asked.arguments
+        arguments = asked.arguments
         try:
-            return getattr(self, f"_{name}")(given)
+            return getattr(self, f"_{name}")(arguments)
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
             raise TaskError(integrations.error(asked.resource, code), message) from None
 
     # DynamoDB
 
-    def _dynamodb_updateItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        self._write([("Update", given)])
-        item = self.table._current(tuple(_item(given["Key"]).values()))  # type: ignore[arg-type]
+    def _dynamodb_updateItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._write([("Update", request)])
+        item = self.table._current(tuple(_item(request["Key"]).values()))  # type: ignore[arg-type]
         return {"Attributes": {name: _typed(value) for name, value in (item or {}).items()}}
 
-    def _dynamodb_getItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        item = self.table._current(tuple(_item(given["Key"]).values()))  # type: ignore[arg-type]
+    def _dynamodb_getItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        item = self.table._current(tuple(_item(request["Key"]).values()))  # type: ignore[arg-type]
         return {} if item is None else {"Item": {name: _typed(value) for name, value in item.items()}}
 
-    def _dynamodb_putItem(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        self._write([("Put", given)])
+    def _dynamodb_putItem(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._write([("Put", request)])
         return {}
 
-    def _dynamodb_transactWriteItems(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        parts = [(kind, part) for each in given["TransactItems"] for kind, part in each.items()]
+    def _dynamodb_transactWriteItems(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        parts = [(kind, part) for each in request["TransactItems"] for kind, part in each.items()]
         try:
             self._write(parts)
         except ClientError:
@@ -88,8 +89,8 @@ class Cloud:
 
     # Lambda: the real functions, as far as they touch the table
 
-    def _lambda_invoke(self, given: dict[str, Any]) -> Any:
-        function, payload = given["FunctionName"], given["Payload"]
+    def _lambda_invoke(self, request: dict[str, Any]) -> Any:
+        function, payload = request["FunctionName"], request["Payload"]
         if function == "plan":
             return {"Payload": self._plan(payload)}
         if function == "judge":
@@ -97,9 +98,19 @@ class Cloud:
             return {
                 "Payload": {"promote": self.random.random() < 0.7, "reason": "judged", "figures": figures}
             }
+        if function == "retire":
+            return {"Payload": self._remove(payload)}
         if payload["component"] not in self.components or self.random.random() < 0.05:
             raise TaskError("BrokenContract", '{"errorMessage": "the model answers differently"}')
         return {"Payload": {}}
+
+    def _remove(self, payload: dict[str, Any]) -> dict[str, Any]:
+        aws: Any = SimpleNamespace(settings=SimpleNamespace(component=lambda version: f"protloc-{version}"))
+        try:
+            remove(payload["version"], payload["package"], aws, self.hosting)
+        except ComponentStays as error:
+            raise TaskError("ComponentStays", str(error)) from None
+        return {}
 
     def _plan(self, payload: dict[str, Any]) -> dict[str, Any]:
         """As `functions.plan` does, with a number for what lies in the buckets."""
@@ -124,15 +135,15 @@ class Cloud:
 
     # SageMaker, scaling, alarms, notifications
 
-    def _sagemaker_createTrainingJob(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        name = given["TrainingJobName"]
+    def _sagemaker_createTrainingJob(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name = request["TrainingJobName"]
         if name in self.jobs:
             raise refusal("sagemaker.CreateTrainingJob", "ResourceInUse")
         self.jobs.add(name)
         return _artifact(name)
 
-    def _sagemaker_describeTrainingJob(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        name = given["TrainingJobName"]
+    def _sagemaker_describeTrainingJob(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name = request["TrainingJobName"]
         if name not in self.jobs:
             raise refusal(
                 "sagemaker.DescribeTrainingJob", "ValidationException", "Requested resource not found."
@@ -140,76 +151,55 @@ class Cloud:
         chosen = self.random.choices(("Completed", "InProgress", "Failed"), (6, 3, 1))[0]
         return {"TrainingJobStatus": chosen, "FailureReason": "no memory", **_artifact(name)}
 
-    def _sagemaker_createModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        if given["ModelName"] in self.hosted:
+    def _sagemaker_createModel(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        if request["ModelName"] in self.hosted:
             raise refusal("sagemaker.CreateModel", "ValidationException", "already existing")
-        self.hosted[given["ModelName"]] = self.seconds()
+        self.hosted[request["ModelName"]] = self.seconds()
         return {}
 
-    def _sagemaker_describeModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        if given["ModelName"] not in self.hosted:
+    def _sagemaker_describeModel(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        if request["ModelName"] not in self.hosted:
             raise refusal("sagemaker.DescribeModel", "ValidationException", "Could not find model.")
-        return {"CreationTime": iso(self.hosted[given["ModelName"]])}
+        return {"CreationTime": iso(self.hosted[request["ModelName"]])}
 
-    def _sagemaker_createModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        token = given.get("ClientToken", str(len(self.packages)))
+    def _sagemaker_createModelPackage(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        token = request.get("ClientToken", str(len(self.packages)))
         if token not in self.tokens:
             self.tokens[token] = f"arn:aws:sagemaker:::model-package/protloc/{len(self.tokens) + 1}"
-            self.packages[self.tokens[token]] = given["ModelApprovalStatus"]
+            self.packages[self.tokens[token]] = request["ModelApprovalStatus"]
         return {"ModelPackageArn": self.tokens[token]}
 
-    def _sagemaker_updateModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        self.packages[given["ModelPackageArn"]] = given["ModelApprovalStatus"]
+    def _sagemaker_updateModelPackage(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.packages[request["ModelPackageArn"]] = request["ModelApprovalStatus"]
         return {}
 
-    def _sagemaker_deleteModelPackage(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        if self.packages.pop(given["ModelPackageName"], None) is None:
-            raise refusal("sagemaker.DeleteModelPackage", "ValidationException", "Could not find it.")
-        return {}
-
-    def _sagemaker_createInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        name = given["InferenceComponentName"]
+    def _sagemaker_createInferenceComponent(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        name = request["InferenceComponentName"]
         if name in self.components:
             raise refusal("sagemaker.CreateInferenceComponent", "ValidationException", "already existing")
         self.components[name] = self.seconds()
         return {}
 
-    def _sagemaker_describeInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        if given["InferenceComponentName"] not in self.components:
+    def _sagemaker_describeInferenceComponent(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        if request["InferenceComponentName"] not in self.components:
             raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
         chosen = self.random.choices(("InService", "Creating", "Failed"), (6, 3, 1))[0]
-        made = iso(self.components[given["InferenceComponentName"]])
+        made = iso(self.components[request["InferenceComponentName"]])
         return {"InferenceComponentStatus": chosen, "FailureReason": "no memory", "CreationTime": made}
 
-    def _sagemaker_deleteInferenceComponent(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_inference_component(**given)
+    def _applicationautoscaling_registerScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.targets.add(request["ResourceId"])
         return {}
 
-    def _sagemaker_deleteModel(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_model(**given)
-        return {}
-
-    def _applicationautoscaling_registerScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        self.targets.add(given["ResourceId"])
-        return {}
-
-    def _applicationautoscaling_putScalingPolicy(self, given: dict[str, Any]) -> Any:  # noqa: N802
+    def _applicationautoscaling_putScalingPolicy(self, request: dict[str, Any]) -> Any:  # noqa: N802
         return {"PolicyARN": "arn:policy"}
 
-    def _applicationautoscaling_deregisterScalableTarget(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).deregister_scalable_target(**given)
+    def _cloudwatch_putMetricAlarm(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.alarms.add(request["AlarmName"])
         return {}
 
-    def _cloudwatch_putMetricAlarm(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        self.alarms.add(given["AlarmName"])
-        return {}
-
-    def _cloudwatch_deleteAlarms(self, given: dict[str, Any]) -> Any:  # noqa: N802
-        Control(self).delete_alarms(**given)
-        return {}
-
-    def _sns_publish(self, given: dict[str, Any]) -> Any:
-        self.told.append(given["Subject"])
+    def _sns_publish(self, request: dict[str, Any]) -> Any:
+        self.told.append(request["Subject"])
         return {}
 
 
@@ -236,6 +226,10 @@ class Control:
         if InferenceComponentName not in self._cloud.components:
             raise refusal("sagemaker.DescribeInferenceComponent", "ValidationException", "Could not find it.")
         return {"InferenceComponentStatus": "InService"}
+
+    def delete_model_package(self, ModelPackageName: str) -> None:  # noqa: N803
+        if self._cloud.packages.pop(ModelPackageName, None) is None:
+            raise refusal("sagemaker.DeleteModelPackage", "ValidationException", "Could not find it.")
 
     def stop_training_job(self, TrainingJobName: str) -> None:  # noqa: N803
         if TrainingJobName not in self._cloud.jobs:
@@ -265,7 +259,7 @@ class Transacting:
 
 def write(table: Table, parts: list[tuple[str, dict[str, Any]]]) -> None:
     """All of it or nothing. Raises ConditionalCheckFailedException."""
-    found = []
+    written = []
     for kind, part in parts:
         key = part["Item"] if kind == "Put" else part["Key"]
         place = (str(key["pk"]), str(key["sk"]))
@@ -277,12 +271,12 @@ def write(table: Table, parts: list[tuple[str, dict[str, Any]]]) -> None:
                 "dynamodb.Write", "ConditionalCheckFailedException", "The conditional request failed"
             )
         if kind == "Put":
-            found.append((place, part["Item"]))
+            written.append((place, part["Item"]))
         elif kind == "Update":
             new = copied(old) or dict(zip(("pk", "sk"), place, strict=True))
             compile_update(part["UpdateExpression"])(new, old, names)
-            found.append((place, new))
-    for place, new in found:
+            written.append((place, new))
+    for place, new in written:
         table._store(place, new)
 
 

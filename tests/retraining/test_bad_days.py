@@ -44,10 +44,10 @@ class Day:
         self.reached: list[str] = []
         self.events = 0
 
-    def run(self, given: dict[str, Any], refused: Trouble = never, lost: Trouble = never) -> Ended:
+    def run(self, execution_input: dict[str, Any], refused: Trouble = never, lost: Trouble = never) -> Ended:
         """`refused` and `lost` name the error of a call; where an answer was lost, what was asked for was done."""
         counts: dict[str, int] = {}
-        run = self.machine.run("me", given, iso(self.now))
+        run = self.machine.run("me", execution_input, iso(self.now))
         try:
             asked = next(run)
             while True:

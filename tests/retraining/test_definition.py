@@ -30,7 +30,7 @@ JOBS = {name for name, state in TASKS.items() if state["Resource"].endswith(".sy
 PATIENCE_SECONDS = 60  # of a service that throttles
 # What our own functions decide: classes of theirs.
 VERDICTS = {"InputError": "functions.domain.errors", "BrokenContract": "functions.domain.errors"}
-WAITS = {"EndpointUnavailable": "functions.domain.errors"}
+WAITS = {"EndpointUnavailable": "functions.domain.errors", "ComponentStays": "functions.services.hosting"}
 LAMBDA = {  # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
     f"Lambda.{name}"
     for name in (

@@ -27,6 +27,7 @@ SUBSTITUTIONS = {
     "PlanFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-plan",
     "JudgeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-judge",
     "SmokeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-smoke",
+    "RetireFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-retire",
     "NotificationsTopic": "arn:aws:sns:us-east-1:123456789012:protloc",
     "InferenceImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4",
     "InferenceMemoryMib": 1024,
@@ -76,11 +77,13 @@ def machine(launcher: str = "torchrun", **others: Any) -> Machine:
 
 
 def calls(
-    of: Machine, given: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
+    of: Machine, execution_input: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
 ) -> Iterator[Asked]:
     """The calls of one execution; the state `failing` fails."""
     known = ANSWERS | (answers or {})
-    run = of.run("arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", given, STARTED)
+    run = of.run(
+        "arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", execution_input, STARTED
+    )
     asked = next(run)
     try:
         while True:
@@ -111,8 +114,8 @@ def asked(launcher: str = "torchrun", **others: Any) -> dict[str, Asked]:
     """Every task that any of the ways leads to, by its state."""
     return {
         each.state: each
-        for given, failing in WAYS.values()
-        for each in calls(machine(launcher, **others), given, failing)
+        for execution_input, failing in WAYS.values()
+        for each in calls(machine(launcher, **others), execution_input, failing)
         if each.resource != "wait"
     }
 
@@ -177,7 +180,7 @@ def test_every_name_fits_for_the_longest_name_of_a_stack(way: str, failing: str)
 
 
 @pytest.mark.parametrize("reason", ["two\nlines\tand a tab", "ein schöner Grund – 12 %", "x" * 5000])
-def test_whatever_the_judge_says_is_fit_for_the_registry_and_a_subject(reason: str) -> None:
+def test_any_verdict_of_the_judge_fits_the_registry_and_a_subject(reason: str) -> None:
     figures = FIGURES | {"mcc": -0.123456789012345678, "ece": 1.5e-9}
     answers = {"Judge": {"Payload": {"promote": True, "reason": reason, "figures": figures}}}
     for each in calls(machine(), {}, answers=answers):
@@ -225,16 +228,16 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
 
 def test_without_a_champion_none_is_sent_to_the_jobs() -> None:
     plan = {"Payload": PLAN | {"champion": "", "champion_artifact": "", "revision": 0}}
-    found = {each.state: each for each in calls(machine(), {}, answers={"Plan": plan})}
-    assert [each["ChannelName"] for each in found["Train"].arguments["InputDataConfig"]] == [
+    requests = {each.state: each for each in calls(machine(), {}, answers={"Plan": plan})}
+    assert [each["ChannelName"] for each in requests["Train"].arguments["InputDataConfig"]] == [
         "training",
         "validation",
     ]
-    assert "champion" not in found["Evaluate"].arguments["HyperParameters"]
-    alias = found["Promote"].arguments["TransactItems"][1]["Update"]
+    assert "champion" not in requests["Evaluate"].arguments["HyperParameters"]
+    alias = requests["Promote"].arguments["TransactItems"][1]["Update"]
     assert alias["ConditionExpression"].startswith("attribute_not_exists(pk)")
-    require_valid(found["Train"])
-    require_valid(found["Evaluate"])
+    require_valid(requests["Train"])
+    require_valid(requests["Evaluate"])
 
 
 def test_the_template_knows_the_launchers_that_launch_knows() -> None:
@@ -254,8 +257,12 @@ def test_the_template_knows_the_registries_that_launch_knows() -> None:
 
 
 def test_the_substitutions_are_those_of_the_template() -> None:
-    given = SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
-    assert set(given) == set(SUBSTITUTIONS) | {"TrainingLauncher", "TrainingImage", "TrainingInstanceType"}
+    substitutions = SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert set(substitutions) == set(SUBSTITUTIONS) | {
+        "TrainingLauncher",
+        "TrainingImage",
+        "TrainingInstanceType",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, each in ASKED.items() if each.resource.endswith(".sync")])

@@ -14,7 +14,7 @@ Key = tuple[str, str]
 Listener = Callable[[Item | None, Item | None], None]  # an item before and after
 
 SETTLING_SECONDS = 2.0
-"""How long a read of a table that need not be consistent may miss a change."""
+"""The time for which an eventually consistent read of a table may miss a change."""
 ITEM_BYTES, PAGE_BYTES = 400 * 1024, 1024 * 1024
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html"""
 _WRITE_LIMIT, _READ_LIMIT = 25, 100
@@ -32,7 +32,7 @@ class Table:
         self.listeners: list[Listener] = []
         self.items: dict[str, dict[str, Item]] = {}
         self._earlier: dict[Key, list[tuple[float, Item | None]]] = {}
-        """What an item was until when, as far as anybody may still read it so; the newest last."""
+        """Earlier states of an item that may still be read, each with its end; the newest last."""
         self._indexed: dict[tuple[str, str], dict[Key, None]] = {}
         """Keys of the items that have, or had, a value of an index's partition key."""
         self._surroundings = surroundings
@@ -139,22 +139,22 @@ class Table:
         seen = [self._seen((value, sort_key)) for sort_key in self.items.get(value, ())]
         return [item for item in seen if item is not None]
 
-    def _fitting(self, found: list[Item]) -> int:
-        """How many of these items make up a page, one at least."""
-        if self.page_bytes == PAGE_BYTES and len(found) < 1_000:
-            return len(found) + 1
+    def _fitting(self, items: list[Item]) -> int:
+        """Count the items that make up a page, one at least."""
+        if self.page_bytes == PAGE_BYTES and len(items) < 1_000:
+            return len(items) + 1
         total = 0
-        for number, item in enumerate(found):
+        for number, item in enumerate(items):
             total += size_of(item)
             if total > self.page_bytes:
                 return max(number, 1)
-        return len(found) + 1
+        return len(items) + 1
 
     def _current(self, key: Key) -> Item | None:
         return self.items.get(key[0], {}).get(key[1])
 
     def _seen(self, key: Key, seconds: float = SETTLING_SECONDS) -> Item | None:
-        """What a read that need not be consistent finds: the item as it is, or was within so many seconds."""
+        """The item as an eventually consistent read finds it: as it is, or was within so many seconds."""
         changes = self._earlier.get(key)
         if changes and changes[-1][0] > self._surroundings.clock() - seconds:
             moment = self._surroundings.clock() - seconds

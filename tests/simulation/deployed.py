@@ -29,7 +29,7 @@ class DeployedFunction:
     concurrency: int
     may_loop: bool
     says_which_failed: bool
-    """Whether Lambda asks which records of a delivery failed; else it takes an answer for the good of all."""
+    """True if Lambda asks which records of a delivery failed; else it takes any answer for the success of all."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def _template() -> dict[str, Any]:
 
 
 def resources() -> dict[str, Any]:
-    found: dict[str, Any] = _template()["Resources"]
-    return found
+    by_name: dict[str, Any] = _template()["Resources"]
+    return by_name
 
 
 @cache
@@ -83,11 +83,12 @@ def timeout(name: str) -> int:
 
 @cache
 def schedules(name: str) -> tuple[str, ...]:
-    """What a function's schedules send it, by how often they do."""
+    """The events that a function's schedules send it, the most frequent first."""
     events = resources()[name]["Properties"]["Events"].values()
-    found = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
+    scheduled = [event["Properties"] for event in events if event["Type"] == "ScheduleV2"]
     return tuple(
-        schedule["Input"] for schedule in sorted(found, key=lambda each: "hour" in each["ScheduleExpression"])
+        schedule["Input"]
+        for schedule in sorted(scheduled, key=lambda each: "hour" in each["ScheduleExpression"])
     )
 
 

@@ -253,11 +253,11 @@ def _on_objects(s3: Any, bucket: str, call: Call, versions: list[str]) -> Any:
     return answer["ContentLength"] if operation == "head_object" else None
 
 
-def _multipart(s3: Any, bucket: str, given: dict[str, Any], versions: list[str]) -> Any:
-    about = {"Bucket": bucket, "Key": given["Key"]}
+def _multipart(s3: Any, bucket: str, arguments: dict[str, Any], versions: list[str]) -> Any:
+    about = {"Bucket": bucket, "Key": arguments["Key"]}
     about["UploadId"] = s3.create_multipart_upload(**about)["UploadId"]
-    part = s3.upload_part(**about, PartNumber=1, Body=given["Body"])
-    if given["end"] == "abort":
+    part = s3.upload_part(**about, PartNumber=1, Body=arguments["Body"])
+    if arguments["end"] == "abort":
         s3.abort_multipart_upload(**about)
         return None
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
@@ -311,11 +311,13 @@ class _Consumer:
                 self._waiting = not given.get("DelaySeconds")
             return None
         if operation == "receive":
-            found = sqs.receive_message(QueueUrl=self._live, MaxNumberOfMessages=1, WaitTimeSeconds=0)
+            received = sqs.receive_message(QueueUrl=self._live, MaxNumberOfMessages=1, WaitTimeSeconds=0)
             dead = sqs.receive_message(QueueUrl=self._dead, MaxNumberOfMessages=1, WaitTimeSeconds=0)
-            receipts += [message["ReceiptHandle"] for message in found.get("Messages", [])]
+            receipts += [message["ReceiptHandle"] for message in received.get("Messages", [])]
             self._waiting = self._waiting and not dead.get("Messages")
-            return [[message["Body"] for message in answer.get("Messages", [])] for answer in (found, dead)]
+            return [
+                [message["Body"] for message in answer.get("Messages", [])] for answer in (received, dead)
+            ]
         if not receipts:
             return None
         about = {"QueueUrl": self._live, "ReceiptHandle": receipts[-1]}

@@ -27,14 +27,14 @@ _SECTIONS = ("SET", "REMOVE", "ADD", "DELETE")
 
 @cache
 def tokens(text: str) -> tuple[str, ...]:
-    found, position = list[str](), 0
+    words, position = list[str](), 0
     while position < len(text.rstrip()):
         match = _TOKEN.match(text, position)
         if match is None:
             raise NotImplementedError(f"{text!r} at {position}")
-        found.append(match[1])
+        words.append(match[1])
         position = match.end()
-    return tuple(found)
+    return tuple(words)
 
 
 def _attribute(token: str, substitutes: Substitutes) -> str:

@@ -1,4 +1,4 @@
-"""What Lambda does: it polls queues and the stream, calls handlers on time, and ends what takes too long."""
+"""Lambda: polls queues and the stream, calls handlers on time, and ends what takes too long."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MAX_ROUNDS = 16
-"""How often Lambda invokes a function for one event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+"""The most times that Lambda invokes a function for one event: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
 
 CROWD = 20
 """Messages in a queue from which on no delivery is repeated: each may leave one more copy."""
@@ -275,7 +275,7 @@ class Lambda:
 
     @property
     def at_work(self) -> bool:
-        """Whether an invocation runs that is no sweep, or a change in the stream waits."""
+        """True if an invocation runs that is no sweep, or a change in the stream waits."""
         return self._busy > 0
 
 

@@ -1,4 +1,4 @@
-"""What a text's records are, read in the plainest way there is and with nothing of what reads them in earnest.
+"""A reference reader: finds a text's records in the plainest way, and shares nothing with the real one.
 
 The whole text is there, lines are strings, letters are looked at one by one. Only what is a list of words or a
 sum over letters is asked of the functions: `placeholder`, `are_nucleotides` and `is_3di` have judges of their own.
@@ -27,18 +27,18 @@ CODES = dict(
 
 
 def starts(text: bytes, lookback: int) -> list[int]:
-    """Where the records of a text start."""
-    found, line = [], 0
+    """The offsets at which the records of a text start."""
+    offsets, line = [], 0
     for at, byte in enumerate(text):
         if byte in b"\r\n":
             line = at + 1
         elif byte == ord(">") and _may_stand_before(text[max(line, at - lookback) : at].decode("latin-1")):
-            found.append(at)
-    return found
+            offsets.append(at)
+    return offsets
 
 
 def _may_stand_before(prefix: str) -> bool:
-    """Whether this, before a `>` on its line, is invisible or a sequence that lost its line end."""
+    """True if this text, before a `>` on its line, is invisible or a sequence that lost its line end."""
     kinds, at = "", 0
     while at < len(prefix):
         rest = prefix[at:]

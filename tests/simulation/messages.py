@@ -21,11 +21,11 @@ class Message:
     receives: int = 0
     receipt: str = ""
     shown: bool = True
-    """Whether somebody said when it can be taken again; else it is hidden for as long as its queue hides."""
+    """True if a receiver set when it can be taken again; else it is hidden for its queue's visibility timeout."""
     waited_out: bool = False
-    """Whether it came back only because its time was over, the last time it was taken."""
+    """True if it came back only because its visibility timeout was over."""
     lineage: dict[str, int] = field(default_factory=dict)
-    """How often the event behind it has invoked each function."""
+    """The number of times that the event behind it has invoked each function."""
 
 
 @dataclass

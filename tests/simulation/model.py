@@ -51,18 +51,18 @@ class Weather:
     deaf: list[tuple[float, float]] = field(default_factory=list)
     """EventBridge takes no event."""
     warm_seconds: float = 0.0
-    """How long the first instance takes; nothing is there before the first call."""
+    """The seconds that the first instance takes to come up; before the first call there is none."""
     killed_seconds: float = 60.0
-    """How long a killed model takes to come back."""
+    """The seconds that a killed model takes to come back."""
     answer_seconds: float = 0.0
-    """How long it thinks about a call, at most."""
+    """The most seconds that it thinks about a call."""
     loaded: list[tuple[float, float]] = field(default_factory=list)
     """Others ask so much of it that each sequence takes `loaded_seconds`; a call is given up after 60 s."""
     loaded_seconds: float = 0.0
     refusing_seconds: float = 0.0
-    """How long it takes to fail on what it fails on."""
+    """The seconds that it takes to fail on a protein that it fails on."""
     checksums: bool = True
-    """Whether answers say what they were made from; those of older artifacts don't."""
+    """True if answers carry a checksum of their sequence; those of older artifacts don't."""
 
     @property
     def hangs(self) -> bool:

@@ -31,9 +31,9 @@ class ObjectStore:
         self.listeners: list[Listener] = []
         self._surroundings = surroundings or Calm()
         self.refused: set[str] = set()
-        """What keys begin with that nothing can be written to."""
+        """Prefixes of keys that nothing can be written to."""
         self.readings_left: dict[tuple[str, str], int] = {}
-        """How often a version, by its key and name, can be read before it is deleted."""
+        """The number of reads of a version, by its key and name, before it is deleted."""
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._named = 0
 

@@ -1,4 +1,4 @@
-"""What the functions left before they learned more: messages and rows of an earlier release, during an update.
+"""Messages and rows of an earlier release, as its functions leave them during an update.
 
 An update replaces functions one after the other while messages are under way, so the new ones read what the
 old ones wrote, and the other way round.
@@ -13,7 +13,8 @@ from functions.domain.upload import Counts
 from functions.services import Services
 from functions.services.dynamodb import put_new
 from functions.services.queues import Queue
-from functions.services.uploads_table import UploadsTable, batch_key
+from functions.services.uploads_reader import batch_key
+from functions.services.uploads_table import UploadsTable
 
 
 class OlderQueue(Queue):

@@ -42,7 +42,7 @@ class Inode:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at one call: `no room`, `full` from then on, `error`, `torn` or `death`."""
+    """The fault of one call: `no room`, `full` from then on, `error`, `torn` or `death`."""
 
     kind: str
     call: int
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Loss:
-    """How much of what was not synced a death takes: of the changes of names, and of the bytes of files."""
+    """The share of unsynced changes that a death takes: of names, and of the bytes of files."""
 
     names: int
     bytes: str  # all, half or none
@@ -190,7 +190,7 @@ class _SimulatedFile:
 
 @dataclass
 class Model:
-    """What was acknowledged, and what was asked for and neither acknowledged nor refused."""
+    """A model of the disk: requests that were acknowledged, and those neither acknowledged nor refused."""
 
     current: dict[str, str] = field(default_factory=dict)  # key → version
     bodies: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (key, version) → body
@@ -203,7 +203,7 @@ class Model:
 
 
 class Store:
-    """What the cloud does with the disk, and the model of it."""
+    """The cloud's own calls to the disk, and the model beside them."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self.disk, self.model = disk, Model()
@@ -278,8 +278,8 @@ def script(store: Store) -> None:
 
 
 def violations(store: Store) -> list[str]:
-    """What of the acknowledged is not there, or not whole."""
-    disk, model, found = store.disk, store.model, []
+    """The acknowledged objects that are not there, or not whole."""
+    disk, model, problems = store.disk, store.model, []
     doubted = model.doubt[0] if model.doubt else None
     for key in {*model.current, *([doubted] if doubted else [])}:
         wanted = {model.current.get(key)}
@@ -290,13 +290,13 @@ def violations(store: Store) -> list[str]:
         path = store.path(key)
         there, sidecar, content = _version_of(disk, path), _sidecar(disk, path), _read(disk, path)
         if there not in wanted:
-            found.append(f"{key} is of version {there}, expected {wanted}")
+            problems.append(f"{key} is of version {there}, expected {wanted}")
         elif there and hashlib.sha256(content).hexdigest() != sidecar["sha256"]:
-            found.append(f"{key}: the body is not that of its sidecar")
+            problems.append(f"{key}: the body is not that of its sidecar")
         elif there and content != model.bodies.get((key, there), content):
-            found.append(f"{key}: version {there} has another body")
+            problems.append(f"{key}: version {there} has another body")
         elif there and key in model.tags and key != doubted and sidecar.get("tags") != model.tags[key]:
-            found.append(f"{key}: what was noted about it is gone")
+            problems.append(f"{key}: what was noted about it is gone")
     for (key, version), body in model.bodies.items():
         places = [store.version_path(key, version), store.path(key)]
         if (
@@ -304,8 +304,8 @@ def violations(store: Store) -> list[str]:
             and key not in model.refused
             and body not in [_read(disk, place) for place in places]
         ):
-            found.append(f"{key}: the body of version {version} is gone")
-    return found + _judged_state(store)
+            problems.append(f"{key}: the body of version {version} is gone")
+    return problems + _judged_state(store)
 
 
 def _judged_state(store: Store) -> list[str]:
@@ -346,7 +346,7 @@ def _read(disk: SimulatedDisk, path: str) -> bytes:
 
 
 def recovered(disk: SimulatedDisk) -> None:
-    """What a start does with the objects' files."""
+    """Recover the objects' files as a start does."""
     objects.recover(disk, objects.interrupted(name for name in disk.names if name.startswith(ROOT)))
 
 
@@ -360,16 +360,16 @@ def play(fault: Fault, loss: Loss | None, recover: Callable[[SimulatedDisk], Non
         assert loss is not None
         disk.die(loss)
         return _started(store, recover)
-    found = violations(store)
+    problems = violations(store)
     disk.free()
     store.put("a", "last")  # the disk works again, and so does the store
     store.save(9)
-    return found + violations(store)
+    return problems + violations(store)
 
 
 def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str]:
-    """What is wrong after a start, and after one that died at any of its own calls before it."""
-    found: list[str] = []
+    """The faults after a start, and after one that died at any of its own calls before it."""
+    problems: list[str] = []
     left = store.disk
     for call in itertools.count():
         store.disk = copy.deepcopy(left)
@@ -379,10 +379,10 @@ def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str
         except Death:
             store.disk.die(Loss(0, "none"))
             recover(store.disk)
-            found += violations(store)
+            problems += violations(store)
         else:
-            return found + violations(store)
-    return found
+            return problems + violations(store)
+    return problems
 
 
 def cases() -> Iterator[tuple[Fault, Loss | None]]:

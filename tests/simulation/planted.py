@@ -13,29 +13,30 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from functions import complete, predict, receive, split, sweep
+from functions import complete, predict, split, sweep
+from functions.domain.bisection import Bisection
 from functions.domain.errors import EndpointRefused, EndpointTimedOut
 from functions.domain.fasta import LineCount
 from functions.domain.prediction import Unpredictable
 from functions.domain.protein import read_protein
 from functions.domain.rows import dump_part, predicted_row
-from functions.domain.upload import Shard, Upload, attempts, first_shard, part_key
+from functions.domain.upload import Shard, Upload, first_shard, part_key
+from functions.domain.upload_record import UploadRecord
 from functions.services import answers_table as answers
 from functions.services import dynamodb as tables
-from functions.services import endpoint
+from functions.services import endpoint, uploads_reader, uploads_table
 from functions.services import predictions_table as predictions
-from functions.services import uploads_table as uploads
 from functions.services.batch_end import count_rows, record_rows
-from functions.services.endpoint import Bisection
 from functions.services.predictions_table import PredictionsTable
 from functions.services.s3 import Storage
-from functions.services.uploads_table import UPLOAD, UploadsTable, batch_key, shard_key
+from functions.services.uploads_reader import UPLOAD, batch_key, shard_key
+from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
 
-_predict, _in_work = predict.predict, UploadsTable.in_work
+_predict, _open_batch = predict.predict, UploadsTable.open_batch
 _record_split, _pack = UploadsTable.record_split, split.pack
 
 
@@ -48,7 +49,7 @@ def _add_one(self: UploadsTable, upload_id: str, shard: int, batch: int) -> None
 
 
 def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
-    item = self.shard(upload_id, shard)
+    item = self._item(upload_id, shard_key(shard)) or {}
     if "batches" in item and item.get("counted", 0) >= item["batches"]:
         self._update(
             upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
@@ -57,8 +58,8 @@ def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
 
 
 def _finish_full_or_not(self: UploadsTable, upload_id: str) -> None:
-    if self.item(upload_id)["status"] == "running":
-        self.set_finishing(upload_id, attempts(self.item(upload_id)))
+    if self.get(upload_id).status == "running":
+        self.set_finishing(upload_id, self.get(upload_id).attempts)
 
 
 def _done_is_done(message: dict[str, Any], aws: Any, *rest: Any) -> None:
@@ -118,7 +119,7 @@ def _own_rows_whatever_stands(upload: Upload, shard: int, batch: int, rows: Any,
 
 def _recorded_is_sent(shard: Shard, upload: Upload, aws: Any) -> None:
     """Record a shard, then send its batches; a shard that is recorded needs nothing more."""
-    if "batches" in aws.uploads.shard(upload.upload_id, shard.number):
+    if aws.uploads.shard(upload.upload_id, shard.number).batches is not None:
         return
     lines = LineCount()
     batches = list(_pack(split._judged(shard, lines, aws), aws.settings.packing))
@@ -131,9 +132,9 @@ def _recorded_is_sent(shard: Shard, upload: Upload, aws: Any) -> None:
             aws.batches_queue.send(split.batch_message(batch, shard, upload))
 
 
-def _note_announced_first(item: Any, aws: Any) -> None:
-    aws.uploads.set_announced(item["pk"], attempts(item))
-    _announce(item, aws)
+def _note_announced_first(upload: UploadRecord, aws: Any) -> None:
+    aws.uploads.set_announced(upload.upload_id, upload.attempts)
+    _announce(upload, aws)
 
 
 _announce = complete._announce
@@ -168,8 +169,8 @@ def _put_over(self: Storage, key: str, body: bytes) -> bytes:
     return body
 
 
-def _model_of_the_day(self: UploadsTable, upload_id: str, shard: int) -> Upload | None:
-    upload = _in_work(self, upload_id, shard)
+def _model_of_the_day(self: UploadsTable, upload_id: str, shard: int, batch: int) -> UploadRecord | None:
+    upload = _open_batch(self, upload_id, shard, batch)
     return upload and replace(upload, model_version=predict.services().models.active() or "")
 
 
@@ -214,7 +215,7 @@ def _without_version(bucket: str, key: str, version_id: str | None) -> str:
     return _upload_id(bucket, key, None)
 
 
-_upload_id = receive.upload_id
+_upload_id = uploads_table.upload_id
 
 
 def _any_version(_model_version: str) -> str:
@@ -227,7 +228,7 @@ _ask = Bisection._ask
 def _in_another_order(self: Bisection, names: list[str]) -> bool:
     well = _ask(self, names)
     if well and len(names) > 1:
-        self.found |= {names[0]: self.found[names[1]], names[1]: self.found[names[0]]}
+        self.answered |= {names[0]: self.answered[names[1]], names[1]: self.answered[names[0]]}
     return well
 
 
@@ -237,14 +238,14 @@ def _guilty_at_once(self: Bisection) -> dict[str, Any]:
     for group in (names, *([name] for name in names)):
         asked = [self._sequences[name] for name in group]
         try:
-            found = self._endpoint.invoke(asked, component=self._component, model_version=self._model_version)
+            answers = self._call(asked)
         except EndpointRefused as error:
-            self.found |= {name: Unpredictable(str(error)) for name in group}
+            self.answered |= {name: Unpredictable(str(error)) for name in group}
         else:
-            self.found |= zip(group, found, strict=True)
+            self.answered |= zip(group, answers, strict=True)
             if group is names:
                 break
-    return self.found
+    return self.answered
 
 
 def _damage_of_the_last_shard(records: Any, damage: str, lines: LineCount, size: int) -> Iterator[Any]:
@@ -300,7 +301,7 @@ def _wait_at_the_first_slow_one(self: Bisection) -> None:
 
 
 def _in_their_order(self: Bisection) -> list[str]:
-    return [n for n in self._sequences if n not in self.found and n not in self._refused]
+    return [n for n in self._sequences if n not in self.answered and n not in self._refused]
 
 
 def _all_failed(proteins: Any, reason: str, upload: Any, _answers: Any) -> list[Any]:
@@ -320,16 +321,16 @@ _function = deployed.function
 # Results that cannot be written
 
 
-def _moved_for_ever(item: Any, aws: Any) -> None:
-    aws.uploads.call_complete(item["pk"])
+def _moved_for_ever(upload: UploadRecord, aws: Any) -> None:
+    aws.uploads.call_complete(upload.upload_id)
 
 
-def _moved_if_young(item: Any, aws: Any) -> bool:
-    overdue = tables.now_seconds() - item["updated"] > aws.settings.overdue_seconds
-    if item["status"] == "finishing" and overdue:
-        sweep._end_unwritten(item, aws)
+def _moved_if_young(upload: UploadRecord, aws: Any) -> bool:
+    overdue = tables.now_seconds() - upload.updated > aws.settings.overdue_seconds
+    if upload.status == "finishing" and overdue:
+        sweep._end_unwritten(upload, aws)
         return True
-    return _move(item, aws)
+    return _move(upload, aws)
 
 
 _move = sweep.move
@@ -365,17 +366,17 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "an upload that ended is closed before it is announced": ((UploadsTable, "finish", _close_at_once),),
     "a lease that expires stands for the marker": ((UploadsTable, "batch_is_done", _lease_that_expires),),
     "a part is overwritten by whoever comes late": ((Storage, "put_once", _put_over),),
-    "the model version is read again, not pinned": ((UploadsTable, "in_work", _model_of_the_day),),
+    "the model version is read again, not pinned": ((UploadsTable, "open_batch", _model_of_the_day),),
     "an upload that ended may end again": ((UploadsTable, "finish", _end_again),),
     "why an upload waits may be noted at any time": ((UploadsTable, "note", _note_always),),
     "what a batch write leaves undone is ignored": (
         (predictions, "put_all", _put_once_each),
         (answers, "put_all", _put_once_each),
     ),
-    "a query ends with its first page": ((uploads, "query_all", _first_page),),
+    "a query ends with its first page": ((uploads_reader, "query_all", _first_page),),
     "a wait counts as a failed delivery": ((predict, "_wait", _wait_by_failing),),
     "an upload's id leaves the object's version out": (
-        (receive, "upload_id", _without_version),
+        (uploads_table, "upload_id", _without_version),
         (sweep, "upload_id", _without_version),
     ),
     "known answers are shared by model versions": ((answers, "_sort_key", _any_version),),
@@ -387,7 +388,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "batches depend on the time they are cut at": ((split, "pack", _cut_by_the_clock),),
     "checksums are not looked at": ((endpoint, "read_answer", _whatever_the_checksums),),
     "an attempt ends another one": (
-        (uploads, "_SAME_ATTEMPT", "(attempts = :attempts OR attribute_exists(pk))"),
+        (uploads_table, "_SAME_ATTEMPT", "(attempts = :attempts OR attribute_exists(pk))"),
     ),
     "what ends after its shard was abandoned belongs to the result": (
         (UploadsTable, "result_batches", _any_batch),

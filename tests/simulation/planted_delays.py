@@ -14,14 +14,16 @@ from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
 from functions import complete, predict, receive, split, sweep
-from functions.domain.upload import Counts, Shard, pinned, upload_id
+from functions.domain.upload import Counts, Inflate, Shard, read_task, upload_id
+from functions.domain.upload_record import ShardRecord, UploadRecord
 from functions.services import answers_table as answers
 from functions.services import dynamodb as tables
 from functions.services import predictions_table as predictions
 from functions.services.dynamodb import from_item, put_new, query_all
 from functions.services.queues import Queue
 from functions.services.s3 import Storage
-from functions.services.uploads_table import UPLOAD, UploadsTable, batch_key, shard_key
+from functions.services.uploads_reader import UPLOAD, batch_key, shard_key
+from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed
 
 Replaced = tuple[Any, str, Any]
@@ -46,7 +48,7 @@ def _wait_longer(message: dict[str, Any], _error: Exception, aws: Any) -> None:
     aws.batches_queue.send(message, min(10 * 2 ** max(message["waits"] - 1, 0), 900))
 
 
-def _never_planned(_identity: str, _aws: Any) -> bool:
+def _never_planned(_upload: UploadRecord, _aws: Any) -> bool:
     return False
 
 
@@ -63,7 +65,7 @@ def _all_but_the_last(shard: Shard, upload: Any, aws: Any) -> None:
             sent.append(message)
 
     _split(shard, upload, replace(aws, batches_queue=Sends()))
-    first = "batches" not in aws.uploads.shard(upload.upload_id, shard.number)
+    first = aws.uploads.shard(upload.upload_id, shard.number).batches is None
     for message in sent[:-1] if first or len(sent) > 1 else sent:
         aws.batches_queue.send(message)
 
@@ -82,8 +84,8 @@ _stream = deployed.stream
 
 
 def _without_deadline(name: str, parameters: dict[str, str]) -> dict[str, str]:
-    given = _environment(name, parameters)
-    return {n: v for n, v in given.items() if (name, n) != ("RetryFunction", "DEADLINE_SECONDS")}
+    variables = _environment(name, parameters)
+    return {n: v for n, v in variables.items() if (name, n) != ("RetryFunction", "DEADLINE_SECONDS")}
 
 
 _environment = deployed.environment
@@ -149,15 +151,16 @@ def _conflict_is_success(self: Storage, key: str, body: bytes) -> bytes:
     return body
 
 
-def _item_some_time_ago(self: UploadsTable, upload: str) -> Any:
+def _upload_some_time_ago(self: UploadsTable, upload: str) -> UploadRecord:
     answer = self.table.get_item(Key={"pk": upload, "sk": UPLOAD})
     if "Item" not in answer:
         raise KeyError(upload)
-    return from_item(answer["Item"])
+    return UploadRecord.from_row(from_item(answer["Item"]))
 
 
-def _shard_some_time_ago(self: UploadsTable, upload: str, shard: int) -> Any:
-    return from_item(self.table.get_item(Key={"pk": upload, "sk": shard_key(shard)}).get("Item", {}))
+def _shard_some_time_ago(self: UploadsTable, upload: str, shard: int) -> ShardRecord:
+    answer = self.table.get_item(Key={"pk": upload, "sk": shard_key(shard)})
+    return ShardRecord.from_row(shard, from_item(answer.get("Item", {})))
 
 
 def _markers_some_time_ago(self: UploadsTable, upload: str, prefix: str) -> Iterator[Any]:
@@ -208,21 +211,19 @@ def _marker_with_offsets(
 
 def _too_late_to_matter(message: dict[str, Any], aws: Any, seconds_left: Any = None) -> None:
     """Drop what is past its deadline: somebody gives it up."""
-    item = aws.uploads.item(message["upload"])
-    if tables.now_seconds() <= item["deadline"]:
+    if tables.now_seconds() <= aws.uploads.get(message["upload"]).deadline:
         _predict(message, aws, *([] if seconds_left is None else [seconds_left]))
 
 
 _predict = predict.predict
 
 
-def _newest_by_the_clock(self: UploadsTable, upload: str, shard: int) -> Any:
+def _newest_by_the_clock(self: UploadsTable, upload: UploadRecord, shard: int) -> bool:
     """Take a message for one of an earlier attempt if the clock says so."""
-    item = self.item(upload)
-    recorded = self.shard(upload, shard)
-    if recorded.get("updated", item["updated"]) > tables.now_seconds() + 5:
-        return None
-    return None if item["status"] != "running" or "kept" in recorded else pinned(item)
+    recorded = self.shard(upload.upload_id, shard)
+    if (recorded.updated or upload.updated) > tables.now_seconds() + 5:
+        return False
+    return upload.status == "running" and recorded.kept is None
 
 
 def _progress_is_there(message: dict[str, Any], aws: Any, *rest: Any) -> None:
@@ -231,10 +232,10 @@ def _progress_is_there(message: dict[str, Any], aws: Any, *rest: Any) -> None:
     _predict(message, aws, *rest)
 
 
-def _first_is_there(upload: str, number: int, expected: int, aws: Any) -> Iterator[Any]:
-    for marker in aws.uploads.result_batches(upload, number).values():
+def _first_is_there(upload: str, shard: ShardRecord, aws: Any) -> Iterator[Any]:
+    for marker in aws.uploads._markers(upload, f"batch#{shard.number:05d}#"):
         _ = marker["first"]
-    return _shard_rows(upload, number, expected, aws)
+    return _shard_rows(upload, shard, aws)
 
 
 _shard_rows = complete._shard_rows
@@ -242,7 +243,7 @@ _shard_rows = complete._shard_rows
 
 def _done_before_sent(shard: Shard, upload: Any, aws: Any) -> None:
     """Count a shard's batches first, so that who is timed out while sending them never sends the others."""
-    if "batches" in aws.uploads.shard(upload.upload_id, shard.number) and not shard.give_up:
+    if aws.uploads.shard(upload.upload_id, shard.number).batches is not None and not shard.give_up:
         return
     sent: list[Any] = []
 
@@ -272,16 +273,16 @@ def _removed_first(aws: Any, _failures: Any) -> int:
     return buried
 
 
-def _every_record_again(shards: dict[int, Any]) -> int:
-    return sum(shard.get("records", 0) for shard in shards.values())
+def _every_record_again(shards: dict[int, ShardRecord]) -> int:
+    return sum(shard.records for shard in shards.values())
 
 
-def _again_and_again(item: Any, aws: Any) -> bool:
+def _again_and_again(upload: UploadRecord, aws: Any) -> bool:
     """Send a running upload's shards in every run, in case one was lost."""
-    if item["status"] == "running":
-        for shard in sweep._unfinished(item):
+    if upload.status == "running":
+        for shard in sweep._unfinished(upload):
             aws.shards_queue.send(shard.as_message())
-    return _move(item, aws)
+    return _move(upload, aws)
 
 
 _move = sweep.move
@@ -289,9 +290,9 @@ _move = sweep.move
 
 def _only_recorded(message: dict[str, Any], aws: Any) -> None:
     """Give up at once what is not done of a shard that could not be read."""
-    if message.get("inflate"):
-        return
-    aws.uploads.abandon_shard(replace(Shard.from_message(message), give_up="dead"), sweep.DEAD_SHARD)
+    shard = read_task(message)
+    if not isinstance(shard, Inflate):
+        aws.uploads.abandon_shard(replace(shard, give_up="dead"), sweep.DEAD_SHARD)
 
 
 DELAYS: dict[str, tuple[Replaced, ...]] = {
@@ -309,7 +310,7 @@ DELAYS: dict[str, tuple[Replaced, ...]] = {
     "the template does not ask which records failed": ((deployed, "function", _all_or_nothing),),
     "parts are merged as they come": ((Storage, "get_each", _as_they_come),),
     "a conflict of two writers is taken for success": ((Storage, "put_once", _conflict_is_success),),
-    "an upload is read without consistency": ((UploadsTable, "item", _item_some_time_ago),),
+    "an upload is read without consistency": ((UploadsTable, "get", _upload_some_time_ago),),
     "a shard is read without consistency": ((UploadsTable, "shard", _shard_some_time_ago),),
     "markers are read without consistency": ((UploadsTable, "_markers", _markers_some_time_ago),),
     "a batch write that failed is taken for done": (
@@ -320,7 +321,7 @@ DELAYS: dict[str, tuple[Replaced, ...]] = {
     "uploads expire at their deadline": ((deployed, "expiry", _expires_at_its_deadline),),
     "an upload's item grows with its batches": ((UploadsTable, "record_batch", _marker_with_offsets),),
     "a batch past its deadline is dropped": ((predict, "predict", _too_late_to_matter),),
-    "the clock tells which attempt is newer": ((UploadsTable, "in_work", _newest_by_the_clock),),
+    "the clock tells which attempt is newer": ((UploadsTable, "is_in_work", _newest_by_the_clock),),
     "a message of the release before is refused": ((predict, "predict", _progress_is_there),),
     "a marker of the release before is refused": ((complete, "_shard_rows", _first_is_there),),
     "a shard's batches are counted before they are sent": ((split, "split", _done_before_sent),),

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable
 
-from functions.domain.upload import FINAL_STATUSES, attempts, upload_id
+from functions.domain.upload import FINAL_STATUSES, upload_id
 from functions.receive import NO_MODEL, NOT_YET
 from functions.sweep import AGAIN_SECONDS, LOST_AFTER_SECONDS
 from tests.simulation.database import Item
@@ -28,6 +28,11 @@ QUIET_SECONDS = 20.0
 """An upload of which nothing goes wrong ends so soon, besides what its calls take."""
 
 
+def attempts(item: Item) -> int:
+    """The number of attempts at an upload, of what the table holds of it."""
+    return int(item.get("attempts", 1))
+
+
 class Progress:
     """Watches that every upload gets on."""
 
@@ -39,7 +44,7 @@ class Progress:
         self._gaps: dict[str, tuple[float, float, str]] = {}
         """Since when nothing is on its way for an upload, for how long that may last, and why."""
         self._lost: dict[str, str] = {}
-        """How something of an upload was lost that nobody had done."""
+        """The way in which a message or event of an upload was lost, where no function is to blame."""
         self._retried: set[str] = set()
         """Uploads begun again whose shards are not sent yet: nobody else is told of them."""
         self._about: dict[str, str] = {}
@@ -241,7 +246,7 @@ class Progress:
             self._violate(f"{upload}: ended {seconds:.0f} s after it could, at most {bound:.0f}")
 
     def _work_seconds(self) -> float:
-        """What an upload takes, however many others are in work beside it."""
+        """The seconds of work that an upload takes, however many others are in work beside it."""
         items = self._world.database.tables["UploadsTable"].items
         pieces = sum(len(upload) for upload in items.values())
         return QUIET_SECONDS + pieces * (
@@ -249,7 +254,7 @@ class Progress:
         )
 
     def _waits_for_the_model(self, upload: str) -> bool:
-        """Whether a protein takes the model down, or keeps it busy, again and again; or nothing can be written."""
+        """True if a protein takes the model down or keeps it busy again and again, or nothing can be written."""
         weather = self._world.scenario.weather
         unwritable = any(f"results/{upload}/".startswith(prefix) for prefix in self._world.s3.refused)
         return unwritable or weather.hangs or "kills" in weather.poison.values()
@@ -260,7 +265,7 @@ class Progress:
                 self._judge_gap(upload)
 
     def _holds(self, upload: str) -> bool:
-        """Whether the file of an upload is there."""
+        """True if the file of an upload is there."""
         versions = (each for each in self._world.files if upload_id("uploads", *each) == upload)
         return any(self._world.s3.holds("uploads", *each) for each in versions)
 

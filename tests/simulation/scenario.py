@@ -50,17 +50,17 @@ class Scenario:
     weather: Weather
     promotions: list[tuple[float, str]]  # seconds after the beginning, version
     calm: bool = False
-    """Whether nothing goes wrong at all."""
+    """True if nothing goes wrong at all."""
     expiring: float = 0.0
-    """How likely it is that a message is gone when it is taken."""
+    """The probability that a message is gone when it is taken."""
     doomed: set[str] = field(default_factory=set)
     """Functions whose invocations are all killed halfway until the faults end."""
     doomed_calls: int = 8
     """After how many calls they are killed, at most."""
     retries: int = 0
-    """How often a user has what failed of an upload tried again."""
+    """The number of times that a user has the failed records of an upload tried again."""
     retried_within: float = 60.0
-    """How soon after the end was told, at most: a program that listens asks at once."""
+    """The most seconds from the announced end to that request; a program that listens asks at once."""
     batch_sizes: dict[str, int] = field(default_factory=dict)
     """Records of a delivery, at most, where they are not as many as the template says."""
     sweep_timeout: float = 0.0
@@ -163,11 +163,11 @@ def scenario(seed: int) -> Scenario:
 
 
 _DEATH_SECONDS = {"receive": HOUR, "split": 9 * HOUR, "predict": 3 * HOUR, "complete": HOUR}
-"""How long it takes until a message dies whose function is killed at every delivery, and somewhat more."""
+"""The time, with some to spare, after which a message is dead whose function is killed at every delivery."""
 
 
 def _elsewhere(chance: random.Random, chosen: Scenario) -> Scenario:
-    """What differs from one stack, one release and one day to another."""
+    """Draw the settings that differ between stacks, releases and days."""
     begins = BEGINNING + chance.choice((0.0, 0.0, chance.uniform(0, 300)))
     service = chance.choice(("dynamodb", "s3", "sqs", "events"))
     out = (service, begins, begins + chance.choice((240, 600, 2_400)))

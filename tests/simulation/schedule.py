@@ -10,6 +10,7 @@ from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.scheduler import BEGINNING, Simulation
 from tests.simulation.stage import Stage
+from tests.simulation.verdict import Verdict
 from tests.simulation.world import World
 
 
@@ -37,7 +38,7 @@ def play(seed: int, stage: Stage, trace: Callable[[str], None] | None = None) ->
     finally:
         simulation.close()
         stage.world = None
-    return Result(seed, simulation.steps, simulation.now - BEGINNING, watch.judge(ended))
+    return Result(seed, simulation.steps, simulation.now - BEGINNING, Verdict(watch).judge(ended))
 
 
 def _ended(world: World) -> bool:
@@ -59,9 +60,9 @@ def _latest_end(chosen: Scenario) -> float:
     what is overdue. A retry has a deadline of its own.
     """
     settings = chosen.settings
-    found = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
+    latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
     return (
-        found
+        latest
         + (1 + chosen.retries) * settings["deadline_seconds"]
         + 2 * settings["overdue_seconds"]
         + 4 * 3600

@@ -52,9 +52,9 @@ class Faults:
     out: tuple[str, float, float] = ("", 0.0, 0.0)
     """A service that fails on every call, from when to when."""
     forbidden: bool = False
-    """Whether it is well then, and refuses the functions: somebody took a right away."""
+    """True if it is well then and refuses the functions: somebody took a right away."""
     conflicts: float = 0.0
-    """How often a conditional write to S3 meets another one."""
+    """The probability that a conditional write to S3 meets another one."""
 
 
 class Invocation:
@@ -74,11 +74,11 @@ class Invocation:
         self.ends = simulation.now + timeout_seconds
         """When Lambda ends it; a sandbox that is frozen together with its timer ends later."""
         self.skew = simulation.random.uniform(-simulation.skew, simulation.skew)
-        """How many seconds its clock is ahead."""
+        """The seconds by which its clock is ahead."""
         self.slowed = 0.0  # seconds that services took longer than they do on a good day
         self.calls_left = math.inf  # until it dies
         self.older = simulation.now < simulation.older_until and simulation.random.random() < 0.5
-        """Whether it is of the release before."""
+        """True if it is of the release before."""
         self.started = simulation.now
         self.killed = False
         self.disturbed = 0  # how often something came between it and a service
@@ -137,7 +137,7 @@ class Simulation:
         self.index_lag = 2.0
         self.older_until = 0.0
         self.crowded = False
-        """Whether so many copies of messages are under way that no more are made."""
+        """True if so many copies of messages are under way that no more are made."""
         self.trace = trace
         self._hub = greenlet.getcurrent()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -150,7 +150,7 @@ class Simulation:
         return self.now
 
     def time(self) -> float:
-        """What the clock of the function that asks says."""
+        """The time by the clock of the function that asks."""
         return self.now + (self.current.skew if self.current else 0.0)
 
     def sleep(self, seconds: float) -> None:

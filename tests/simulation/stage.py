@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from functions import complete, sweep
-from functions.domain import upload
+from functions import sweep
+from functions.domain import text, upload
 from functions.services import Services
 from functions.services import dynamodb as tables
 from functions.services import s3 as storage
@@ -21,9 +21,9 @@ from tests.simulation.world import World
 
 _LIMITS: tuple[tuple[Any, str], ...] = (
     (storage, "WINDOW_BYTES"),
+    (text, "WINDOW_BYTES"),
     (storage, "WRITE_PART_BYTES"),
     (upload, "MAX_SHARDS"),
-    (complete, "MAX_SHARDS"),
     (sweep, "DEAD_LETTERS_A_RUN"),
     (sweep, "LOST_PAGES_A_RUN"),
 )

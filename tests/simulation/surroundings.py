@@ -29,13 +29,13 @@ class Surroundings(Protocol):
         """Draw how many of `count` items the service leaves for another call."""
 
     def sees_the_past(self) -> bool:
-        """Whether a read that need not be consistent misses the latest changes."""
+        """True if an eventually consistent read misses the latest changes."""
 
     def index_seconds(self) -> float:
-        """How long an index may lag behind its table."""
+        """The seconds by which an index may lag behind its table."""
 
     def conflicts(self) -> bool:
-        """Whether S3 answers a conditional write that another one was made at the same time."""
+        """True if S3 answers a conditional write that another one was made at the same time."""
 
     def shuffled(self, values: list[T]) -> list[T]:
         """Values in the order in which a service that promises none takes them."""

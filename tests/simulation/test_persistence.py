@@ -15,12 +15,12 @@ MOST_CASES = 20_000
 
 
 def test_no_failing_call_and_no_death_loses_what_was_acknowledged() -> None:
-    count, found = 0, []
+    count, problems = 0, []
     for fault, loss in cases():
         count += 1
-        found += [(fault, loss, each) for each in play(fault, loss)]
+        problems += [(fault, loss, each) for each in play(fault, loss)]
     print(f"\n{count:,} cases")
-    assert found == []
+    assert problems == []
     assert 1_000 < count < MOST_CASES
 
 

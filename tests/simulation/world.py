@@ -106,17 +106,17 @@ class World:
         return self.database.Table(name)
 
     def _settings(self, function: str) -> Settings:
-        """What the template tells the function, but for limits that the schedule makes smaller."""
+        """The settings that the template gives the function, but for limits that the schedule makes smaller."""
         chosen = self.scenario
         parameters = {
             "DeadlineSeconds": str(chosen.settings["deadline_seconds"]),
             "BatchResidues": str(chosen.packing.batch_residues),
         }
         environment = deployed.environment(f"{function.title()}Function", parameters)
-        told = _told(tuple(environment.items()))
-        packing = replace(chosen.packing, batch_residues=told.packing.batch_residues)
+        settings = _told(tuple(environment.items()))
+        packing = replace(chosen.packing, batch_residues=settings.packing.batch_residues)
         smaller = {name: value for name, value in chosen.settings.items() if name != "deadline_seconds"}
-        return replace(told, packing=packing, **smaller)  # type: ignore[arg-type]
+        return replace(settings, packing=packing, **smaller)  # type: ignore[arg-type]
 
     # What happens from outside
 

@@ -73,8 +73,8 @@ def names(template: Template) -> Iterator[tuple[str, str, str, str]]:
 
 def test_every_name_made_from_the_stacks_name_fits_for_the_longest_stack_name() -> None:
     template = render(**VARIANTS["everything"])
-    found = list(names(template))
-    assert {kind for _, kind, _, _ in found} == {
+    made_names = list(names(template))
+    assert {kind for _, kind, _, _ in made_names} == {
         "AWS::ApiGateway::RestApi",
         "AWS::Lambda::Function",
         "AWS::Logs::LogGroup",
@@ -83,7 +83,7 @@ def test_every_name_made_from_the_stacks_name_fits_for_the_longest_stack_name() 
         "AWS::Scheduler::Schedule",
         "AWS::StepFunctions::StateMachine",
     }
-    for logical, kind, key, name in found:
+    for logical, kind, key, name in made_names:
         registered = PROVIDER_SCHEMA_MANAGER.get_resource_schema("ap-southeast-2", kind).schema
         schema = registered["properties"].get(key, {})
         if reference := schema.get("$ref"):
@@ -98,7 +98,7 @@ def test_every_name_that_the_state_machine_gives_fits_for_the_longest_stack_name
     """Jobs, models, components and alarms. A version is as long as an artifact may say."""
     version = "v" * 40
     assert VERSION_PATTERN.fullmatch(version) and not VERSION_PATTERN.fullmatch(version + "v")
-    given = 0
+    count = 0
     for task in asked(Stack=LONGEST, EndpointName=LONGEST).values():
         if "sagemaker" not in task.resource:
             continue
@@ -112,8 +112,8 @@ def test_every_name_that_the_state_machine_gives_fits_for_the_longest_stack_name
                     task.state,
                     name,
                 )
-                given += 1
-    assert given >= 5
+                count += 1
+    assert count >= 5
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

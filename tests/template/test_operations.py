@@ -48,11 +48,11 @@ def alarms(template: Template) -> dict[str, dict[str, Any]]:
 
 def watched(template: Template) -> list[tuple[str, dict[str, Any]]]:
     """(alarm, metric) of each metric that an alarm watches, alone or in a sum."""
-    found = []
+    metrics = []
     for name, alarm in alarms(template).items():
         parts = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
-        found += [(name, metric) for metric in parts or [alarm]]
-    return found
+        metrics += [(name, metric) for metric in parts or [alarm]]
+    return metrics
 
 
 def explained() -> dict[str, tuple[str, str]]:

@@ -96,8 +96,8 @@ def read(owner: str, statement: dict[str, Any], resources: list[str] | None = No
 
 def of_roles(template: Resolved) -> Iterator[Statement]:
     for kind in ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
-        for name, found in template.resources(kind):
-            policies = found.get("Policies", []) if kind == "AWS::IAM::Role" else [found]
+        for name, resource in template.resources(kind):
+            policies = resource.get("Policies", []) if kind == "AWS::IAM::Role" else [resource]
             for policy in policies:
                 for statement in as_list(policy["PolicyDocument"]["Statement"]):
                     yield read(name, statement)
@@ -237,13 +237,13 @@ def allows(statements: list[Statement], action: str, resource: str, context: dic
 
 
 def roles(stack: Resolved) -> dict[str, list[Statement]]:
-    found: dict[str, list[Statement]] = {}
+    by_role: dict[str, list[Statement]] = {}
     for each in of_roles(stack):
-        found.setdefault(each.owner, []).append(each)
-    return found
+        by_role.setdefault(each.owner, []).append(each)
+    return by_role
 
 
-def test_what_an_action_depends_on_is_granted_beside_it(stack: Resolved) -> None:
+def test_dependent_actions_are_granted_beside_their_action(stack: Resolved) -> None:
     missing = set()
     for statements in roles(stack).values():
         granted: dict[str, set[str]] = {}
@@ -312,7 +312,7 @@ def calls(role: str, statements: list[Statement]) -> set[str]:
     return names
 
 
-def test_what_the_documentation_asks_of_a_caller_is_granted(stack: Resolved) -> None:
+def test_permissions_that_only_documentation_names_are_granted(stack: Resolved) -> None:
     missing = set()
     for role, statements in roles(stack).items():
         for call in calls(role, statements) & set(ARGUMENTS):

@@ -66,13 +66,13 @@ def policy_statements(template: Template, kind: str) -> Iterator[tuple[str, dict
 
 def services_let_in(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(service, resource, statement) wherever a policy of a resource or a role lets a service in."""
-    found = [each for kind in TLS_ONLY for each in policy_statements(template, kind)]
-    found += [
+    policies = [each for kind in TLS_ONLY for each in policy_statements(template, kind)]
+    policies += [
         (name, statement)
         for name, role in resources(template, "AWS::IAM::Role")
         for statement in role["AssumeRolePolicyDocument"]["Statement"]
     ]
-    for resource, statement in found:
+    for resource, statement in policies:
         if statement["Effect"] == "Allow":
             assert set(statement["Principal"]) == {"Service"}, (resource, statement)
             for service in as_list(statement["Principal"]["Service"]):
@@ -102,7 +102,7 @@ def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered
     assert not list(resources(rendered, "AWS::IAM::Policy"))
 
 
-def test_who_may_put_uploads_may_not_put_labels_whatever_else_they_hold(rendered: Template) -> None:
+def test_an_uploader_may_not_put_labels_whatever_other_policies_allow(rendered: Template) -> None:
     policies = dict(resources(rendered, "AWS::IAM::ManagedPolicy"))
     labels = {"Fn::Sub": "${UploadsBucket.Arn}/labels/*"}
     denied = [
@@ -154,7 +154,7 @@ def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
     assert handing[0]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
-def test_whoever_lets_a_service_in_says_on_whose_behalf(rendered: Template) -> None:
+def test_a_policy_that_lets_a_service_in_names_its_source(rendered: Template) -> None:
     let_in = list(services_let_in(rendered))
     assert {service for service, _, _ in let_in} == {
         f"{name}.amazonaws.com"
@@ -270,10 +270,10 @@ def test_every_log_is_kept_for_a_limited_time(rendered: Template) -> None:
 
 def dead_letters(rendered: Template) -> dict[str, str]:
     """Every asynchronous path of the template, and the queue its failures end in."""
-    found: dict[str, str] = {}
+    by_source: dict[str, str] = {}
 
     def end(path: str, arn: dict[str, Any]) -> None:
-        found[path] = arn["Fn::GetAtt"][0]
+        by_source[path] = arn["Fn::GetAtt"][0]
 
     for name, queue in resources(rendered, "AWS::SQS::Queue"):
         if not name.endswith("DeadLetters"):
@@ -288,7 +288,7 @@ def dead_letters(rendered: Template) -> dict[str, str]:
         end(name, schedule["Target"]["DeadLetterConfig"]["Arn"])
     for name, invoked in resources(rendered, "AWS::Lambda::EventInvokeConfig"):
         end(name, invoked["DestinationConfig"]["OnFailure"]["Destination"])
-    return found
+    return by_source
 
 
 def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rendered: Template) -> None:
@@ -313,7 +313,7 @@ def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rend
     assert scheduled == called  # a schedule calls a function asynchronously
 
 
-def test_whoever_fails_may_send_to_its_dead_letters(rendered: Template) -> None:
+def test_each_function_and_schedule_may_send_to_its_dead_letters(rendered: Template) -> None:
     """SQS moves what it redrives by itself; everyone else needs to be let in."""
     senders = {
         role

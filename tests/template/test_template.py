@@ -46,8 +46,8 @@ def as_list(value: Any) -> list[Any]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cloudformation_finds_nothing_wrong_with_the_rendered_template(variant: str) -> None:
     """By its registry's schemas, which differ by region, and by AWS's rules for serverless applications."""
-    found = lint(json.dumps(render(**VARIANTS[variant])), config=ManualArgs(**LINTED))
-    assert [f"{match.rule.id} {match.message}" for match in found] == []
+    matches = lint(json.dumps(render(**VARIANTS[variant])), config=ManualArgs(**LINTED))
+    assert [f"{match.rule.id} {match.message}" for match in matches] == []
 
 
 def test_every_handler_is_a_function_of_its_name_with_a_role_of_its_own() -> None:
@@ -84,9 +84,9 @@ def test_nothing_is_paid_for_while_nobody_asks() -> None:
 
 
 def test_the_state_machine_uses_each_substitution_and_no_other() -> None:
-    given = set(SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"])
+    substitutions = set(SOURCE["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"])
     text = (ROOT / "model" / "retrain.asl.yaml").read_text()
-    assert set(re.findall(r"\$\{(\w+)\}", text)) == given
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == substitutions
 
 
 def test_every_state_of_the_machine_is_reached_and_every_task_may_fail() -> None:
@@ -108,7 +108,7 @@ def test_the_api_has_one_stage_and_it_is_throttled(rendered: dict[str, Any]) -> 
     assert stage["MethodSettings"][0]["ThrottlingRateLimit"] > 0
 
 
-def test_what_takes_work_by_itself_leaves_room_in_an_account_that_runs_ten_functions_at_once() -> None:
+def test_functions_that_poll_leave_room_in_an_account_that_runs_ten_at_once() -> None:
     """Queues are asked all the time; what finishes an upload runs for moments, once an upload."""
     concurrency = {
         name: event["Properties"]["ScalingConfig"]["MaximumConcurrency"]

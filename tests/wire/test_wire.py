@@ -28,8 +28,8 @@ class Container:
 
     def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
         try:
-            given = inference.input_fn(request["Body"], request["ContentType"])
-            answer = inference.output_fn(inference.predict_fn(given, self.model), request["Accept"])
+            sequences = inference.input_fn(request["Body"], request["ContentType"])
+            answer = inference.output_fn(inference.predict_fn(sequences, self.model), request["Accept"])
         except inference.RequestError as error:
             fields = {"Error": {"Code": "ModelError", "Message": ""}, "OriginalStatusCode": error.status_code}
             raise ClientError(fields, "InvokeEndpoint") from None  # type: ignore[arg-type]

@@ -81,14 +81,14 @@ def nested(form: Mapping[str, str]) -> dict[str, Any]:
 
 def from_form(node: Any, shape: Shape | None) -> Any:
     if isinstance(shape, StructureShape):
-        found = {}
+        values = {}
         for name, member in shape.members.items():
             key = member.serialization.get("name", name)
             if isinstance(member, ListShape) and member.serialization.get("flattened"):
                 key = member.member.serialization.get("name", key)
             if isinstance(node, dict) and key in node:
-                found[name] = from_form(node[key], member)
-        return found
+                values[name] = from_form(node[key], member)
+        return values
     if isinstance(shape, ListShape):
         if not shape.serialization.get("flattened"):
             node = _below(node, shape.member.serialization.get("name", "member"))

@@ -69,20 +69,20 @@ def refusal(service: str, wire: Wire) -> Answer | None:
         return None  # the service says what is wrong with it
     if call is None:
         return None
-    found = validation.violations(call.operation, call.parameters)
-    return _answer(call, *coded(call.operation, found)) if found else None
+    violations = validation.violations(call.operation, call.parameters)
+    return _answer(call, *coded(call.operation, violations)) if violations else None
 
 
-def coded(operation: OperationModel, found: list[Violation]) -> tuple[str, str]:
+def coded(operation: OperationModel, violations: list[Violation]) -> tuple[str, str]:
     """The code and the message with which a service refuses."""
     model = operation.service_model
     if model.service_name in WORDED:
-        return WORDED[model.service_name](operation, found[0])
+        return WORDED[model.service_name](operation, violations[0])
     in_xml = model.metadata["protocol"] in ("query", "rest-xml")
-    if wrong := [violation for violation in found if violation.kind == "type"]:
+    if wrong := [violation for violation in violations if violation.kind == "type"]:
         return "MalformedInput" if in_xml else "SerializationException", str(wrong[0])
     default = "ValidationError" if in_xml else "ValidationException"
-    return CODES.get(model.service_name, default), validation.message(found)
+    return CODES.get(model.service_name, default), validation.message(violations)
 
 
 def _of_sqs(operation: OperationModel, violation: Violation) -> tuple[str, str]:

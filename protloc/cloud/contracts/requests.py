@@ -64,10 +64,10 @@ def _read(models: Sequence[ServiceModel], wire: Wire, wanted: Wanted) -> Call | 
         if protocols[0].startswith("rest-"):
             for route in routes(model):
                 if (labels := route.labels(wire)) is not None:
-                    found = parameters(
+                    values = parameters(
                         route.operation, protocols[0], labels, wire, partial(wanted, model.service_name)
                     )
-                    return Call(route.operation, protocols[0], found)
+                    return Call(route.operation, protocols[0], values)
     return None
 
 

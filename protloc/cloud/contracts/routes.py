@@ -49,8 +49,8 @@ class Route(NamedTuple):
             key not in wire.query or (value and value not in wire.query[key]) for key, value in self.query
         ):
             return None
-        found = self.path.fullmatch(wire.path)
-        return dict(zip(self.names, found.groups(), strict=True)) if found else None
+        match = self.path.fullmatch(wire.path)
+        return dict(zip(self.names, match.groups(), strict=True)) if match else None
 
 
 @functools.cache
@@ -71,8 +71,12 @@ def _route(operation: OperationModel) -> Route:
     required = [shape.members[name] for name in shape.required_members] if shape else []
 
     def named(location: str) -> frozenset[str]:
-        found = (each.serialization for each in required if each.serialization.get("location") == location)
-        return frozenset(each["name"].lower() if location == "header" else each["name"] for each in found)
+        serializations = (
+            each.serialization for each in required if each.serialization.get("location") == location
+        )
+        return frozenset(
+            each["name"].lower() if location == "header" else each["name"] for each in serializations
+        )
 
     parts, end = LABEL.split(address.rstrip("/")), "" if address.endswith("+}") else "/?"
     pattern = re.escape(parts[0])
@@ -95,37 +99,37 @@ def parameters(
     shape = operation.input_shape
     if shape is None:
         return {}
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     places = [(name, member, member.serialization) for name, member in shape.members.items()]
     named = {place.get("name", name) for name, _, place in places if place.get("location") == "querystring"}
     for name, member, place in places:
         location, key = place.get("location"), str(place.get("name", name))
         if location == "uri":
-            found[name] = from_text(labels[key], member)
+            members[name] = from_text(labels[key], member)
         elif location == "querystring" and isinstance(member, MapShape):
-            found[name] = {each: texts[0] for each, texts in wire.query.items() if each not in named}
+            members[name] = {each: texts[0] for each, texts in wire.query.items() if each not in named}
         elif location == "querystring" and isinstance(member, ListShape) and key in wire.query:
-            found[name] = [from_text(each, member.member) for each in wire.query[key]]
+            members[name] = [from_text(each, member.member) for each in wire.query[key]]
         elif location == "querystring" and key in wire.query:
-            found[name] = from_text(wire.query[key][0], member)
+            members[name] = from_text(wire.query[key][0], member)
         elif location == "header" and key.lower() in wire.headers:
-            found[name] = _from_header(wire.headers[key.lower()], member)
+            members[name] = _from_header(wire.headers[key.lower()], member)
         elif location == "headers":
             start = key.lower()
             values = wire.headers.items()
-            found[name] = {each[len(start) :]: value for each, value in values if each.startswith(start)}
-    found = {name: value for name, value in found.items() if value != {}}
+            members[name] = {each[len(start) :]: value for each, value in values if each.startswith(start)}
+    members = {name: value for name, value in members.items() if value != {}}
     payload = shape.serialization.get("payload")
     if not wire.body:
-        return found
+        return members
     if payload is None:
-        return {**found, **_from_body(wire.body, protocol, shape, wanted)}
+        return {**members, **_from_body(wire.body, protocol, shape, wanted)}
     member = shape.members[payload]
     if member.type_name in ("blob", "string"):
-        found[payload] = wire.body if member.type_name == "blob" else wire.body.decode()
+        members[payload] = wire.body if member.type_name == "blob" else wire.body.decode()
     else:
-        found[payload] = _from_body(wire.body, protocol, member, wanted)
-    return found
+        members[payload] = _from_body(wire.body, protocol, member, wanted)
+    return members
 
 
 def _from_header(text: str, shape: Shape) -> Any:

@@ -30,15 +30,15 @@ def problems(service: str, action: str, request: dict[str, Any]) -> str:
         raise UnknownOperationError(action) from None
     if operation.input_shape is None:
         return ""
-    if found := validation.violations(operation, request):
-        return validation.message(found)
+    if violations := validation.violations(operation, request):
+        return validation.message(violations)
     return str(botocore.validate.ParamValidator().validate(request, operation.input_shape).generate_report())
 
 
 def answer(action: str, record: dict[str, Any]) -> dict[str, Any]:
     """Reduce a record to the members of SageMaker's answer to `action`; lists of records as well."""
-    found: dict[str, Any] = _cut(record, service_model("sagemaker").operation_model(action).output_shape)
-    return found
+    view: dict[str, Any] = _cut(record, service_model("sagemaker").operation_model(action).output_shape)
+    return view
 
 
 def from_template(service: str, action: str, properties: dict[str, Any]) -> dict[str, Any]:

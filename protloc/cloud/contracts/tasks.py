@@ -61,11 +61,11 @@ def task(resource: str, arguments: Mapping[str, Any]) -> Task | None:
         operation = model.operation_model(name[:1].upper() + name[1:])
     except (UnknownServiceError, OperationNotFoundError):
         return None
-    given = dict(arguments)
+    request = dict(arguments)
     text = "" if call.startswith("aws-sdk:") else AS_TEXT.get((service, operation.name), "")
-    if text in given and not isinstance(given[text], str):
-        given[text] = json.dumps(given[text])
-    return Task(operation, renamed(given, operation.input_shape))
+    if text in request and not isinstance(request[text], str):
+        request[text] = json.dumps(request[text])
+    return Task(operation, renamed(request, operation.input_shape))
 
 
 def refused(resource: str, arguments: Mapping[str, Any], prefix: str) -> Refused | None:
@@ -74,9 +74,11 @@ def refused(resource: str, arguments: Mapping[str, Any], prefix: str) -> Refused
     if made is None or made.operation.input_shape is None:
         return None
     # A value of the wrong type or an unknown name is an error of the machine to Step Functions itself.
-    found = [each for each in validation.violations(made.operation, made.parameters) if each.kind != "type"]
-    if found:
-        code, text = front_door.coded(made.operation, found)
+    violations = [
+        each for each in validation.violations(made.operation, made.parameters) if each.kind != "type"
+    ]
+    if violations:
+        code, text = front_door.coded(made.operation, violations)
         return Refused(f"{prefix}.{_exception(made.operation, code) or _base(resource, prefix)}", text)
     report = botocore.validate.ParamValidator().validate(made.parameters, made.operation.input_shape)
     return Refused("States.Runtime", report.generate_report()) if report.has_errors() else None
@@ -101,10 +103,10 @@ def renamed(value: Any, shape: Shape | None) -> Any:
     """Arguments with the members' names as the model has them; one that it has not keeps its name."""
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         names = {name.lower(): name for name in shape.members} | RENAMED.get(str(shape.name), {})
-        found = {names.get(key.lower(), key): each for key, each in value.items()}
+        members = {names.get(key.lower(), key): each for key, each in value.items()}
         return {
             key: renamed(each, shape.members[key]) if key in shape.members else each
-            for key, each in found.items()
+            for key, each in members.items()
         }
     if isinstance(shape, ListShape) and isinstance(value, list):
         return [renamed(each, shape.member) for each in value]

@@ -92,17 +92,17 @@ class Limit(NamedTuple):
 
 def violations(operation: OperationModel, parameters: Mapping[str, Any]) -> list[Violation]:
     """All that the service would refuse about the parameters of a call."""
-    found: list[Violation] = []
+    problems: list[Violation] = []
     check = _of_operation(operation)
     if check is not None:
-        check(parameters, "", found.append)
-    return found
+        check(parameters, "", problems.append)
+    return problems
 
 
-def message(found: list[Violation]) -> str:
+def message(problems: list[Violation]) -> str:
     """The violations in a service's words: https://github.com/hashicorp/terraform-provider-aws/issues/36076"""
-    counted = "1 validation error" if len(found) == 1 else f"{len(found)} validation errors"
-    return f"{counted} detected: " + "; ".join(map(str, found))
+    counted = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
+    return f"{counted} detected: " + "; ".join(map(str, problems))
 
 
 def shown(value: Any) -> str:

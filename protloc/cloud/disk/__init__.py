@@ -14,7 +14,7 @@ import shutil
 from typing import Protocol
 
 TEMPORARY = ".tmp"
-"""How the name of a file ends that counts for nothing yet."""
+"""The end of the name of a file that counts for nothing yet."""
 
 
 class Writing(Protocol):

@@ -112,7 +112,7 @@ def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
             continue
         if not disk.exists(path + SIDECAR):
             if disk.exists(path + SIDECAR + TEMPORARY):
-                leftovers.append(path)  # its sidecar was still to come: nobody was told of it
+                leftovers.append(path)  # its sidecar was still to come: it was not acknowledged
         elif wanted:
             whole = next((each for each in candidates if digest_of(_read(disk, each)) == wanted), None)
             if whole is None:

@@ -2,7 +2,7 @@
 
 The record is JSON lines: role, action, resource, allowed. It is off unless PROTLOC_ACCESS_LOG names a file.
 With it a test can compare what roles allow with what was needed.
-Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
+Shares the engine's private names with `engine`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.contracts.demands import Permission, call_of, component_of, demanded, error_of
-from protloc.cloud.engine import ACCOUNT, REGION, Headers, Response, module
+from protloc.cloud.engine.names import ACCOUNT, REGION, Headers, Response, module
 
 VARIABLE = "PROTLOC_ACCESS_LOG"
 

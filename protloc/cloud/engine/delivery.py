@@ -1,6 +1,6 @@
 """Queues and streams, where the engine could lose or misplace a record and AWS would not.
 
-Shares the engine's private names with `engine` and `repairs`; each is listed in `engine.TOUCHED`.
+Shares the engine's private names with `engine` and `repairs`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from protloc.cloud.engine import endings, give_back, module
+from protloc.cloud.engine.functions import endings
+from protloc.cloud.engine.messages import give_back
+from protloc.cloud.engine.names import module
 from protloc.cloud.lambdas import lineage
 
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -70,7 +72,7 @@ def deliveries_come_back(
 ) -> None:
     """A message whose worker died comes back at once, and a kill is no delivery of it.
 
-    On AWS it would stay hidden for the queue's visibility timeout; here it is known that nobody works on it.
+    On AWS it would stay hidden for the queue's visibility timeout; here it is known that no worker has it.
     The same holds where the cloud itself took nothing more, and while it does not, nothing is delivered.
     `look` notices a step of the clock, before a hidden message seems to be due.
     """

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protloc.cloud.disk import SYSTEM, objects
-from protloc.cloud.engine import Response, module
+from protloc.cloud.engine.names import Response, module
 
 log = logging.getLogger("protloc.cloud")
 
@@ -32,7 +32,7 @@ class NotKept(Exception):
 
 @dataclass
 class _Request:
-    """What waits for the files of one request to be on disk."""
+    """Waits for the files of one request to be on disk."""
 
     events: list[Callable[[], None]] = field(default_factory=list)
     removals: list[Callable[[], None]] = field(default_factory=list)

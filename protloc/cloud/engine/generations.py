@@ -124,7 +124,7 @@ class Generations:
         return self._sealed(data) if data else None
 
     def _trouble(self, noted: int, objects_exist: bool) -> tuple[str, bytes]:
-        """What is wrong with the newest state, if anything, and its content where it is whole."""
+        """The fault of the newest state, if it has one, and its content where it is whole."""
         path = self._state
         if not self._disk.exists(path):
             if noted or objects_exist or self._disk.exists(self._before):

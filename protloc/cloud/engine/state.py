@@ -53,9 +53,9 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == self.ENGINE or name in self.PLAIN.get(module, ()):
-            found = super().find_class(module, name)
-            if isinstance(found, type):
-                return found
+            kind = super().find_class(module, name)
+            if isinstance(kind, type):
+                return kind
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a state")
 
 
@@ -67,9 +67,9 @@ def decode(data: bytes, path: Path) -> dict[str, Any]:
         raise UnreadableStateError(
             f"{path}: expected a saved state, found {type(problem).__name__}"
         ) from problem
-    found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
-    if found != FORMAT:
-        raise UnreadableStateError(f"{path}: expected a state of format {FORMAT}, found {found}")
+    saved_format = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
+    if saved_format != FORMAT:
+        raise UnreadableStateError(f"{path}: expected a state of format {FORMAT}, found {saved_format}")
     state: dict[str, Any] = saved["state"]
     return state
 
@@ -91,7 +91,7 @@ class Saver:
         run_at_rest: Callable[[Callable[[], int]], int],
     ) -> None:
         self.failure = ""
-        """Why the last save failed; empty where it did not."""
+        """The reason why the last save failed; empty where it did not."""
         self._generations = generations
         self._capture = capture
         self._run_at_rest = run_at_rest

@@ -2,7 +2,7 @@
 
 The engine reads and delivers on its own authority. Here a mapping is refused whose function may not read its
 source, Scheduler calls as the schedule's role, and a rule reaches a queue or a topic only if the policy of
-that lets EventBridge in. Shares the engine's private names with `engine`; each is listed in `engine.TOUCHED`.
+that lets EventBridge in. Shares the engine's private names with `engine`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from protloc.cloud.contracts.demands import Permission
-from protloc.cloud.engine import ACCOUNT, REGION, module
 from protloc.cloud.engine.access import AccessLog
+from protloc.cloud.engine.names import ACCOUNT, REGION, module
 
 log = logging.getLogger("protloc.cloud")
 
@@ -91,7 +91,7 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
         service = arn.split(":")[2]
         if service not in ("sqs", "sns"):
             return None
-        found = queues.queue_policy_for_arn(arn) if service == "sqs" else topics.topic_policy_for_arn(arn)
+        document = queues.queue_policy_for_arn(arn) if service == "sqs" else topics.topic_policy_for_arn(arn)
         # To a queue EventBridge says for which rule it comes, to a topic nothing: "You can't use Condition
         # blocks in Amazon SNS topic policies for EventBridge" (its user guide, eb-use-resource-based).
         named = {"aws:sourcearn": rule.get("Arn", ""), "aws:sourceaccount": ACCOUNT}
@@ -105,7 +105,7 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
             secure_transport=True,
             service_context=named if service == "sqs" else {},
         )
-        policy = found[0] if found else ""
+        policy = document[0] if document else ""
         if evaluator.evaluate_resource_policy(policy, asked, service=EVENTBRIDGE).decision == "Allow":
             return None
         return f"the policy of {arn} does not let {EVENTBRIDGE} in"

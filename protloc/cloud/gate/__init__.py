@@ -230,7 +230,7 @@ class _Reading:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """What the engine receives: the body that was read already, then whatever follows."""
+    """Hand the engine the body that was read already, then whatever follows."""
     left = [body]
 
     async def following() -> dict[str, Any]:

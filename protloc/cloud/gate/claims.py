@@ -24,7 +24,7 @@ IN_QUERY = {
 
 
 class Refused(Exception):
-    """A request that nobody who is known has signed; code and status as AWS answers them.
+    """A request that no known key has signed; code and status as AWS answers them.
 
     Without a status, it is the one that the service's protocol has for the code.
     """

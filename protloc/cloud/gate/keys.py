@@ -57,7 +57,7 @@ def read(home: Path) -> Keys | None:
 
 
 def variables(keys: Keys, endpoint_url: str, region: str) -> dict[str, str]:
-    """What AWS's tools read from the environment to work on a cloud."""
+    """The variables that AWS's tools read from the environment to work on a cloud."""
     return {
         "AWS_ACCESS_KEY_ID": keys.access_key,
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,

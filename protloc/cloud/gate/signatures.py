@@ -93,10 +93,10 @@ def check_body(sent: Sent, claim: Claim, secret: str, body: bytes) -> None:
     if declared in (SIGNED_CHUNKS, SIGNED_CHUNKS_AND_TRAILER):
         _check_chunks(claim, signer, body, declared == SIGNED_CHUNKS_AND_TRAILER)
         return
-    found = hashlib.sha256(body).hexdigest()
+    digest = hashlib.sha256(body).hexdigest()
     if declared is None:
-        _check_hash(sent, claim, signer, found)
-    elif declared != found:
+        _check_hash(sent, claim, signer, digest)
+    elif declared != digest:
         if claim.service == "s3":
             text = "The provided 'x-amz-content-sha256' header does not match what was computed."
             raise Refused("XAmzContentSHA256Mismatch", text, 400)
@@ -180,11 +180,11 @@ def _check_chunks(claim: Claim, signer: SigV4Auth, body: bytes, trailer: bool) -
     scope = signer.credential_scope(request)
     previous, position, size = claim.signature, 0, -1
 
-    def check(given: str, kind: str, *hashes: str) -> str:
+    def check(signature: str, kind: str, *hashes: str) -> str:
         text = "\n".join((f"{ALGORITHM}-{kind}", claim.timestamp, scope, previous, *hashes))
-        if not hmac.compare_digest(signer.signature(text, request).encode(), given.encode()):
+        if not hmac.compare_digest(signer.signature(text, request).encode(), signature.encode()):
             raise Refused("SignatureDoesNotMatch", MISMATCH, 403)
-        return given
+        return signature
 
     while size != 0:
         end = body.find(b"\r\n", position)
@@ -200,10 +200,10 @@ def _check_chunks(claim: Claim, signer: SigV4Auth, body: bytes, trailer: bool) -
         position += 2 if size else 0
     if trailer:
         lines = [line for line in re.split(b"\r?\n", body[position:]) if line]
-        name, _, given = (lines.pop() if lines else b"").partition(b":")
+        name, _, signature = (lines.pop() if lines else b"").partition(b":")
         if name.strip().lower() != b"x-amz-trailer-signature":
             raise Refused("SignatureDoesNotMatch", MISMATCH, 403)
         signed = b"".join(line.strip() + b"\n" for line in lines)
-        check(given.strip().decode("ascii", "replace"), "TRAILER", hashlib.sha256(signed).hexdigest())
+        check(signature.strip().decode("ascii", "replace"), "TRAILER", hashlib.sha256(signed).hexdigest())
     elif body[position:].strip(b"\r\n"):
         raise Refused("SignatureDoesNotMatch", MISMATCH, 403)

@@ -58,7 +58,7 @@ class Outcome:
     log: str
     peak_megabytes: int
     ended: str = ""
-    """How the process ended under the invocation: `killed` by somebody, `exited` by itself, or not at all."""
+    """The end of the process under the invocation: `killed` from outside, `exited` by itself, or empty."""
 
 
 class WorkerGone(Exception):
@@ -400,7 +400,7 @@ class WorkerPool:
         worker.stop()
 
     def _reap(self) -> None:
-        """End what nobody asked for in a while; the rest of a burst does not hold memory for long."""
+        """End workers that were idle for a while; the rest of a burst does not hold memory for long."""
         while True:
             time.sleep(IDLE_SECONDS / 8)
             limit = time.monotonic() - IDLE_SECONDS

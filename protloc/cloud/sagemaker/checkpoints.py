@@ -47,7 +47,7 @@ class Checkpoints:
             del self._stored[name]
 
     def _files(self) -> dict[str, Signature]:
-        found = {}
+        files = {}
         for path in self._folder.rglob("*"):
             name = path.relative_to(self._folder)
             if any(part.startswith(".") for part in name.parts):
@@ -57,5 +57,5 @@ class Checkpoints:
             except FileNotFoundError:
                 continue
             if path.is_file():
-                found[name.as_posix()] = (status.st_mtime_ns, status.st_size)
-        return found
+                files[name.as_posix()] = (status.st_mtime_ns, status.st_size)
+        return files

@@ -1,7 +1,7 @@
 """Inference components as processes: one model server (`serve`) a copy, started again when it ends unasked.
 
 The servers hang on the cloud process by their standard input, a socket over which it hands them connections:
-they end with it, `kill -9` included, and answer nobody else. Each is `confined` to its model. After a restart
+they end with it, `kill -9` included, and answer no one else. Each is `confined` to its model. After a restart
 the unpacked model is still there and only the processes are started anew.
 """
 

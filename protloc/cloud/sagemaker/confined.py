@@ -1,6 +1,6 @@
 """Runs a command with what little it needs: `python confined.py FOLDER SCRATCH [FOLDER…] -- COMMAND…`.
 
-A model's archive brings code, which runs as whoever started the cloud. Here it loses, as far as the system
+A model's archive brings code, which runs as the user of the cloud. Here it loses, as far as the system
 lets an ordinary user take it away: the network (a namespace of its own, in a user namespace); all files but
 the system's libraries, the Python installation and its own FOLDER, to read, and SCRATCH and further folders,
 to use (Landlock); signals to other processes. Linux only; elsewhere, and where a system forbids it, the
@@ -127,10 +127,10 @@ def measures() -> dict[str, bool]:
     command = [sys.executable, "-P", __file__, "--try"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     try:
-        found: dict[str, bool] = json.loads(done.stdout)
+        measures: dict[str, bool] = json.loads(done.stdout)
     except ValueError:
         return {"network": False, "files": False}
-    return found
+    return measures
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud.engine import ACCOUNT, Response
+from protloc.cloud.engine.names import ACCOUNT, Response
 from protloc.cloud.sagemaker.components import Component, EndedAnswering, NotRunning, unpack
 from protloc.cloud.sagemaker.records import Records, ServiceError, arn, invalid
 from protloc.cloud.sagemaker.storage import Storage
@@ -246,10 +246,12 @@ class Hosting:
             "LastModifiedTime",
         )
         wanted = request.get("EndpointNameEquals")
-        found = [
+        components = [
             c for c in self._records.tables["components"].values() if wanted in (None, c["EndpointName"])
         ]
-        return {"InferenceComponents": [{field: component[field] for field in fields} for component in found]}
+        return {
+            "InferenceComponents": [{field: component[field] for field in fields} for component in components]
+        }
 
     def do_update_inference_component(self, request: dict[str, Any]) -> dict[str, Any]:
         component = self._component(request["InferenceComponentName"])

@@ -1,6 +1,6 @@
 """SageMaker's model registry: groups of model packages, and the numbered packages in each.
 
-A package is a record only: what the model is, its figures, and whether somebody approved it. Its number in
+A package is a record only: what the model is, its figures, and its approval. Its number in
 the group is never given again, also not after it was deleted.
 """
 
@@ -57,8 +57,8 @@ class Packages:
     def do_list_model_package_groups(self, request: dict[str, Any]) -> dict[str, Any]:
         groups = self._records.tables["package_groups"].values()
         wanted = request.get("NameContains", "")
-        found = [group for group in groups if wanted in group["ModelPackageGroupName"]]
-        return shapes.answer("ListModelPackageGroups", {"ModelPackageGroupSummaryList": found})
+        matching = [group for group in groups if wanted in group["ModelPackageGroupName"]]
+        return shapes.answer("ListModelPackageGroups", {"ModelPackageGroupSummaryList": matching})
 
     def do_delete_model_package_group(self, request: dict[str, Any]) -> dict[str, Any]:
         name = self._group(request["ModelPackageGroupName"])["ModelPackageGroupName"]
@@ -108,16 +108,16 @@ class Packages:
         if group is not None:
             group = self._group(group)["ModelPackageGroupName"]
         everything = request.get("ModelPackageType") == "Both"
-        found = [
+        matching = [
             package
             for package in self._all()
             if (everything or package.get("ModelPackageGroupName") == group)
             and request.get("ModelApprovalStatus") in (None, package.get("ModelApprovalStatus"))
         ]
-        found.sort(key=lambda package: float(package["CreationTime"]))
+        matching.sort(key=lambda package: float(package["CreationTime"]))
         if request.get("SortOrder") != "Ascending":
-            found.reverse()
-        return shapes.answer("ListModelPackages", {"ModelPackageSummaryList": found})
+            matching.reverse()
+        return shapes.answer("ListModelPackages", {"ModelPackageSummaryList": matching})
 
     def do_update_model_package(self, request: dict[str, Any]) -> dict[str, Any]:
         package = self._package(request["ModelPackageArn"])

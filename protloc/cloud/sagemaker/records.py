@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from protloc.cloud.engine import ACCOUNT, REGION
+from protloc.cloud.engine.names import ACCOUNT, REGION
 
 TABLES = (
     *("training_jobs", "models", "endpoint_configs", "endpoints", "components", "tags"),
@@ -48,10 +48,10 @@ class Records:
             raise ServiceError(code, message)
 
     def find(self, table: str, name: str, message: str) -> dict[str, Any]:
-        found: dict[str, Any] | None = self.tables[table].get(name)
-        if found is None:
+        record: dict[str, Any] | None = self.tables[table].get(name)
+        if record is None:
             raise invalid(message)
-        return found
+        return record
 
     def spawn(self, call: Callable[..., None], *arguments: Any) -> None:
         """Run what takes longer than a request."""

@@ -57,14 +57,14 @@ def check_properties(kind: str, properties: dict[str, Any]) -> None:
     service, action = CALLS[kind]
     operation = shapes.service_model(service).operation_model(action)
     assert operation.input_shape is not None
-    given = renamed(properties, operation.input_shape)
-    known = {name: value for name, value in given.items() if name in operation.input_shape.members}
+    members = renamed(properties, operation.input_shape)
+    known = {name: value for name, value in members.items() if name in operation.input_shape.members}
     request = shapes.from_template(service, action, known)
-    found = [
+    violations = [
         each for each in validation.violations(operation, request) if each.kind not in ("required", "type")
     ]
-    if found:
-        raise ValueError(validation.message(found))
+    if violations:
+        raise ValueError(validation.message(violations))
 
 
 def _sagemaker_type(
@@ -133,10 +133,10 @@ def _scaling_type(
         request = shapes.from_template(
             "application-autoscaling", action, {**properties, **known, "ScalingTargetId": None}
         )
-        given = {name: value for name, value in request.items() if value is not None}
-        if wrong := shapes.problems("application-autoscaling", action, given):
+        members = {name: value for name, value in request.items() if value is not None}
+        if wrong := shapes.problems("application-autoscaling", action, members):
             raise ValueError(wrong)
-        scaling.call(action, given)
+        scaling.call(action, members)
         target = "|".join((known["ResourceId"], known["ScalableDimension"], known["ServiceNamespace"]))
         return (target if action.startswith("Register") else f"{target}|{properties['PolicyName']}"), {}
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from protloc.cloud.engine import ACCOUNT, REGION, Headers, Response
+from protloc.cloud.engine.names import ACCOUNT, REGION, Headers, Response
 
 IDENTITY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 

@@ -2,7 +2,7 @@
 
 Stands in for SageMaker's serving container. It imports `inference` from MODEL_DIR/code, calls its four
 functions (`model_fn input_fn predict_fn output_fn`) and answers `GET /ping` and `POST /invocations`. It has
-no address: its starter hands each connection over its standard input, a socket, and nobody else can. It
+no address: its starter hands each connection over its standard input, a socket, and no other process can. It
 prints `ready` once the model is there, and ends when its standard input does. An answer never repeats the
 user's data: a request `input_fn` refuses (ValueError) is a 400 with its message, anything else a 500 with the
 error's name only.

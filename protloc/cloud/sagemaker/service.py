@@ -16,21 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.contracts import shapes
-from protloc.cloud.engine import Response
+from protloc.cloud.contracts.permissions import SAGEMAKER_KINDS
+from protloc.cloud.engine.names import Response
 from protloc.cloud.sagemaker.hosting import Hosting
 from protloc.cloud.sagemaker.jobs import Jobs
 from protloc.cloud.sagemaker.packages import Packages, package_arn
 from protloc.cloud.sagemaker.records import TABLES, Records, ServiceError, arn, invalid, snake_case
 from protloc.cloud.sagemaker.storage import Storage
-
-KINDS = {
-    "TrainingJobName": "training-job",
-    "InferenceComponentName": "inference-component",
-    "ModelName": "model",
-    "EndpointConfigName": "endpoint-config",
-    "EndpointName": "endpoint",
-    "ModelPackageGroupName": "model-package-group",
-}
 
 
 class SageMaker:
@@ -86,15 +78,19 @@ class SageMaker:
             if field in request:
                 return package_arn(str(request[field]))
         if not action.startswith("List"):
-            for field, kind in KINDS.items():
+            for field, kind in SAGEMAKER_KINDS.items():
                 if field in request:
                     return arn(kind, _name(request[field]))
         return "*"
 
     def hosted(self, component: str | None) -> dict[str, str]:
         """The endpoint of an inference component and its configuration; nothing where it is on none."""
-        found = self._records.tables["components"].get(component or "")
-        endpoint = self._records.tables["endpoints"].get(found["EndpointName"]) if found else None
+        component_record = self._records.tables["components"].get(component or "")
+        endpoint = (
+            self._records.tables["endpoints"].get(component_record["EndpointName"])
+            if component_record
+            else None
+        )
         if endpoint is None:
             return {}
         return {"endpoint": endpoint["EndpointName"], "endpoint_config": endpoint["EndpointConfigName"]}
@@ -128,11 +124,11 @@ class SageMaker:
     def call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """One control plane call. Raises `ServiceError`."""
         try:
-            found = shapes.problems("sagemaker", action, request)
+            problem = shapes.problems("sagemaker", action, request)
         except shapes.UnknownOperationError:
             raise ServiceError("UnknownOperationException", f"SageMaker has no operation {action}") from None
-        if found:
-            raise invalid(found)
+        if problem:
+            raise invalid(problem)
         name = f"do_{snake_case(action)}"
         for part in (self._jobs, self._hosting, self._packages, self):
             operation = getattr(part, name, None)

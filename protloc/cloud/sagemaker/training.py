@@ -71,7 +71,7 @@ def variables(job: Mapping[str, Any], folder: Path, values: Mapping[str, Any], g
     """The `SM_*` variables of the training toolkit."""
     own = {name: value for name, value in values.items() if not name.startswith("sagemaker_")}
     channels = sorted(channel["ChannelName"] for channel in job.get("InputDataConfig", []))
-    given = {
+    own_variables = {
         "SM_MODEL_DIR": str(folder / "model"),
         "SM_INPUT_DIR": str(folder / "input"),
         "SM_INPUT_CONFIG_DIR": str(folder / "input" / "config"),
@@ -88,20 +88,24 @@ def variables(job: Mapping[str, Any], folder: Path, values: Mapping[str, Any], g
         "TRAINING_JOB_NAME": str(job["TrainingJobName"]),
         "TRAINING_JOB_ARN": str(job["TrainingJobArn"]),
     }
-    given |= {f"SM_CHANNEL_{name.upper()}": str(folder / "input" / "data" / name) for name in channels}
-    return given | {f"SM_HP_{name.upper().replace('-', '_')}": str(value) for name, value in own.items()}
+    own_variables |= {
+        f"SM_CHANNEL_{name.upper()}": str(folder / "input" / "data" / name) for name in channels
+    }
+    return own_variables | {
+        f"SM_HP_{name.upper().replace('-', '_')}": str(value) for name, value in own.items()
+    }
 
 
 def metrics(definitions: list[dict[str, str]], log: str) -> list[dict[str, Any]]:
     """The last value of every metric the job's log shows."""
-    found = []
+    series = []
     for definition in definitions:
         values = re.findall(definition["Regex"], log)
         if values:
-            found.append(
+            series.append(
                 {"MetricName": definition["Name"], "Value": float(values[-1]), "Timestamp": time.time()}
             )
-    return found
+    return series
 
 
 def run(

@@ -28,9 +28,9 @@ def parameters(operation: OperationModel) -> st.SearchStrategy[dict[str, Any]]:
     return _structure(operation.input_shape, DEPTH, required=True)
 
 
-def wire(operation: OperationModel, protocol: str, given: dict[str, Any]) -> Wire:
+def wire(operation: OperationModel, protocol: str, parameters: dict[str, Any]) -> Wire:
     """The request that botocore makes of parameters, as it arrives."""
-    made = create_serializer(protocol, include_validation=False).serialize_to_request(given, operation)
+    made = create_serializer(protocol, include_validation=False).serialize_to_request(parameters, operation)
     url = urlsplit(made["url_path"])
     query = url.query + "&" + urlencode(made["query_string"], doseq=True)
     body, headers = made["body"], {name.lower(): str(value) for name, value in made["headers"].items()}

@@ -59,7 +59,7 @@ def arguments(stack: Stack, component: str, call: str) -> dict[str, Any]:
         "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
     }
     policy = {"PolicyName": "wake-up", "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": steps}
-    given: dict[str, dict[str, Any]] = {
+    values: dict[str, dict[str, Any]] = {
         "RegisterScalableTarget": {**target, "MinCapacity": 0, "MaxCapacity": 1},
         "PutScalingPolicy": {**target, **policy},
         "DeleteScalingPolicy": {**target, "PolicyName": "wake-up"},
@@ -79,7 +79,7 @@ def arguments(stack: Stack, component: str, call: str) -> dict[str, Any]:
             },
         },
     }
-    return given[call.partition(":")[2]]
+    return values[call.partition(":")[2]]
 
 
 def all_but(action: str | None) -> dict[str, Any]:
@@ -183,10 +183,10 @@ def test_a_row_is_asked_once_for_every_container() -> None:
         }
         for name in ("one", "team/two")
     ]
-    found = demanded(
+    demands = demanded(
         "sagemaker:CreateModelPackage", {"InferenceSpecification": {"Containers": containers}}, "r", "1"
     )
-    assert {each.resource for each in found} == {
+    assert {each.resource for each in demands} == {
         "arn:aws:s3:::b/one/m",
         "arn:aws:s3:::b/team/two/m",
         "arn:aws:ecr:eu-west-1:123456789012:repository/one",

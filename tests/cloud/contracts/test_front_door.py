@@ -34,113 +34,92 @@ def client(cloud: Cloud, service: str) -> Any:
     )
 
 
-@pytest.mark.parametrize(
-    ("service", "call", "parameters", "code", "message"),
-    [
-        pytest.param(
-            "sagemaker", "create_model_package", {"ModelPackageGroupName": "g", "CustomerMetadataProperties": FIGURES},
-            "ValidationException", "at 'customerMetadataProperties' failed to satisfy constraint: Map value must satisfy",
-            id="JSON 1.1",
-        ),
-        pytest.param(
-            "dynamodb", "put_item", {"TableName": "tab", "Item": {"pk": {"S": "a"}}, "ReturnValues": "NEW"},
-            "ValidationException", "Value 'NEW' at 'returnValues' failed to satisfy constraint: Member must satisfy enum",
-            id="JSON 1.0",
-        ),
-        pytest.param(
-            "dynamodb", "get_item", {"TableName": "tab"},
-            "ValidationException", "Value null at 'key' failed to satisfy constraint: Member must not be null",
-            id="nothing where something must be",
-        ),
-        pytest.param(
-            "dynamodb", "get_item", {"TableName": "tab", "Key": {}, "ReturnConsumedCapacity": 5},
-            "SerializationException", "Member must be of the type string",
-            id="another type",
-        ),
-        pytest.param(
-            "sqs", "get_queue_attributes", {"QueueUrl": "q", "AttributeNames": ["Size"]},
-            "InvalidAttributeName", "Unknown Attribute Size.",
-            id="JSON that answers as a query",
-        ),
-        pytest.param(
-            "sqs", "create_queue", {"QueueName": "q", "Attributes": {"Size": "1"}},
-            "InvalidAttributeName", "Unknown Attribute Size.",
-            id="a key that is unknown",
-        ),
-        pytest.param(
-            "sqs", "send_message", {"QueueUrl": "q", "MessageBody": "b", "DelaySeconds": 901},
-            "InvalidParameterValue", "Value 901 for parameter DelaySeconds is invalid. Reason: ",
-            id="a number that is too large",
-        ),
-        pytest.param(
-            "sqs", "send_message", {"QueueUrl": "q"},
-            "MissingParameter", "The request must contain the parameter MessageBody.",
-            id="a message without a body",
-        ),
-        pytest.param(
-            "iam", "create_role", {"RoleName": "a b", "AssumeRolePolicyDocument": "{}"},
-            "ValidationError", r"pattern: [\w+=,.@-]+",
-            id="query",
-        ),
-        pytest.param(
-            "iam", "get_role", {"RoleName": "<a>\x01&"},
-            "ValidationError", "Value '<a>?&' at 'roleName'",
-            id="characters that XML cannot hold",
-        ),
-        pytest.param(
-            "iam", "update_role", {"RoleName": "a", "MaxSessionDuration": "long"},
-            "MalformedInput", "Member must be of the type integer",
-            id="a query with another type",
-        ),
-        pytest.param(
-            "sns", "publish", {"TopicArn": "t", "Message": "m", "Subject": "two\nlines"},
-            "InvalidParameter", "Invalid parameter: Subject Reason: ",
-            id="a query in words of its own",
-        ),
-        pytest.param(
-            "lambda", "update_function_configuration", {"FunctionName": "f", "Role": "none", "Timeout": 901},
-            "ValidationException", "2 validation errors detected: ",
-            id="REST with JSON",
-        ),
-        pytest.param(
-            "scheduler", "create_schedule_group", {"Name": "a b"},
-            "ValidationException", "Value 'a b' at 'name'",
-            id="REST with the name in the path",
-        ),
-        pytest.param(
-            "sagemaker-runtime", "invoke_endpoint", {"EndpointName": "a_b", "Body": b"x"},
-            "ValidationError", "Value 'a_b' at 'endpointName'",
-            id="REST with a body of bytes",
-        ),
-        pytest.param(
-            "s3", "put_bucket_versioning", {"Bucket": "b", "VersioningConfiguration": {"Status": "On"}},
-            "MalformedXML", "did not validate against our published schema",
-            id="REST with XML",
-        ),
-        pytest.param(
-            "s3", "create_bucket", {"Bucket": "bucket", "ACL": "secret"},
-            "InvalidArgument", "Value 'secret' at 'aCL'",
-            id="REST with a header",
-        ),
-        pytest.param(
-            "logs", "create_log_group", {"logGroupName": "a b"},
-            "InvalidParameterException", r"pattern: [\.\-_/#A-Za-z0-9]+",
-            id="a code of its own",
-        ),
-        pytest.param(
-            "cloudwatch", "put_metric_alarm",
-            {"AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator": "Above"},
-            "ValidationError", "Value 'Above' at 'comparisonOperator'",
-            id="alarms",
-        ),
-        pytest.param(
-            "application-autoscaling", "register_scalable_target",
-            {"ServiceNamespace": "house", "ResourceId": "r", "ScalableDimension": "house:x:y"},
-            "ValidationException", "Value 'house' at 'serviceNamespace'",
-            id="scaling",
-        ),
-    ],
-)  # fmt: skip
+# The kind of request → service, call, its parameters, and the code and words of the refusal.
+REFUSED: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
+    "JSON 1.1": (
+        "sagemaker", "create_model_package", {"ModelPackageGroupName": "g", "CustomerMetadataProperties": FIGURES},
+        "ValidationException", "at 'customerMetadataProperties' failed to satisfy constraint: Map value must satisfy",
+    ),
+    "JSON 1.0": (
+        "dynamodb", "put_item", {"TableName": "tab", "Item": {"pk": {"S": "a"}}, "ReturnValues": "NEW"},
+        "ValidationException", "Value 'NEW' at 'returnValues' failed to satisfy constraint: Member must satisfy enum",
+    ),
+    "nothing where something must be": (
+        "dynamodb", "get_item", {"TableName": "tab"},
+        "ValidationException", "Value null at 'key' failed to satisfy constraint: Member must not be null",
+    ),
+    "another type": (
+        "dynamodb", "get_item", {"TableName": "tab", "Key": {}, "ReturnConsumedCapacity": 5},
+        "SerializationException", "Member must be of the type string",
+    ),
+    "JSON that answers as a query": (
+        "sqs", "get_queue_attributes", {"QueueUrl": "q", "AttributeNames": ["Size"]},
+        "InvalidAttributeName", "Unknown Attribute Size.",
+    ),
+    "a key that is unknown": (
+        "sqs", "create_queue", {"QueueName": "q", "Attributes": {"Size": "1"}},
+        "InvalidAttributeName", "Unknown Attribute Size.",
+    ),
+    "a number that is too large": (
+        "sqs", "send_message", {"QueueUrl": "q", "MessageBody": "b", "DelaySeconds": 901},
+        "InvalidParameterValue", "Value 901 for parameter DelaySeconds is invalid. Reason: ",
+    ),
+    "a message without a body": (
+        "sqs", "send_message", {"QueueUrl": "q"},
+        "MissingParameter", "The request must contain the parameter MessageBody.",
+    ),
+    "query": (
+        "iam", "create_role", {"RoleName": "a b", "AssumeRolePolicyDocument": "{}"},
+        "ValidationError", r"pattern: [\w+=,.@-]+",
+    ),
+    "characters that XML cannot hold": (
+        "iam", "get_role", {"RoleName": "<a>\x01&"},
+        "ValidationError", "Value '<a>?&' at 'roleName'",
+    ),
+    "a query with another type": (
+        "iam", "update_role", {"RoleName": "a", "MaxSessionDuration": "long"},
+        "MalformedInput", "Member must be of the type integer",
+    ),
+    "a query in words of its own": (
+        "sns", "publish", {"TopicArn": "t", "Message": "m", "Subject": "two\nlines"},
+        "InvalidParameter", "Invalid parameter: Subject Reason: ",
+    ),
+    "REST with JSON": (
+        "lambda", "update_function_configuration", {"FunctionName": "f", "Role": "none", "Timeout": 901},
+        "ValidationException", "2 validation errors detected: ",
+    ),
+    "REST with the name in the path": (
+        "scheduler", "create_schedule_group", {"Name": "a b"},
+        "ValidationException", "Value 'a b' at 'name'",
+    ),
+    "REST with a body of bytes": (
+        "sagemaker-runtime", "invoke_endpoint", {"EndpointName": "a_b", "Body": b"x"},
+        "ValidationError", "Value 'a_b' at 'endpointName'",
+    ),
+    "REST with XML": (
+        "s3", "put_bucket_versioning", {"Bucket": "b", "VersioningConfiguration": {"Status": "On"}},
+        "MalformedXML", "did not validate against our published schema",
+    ),
+    "REST with a header": (
+        "s3", "create_bucket", {"Bucket": "bucket", "ACL": "secret"},
+        "InvalidArgument", "Value 'secret' at 'aCL'",
+    ),
+    "a code of its own": (
+        "logs", "create_log_group", {"logGroupName": "a b"},
+        "InvalidParameterException", r"pattern: [\.\-_/#A-Za-z0-9]+",
+    ),
+    "alarms": (
+        "cloudwatch", "put_metric_alarm", {"AlarmName": "a", "EvaluationPeriods": 1, "ComparisonOperator": "Above"},
+        "ValidationError", "Value 'Above' at 'comparisonOperator'",
+    ),
+    "scaling": (
+        "application-autoscaling", "register_scalable_target", {"ServiceNamespace": "house", "ResourceId": "r", "ScalableDimension": "house:x:y"},
+        "ValidationException", "Value 'house' at 'serviceNamespace'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "call", "parameters", "code", "message"), REFUSED.values(), ids=REFUSED)
 def test_a_bad_request_is_answered_as_aws_answers_it(
     cloud: Cloud, service: str, call: str, parameters: dict[str, Any], code: str, message: str
 ) -> None:
@@ -160,7 +139,7 @@ def test_a_modelled_error_can_be_caught_by_its_class(cloud: Cloud) -> None:
         groups.create_log_group(logGroupName="a b")
 
 
-def test_who_may_not_ask_is_told_that_first(cloud: Cloud) -> None:
+def test_a_caller_without_the_permission_is_told_that_first(cloud: Cloud) -> None:
     stranger = boto3.client(
         "sqs", endpoint_url=cloud.endpoint_url, region_name="us-east-1",
         aws_access_key_id="AKIANOBODYKNOWSTHIS1", aws_secret_access_key="wrong",
@@ -197,7 +176,7 @@ def test_a_storage_class_that_is_none_has_a_code_of_its_own() -> None:
         ("s3", Wire("PUT", "/bucket", {"versioning": [""]}, {}, b"no XML")),
     ],
 )
-def test_what_cannot_be_read_is_left_to_the_service(service: str, sent: Wire) -> None:
+def test_an_unreadable_request_is_left_to_the_service(service: str, sent: Wire) -> None:
     assert refusal(service, sent) is None
 
 

@@ -59,8 +59,8 @@ class Machines:
     def end(self, execution: str) -> dict[str, Any]:
         client = self.stack.client("stepfunctions")
         until(lambda: client.describe_execution(executionArn=execution)["status"] != "RUNNING")
-        found: dict[str, Any] = client.describe_execution(executionArn=execution)
-        return found
+        description: dict[str, Any] = client.describe_execution(executionArn=execution)
+        return description
 
     def run(self, states: dict[str, Any], allowed: dict[str, list[str]], **more: Any) -> dict[str, Any]:
         return self.end(self.start(self.make(states, allowed, **more)))
@@ -99,8 +99,8 @@ CAUGHT = {
 
 
 def catching(*errors: str) -> list[dict[str, Any]]:
-    given = {"error": "{% $states.errorOutput.Error %}", "cause": "{% $states.errorOutput.Cause %}"}
-    return [{"ErrorEquals": list(errors), "Assign": given, "Next": "Caught"}]
+    output = {"error": "{% $states.errorOutput.Error %}", "cause": "{% $states.errorOutput.Cause %}"}
+    return [{"ErrorEquals": list(errors), "Assign": output, "Next": "Caught"}]
 
 
 def table(stack: Stack) -> str:
@@ -273,10 +273,10 @@ def test_a_package_is_registered_approved_and_deleted(machines: Machines) -> Non
     }
     done = machines.end(machines.start(machines.make(states, allowed), version="v1"))
     assert done["status"] == "SUCCEEDED", done
-    found = client.describe_model_package(ModelPackageName=json.loads(done["output"])["package"])
-    assert found["ModelApprovalStatus"] == "Approved"
-    assert found["CustomerMetadataProperties"] == {"version": "v1", "revision": "3"}
-    arguments = {"ModelPackageName": found["ModelPackageArn"]}
+    description = client.describe_model_package(ModelPackageName=json.loads(done["output"])["package"])
+    assert description["ModelApprovalStatus"] == "Approved"
+    assert description["CustomerMetadataProperties"] == {"version": "v1", "revision": "3"}
+    arguments = {"ModelPackageName": description["ModelPackageArn"]}
     delete = {
         "Delete": task(
             "aws-sdk:sagemaker:deleteModelPackage", arguments, Catch=catching("SageMaker.SageMakerException")

@@ -98,14 +98,14 @@ def test_a_task_needs_what_aws_documents(
 
 
 def test_a_role_handed_to_sagemaker_must_be_passed_to_it() -> None:
-    found = needed(
+    permissions = needed(
         "arn:aws:states:::sagemaker:createModel",
         {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::1:role/r"},
         "us-east-1",
         "1",
     )
     context = {"iam:PassedToService": "sagemaker.amazonaws.com"}
-    assert Permission("iam:PassRole", "arn:aws:iam::1:role/r", context) in found
+    assert Permission("iam:PassRole", "arn:aws:iam::1:role/r", context) in permissions
 
 
 def test_waiting_for_a_job_needs_its_events_rule() -> None:

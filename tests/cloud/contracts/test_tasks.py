@@ -95,6 +95,6 @@ def test_an_optimized_integration_takes_json_where_the_service_takes_text(
 def test_a_refusal_is_named_as_step_functions_names_it(
     resource: str, arguments: dict[str, Any], error: str
 ) -> None:
-    told = refused(resource, arguments, "X")
-    assert told is not None
-    assert told.error == error
+    refusal = refused(resource, arguments, "X")
+    assert refusal is not None
+    assert refusal.error == error

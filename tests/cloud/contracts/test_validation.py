@@ -46,8 +46,8 @@ def test_a_pattern_is_compared_with_the_whole_value() -> None:
 
 def test_each_violation_is_told() -> None:
     # as in https://github.com/hashicorp/terraform-provider-aws/issues/36076
-    told = refusal("logs", "CreateLogStream", logGroupName="a b", logStreamName="c:d")
-    assert told == (
+    message = refusal("logs", "CreateLogStream", logGroupName="a b", logStreamName="c:d")
+    assert message == (
         r"2 validation errors detected: Value 'a b' at 'logGroupName' failed to satisfy constraint: Member must "
         r"satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+; Value 'c:d' at 'logStreamName' failed to satisfy "
         r"constraint: Member must satisfy regular expression pattern: [^:*]*"
@@ -82,10 +82,10 @@ def test_what_a_map_holds_may_be_too_long() -> None:
 
 def test_a_key_may_be_wrong_and_a_secret_is_not_told() -> None:
     # https://github.com/trek10inc/serverless-secrets/issues/39
-    told = refusal(
+    message = refusal(
         "lambda", "UpdateFunctionConfiguration", FunctionName="f", Environment={"Variables": {"a": "secret"}}
     )
-    assert told == (
+    assert message == (
         "1 validation error detected: Value at 'environment.variables' failed to satisfy constraint: Map keys must "
         "satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"
     )
@@ -132,7 +132,7 @@ def test_bytes_have_a_length(content: bytes) -> None:
     "problem", [{}, {"TabularJobConfig": {"TargetAttributeName": "a"}, "ImageClassificationJobConfig": {}}]
 )
 def test_a_union_has_one_member(problem: dict[str, Any]) -> None:
-    told = found(
+    problems = found(
         "sagemaker",
         "CreateAutoMLJobV2",
         AutoMLJobName="a",
@@ -141,7 +141,7 @@ def test_a_union_has_one_member(problem: dict[str, Any]) -> None:
         AutoMLProblemTypeConfig=problem,
         RoleArn=ROLE,
     )
-    assert [(each.kind, each.member) for each in told] == [("union", "autoMLProblemTypeConfig")]
+    assert [(each.kind, each.member) for each in problems] == [("union", "autoMLProblemTypeConfig")]
 
 
 def test_what_holds_itself_is_checked_to_its_depth() -> None:

@@ -1,4 +1,4 @@
-"""What the cloud acknowledged is there after a full disk, a damaged file or a lost one; or it is told."""
+"""The cloud keeps what it acknowledged through a full disk, a damaged or a lost file, or says what is gone."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_while_the_state_cannot_be_saved_nothing_more_is_taken_and_status_tells(
         with pytest.raises(ClientError, match="cannot save its state") as refused:
             cloud.client("sqs", retries={"total_max_attempts": 1}).create_queue(QueueName="more")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
-        told = lifecycle.status(cloud.home)
-        assert (told["state"], "File too large" in told["not_saved"]) == ("running", True)
+        status = lifecycle.status(cloud.home)
+        assert (status["state"], "File too large" in status["not_saved"]) == ("running", True)
         with pytest.raises(lifecycle.NotKeptError, match="the cloud goes on"):
             lifecycle.down(cloud.home, only_if_saved=True)
         assert lifecycle.find(cloud.home) == cloud
@@ -145,9 +145,9 @@ def test_a_state_that_is_not_what_was_saved_is_told_and_never_taken_for_an_empty
     home = own_stack.cloud.home
     put(own_stack, "in/a.fasta", b">a\nM")
     lifecycle.down(home)
-    spoil, told = LOSSES[loss]
+    spoil, message = LOSSES[loss]
     spoil(home)
-    with pytest.raises(lifecycle.CloudError, match=told) as refused:
+    with pytest.raises(lifecycle.CloudError, match=message) as refused:
         lifecycle.up(home)
     assert "protloc up --recover" in str(refused.value)
     assert lifecycle.status(home)["state"] == "stopped"

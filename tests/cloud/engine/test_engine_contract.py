@@ -10,47 +10,47 @@ from pathlib import Path
 
 import pytest
 
-from protloc.cloud import engine
+from protloc.cloud.engine import names
 
 INSTALLED = importlib.metadata.version("ministack")
-NAMES = [(module, name) for module, names in engine.TOUCHED.items() for name in names]
-ROOM = Path(engine.__file__).parent
+NAMES = [(module, name) for module, listed in names.TOUCHED.items() for name in listed]
+ROOM = Path(names.__file__).parent
 
 
 def test_the_installed_engine_is_the_pinned_one() -> None:
-    assert engine.VERSION == INSTALLED
-    engine.check_version()
+    assert names.VERSION == INSTALLED
+    names.check_version()
 
 
 def test_another_version_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "VERSION", "9.9.9")
-    with pytest.raises(engine.EngineVersionError, match=rf"needs ministack 9\.9\.9, found {INSTALLED}"):
-        engine.check_version()
+    monkeypatch.setattr(names, "VERSION", "9.9.9")
+    with pytest.raises(names.EngineVersionError, match=rf"needs ministack 9\.9\.9, found {INSTALLED}"):
+        names.check_version()
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES, ids=[f"{module}.{name}" for module, name in NAMES])
 def test_a_private_name_is_still_there(
     module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for key, value in engine.environment(tmp_path, 4566).items():
+    for key, value in names.environment(tmp_path, 4566).items():
         monkeypatch.setenv(key, value)
-    found = getattr(importlib.import_module(module), name, None)
-    assert found is not None, f"ministack {INSTALLED} has no {module}.{name}"
-    expected = engine.TOUCHED[module][name]
+    member = getattr(importlib.import_module(module), name, None)
+    assert member is not None, f"ministack {INSTALLED} has no {module}.{name}"
+    expected = names.TOUCHED[module][name]
     if expected is not None:
-        parameters = tuple(inspect.signature(found).parameters)
+        parameters = tuple(inspect.signature(member).parameters)
         assert parameters == expected, f"ministack {INSTALLED} changed {module}.{name}: {parameters}"
 
 
 def test_no_other_room_names_a_module_of_the_engine() -> None:
     for path in ROOM.parent.rglob("*.py"):
         text = path.read_text()
-        assert path == ROOM / "__init__.py" or "import ministack" not in text, path
+        assert path == ROOM / "names.py" or "import ministack" not in text, path
         assert path.parent == ROOM or '"ministack.' not in text, path
 
 
 def test_every_private_name_in_use_is_listed() -> None:
-    known = {name for names in engine.TOUCHED.values() for name in names}
+    known = {name for listed in names.TOUCHED.values() for name in listed}
     own = {"_data", "__name__", "_exit"}
     for path in ROOM.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

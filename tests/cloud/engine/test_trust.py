@@ -107,16 +107,16 @@ def test_a_mapping_needs_a_role_that_may_read_its_source(
     stack: Stack, source: dict[str, Any], statements: list[dict[str, Any]], lacking: str
 ) -> None:
     with deployed(stack, mapping(source, statements)) as events:
-        said = reasons(events)
-    assert lacking in said and bool(said) == bool(lacking), said
+        failures = reasons(events)
+    assert lacking in failures and bool(failures) == bool(lacking), failures
 
 
 def test_a_function_that_sends_on_its_failures_needs_the_permission() -> None:
     queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:letters"
-    found = mapping_permissions(
+    permissions = mapping_permissions(
         {"FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": queue}}}
     )
-    assert list(found) == [Permission("sqs:SendMessage", queue)]
+    assert list(permissions) == [Permission("sqs:SendMessage", queue)]
 
 
 class Listener:

@@ -178,12 +178,8 @@ def test_health_tells_a_stranger_only_that_it_is_there(cloud: Cloud) -> None:
 
 
 def test_a_role_is_not_told_of_the_cloud(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
     request = botocore.awsrequest.AWSRequest("GET", stack.cloud.endpoint_url + "/_protloc/health")
-    keys = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
-    botocore.auth.SigV4Auth(keys, "protloc", "us-east-1").add_auth(request)
+    botocore.auth.SigV4Auth(stack.caller(), "protloc", "us-east-1").add_auth(request)
     headers = {name.replace("-", "_"): value for name, value in request.headers.items()}
     assert ask(stack.cloud, path="/_protloc/health", **headers)[0] == 403
 
@@ -197,10 +193,8 @@ def test_the_api_takes_no_signature_for_another_service(stack: Stack) -> None:
 
 
 def test_a_session_needs_its_token_and_its_secret(stack: Stack) -> None:
-    role = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="test")[
-        "Credentials"
-    ]
-    key, secret, token = role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"]
+    caller = stack.caller()
+    key, secret, token = caller.access_key, caller.secret_key, caller.token
     assert code_of(stack.cloud, "sts", key, secret, token) == ""
     assert code_of(stack.cloud, "sts", key, secret) in UNKNOWN
     assert code_of(stack.cloud, "sts", key, secret, token + "x") in UNKNOWN
@@ -286,11 +280,11 @@ def test_the_key_file_is_one_that_aws_tools_take(cloud: Cloud, monkeypatch: pyte
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cloud.home / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    found = boto3.Session(region_name="us-east-1").client("sts", endpoint_url=cloud.endpoint_url)
-    assert found.get_caller_identity()["Arn"].endswith(":root")
+    identity = boto3.Session(region_name="us-east-1").client("sts", endpoint_url=cloud.endpoint_url)
+    assert identity.get_caller_identity()["Arn"].endswith(":root")
 
 
-def test_what_env_prints_lets_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
+def test_the_variables_of_env_let_a_shell_work_on_the_cloud(cloud: Cloud) -> None:
     done = subprocess.run(
         ["bash", "-c", f'eval "$(protloc env --home {cloud.home})" && python -c "{LISTS}"'],
         env={
@@ -311,14 +305,14 @@ LISTS = "import boto3; c = boto3.client('sts'); print(c.get_caller_identity()['A
 def listening(cloud: Cloud) -> dict[int, list[str]]:
     """The ports on which processes of a cloud listen, and the command of each."""
     processes = [psutil.Process(cloud.pid), *psutil.Process(cloud.pid).children(recursive=True)]
-    found: dict[int, list[str]] = {}
+    commands: dict[int, list[str]] = {}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             for each in process.net_connections("inet"):
                 if each.status == psutil.CONN_LISTEN or each.type == socket.SOCK_DGRAM:
                     assert each.laddr.ip == "127.0.0.1", each
-                    found.setdefault(each.laddr.port, []).extend(process.cmdline())
-    return found
+                    commands.setdefault(each.laddr.port, []).extend(process.cmdline())
+    return commands
 
 
 def test_every_socket_that_a_working_cloud_listens_on_refuses_a_stranger(
@@ -388,7 +382,7 @@ queries = st.sampled_from(
     st.booleans(),
     words,
 )
-def test_whatever_a_stranger_sends_is_refused(
+def test_any_request_of_a_stranger_is_refused(
     cloud: Cloud, method: str, path: str, query: str, word: str, claim: str, signed: bool, date: str
 ) -> None:
     filled = query.replace("{}", quote(word, safe=""))

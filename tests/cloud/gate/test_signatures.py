@@ -1,4 +1,4 @@
-"""Whatever a client signs passes, and nothing that is changed afterwards."""
+"""A request passes as its client signed it, and does not if anything is changed afterwards."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ PRESIGNERS = [(SigV4QueryAuth, "execute-api"), (S3SigV4QueryAuth, "s3"), (HmacV1
     values,
     st.binary(max_size=50),
 )
-def test_whatever_botocore_signs_passes_and_nothing_that_was_changed(
+def test_a_request_passes_as_botocore_signed_it_and_not_once_it_is_changed(
     signer: tuple[type[SigV4Auth], str],
     method: str,
     path: str,

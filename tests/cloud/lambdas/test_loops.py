@@ -17,8 +17,8 @@ def test_the_seventeenth_delivery_of_a_loop_is_refused_until_the_message_is_dead
     queues.send_message(QueueUrl=stack.outputs["LoopQueue"], MessageBody=body)
 
     def dead() -> list[dict[str, str]]:
-        found = queues.receive_message(QueueUrl=stack.outputs["LoopDeadLetters"], WaitTimeSeconds=1)
-        return list(found.get("Messages", []))
+        received = queues.receive_message(QueueUrl=stack.outputs["LoopDeadLetters"], WaitTimeSeconds=1)
+        return list(received.get("Messages", []))
 
     (letter,) = until(dead)
     assert json.loads(letter["Body"])["round"] == 17

@@ -93,8 +93,8 @@ def spot(stack: Stack, wait: int = 3600, **more: Any) -> dict[str, Any]:
 
 def stored(stack: Stack, request: dict[str, Any]) -> list[str]:
     prefix = request["CheckpointConfig"]["S3Uri"].split("/", 3)[3] + "/"
-    found = stack.client("s3").list_objects_v2(Bucket=stack.outputs["Bucket"], Prefix=prefix)
-    return [item["Key"].removeprefix(prefix) for item in found.get("Contents", [])]
+    listing = stack.client("s3").list_objects_v2(Bucket=stack.outputs["Bucket"], Prefix=prefix)
+    return [item["Key"].removeprefix(prefix) for item in listing.get("Contents", [])]
 
 
 def artifact_of(stack: Stack, done: dict[str, Any]) -> dict[str, bytes]:

@@ -68,7 +68,7 @@ def output_fn(prediction, accept):
 
 @pytest.fixture
 def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What the code of a model found when it tried."""
+    """The findings of a model's code about what it may do."""
     import socket
 
     monkeypatch.delenv(components.FOLDERS_VARIABLE)

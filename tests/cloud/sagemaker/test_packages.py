@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from protloc.cloud.sagemaker.service import SageMaker
@@ -39,8 +38,8 @@ def create(stack: Stack, group: str, **more: Any) -> str:
 
 
 def numbers(stack: Stack, group: str, **more: Any) -> list[int]:
-    found = stack.client("sagemaker").list_model_packages(ModelPackageGroupName=group, **more)
-    return [package["ModelPackageVersion"] for package in found["ModelPackageSummaryList"]]
+    listing = stack.client("sagemaker").list_model_packages(ModelPackageGroupName=group, **more)
+    return [package["ModelPackageVersion"] for package in listing["ModelPackageSummaryList"]]
 
 
 def test_packages_of_a_group_are_numbered_and_a_number_is_given_once(stack: Stack, group: str) -> None:
@@ -65,11 +64,13 @@ def test_a_package_says_what_it_was_made_with_and_waits_for_approval(stack: Stac
         ModelCard={"ModelCardContent": "{}", "ModelCardStatus": "Draft"},
         ClientToken="once",
     )
-    found = client.describe_model_package(ModelPackageName=name)
-    assert found["ModelApprovalStatus"] == "PendingManualApproval"
-    assert (found["ModelPackageStatus"], found["ModelPackageVersion"]) == ("Completed", 1)
-    assert found["ModelMetrics"]["ModelQuality"]["Statistics"] == statistics
-    assert found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == "s3://bucket/model.tar.gz"
+    description = client.describe_model_package(ModelPackageName=name)
+    assert description["ModelApprovalStatus"] == "PendingManualApproval"
+    assert (description["ModelPackageStatus"], description["ModelPackageVersion"]) == ("Completed", 1)
+    assert description["ModelMetrics"]["ModelQuality"]["Statistics"] == statistics
+    assert (
+        description["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == "s3://bucket/model.tar.gz"
+    )
     client.update_model_package(
         ModelPackageArn=name,
         ModelApprovalStatus="Approved",
@@ -77,9 +78,9 @@ def test_a_package_says_what_it_was_made_with_and_waits_for_approval(stack: Stac
         CustomerMetadataProperties={"promoted": "yes"},
         CustomerMetadataPropertiesToRemove=["fence"],
     )
-    found = client.describe_model_package(ModelPackageName=name)
-    assert (found["ModelApprovalStatus"], found["ApprovalDescription"]) == ("Approved", "judged")
-    assert found["CustomerMetadataProperties"] == {"version": "v1", "promoted": "yes"}
+    description = client.describe_model_package(ModelPackageName=name)
+    assert (description["ModelApprovalStatus"], description["ApprovalDescription"]) == ("Approved", "judged")
+    assert description["CustomerMetadataProperties"] == {"version": "v1", "promoted": "yes"}
     assert numbers(stack, group, ModelApprovalStatus="Approved") == [1]
     assert numbers(stack, group, ModelApprovalStatus="Rejected") == []
 
@@ -89,7 +90,7 @@ def test_a_package_asked_for_twice_with_one_token_is_made_once(stack: Stack, gro
     assert numbers(stack, group) == [1]
 
 
-def test_what_is_not_there_or_not_allowed_is_refused_as_aws_does(stack: Stack, group: str) -> None:
+def test_missing_objects_and_denied_calls_are_refused_as_aws_does(stack: Stack, group: str) -> None:
     client, missing = stack.client("sagemaker"), f"{PREFIX}:model-package/{group}/7"
     for call in (
         lambda: client.describe_model_package(ModelPackageName=missing),
@@ -115,34 +116,19 @@ def test_a_group_goes_only_when_its_packages_are_gone(stack: Stack, group: str) 
 
 
 def test_a_template_makes_a_group(stack: Stack) -> None:
-    found = stack.client("sagemaker").describe_model_package_group(
+    description = stack.client("sagemaker").describe_model_package_group(
         ModelPackageGroupName=stack.outputs["Packages"]
     )
-    assert (found["ModelPackageGroupStatus"], found["ModelPackageGroupDescription"]) == (
+    assert (description["ModelPackageGroupStatus"], description["ModelPackageGroupDescription"]) == (
         "Completed",
         "Versions",
     )
 
 
 def test_a_role_needs_the_permission_on_the_group_and_its_packages(stack: Stack, group: str) -> None:
-    iam, role = stack.client("iam"), stack.outputs["Caller"].rsplit("/", 1)[-1]
-    actions = ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"]
     own = [f"{PREFIX}:model-package-group/{group}", f"{PREFIX}:model-package/{group}/*"]
-    statement = {"Effect": "Allow", "Action": actions, "Resource": own}
-    iam.put_role_policy(
-        RoleName=role, PolicyName="own", PolicyDocument=json.dumps({"Statement": [statement]})
-    )
-    given = stack.client("sts").assume_role(RoleArn=stack.outputs["Caller"], RoleSessionName="own")[
-        "Credentials"
-    ]
-    client = boto3.client(
-        "sagemaker",
-        endpoint_url=stack.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-    )
+    stack.allow_caller("own", ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"], own)
+    client = stack.client_of_caller("sagemaker")
     client.describe_model_package_group(ModelPackageGroupName=group)
     package = client.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"]
     for call in (
@@ -151,7 +137,7 @@ def test_a_role_needs_the_permission_on_the_group_and_its_packages(stack: Stack,
         lambda: client.describe_model_package_group(ModelPackageGroupName=stack.outputs["Packages"]),
     ):
         assert "AccessDenied" in refused(call)["Error"]["Code"]
-    iam.delete_role_policy(RoleName=role, PolicyName="own")
+    stack.disallow_caller("own")
 
 
 def test_the_registry_is_part_of_the_saved_state(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def host(stack: Stack, url: str, copies: int = 1, environment: dict[str, str] | 
 
 
 def describe(stack: Stack, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = stack.client("sagemaker").describe_inference_component(
+    description: dict[str, Any] = stack.client("sagemaker").describe_inference_component(
         InferenceComponentName=name
     )
-    return found
+    return description
 
 
 def serving(stack: Stack, url: str, **more: Any) -> str:
@@ -213,14 +213,14 @@ def test_two_copies_are_two_processes_and_none_is_no_capacity(stack: Stack) -> N
 
 def test_a_broken_model_fails_with_the_servers_words(stack: Stack) -> None:
     name = host(stack, put(stack, "models/broken/model.tar.gz", artifact('{"broken": true}')))
-    found = until(lambda: (d := describe(stack, name))["InferenceComponentStatus"] == "Failed" and d)
-    assert "no such weights" in found["FailureReason"]
+    description = until(lambda: (d := describe(stack, name))["InferenceComponentStatus"] == "Failed" and d)
+    assert "no such weights" in description["FailureReason"]
 
 
 def test_a_model_the_role_may_not_read_is_not_hosted(stack: Stack) -> None:
     name = host(stack, put(stack, "in/elsewhere.tar.gz", artifact()))
-    found = until(lambda: (d := describe(stack, name))["InferenceComponentStatus"] == "Failed" and d)
-    assert "403" in found["FailureReason"] or "Forbidden" in found["FailureReason"]
+    description = until(lambda: (d := describe(stack, name))["InferenceComponentStatus"] == "Failed" and d)
+    assert "403" in description["FailureReason"] or "Forbidden" in description["FailureReason"]
 
 
 def test_parameters_are_checked_as_aws_checks_them(stack: Stack) -> None:
@@ -283,8 +283,8 @@ def finished(stack: Stack, name: str) -> dict[str, Any]:
     client = stack.client("sagemaker")
 
     def ended() -> dict[str, Any] | None:
-        found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
-        return None if found["TrainingJobStatus"] in ("InProgress", "Stopping") else found
+        description: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
+        return None if description["TrainingJobStatus"] in ("InProgress", "Stopping") else description
 
     found = until(ended, lambda: client.describe_training_job(TrainingJobName=name))
     assert found is not None

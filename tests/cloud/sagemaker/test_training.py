@@ -43,21 +43,21 @@ def test_only_the_programs_own_become_arguments() -> None:
 
 
 def test_variables_name_folders_channels_hosts_and_hyperparameters() -> None:
-    given = training.variables(JOB, Path("/job"), training.decoded(SENT), gpus=0)
-    assert given["SM_MODEL_DIR"] == "/job/model"
-    assert given["SM_OUTPUT_DATA_DIR"] == "/job/output/data"
-    assert given["SM_CHANNEL_TRAINING"] == "/job/input/data/training"
-    assert json.loads(given["SM_CHANNELS"]) == ["training", "validation"]
-    assert json.loads(given["SM_HOSTS"]) == [given["SM_CURRENT_HOST"]]
-    assert given["SM_NUM_GPUS"] == "0"
-    assert given["SM_HP_BATCH_SIZE"] == "4"
-    assert json.loads(given["SM_HPS"]) == {"epochs": 3, "batch-size": 4, "name": "plain"}
+    variables = training.variables(JOB, Path("/job"), training.decoded(SENT), gpus=0)
+    assert variables["SM_MODEL_DIR"] == "/job/model"
+    assert variables["SM_OUTPUT_DATA_DIR"] == "/job/output/data"
+    assert variables["SM_CHANNEL_TRAINING"] == "/job/input/data/training"
+    assert json.loads(variables["SM_CHANNELS"]) == ["training", "validation"]
+    assert json.loads(variables["SM_HOSTS"]) == [variables["SM_CURRENT_HOST"]]
+    assert variables["SM_NUM_GPUS"] == "0"
+    assert variables["SM_HP_BATCH_SIZE"] == "4"
+    assert json.loads(variables["SM_HPS"]) == {"epochs": 3, "batch-size": 4, "name": "plain"}
 
 
 def test_the_last_value_of_a_metric_counts() -> None:
     definitions = [{"Name": "q10", "Regex": "q10=([0-9.]+)"}, {"Name": "none", "Regex": "nothing=([0-9]+)"}]
-    found = training.metrics(definitions, "q10=0.5 then q10=0.6")
-    assert [(metric["MetricName"], metric["Value"]) for metric in found] == [("q10", 0.6)]
+    metrics = training.metrics(definitions, "q10=0.5 then q10=0.6")
+    assert [(metric["MetricName"], metric["Value"]) for metric in metrics] == [("q10", 0.6)]
 
 
 def test_a_program_that_will_not_end_is_killed_with_all_it_started(

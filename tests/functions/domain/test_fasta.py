@@ -24,7 +24,7 @@ headed_texts = texts.map(lambda text: b">first\n" + text)
 
 
 def starts_inside(text: bytes) -> bool:
-    """Whether a line that is no header holds a `>`, where others than we see no record."""
+    """True if a line that is no header holds a `>`, where other readers see no record."""
     return any(b">" in line and not line.startswith(b">") for line in text.split(b"\n"))
 
 
@@ -43,15 +43,15 @@ def test_the_size_of_the_chunks_changes_nothing(text: bytes, size: int) -> None:
 
 @given(text=headed_texts, shard=st.integers(1, 50), size=st.integers(1, 9))
 def test_the_ranges_of_a_file_give_each_record_once_with_its_line(text: bytes, shard: int, size: int) -> None:
-    found = []
+    offsets_and_lines = []
     lines_before = 0
     for start in range(0, len(text), shard):
         lines = LineCount()
         chunks = pieces(text[lookback(start) :], size)
         for record in read_records(chunks, start=start, end=start + shard, lines=lines):
-            found.append(record._replace(line=record.line + lines_before))
+            offsets_and_lines.append(record._replace(line=record.line + lines_before))
         lines_before += lines.lines
-    assert found == read(text)
+    assert offsets_and_lines == read(text)
     assert lines_before == text.count(b"\n")
 
 

@@ -26,7 +26,7 @@ RECORD = b">a\nMKVLAAGIVG\n"
         (b"\n# made by hand\n", "expected FASTA records, found no record"),
     ],
 )
-def test_what_is_no_fasta_is_named(head: bytes, message: str) -> None:
+def test_a_file_that_is_no_fasta_is_named(head: bytes, message: str) -> None:
     with pytest.raises(InputError) as raised:
         require_fasta(head, whole=True)
     assert str(raised.value) == message
@@ -88,7 +88,7 @@ def test_another_format_is_named_with_what_helps(head: bytes, name: str, helps: 
         b">LOCUS\nMKV",
     ],
 )
-def test_what_holds_records_is_taken_whatever_stands_before_them(head: bytes) -> None:
+def test_a_file_with_records_is_taken_whatever_stands_before_them(head: bytes) -> None:
     require_fasta(head, whole=False)
     require_fasta(head, whole=True)
 
@@ -99,7 +99,7 @@ def test_a_beginning_of_comments_is_undecided_until_it_is_the_whole() -> None:
         require_fasta(b"; a comment\n", whole=True)
 
 
-def test_what_can_be_unpacked_is_told_by_its_beginning() -> None:
+def test_a_packed_file_is_known_by_its_beginning() -> None:
     assert packing(RECORD) == packing(b"") == ""
     assert packing(b"\x1f\x8b\x08") == packing(RECORD + b"\x1f\x8b\x08") == "gzip"
     assert packing(b"BZh9") == "bzip2" and packing(b"\xfd7zXZ\0") == "xz" and packing(b"PK\x03\x04") == "zip"

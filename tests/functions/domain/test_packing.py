@@ -49,10 +49,10 @@ def test_packing_is_a_pure_function(records: list[Protein | Rejection]) -> None:
 
 
 def test_identical_sequences_meet_in_one_batch() -> None:
-    found = list(
+    batches = list(
         pack([protein(n, "MK" if n % 5 else "MKVAG") for n in range(10)], replace(SMALL, batch_proteins=2))
     )
-    assert [p.sequence for p in found[0].proteins] == ["MKVAG", "MKVAG"]
+    assert [p.sequence for p in batches[0].proteins] == ["MKVAG", "MKVAG"]
 
 
 def test_a_message_of_hostile_headers_fits_a_queue() -> None:

@@ -19,16 +19,16 @@ def answer(*predictions: Any, version: str = "m-1", locations: Any = LOCATION_NA
 
 def test_labels_are_matched_by_name_not_by_place() -> None:
     backwards = GOOD | {"probabilities": GOOD["probabilities"][::-1]}  # type: ignore[index]
-    (found,) = read_answer(
+    (prediction,) = read_answer(
         answer(backwards, locations=LOCATION_NAMES[::-1]), sequences=["MKV"], model_version="m-1"
     )
-    assert isinstance(found, Prediction) and found.location == LOCATION_NAMES[0]
+    assert isinstance(prediction, Prediction) and prediction.location == LOCATION_NAMES[0]
 
 
 def test_one_protein_without_an_answer_leaves_the_others_theirs() -> None:
-    found = read_answer(answer(GOOD, {"error": "too odd"}), sequences=["MKV", "MKX"], model_version="m-1")
-    assert isinstance(found[0], Prediction)
-    assert found[1] == Unpredictable("too odd")
+    answers = read_answer(answer(GOOD, {"error": "too odd"}), sequences=["MKV", "MKX"], model_version="m-1")
+    assert isinstance(answers[0], Prediction)
+    assert answers[1] == Unpredictable("too odd")
 
 
 def test_another_proteins_answer_is_refused_though_it_fits() -> None:
@@ -40,17 +40,21 @@ def test_another_proteins_answer_is_refused_though_it_fits() -> None:
 
 @pytest.mark.parametrize("read", [b"M", b"MT", b"MKT", b"MKAT", b"MKVAT", b"MKVLAT"])
 def test_of_a_long_protein_the_checksum_is_that_of_the_ends_which_were_read(read: bytes) -> None:
-    given = GOOD | {"residues_read": len(read), "truncated": len(read) < 6, "checksum": f"{crc32(read):08x}"}
-    assert read_answer(answer(given), sequences=["MKVLAT"], model_version="m-1")
+    prediction = GOOD | {
+        "residues_read": len(read),
+        "truncated": len(read) < 6,
+        "checksum": f"{crc32(read):08x}",
+    }
+    assert read_answer(answer(prediction), sequences=["MKVLAT"], model_version="m-1")
     with pytest.raises(BrokenContract, match="found another's"):
-        read_answer(answer(given), sequences=["WKVLAW"], model_version="m-1")
+        read_answer(answer(prediction), sequences=["WKVLAW"], model_version="m-1")
 
 
 def test_a_confidence_below_the_artifacts_own_threshold_is_uncertain() -> None:
     def read(**more: Any) -> Any:
         body = json.dumps(json.loads(answer(GOOD)) | more).encode()
-        (found,) = read_answer(body, sequences=["MKV"], model_version="m-1")
-        return found
+        (prediction,) = read_answer(body, sequences=["MKV"], model_version="m-1")
+        return prediction
 
     assert read(uncertain_below=0.56).uncertain is True
     assert read(uncertain_below=0.55).uncertain is False

@@ -28,7 +28,7 @@ PLASTID = Prediction((*[0.01] * 9, 0.91), 0.2, 30, False)
         (NUCLEAR._replace(outside=0.99), "P1", "", []),  # within the artifact's bound
     ],
 )
-def test_what_speaks_against_a_prediction_is_said(
+def test_doubts_about_a_prediction_are_stated(
     prediction: Prediction, header: str, organism: str, remarks: list[str]
 ) -> None:
     assert doubts(prediction, header, organism) == remarks
@@ -47,17 +47,17 @@ def row(*remarks: str, status: str = "predicted") -> dict[str, object]:
 def test_single_proteins_unlike_the_known_ones_warn_of_no_upload() -> None:
     """5 in a hundred are by the artifact's own measure, and one or two of twenty are by chance."""
     for unlike, others in ((3, LEAST_TOLD), (9, 100), (2, 1), (1, 0), (LEAST_TOLD - 1, 0)):
-        told = Doubts()
+        doubts = Doubts()
         for each in [row(UNLIKE)] * unlike + [row()] * others + [row(status="rejected")] * 50:
-            told.count(each)
-        assert told.warnings() == []
+            doubts.count(each)
+        assert doubts.warnings() == []
 
 
 def test_many_proteins_unlike_the_known_ones_warn_of_the_upload() -> None:
-    told = Doubts()
+    doubts = Doubts()
     for each in [row("lower case read as upper case", f"{UNLIKE}, 99.0% of …")] * 8 + [row()] * 12:
-        told.count(each)
-    assert told.warnings() == [f"8 of 20 answers are for proteins {UNLIKE}"]
+        doubts.count(each)
+    assert doubts.warnings() == [f"8 of 20 answers are for proteins {UNLIKE}"]
 
 
 def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world: World) -> None:
@@ -65,7 +65,7 @@ def test_an_upload_of_bacteria_is_warned_of_and_each_row_says_why(running_world:
     identity = running_world.run(running_world.upload(body))
     rows = running_world.rows(identity)
     assert [len(each["remarks"]) for each in rows] == [1, 0, 0]
-    item = running_world.aws.uploads.item(identity)
+    item = running_world.item(identity)
     assert item["warnings"] == [
         "1 of 2 answers are for proteins of bacteria, and the model knows eukaryotic cells only"
     ]
@@ -77,11 +77,11 @@ def test_the_organism_a_file_is_sent_with_speaks_for_the_records_that_name_none(
     )
     identity = running_world.run(event)
     assert [len(each["remarks"]) for each in running_world.rows(identity)] == [1, 0]
-    assert running_world.aws.uploads.pinned(identity).organism == "bacteria"
+    assert running_world.aws.uploads.get(identity).organism == "bacteria"
 
 
 def test_an_organism_that_nobody_knows_is_no_remark(running_world: World) -> None:
     event = running_world.upload(f">a\n{SEQUENCE}\n".encode(), organism="Nomen nescio")
     identity = running_world.run(event)
     assert running_world.rows(identity)[0]["remarks"] == []
-    assert running_world.aws.uploads.item(identity)["warnings"] == []
+    assert running_world.item(identity)["warnings"] == []

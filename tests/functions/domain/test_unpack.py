@@ -1,4 +1,4 @@
-"""What comes out of compressed files and archives, however they are cut, padded, nested or broken."""
+"""Texts come out of compressed files and archives, however these are cut, padded, nested or broken."""
 
 import bz2
 import gzip
@@ -13,9 +13,9 @@ from contextlib import suppress
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from functions.domain.archives import Seekable
 from functions.domain.errors import InputError
-from functions.domain.unpack import Seekable
-from functions.services.s3 import WINDOW_BYTES, Inflater
+from functions.domain.text import WINDOW_BYTES, Inflater
 
 ONE = b">a1 first\nMKVLAAGIVGLCAK\n"
 TWO = b">b1 second\r\nMSTNPKPQRKTKRN"
@@ -117,14 +117,14 @@ def test_a_broken_archive_keeps_what_was_read_before() -> None:
 
 
 @pytest.mark.parametrize("pack", [*PACKERS.values(), lambda body: zipped({"a.fa": body}), lambda body: gzip.compress(tar({"a.fa": body}))])  # fmt: skip
-def test_what_comes_out_is_bounded_whatever_its_packing_claims(
+def test_unpacked_text_is_bounded_whatever_its_packing_claims(
     pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bomb = pack(ONE + b"A" * (20 * WINDOW_BYTES))
     inflater = Inflater()
     whole = Seekable(lambda start, end: bomb[start:end], len(bomb))
     assert max(len(piece) for piece in inflater.text([bomb], whole)) <= WINDOW_BYTES + 4096
-    monkeypatch.setattr("functions.services.s3.MAX_TEXT_BYTES", 3 * WINDOW_BYTES)
+    monkeypatch.setattr("functions.domain.text.MAX_TEXT_BYTES", 3 * WINDOW_BYTES)
     with pytest.raises(InputError, match="expected at most"):
         unpacked(bomb)
 

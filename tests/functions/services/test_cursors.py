@@ -74,7 +74,7 @@ def test_no_mutated_cursor_is_a_page_or_an_accident(world: World, monkeypatch: p
     ]
     cursors = [first_cursor(path, size="1", **filters) for path, filters in lists]
     # Read before the cursor is, and the same each time.
-    monkeypatch.setattr(world.aws.uploads, "item", cache(world.aws.uploads.item))
+    monkeypatch.setattr(world.aws.uploads, "get", cache(world.aws.uploads.get))
     draw = random.Random(1)
     statuses = []
     for number in range(MUTATIONS):

@@ -30,7 +30,7 @@ def endpoint_that_fails(code: str, **fields: Any) -> Endpoint:
         "InternalFailure",
     ],
 )
-def test_nobody_there_is_a_wait(code: str) -> None:
+def test_an_endpoint_without_capacity_is_waited_for(code: str) -> None:
     with pytest.raises(EndpointUnavailable):
         endpoint_that_fails(code).invoke(["MKV"], **CALL)
 

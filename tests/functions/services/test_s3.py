@@ -10,8 +10,9 @@ from zlib import crc32
 import pytest
 
 from functions.domain.errors import InputError
+from functions.domain.text import WINDOW_BYTES, Inflater
 from functions.domain.upload import Source
-from functions.services.s3 import WINDOW_BYTES, WRITE_PART_BYTES, Inflater
+from functions.services.s3 import WRITE_PART_BYTES
 from tests.functions.world import World
 
 
@@ -55,7 +56,7 @@ def test_decompression_is_bounded_piece_by_piece_and_in_all(monkeypatch: pytest.
     inflater = Inflater()
     assert max(len(piece) for piece in inflater.text([bomb])) <= WINDOW_BYTES
     assert (inflater.size, inflater.damage) == (50 * WINDOW_BYTES, "")
-    monkeypatch.setattr("functions.services.s3.MAX_TEXT_BYTES", 3 * WINDOW_BYTES)
+    monkeypatch.setattr("functions.domain.text.MAX_TEXT_BYTES", 3 * WINDOW_BYTES)
     with pytest.raises(InputError, match="expected at most"):
         list(Inflater().text([bomb]))
 

@@ -109,7 +109,7 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
         ("never-made", {"state": "failed", "reason": "no data"}, "there is nothing to host"),
     ],
 )
-def test_what_cannot_be_promoted_is_said_and_changes_nothing(
+def test_a_version_that_cannot_be_promoted_is_refused_and_changes_nothing(
     cloud: Embedded, version: str, fields: dict[str, str] | None, said: str
 ) -> None:
     if fields is not None:
@@ -127,8 +127,8 @@ def test_a_version_activated_meanwhile_is_not_overwritten(
     seen = Client.models
 
     def as_it_was_before(client: Client) -> dict[str, Any]:
-        found = seen(client)
-        return found | {"revision": found["revision"] - 1}
+        alias = seen(client)
+        return alias | {"revision": alias["revision"] - 1}
 
     monkeypatch.setattr(Client, "models", as_it_was_before)
     result = cloud.protloc("models", "promote", "tiny-1")
@@ -168,11 +168,11 @@ def test_versions_are_listed_with_date_data_figures_state_and_reason(cloud: Embe
 def test_two_versions_are_compared_by_the_evaluation_of_one_against_the_other(cloud: Embedded) -> None:
     where = store(cloud, "evaluations/model-8/evaluation.json", json.dumps(evaluation("tiny-2", "model-8")))
     note_version(cloud, "model-8", state="rejected", evaluation=where)
-    found = cloud.answer("models", "compare", "tiny-2", "model-8")
-    assert found["paired"] and found["figures"]["q10"]["values"] == [0.70, 0.75]
+    comparison = cloud.answer("models", "compare", "tiny-2", "model-8")
+    assert comparison["paired"] and comparison["figures"]["q10"]["values"] == [0.70, 0.75]
     assert "+0.040 to +0.070" in cloud.protloc("models", "compare", "tiny-2", "model-8").stdout
-    found = cloud.answer("models", "compare", "tiny-1", "model-8")
-    assert not found["paired"] and "tiny-1" in found["note"]
+    comparison = cloud.answer("models", "compare", "tiny-1", "model-8")
+    assert not comparison["paired"] and "tiny-1" in comparison["note"]
     assert cloud.protloc("models", "compare", "tiny-1", "none-such").exit_code == 2
 
 

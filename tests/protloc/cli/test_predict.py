@@ -279,9 +279,9 @@ def test_an_interrupted_wait_leaves_the_upload_running(embedded: Embedded, tmp_p
         assert process.stderr
         assert any(line.startswith("predicting") for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
+        output = process.stderr.read()
         assert process.wait(LIMIT_SECONDS) == 130
-        upload = said.split("protloc show ")[1].split()[0]
+        upload = output.split("protloc show ")[1].split()[0]
         assert embedded.client.upload(upload)["finished"] is None
     assert embedded.answer("results", upload, "--wait")["records"] == 30
 

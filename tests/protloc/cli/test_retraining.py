@@ -70,9 +70,9 @@ def test_a_file_that_holds_no_labels_is_refused(
 
 
 def test_without_labels_there_is_nothing_to_do(embedded: Embedded) -> None:
-    found = embedded.answer("retrain")
-    assert (found["outcome"], found["report"]) == ("NothingNew", None)
-    assert "protloc labels add" in found["reason"]
+    answer = embedded.answer("retrain")
+    assert (answer["outcome"], answer["report"]) == ("NothingNew", None)
+    assert "protloc labels add" in answer["reason"]
 
 
 Machine = Callable[..., None]
@@ -127,18 +127,18 @@ def test_every_good_end_is_told_in_words_and_exits_0(
     assert result.stderr.splitlines() == ["v-1: training", "v-1: judging whether it is better"]
     assert "Q10 70 % → 71 %" in result.stdout
     assert ("models report v-1" in result.stdout) == (outcome != "Skipped")
-    found = embedded.answer("retrain")
-    assert set(found) == {"outcome", "version", "reason", "report"}
-    assert found["outcome"] == outcome
-    assert found["version"].startswith("model-20")
+    answer = embedded.answer("retrain")
+    assert set(answer) == {"outcome", "version", "reason", "report"}
+    assert answer["outcome"] == outcome
+    assert answer["version"].startswith("model-20")
 
 
 def test_a_failed_retraining_exits_1_with_its_reason(embedded: Embedded, machine: Machine) -> None:
     machine({"Name": "Failed", "Type": "Fail", "Error": "Failed", "Cause": "no\nproteins\x1b[2J"})
     result = embedded.protloc("retrain", "--version", "v-2", "--json")
     assert result.exit_code == 1
-    found = json.loads(result.stdout)
-    assert found == {"outcome": "Failed", "version": "v-2", "reason": "no proteins\\x1b[2J", "report": None}
+    answer = json.loads(result.stdout)
+    assert answer == {"outcome": "Failed", "version": "v-2", "reason": "no proteins\\x1b[2J", "report": None}
     assert result.stderr.splitlines()[-1] == "protloc: the retraining failed: no proteins\\x1b[2J"
 
 
@@ -148,13 +148,13 @@ def test_one_that_took_too_long_has_failed(embedded: Embedded, machine: Machine)
     assert result.exit_code == 1 and "took longer than the state machine allows" in result.stderr
 
 
-def test_what_is_asked_for_reaches_the_state_machine(embedded: Embedded, machine: Machine) -> None:
+def test_requested_settings_reach_the_state_machine(embedded: Embedded, machine: Machine) -> None:
     asked = "{% $string($states.context.Execution.Input) %}"
     machine(ended("Promoted", reason=asked))
     words = ["--set", "epochs=3", "--set", "frozen_layers=all", "--again", "--version", "v-3"]
-    found = json.loads(embedded.answer("retrain", *words)["reason"])
+    request = json.loads(embedded.answer("retrain", *words)["reason"])
     hyperparameters = {"epochs": "3", "frozen-layers": "all"}
-    assert found == {"version": "v-3", "hyperparameters": hyperparameters, "again": True}
+    assert request == {"version": "v-3", "hyperparameters": hyperparameters, "again": True}
 
 
 def test_an_interruption_leaves_it_running_and_says_how_to_look(
@@ -176,8 +176,8 @@ def test_without_waiting_it_says_what_is_on_its_way(embedded: Embedded, machine:
     result = embedded.protloc("retrain", "--no-wait", "--version", "v-5")
     assert result.exit_code == 0
     assert result.stdout == "v-5 is being trained; look with `protloc models`.\n"
-    found = embedded.answer("retrain", "--no-wait", "--version", "v-6")
-    assert found == {"outcome": None, "version": "v-6", "reason": None, "report": None}
+    answer = embedded.answer("retrain", "--no-wait", "--version", "v-6")
+    assert answer == {"outcome": None, "version": "v-6", "reason": None, "report": None}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_without_waiting_it_says_what_is_on_its_way(embedded: Embedded, machine:
         ["--version", "tiny-1"],
     ],
 )
-def test_what_cannot_be_asked_is_refused(embedded: Embedded, machine: Machine, words: list[str]) -> None:
+def test_impossible_settings_are_refused(embedded: Embedded, machine: Machine, words: list[str]) -> None:
     machine(ended("Promoted"))
     result = embedded.protloc("retrain", *words)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1

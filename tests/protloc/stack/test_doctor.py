@@ -32,18 +32,18 @@ def test_a_cloud_in_which_predictions_work_is_healthy(embedded: Embedded) -> Non
     result = embedded.protloc("doctor")
     assert result.exit_code == 0, result.output
     assert "PROBLEM" not in result.stdout and "model: " in result.stdout
-    code, found = checks(embedded)
-    assert code == 0 and {check["state"] for check in found.values()} == {OK, UNCHECKED}
-    assert found["model"]["state"] == found["endpoint"]["state"] == found["buckets"]["state"] == OK
+    code, report = checks(embedded)
+    assert code == 0 and {check["state"] for check in report.values()} == {OK, UNCHECKED}
+    assert report["model"]["state"] == report["endpoint"]["state"] == report["buckets"]["state"] == OK
 
 
 def test_a_stack_that_is_not_there_is_a_problem_with_its_remedy(
     embedded: Embedded, as_stack: list[str]
 ) -> None:
-    code, found = checks(embedded, "--stack", "nobodys")
+    code, report = checks(embedded, "--stack", "nobodys")
     assert code == 1
-    assert found["deployment"]["state"] == PROBLEM and "nobodys" in found["deployment"]["detail"]
-    assert found["credentials"]["state"] == OK and found["model"]["state"] == UNCHECKED
+    assert report["deployment"]["state"] == PROBLEM and "nobodys" in report["deployment"]["detail"]
+    assert report["credentials"]["state"] == OK and report["model"]["state"] == UNCHECKED
 
 
 def test_a_cloud_that_is_not_up_is_named(embedded: Embedded, tmp_path: Any) -> None:

@@ -162,8 +162,8 @@ def test_a_cloud_whose_stack_was_taken_down_hosts_its_model_again(
     client = running(cloud.home)
     assert client is not None
     name = f"{client.outputs['EndpointName']}-{version}"
-    found = client.client("sagemaker").describe_inference_component(InferenceComponentName=name)
-    assert found["InferenceComponentStatus"] == "InService"
+    description = client.client("sagemaker").describe_inference_component(InferenceComponentName=name)
+    assert description["InferenceComponentStatus"] == "InService"
 
 
 def test_without_a_person_to_ask_nothing_is_taken_down(embedded: Embedded) -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.domain.bisection import CANARY, Bisection
 from functions.domain.errors import EndpointRefused, EndpointTimedOut, EndpointUnavailable
 from functions.domain.prediction import Answer, Prediction, Unpredictable
-from functions.services.endpoint import CANARY, WRITING_SECONDS, Bisection, Endpoint
+from functions.services.endpoint import WRITING_SECONDS, Endpoint
 from tests.functions.world import answer_for
 
 
@@ -38,12 +39,14 @@ def search(model: Model, sequences: list[str]) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     for _ in range(1_000):
         left = {name: name for name in sequences if name not in answers}
-        bisection = Bisection(model, "stack-m-1", "m-1", left, progress)
+        bisection = Bisection(model.invoke, left, progress)
         try:
             return answers | bisection.answers()
         except EndpointUnavailable:
             progress = json.loads(json.dumps(bisection.progress))
-            answers |= {n: answer for n, answer in bisection.found.items() if isinstance(answer, Prediction)}
+            answers |= {
+                n: answer for n, answer in bisection.answered.items() if isinstance(answer, Prediction)
+            }
     raise AssertionError("the search never ends")
 
 
@@ -83,11 +86,11 @@ def test_a_model_that_is_sick_for_a_while_costs_nobody(size: int, start: int, le
 
 def test_a_model_that_fails_on_everything_is_asked_little_and_blames_nobody() -> None:
     model = Model({CANARY, *(f"M{number}" for number in range(500))})
-    bisection = Bisection(model, "stack-m-1", "m-1", {f"M{n}": f"M{n}" for n in range(500)})
+    bisection = Bisection(model.invoke, {f"M{n}": f"M{n}" for n in range(500)})
     with pytest.raises(EndpointUnavailable, match="fails on everything"):
         bisection.answers()
     assert model.heard <= 1 + 9 + 1 + 1  # together, down to one, the others, a protein any model reads
-    assert not bisection.found and not bisection.progress["refused"] and not bisection.progress["suspects"]
+    assert not bisection.answered and not bisection.progress["refused"] and not bisection.progress["suspects"]
 
 
 class Clock(Model):
@@ -119,29 +122,27 @@ def test_too_much_at_once_is_asked_for_in_smaller_groups_until_all_is_answered()
 def test_one_protein_that_takes_too_long_is_waited_for_and_those_beside_it_are_answered() -> None:
     sequences = [f"M{number}" for number in range(9)]
     model = Clock(hangs={"M3"})
-    bisection = Bisection(model, "stack-m-1", "m-1", {name: name for name in sequences})
+    bisection = Bisection(model.invoke, {name: name for name in sequences})
     with pytest.raises(EndpointTimedOut):
         bisection.answers()
-    assert set(bisection.found) == set(sequences) - {"M3"}
+    assert set(bisection.answered) == set(sequences) - {"M3"}
     progress, calls = json.loads(json.dumps(bisection.progress)), len(model.asked)
-    resumed = Bisection(model, "stack-m-1", "m-1", {"M3": "M3"}, progress)
+    resumed = Bisection(model.invoke, {"M3": "M3"}, progress)
     with pytest.raises(EndpointTimedOut):
         resumed.answers()
     assert len(model.asked) == calls + 1 and not resumed.heard, (
         "each look costs one call, and waits get longer"
     )
     model.hangs = set()
-    assert isinstance(
-        Bisection(model, "stack-m-1", "m-1", {"M3": "M3"}, progress).answers()["M3"], Prediction
-    )
+    assert isinstance(Bisection(model.invoke, {"M3": "M3"}, progress).answers()["M3"], Prediction)
 
 
 def test_a_model_that_is_too_slow_for_anything_is_left_alone_soon() -> None:
     model = Clock(each=100)
-    bisection = Bisection(model, "stack-m-1", "m-1", {f"M{n}": f"M{n}" for n in range(500)})
+    bisection = Bisection(model.invoke, {f"M{n}": f"M{n}" for n in range(500)})
     with pytest.raises(EndpointTimedOut):
         bisection.answers()
-    assert len(model.asked) <= 1 + 9 + 1 and not bisection.found
+    assert len(model.asked) <= 1 + 9 + 1 and not bisection.answered
 
 
 @given(size=st.integers(1, 30), each=st.floats(0, 59), data=st.data())
@@ -151,13 +152,13 @@ def test_no_time_out_is_ever_a_verdict(size: int, each: float, data: st.DataObje
     progress: dict[str, Any] | None = None
     left = {name: name for name in sequences}
     for _ in range(40):
-        bisection = Bisection(model, "stack-m-1", "m-1", left, progress)
+        bisection = Bisection(model.invoke, left, progress)
         try:
             bisection.answers()
         except EndpointTimedOut:
             progress = bisection.progress
-        assert all(isinstance(answer, Prediction) for answer in bisection.found.values())
-        left = {name: name for name in left if name not in bisection.found}
+        assert all(isinstance(answer, Prediction) for answer in bisection.answered.values())
+        left = {name: name for name in left if name not in bisection.answered}
         if set(left) <= model.hangs:
             return
     raise AssertionError(f"never answered: {sorted(set(left) - model.hangs)}")
@@ -178,12 +179,15 @@ def test_no_call_begins_that_could_outlive_the_function(size: int, poison: int, 
             return 300 - (model.seconds - began)
 
         left = {name: name for name in sequences if name not in answers}
-        bisection = Bisection(model, "stack-m-1", "m-1", left, progress, seconds_left)
+        ask = model.asking(component="stack-m-1", model_version="m-1", seconds_left=seconds_left)
+        bisection = Bisection(ask, left, progress)
         try:
             answers |= bisection.answers()
         except EndpointUnavailable:
             progress = json.loads(json.dumps(bisection.progress))
-            answers |= {n: answer for n, answer in bisection.found.items() if isinstance(answer, Prediction)}
+            answers |= {
+                n: answer for n, answer in bisection.answered.items() if isinstance(answer, Prediction)
+            }
         assert model.seconds - began <= 300 - WRITING_SECONDS
         if len(answers) == size:
             break

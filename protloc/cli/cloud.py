@@ -1,0 +1,111 @@
+"""Commands about the embedded cloud: start it, stop it, how it is, and how AWS's tools reach it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from protloc.cli.options import home_option, json_option
+from protloc.cli.shared import note, print_json
+from protloc.errors import Unreachable, UploadProblem
+
+
+@click.command()
+@home_option
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Without it: any free one.")
+@click.option(
+    "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
+)
+def up(home: Path, port: int | None, recover: bool) -> None:
+    """Start the embedded cloud, or bring a running one up to date.
+
+    It runs in the background, on this machine only. The template is deployed where it changed, and the model
+    that comes with protloc goes into service where there is none. Everything is kept in the home folder
+    and is there again after `protloc down`, a crash or a restart.
+
+    \b
+    Examples
+      protloc up
+      PROTLOC_HOME=~/clouds/second protloc up --port 4567
+    """
+    from protloc.embedded import active_model, ready
+
+    client = ready(home.resolve(), note, port, recover=recover)
+    click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
+    click.echo(f"API:  {client.api_url}")
+    click.echo("Next: protloc predict FILE    Stop: protloc down")
+
+
+@click.command()
+@home_option
+@click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
+@click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
+def down(home: Path, erase: bool, only_if_saved: bool) -> None:
+    """Stop the embedded cloud. Its state stays, unless --erase is given.
+
+    Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
+    """
+    from protloc.cloud import lifecycle
+
+    try:
+        stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
+    except lifecycle.NotKeptError as error:
+        raise UploadProblem(str(error)) from None
+    except lifecycle.CloudError as error:
+        raise Unreachable(str(error)) from None
+    state = "The embedded cloud is stopped" if stopped else "The embedded cloud was not running"
+    click.echo(
+        f"{state}, and what it kept is deleted." if erase else f"{state}; its state is kept in {home}."
+    )
+
+
+@click.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Say whether the embedded cloud runs, and where.
+
+    JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
+    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
+    may use because this system cannot take it away: models_have_network, models_have_files.
+    """
+    from protloc.cloud import lifecycle
+
+    state = lifecycle.status(home.resolve())
+    if as_json:
+        print_json(state)
+        return
+    for name, value in state.items():
+        if value is not None:
+            click.echo(f"{name.replace('_', ' '):>12}  {value}")
+
+
+@click.command()
+@home_option
+@json_option
+def env(home: Path, as_json: bool) -> None:
+    """Print what lets AWS's tools work on the embedded cloud: its address and its access key, for a shell.
+
+    The key is that of the home's file `credentials`, which only you can read; who has it owns the cloud.
+
+    \b
+    Examples
+      eval "$(protloc env)" && aws s3 ls
+      protloc env --json | jq -r .AWS_ENDPOINT_URL
+
+    JSON: the variables by name.
+    """
+    from protloc.cloud import lifecycle
+
+    cloud = lifecycle.find(home.resolve())
+    if cloud is None:
+        raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
+    variables = cloud.variables
+    if as_json:
+        print_json(variables)
+        return
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
