@@ -50,7 +50,9 @@ class Queue:
         self.url = url
 
     def send(self, message: dict[str, Any], delay_seconds: int = 0) -> None:
-        self.client.send_message(QueueUrl=self.url, MessageBody=_dump(message), DelaySeconds=delay_seconds)
+        self.client.send_message(
+            QueueUrl=self.url, MessageBody=_dump(message), DelaySeconds=delay_seconds, **_group(message)
+        )
 
     @contextmanager
     def delivery(self, record: SQSRecord) -> Iterator[dict[str, Any]]:
@@ -112,6 +114,16 @@ def is_outage(error: Exception) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or error.response["Error"]["Code"] in _OUTAGE_CODES
     return isinstance(error, (ConnectionError, HTTPClientError))
+
+
+def _group(message: dict[str, Any]) -> dict[str, str]:
+    """Make the messages of an upload one group, so that a small file does not wait behind a large one.
+
+    SQS delivers quiet groups of a standard queue first ("fair queues"), for $0.10 more a million requests. A
+    message without a group, as EventBridge's, counts as a tenant of its own.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+    """
+    return {"MessageGroupId": message["upload"]} if "upload" in message else {}
 
 
 def _load(body: str) -> dict[str, Any]:
