@@ -3,7 +3,7 @@
 SQS delivers first what belongs to no noisy group, and among noisy ones to that with the fewest messages in
 flight. A group is noisy above a tenth of what is in flight (and 30 messages), or of recent processing time:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
-Here a queue has two to ten consumers, so every group of a backlog is noisy, and the last rule is the only one.
+Here a queue has two to ten consumers, so each group of a backlog is noisy, and the last rule is the only one.
 """
 
 from __future__ import annotations
