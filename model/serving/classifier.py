@@ -74,6 +74,30 @@ def convolve(layer: nn.Module, hidden: Tensor) -> Tensor:
     return nn.functional.conv2d(image, kernel, layer.bias, padding=padding).squeeze(2).transpose(1, 2)
 
 
+def pair_table(embeddings: Tensor, stem: nn.Conv1d) -> Tensor:
+    """A stem over embeddings (vocabulary, hidden) as a table (rows, hidden), whose input `pair_rows` names.
+
+    There are so few tokens that each can be multiplied with the kernel beforehand, and so can each two that
+    stand side by side: a convolution of nine then is five look-ups. The token itself is added to
+    what the kernel makes of it, as `ProteinClassifier.inputs` does.
+    """
+    places = torch.einsum("vi,oik->kvo", embeddings, stem.weight)  # (width, vocabulary, hidden)
+    assert stem.bias is not None
+    places[len(places) // 2] += embeddings + stem.bias
+    pairs = [places[at][:, None] + places[at + 1][None] for at in range(0, len(places) - 1, 2)]
+    return torch.cat([*(pair.flatten(0, 1) for pair in pairs), places[-1]])
+
+
+def pair_rows(ids: Tensor, width: int, vocabulary: int, padding: int) -> Tensor:
+    """The rows (batch * tokens, (width + 1) / 2) of `pair_table` whose sum is a stem's output for ids."""
+    tokens = ids.shape[1]
+    around = nn.functional.pad(ids, (width // 2, width // 2), value=padding)
+    pairs = around[:, :-1] * vocabulary + around[:, 1:]
+    rows = [pairs[:, at : at + tokens] + at // 2 * vocabulary**2 for at in range(0, width - 1, 2)]
+    rows.append(around[:, width - 1 :] + width // 2 * vocabulary**2)
+    return torch.stack(rows, dim=2).flatten(0, 1)
+
+
 def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
     """The segments (start, end) that end at `bounds`, from 0 on."""
     return list(zip((0, *bounds), bounds, strict=False))
@@ -203,6 +227,8 @@ class ProteinClassifier(nn.Module):
         width = getattr(config, "stem_kernel_size", 0)
         size: int = config.hidden_size
         self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
+        self.stem_table: Tensor | None
+        self.register_buffer("stem_table", None, persistent=False)
         self.head = HEADS[head.kind](size, locations, head)
         alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
         others = range(getattr(config, "ensemble_size", 1) - 1)
@@ -263,8 +289,23 @@ class ProteinClassifier(nn.Module):
         """The input of a BertModel: the ids, or what the stem makes of their embeddings."""
         if self.stem is None:
             return {"input_ids": ids}
+        if self.stem_table is not None:
+            vocabulary, padding = self.config.vocab_size, int(self.config.pad_token_id or 0)
+            seen = ids.masked_fill(mask == 0, padding)
+            rows = pair_rows(seen, self.stem.weight.shape[2], vocabulary, padding)
+            looked_up = nn.functional.embedding_bag(rows, self.stem_table, mode="sum")
+            return {"inputs_embeds": looked_up.view(*ids.shape, -1)}
         words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
         return {"inputs_embeds": words + convolve(self.stem, words)}
+
+    @torch.no_grad()
+    def tabulate(self) -> None:
+        """Look the stem up in a table of its present weights from now on: for serving, not for training."""
+        for network in self.members():
+            if network.stem is not None:
+                embeddings = network.encoder.embeddings.word_embeddings.weight.clone()
+                embeddings[int(network.config.pad_token_id or 0)] = 0  # as padding is masked
+                network.stem_table = pair_table(embeddings, network.stem)
 
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still.

@@ -114,6 +114,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     if small:
         dtype = torch.float32
         classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+        classifier.tabulate()
     else:
         # The head beside an encoder of nothing, which the packed one then replaces.
         shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
