@@ -90,10 +90,12 @@ model: .venv/run.stamp
 	$(MEMBER) --model-dir build/model/2 --checkpoint-dir build/model/2-checkpoints --seed 2 \
 	  --dropout 0.5 --mutation-rate 0.15 --weight-decay 0.1 --training-residues 800 && wait $$first
 	$(BIN)/python -m model.ensemble build/model/ensemble build/model/1 build/model/2 \
-	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
+	  --labelled '$(DEEPLOC)' $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)-fp32
 	$(if $(PROKARYOTES),$(BIN)/python -m model.detection build/model/ensemble --labelled '$(DEEPLOC)' \
 	  $(PROKARYOTES:%=--prokaryotes '%'))
-	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
+	$(BIN)/python -m model.precision build/model/ensemble build/model/small --labelled '$(DEEPLOC)' \
+	  $(VALIDATION:%=--validation '%') --model-version small-$(shell date -u +%Y-%m-%d)
+	@echo "The model is in build/model/small; 'protloc models add build/model/small' serves it."
 
 lock: .venv/develop.stamp
 	$(LOCK) pyproject.toml --extra test --extra check --output-file locks/develop.txt

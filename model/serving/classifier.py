@@ -130,6 +130,11 @@ class ConvolutionAttentionHead(nn.Module):
             nn.Linear(settings.hidden, locations + 1),
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In what motifs are searched for; see `ProteinClassifier.narrow`."""
+        return next(self.motifs.parameters()).dtype
+
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
         return self.look(hidden, mask)[0]
@@ -141,13 +146,14 @@ class ConvolutionAttentionHead(nn.Module):
 
     def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Pool hidden states as `answer` reads them (batch, pooled size), and attentions, as of `look`."""
-        motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
+        seen = hidden if self.dtype == torch.float32 else hidden.to(self.dtype)
+        motifs = torch.cat([convolve(motif, seen) for motif in self.motifs], dim=2)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
         values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
-        scores = convolve(self.score, values).masked_fill(mask[..., None] == 0, -torch.inf)
-        shares = scores.softmax(dim=1).to(values.dtype).transpose(1, 2)  # (batch, attentions, tokens)
+        scores = convolve(self.score, values).float().masked_fill(mask[..., None] == 0, -torch.inf)
+        shares = scores.softmax(dim=1).transpose(1, 2)  # (batch, attentions, tokens)
         lengths = mask.sum(dim=1)
-        pooled = [(shares @ values).flatten(1), *pool(values, lengths)]
+        pooled = [(shares.to(values.dtype) @ values).float().flatten(1), *pool(values, lengths)]
         for start, end in self.starts:
             pooled += pool(values[:, start:end], lengths - start)
         if self.ends:
@@ -163,12 +169,13 @@ class ConvolutionAttentionHead(nn.Module):
 def pool(values: Tensor, present: Tensor) -> list[Tensor]:
     """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
 
-    Values are zero beyond them and nowhere negative; where nothing is present both are zero.
+    Values are zero beyond them and nowhere negative; where nothing is present both are zero. The two are in
+    fp32 whatever the values are in.
     """
     if not values.shape[1]:  # a batch of proteins shorter than the segment begins
-        return [values.new_zeros(values.shape[0], values.shape[2])] * 2
+        return [values.new_zeros(values.shape[0], values.shape[2], dtype=torch.float32)] * 2
     count = present.clamp(min=1, max=values.shape[1])
-    return [values.amax(dim=1), values.sum(dim=1) / count[:, None].to(values.dtype)]
+    return [values.amax(dim=1).float(), values.sum(dim=1, dtype=torch.float32) / count[:, None]]
 
 
 class LinearHead(nn.Module):
@@ -306,6 +313,13 @@ class ProteinClassifier(nn.Module):
                 embeddings = network.encoder.embeddings.word_embeddings.weight.clone()
                 embeddings[int(network.config.pad_token_id or 0)] = 0  # as padding is masked
                 network.stem_table = pair_table(embeddings, network.stem)
+
+    def narrow(self) -> None:
+        """Search for motifs in bf16 from now on: the products of the head, with its sums still in fp32."""
+        for network in self.members():
+            if isinstance(network.head, ConvolutionAttentionHead):
+                network.head.motifs.to(torch.bfloat16)
+                network.head.score.to(torch.bfloat16)
 
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still.
