@@ -56,11 +56,11 @@ def residues(requests: list[Request]) -> int:
     ray_actor_options={"num_cpus": 0},
 )
 class Predictor:
-    """One model in one process, which has some of the machine's cores to itself."""
+    """One model in one process, which has the machine's cores to itself."""
 
-    def __init__(self, folder: str, threads: int) -> None:
+    def __init__(self, folder: str) -> None:
         # Ray gives an actor one thread; `num_cpus` would give more, but waits for cores that are not free.
-        torch.set_num_threads(threads)
+        torch.set_num_threads(max(1, int(ray.cluster_resources().get("CPU", os.cpu_count() or 1))))
         self.model: Model = model_fn(folder)
 
     async def __call__(self, http: HttpRequest) -> Response:
@@ -115,12 +115,9 @@ def app(_arguments: dict[str, str]) -> serve.Application:
     https://github.com/aws/deep-learning-containers/tree/main/scripts/docker/ray
     https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
     """
-    small = model_fn(str(FOLDER)).classifier.stem is not None
+    model_fn(str(FOLDER))
     # Ray hides the GPUs from a task that asks for none, as this one: torch would see none here.
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    cores = max(1, int(ray.cluster_resources().get("CPU", os.cpu_count() or 1)))
-    # A small model's products are too short to be divided: one process a core, each with one thread.
-    replicas = cores if small and not gpus else 1
-    options = {"num_replicas": replicas, "ray_actor_options": {"num_cpus": 0, "num_gpus": gpus}}
-    bound: serve.Application = Predictor.options(**options).bind(str(FOLDER), cores // replicas)  # type: ignore[attr-defined, unused-ignore]
+    options = {"num_cpus": 0, "num_gpus": gpus}
+    bound: serve.Application = Predictor.options(ray_actor_options=options).bind(str(FOLDER))  # type: ignore[attr-defined, unused-ignore]
     return bound
