@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions.predict import predict
 from functions.receive import receive
+from functions.services.queues import _dump
 from tests.functions.world import World, unavailable
 
 FASTA = b"".join(b">p%d\nMKVLAAGIVGLLLAQWERTY%s\n" % (n, b"A" * n) for n in range(100))
@@ -56,3 +59,17 @@ def test_an_event_belongs_to_no_upload_yet(
     """SQS takes a message without a group as a tenant of its own."""
     running_world.aws.uploads_queue.send(running_world.upload(FASTA))
     assert sent == [("uploads", "", None)]
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers(0, 2**53) | st.lists(st.text()), max_size=4))
+def test_a_message_is_ascii_whatever_it_holds(message: dict[str, Any]) -> None:
+    """SQS refuses some characters, as U+FFFE; JSON has an escape for every one."""
+    body = _dump(message)
+    assert body.isascii() and json.loads(body) == message
+
+
+def test_a_plain_message_is_written_by_orjson_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.services.queues.json.dumps", None)
+    assert (
+        _dump({"upload": "u", "proteins": [{"header": "a"}]}) == '{"upload":"u","proteins":[{"header":"a"}]}'
+    )
