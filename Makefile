@@ -79,7 +79,7 @@ house: .venv/develop.stamp
 	@$(BIN)/python -m tests.house
 
 bench: .venv/develop.stamp
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 # The members of the ensemble, side by side on one core each; a run that is stopped goes on where it was.
 MEMBER = OMP_NUM_THREADS=1 $(BIN)/python -m model.train --training '$(DEEPLOC)' $(VALIDATION:%=--validation '%')
