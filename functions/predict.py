@@ -91,15 +91,18 @@ def _ask_model(
     component = aws.settings.component(upload.model_version)
     progress = message.get("progress")
     bisection = Bisection(aws.endpoint, component, upload.model_version, unknown, progress, seconds_left)
+    keep = True  # what was answered before the batch has to wait is not asked again
     try:
         answers |= bisection.answers()
+        keep = upload.size <= aws.settings.answers_bytes
     except EndpointUnavailable as error:
         waits = 0 if bisection.heard else message["waits"] + 1
         _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
         return False
     finally:
-        predictions = {d: answer for d, answer in bisection.found.items() if isinstance(answer, Prediction)}
-        aws.answers.remember(predictions, upload.model_version)
+        if keep:
+            known = {d: answer for d, answer in bisection.found.items() if isinstance(answer, Prediction)}
+            aws.answers.remember(known, upload.model_version)
     return True
 
 
