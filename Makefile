@@ -79,7 +79,7 @@ house: .venv/develop.stamp
 	@$(BIN)/python -m tests.house
 
 bench: .venv/develop.stamp
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 # Three recipes, each learned twice: without the validation proteins, on which the model is judged and calibrated,
 # and with them, which is what then answers. Two side by side on one core each; a run that is stopped goes on.
@@ -96,10 +96,12 @@ model: .venv/run.stamp
 	$(MAKE) --jobs 2 $(RECIPES:%=build/model/judged-%) $(RECIPES:%=build/model/final-%)
 	$(BIN)/python -m model.ensemble build/model/ensemble $(RECIPES:%=build/model/judged-%) \
 	  --final $(RECIPES:%=build/model/final-%) --labelled '$(DEEPLOC)' --validation build/model/validation.txt \
-	  --model-version small-$(shell date -u +%Y-%m-%d)
+	  --model-version small-$(shell date -u +%Y-%m-%d)-fp32
 	$(if $(PROKARYOTES),$(BIN)/python -m model.detection build/model/ensemble --labelled '$(DEEPLOC)' \
 	  $(PROKARYOTES:%=--prokaryotes '%'))
-	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
+	$(BIN)/python -m model.precision build/model/ensemble build/model/small --labelled '$(DEEPLOC)' \
+	  --validation build/model/validation.txt --model-version small-$(shell date -u +%Y-%m-%d)
+	@echo "The model is in build/model/small; 'protloc models add build/model/small' serves it."
 build/model/judged-%:
 	mkdir -p $@-checkpoints
 	$(MEMBER) $(RECIPE_$*) --model-dir $@.part --checkpoint-dir $@-checkpoints && mv $@.part $@

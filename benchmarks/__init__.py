@@ -1,6 +1,6 @@
 """Measures the claims about speed and memory again on this machine: `python -m benchmarks`.
 
-A benchmark is a module here, named in `__main__.MODULES`, with
+A benchmark is a module here, named in `__main__`, with
 
     def run(rounds: int) -> Iterator[Row]: ...
 

@@ -31,6 +31,9 @@ metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.SQS)
 
 FIRST_WAIT_SECONDS = 10
+WAKING_SECONDS, WAKING_WAITS = 60, 12
+"""An endpoint that wakes takes minutes: for the first ten it is looked at every minute."""
+
 LONGEST_WAIT_SECONDS = 300
 """Shorter waits make more messages of a batch: each delivery that repeats sends one more copy."""
 
@@ -91,23 +94,39 @@ def _ask_model(
         seconds_left=seconds_left,
     )
     bisection = Bisection(ask, unknown, message.get("progress"))
+    keep = True  # what was answered before the batch has to wait is not asked again
     try:
         answers |= bisection.answers()
+        keep = upload.size <= aws.settings.answers_bytes
     except EndpointUnavailable as error:
         waits = 0 if bisection.heard else message["waits"] + 1
         _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
         return False
     finally:
-        predictions = {
-            d: answer for d, answer in bisection.answered.items() if isinstance(answer, Prediction)
-        }
-        aws.answers.remember(predictions, upload.model_version)
+        if keep:
+            predictions = {
+                digest: answer
+                for digest, answer in bisection.answered.items()
+                if isinstance(answer, Prediction)
+            }
+            aws.answers.remember(predictions, upload.model_version)
     return True
+
+
+def wait_seconds(waits: int) -> int:
+    """Seconds until a batch is tried again that waits for the so-manyth time.
+
+    >>> [wait_seconds(waits) for waits in (1, 2, 3, 4, 12, 13)]
+    [10, 20, 40, 60, 60, 300]
+    """
+    if waits > WAKING_WAITS:
+        return LONGEST_WAIT_SECONDS
+    return int(min(FIRST_WAIT_SECONDS * 2 ** (waits - 1), WAKING_SECONDS))
 
 
 def _wait(message: dict[str, Any], error: EndpointUnavailable, aws: Services) -> None:
     """Send the batch again for later: a copy, since failed deliveries are counted and waits are not."""
-    delay = min(FIRST_WAIT_SECONDS * 2 ** (max(message["waits"], 1) - 1), LONGEST_WAIT_SECONDS)
+    delay = wait_seconds(max(message["waits"], 1))
     aws.batches_queue.send(message, delay)
     logger.warning("the batch waits", extra={"upload": message["upload"], "why": str(error), "delay": delay})
     metric = "BatchesContinued" if isinstance(error, OutOfTime) else "EndpointWaits"

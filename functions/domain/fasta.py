@@ -23,6 +23,7 @@ from functions.domain.layout import clean_letters, lay_out, letters_of
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 """A record whose text is longer is measured, not kept."""
 
+_FEED = ord("\n")
 LOOKBACK_BYTES = 1024
 """The bytes before a `>` in which the beginning of its line is looked for."""
 
@@ -47,6 +48,7 @@ class Record(NamedTuple):
     fault: str = ""  # why the lines hold no sequence
     fault_line: int = 0  # lines from the header's on to the one that the fault is about
     clean: bool = False  # nothing but upper-case residues, and perhaps a stop codon at the end
+    standard: bool = False  # nothing but the twenty residues in upper case
 
 
 class LineCount:
@@ -82,22 +84,26 @@ def read_records(
         count.lines += preamble.lines
     while text.at_start and (end is None or text.offset < end):
         offset, line, before = text.offset, count.lines, text.before
-        text.step()
-        raw, measure = b"", None
-        for piece in text.until_next_start():
-            if measure is None:
-                raw += piece
-                if len(raw) <= MAX_RECORD_BYTES:
-                    continue
-                raw, piece, measure = raw[:MAX_RECORD_BYTES], raw, _Measure()
-            measure.add(piece)
-        header, body = _split(raw)
+        plain, measure = text.plain_record(), None
+        if plain:
+            header, body = plain
+        else:
+            text.step()
+            raw = b""
+            for piece in text.until_next_start():
+                if measure is None:
+                    raw += piece
+                    if len(raw) <= MAX_RECORD_BYTES:
+                        continue
+                    raw, piece, measure = raw[:MAX_RECORD_BYTES], raw, _Measure()
+                measure.add(piece)
+            header, body = _split(raw)
         if measure is None:
-            count.lines += _count_lines(raw.count(b"\n"), raw.count(b"\r"))
+            count.lines += _count_lines(body.count(b"\n"), body.count(b"\r"))
             repairs = tuple(_repairs(before, offset, text)) if before or text.before else ()
-            letters = clean_letters(header, body)
-            if letters is not None:
-                record = Record(offset, line, header, letters, len(letters), repairs, "", 0, True)
+            letters, standard = clean_letters(header, body)
+            if letters:
+                record = Record(offset, line, header, letters, len(letters), repairs, "", 0, True, standard)
             else:
                 laid = lay_out(header, body)
                 record = Record(
@@ -190,6 +196,23 @@ class _Text:
         while self.offset < start and self._more():
             step = min(start - self.offset, len(self._chunk))
             self._position, self.offset = step, self.offset + step
+
+    def plain_record(self) -> tuple[bytes, bytes] | None:
+        """Take the record the head stands on if it is as most are, and split it as `_split` does.
+
+        It ends in this chunk, before a `>` at a line's beginning, and has no other `>` and no CR.
+        """
+        chunk, start = self._chunk, self._position + 1
+        stop = chunk.find(b">", start)
+        if stop <= start or chunk[stop - 1] != _FEED or stop - start > MAX_RECORD_BYTES:
+            return None
+        if chunk.find(b"\r", start, stop) != -1:
+            return None
+        self._position = stop
+        self.offset += stop - start + 1
+        self.before = b""
+        line_end = chunk.find(b"\n", start)
+        return chunk[start:line_end], chunk[line_end:stop]
 
     def step(self) -> None:
         """Move past the `>` the head stands on."""

@@ -47,6 +47,7 @@ def quoted(text: bytes, characters: int = 40) -> str:
 
 
 _UNIPROT = re.compile(r"^(?:sp|tr)\|([^|\s]+)")
+_PLAIN_UNIPROT = re.compile(r"(?:sp|tr)\|([^|\s\0\x01]{1,100})[|\s]")
 _PDB = re.compile(r"^pdb\|([^|\s]+)\|([^|\s]*)")
 _NCBI = re.compile(r"(?:^|\|)(?:gb|emb|dbj|ref|tpg|tpe|tpd|pir|prf)\|+([^|\s]+)")
 _GENERAL = re.compile(r"^(?:lcl|nxp|gnl\|[^|\s]+)\|([^|\s]+)")
@@ -69,6 +70,8 @@ def parse_accession(header: str) -> str:
     >>> parse_accession("9ABC_1|Chains A, B|Something|Homo sapiens (9606)"), parse_accession(">id")
     ('9ABC_1', 'id')
     """
+    if match := _PLAIN_UNIPROT.match(header):
+        return match[1]
     text = _NUMBERED.sub(
         "", header.lstrip("> \t") or header
     )  # BLAST numbers what has no identifier of NCBI's
@@ -77,7 +80,9 @@ def parse_accession(header: str) -> str:
     word = text.split(maxsplit=1)[0] if text.strip() else ""
     if match := _NAME.match(word):
         word = match[0]
-    if match := _PDB.match(word) or _RCSB_OLD.match(word):
+    if not any(mark in word for mark in "|:;"):
+        accession = word
+    elif match := _PDB.match(word) or _RCSB_OLD.match(word):
         accession = f"{match[1]}_{match[2]}" if match[2] else match[1]
     elif (
         match := _UNIPROT.match(word)
@@ -105,7 +110,8 @@ def announces_nucleotides(header: str) -> bool:
 
 def announces_structure(header: str) -> bool:
     """True if a header says that no sequence follows but its secondary structure, as in PDB's `ss.txt`."""
-    return header.rstrip()[-10:].lower().endswith(_STRUCTURE)
+    end = header.rstrip()[-10:]
+    return end[-1:] in "rsdRSD" and end.lower().endswith(_STRUCTURE)
 
 
 def residues_at_end(header: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from functions.domain.alphabets import ALPHABET
+from functions.domain.alphabets import ALPHABET, STANDARD
 from functions.domain.headers import decode, quoted
 from functions.domain.placeholders import LONGEST, placeholder
 
@@ -79,21 +79,24 @@ def lay_out(header: bytes, body: bytes) -> Layout:
     )
 
 
-def clean_letters(header: bytes, body: bytes) -> bytes | None:
+def clean_letters(header: bytes, body: bytes) -> tuple[bytes, bool]:
     """The sequence of a record of nothing but upper-case residues, and perhaps a stop codon at the end.
 
-    None where it holds more or little, or might be another format: then it is looked at line by line.
+    Empty where it holds more or little, or might be another format: then it is looked at line by line. And
+    whether it is nothing but the twenty residues.
     """
     if len(body) <= LONGEST or header[2:3] == b";":
-        return None
-    letters = body.translate(None, b"\r\n")
-    odd = letters.translate(None, ALPHABET)
-    if odd and (odd != b"*" or letters[-1:] != b"*"):
-        return None
+        return b"", False
+    letters = body.translate(None, b"\r\n") if b"\r" in body else body.replace(b"\n", b"")
+    odd = letters.translate(None, STANDARD)
+    if odd and (rare := odd.translate(None, ALPHABET)) and (rare != b"*" or letters[-1:] != b"*"):
+        return b"", False
     tail = letters[-13:-1]
     if not tail.translate(None, _LABELS) and len(set(tail)) <= 5:
-        return None
-    return None if letters[:3] in _CODES and letters[3:6] in _CODES else letters
+        return b"", False
+    if letters[:3] in _CODES and letters[3:6] in _CODES:
+        return b"", False
+    return letters, not odd
 
 
 def _lines(body: bytes) -> Iterator[_Line]:

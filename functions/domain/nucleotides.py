@@ -40,7 +40,7 @@ def are_nucleotides(sequence: bytes) -> bool:
     >>> are_nucleotides(b"GTGCCAGCMGCCGCGGTAA"), are_nucleotides(b"MGGAGGTGGAGGAGGTGGAGCTGGAGGAGG")
     (True, False)
     """
-    if sequence[:400].count(b"L") > _MOST_FOREIGN * len(sequence):
+    if sequence.count(b"L", 0, 400) > _MOST_FOREIGN * len(sequence):
         return False  # as nearly all proteins
     bases = len(sequence) - len(sequence.translate(None, _BASES))
     if bases < MIN_BASES:

@@ -66,10 +66,10 @@ def _groups(proteins: list[Protein], settings: PackingSettings) -> Iterator[list
     group: list[Protein] = []
     residues = size = 0
     for protein in sorted(proteins, key=lambda p: (-len(p.sequence), p.sequence, p.offset)):
-        names = json.dumps((protein.accession, protein.header))
-        protein_bytes = len(protein.sequence) + len(names) + 200
+        length = len(protein.sequence)
+        protein_bytes = length + _names_bytes(protein) + 200
         full = (
-            residues + len(protein.sequence) > settings.batch_residues
+            residues + length > settings.batch_residues
             or len(group) == settings.batch_proteins
             or size + protein_bytes > settings.batch_bytes
         )
@@ -77,7 +77,15 @@ def _groups(proteins: list[Protein], settings: PackingSettings) -> Iterator[list
             yield group
             group, residues, size = [], 0, 0
         group.append(protein)
-        residues += len(protein.sequence)
+        residues += length
         size += protein_bytes
     if group:
         yield group
+
+
+def _names_bytes(protein: Protein) -> int:
+    """How long accession and header are as a JSON list in ASCII, which most need not be written for."""
+    names = protein.accession + protein.header
+    if names.isascii() and names.isprintable() and '"' not in names and "\\" not in names:
+        return len(names) + len('["", ""]')
+    return len(json.dumps((protein.accession, protein.header)))

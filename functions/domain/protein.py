@@ -150,7 +150,7 @@ def _fault(sequence: bytes, length: int, header: str, record: Record) -> str:
         return "nucleotides: the sequence looks like DNA or RNA; translate it to protein first"
     if sequence[:1] == b"D" and is_3di(sequence):
         return "3Di letters, the structure-aware alphabet of Foldseek, not residues"
-    return _too_little(sequence)
+    return "" if record.standard and length >= MIN_KNOWN_RESIDUES else _too_little(sequence)
 
 
 def _too_little(sequence: bytes) -> str:

@@ -10,7 +10,7 @@ from functions.domain.prediction import Prediction, Unpredictable
 from functions.domain.protein import PREPROCESSING_VERSION, Protein
 from functions.domain.rows import Row, predicted_row
 from functions.domain.upload import Upload
-from functions.services.dynamodb import from_item, get_all, now_seconds, put_all, to_item
+from functions.services.dynamodb import from_item, from_text, get_all, now_seconds, put_all, to_item, to_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
@@ -32,7 +32,7 @@ class AnswersTable:
         for item in get_all(self.resource, self.name, keys):
             values = from_item(item)
             known[values["pk"]] = Prediction(
-                tuple(float(p) for p in values["probabilities"]),
+                tuple(from_text(values["probabilities"])),
                 float(values["membrane"]),
                 values["residues_read"],
                 values["truncated"],
@@ -52,7 +52,7 @@ class AnswersTable:
                     "pk": digest,
                     "sk": _sort_key(model_version),
                     "expires": expires,
-                    **to_item(prediction._asdict()),
+                    **to_item(prediction._asdict() | {"probabilities": to_text(prediction.probabilities)}),
                 }
                 for digest, prediction in answers.items()
             ),

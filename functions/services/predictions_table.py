@@ -11,12 +11,24 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
-from functions.domain.rows import COLUMNS, DERIVED, Row, current
+from functions.domain.rows import COLUMNS, DERIVED, PROBABILITY_COLUMNS, Row, current
 from functions.domain.upload import attempt_of, first_shard
-from functions.services.dynamodb import Item, from_item, is_condition_failure, now_seconds, put_all, to_item
+from functions.services.dynamodb import (
+    Item,
+    from_item,
+    from_text,
+    is_condition_failure,
+    now_seconds,
+    put_all,
+    to_item,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
+
+
+_KEPT_OTHERWISE = frozenset((*DERIVED, *PROBABILITY_COLUMNS))
 
 
 class PredictionsTable:
@@ -78,15 +90,16 @@ def _partition(upload_id: str, shard: int) -> str:
 
 
 def _item(upload_id: str, shard: int, row: Row, expires: int) -> Item:
-    item: Item = to_item(row)
+    kept = {name: value for name, value in row.items() if name not in _KEPT_OTHERWISE}
+    item: Item = to_item(kept)
     item |= {
         "pk": _partition(upload_id, shard),
         "sk": f"{row['offset']:015d}",
         "upload": upload_id,
         "expires": expires,
     }
-    for column in DERIVED:
-        item.pop(column, None)
+    if row["location"]:
+        item["probabilities"] = to_text(row[column] for column in PROBABILITY_COLUMNS)
     if not row["accession"]:
         item.pop("accession")  # an index key may not be empty
     if row["location"]:
@@ -97,5 +110,7 @@ def _item(upload_id: str, shard: int, row: Row, expires: int) -> Item:
 def _row(item: Item) -> Row:
     values = from_item(item)
     row: Row = {"upload": values["upload"]} | {column: values.get(column) for column in COLUMNS}
+    if "probabilities" in values:  # older releases kept one value a location
+        row |= zip(PROBABILITY_COLUMNS, from_text(values["probabilities"]), strict=True)
     row["accession"] = row["accession"] or ""
     return current(row, "remarks" in values)

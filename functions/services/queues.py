@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
@@ -50,7 +51,17 @@ class Queue:
         self.url = url
 
     def send(self, message: dict[str, Any], delay_seconds: int = 0) -> None:
-        self.client.send_message(QueueUrl=self.url, MessageBody=_dump(message), DelaySeconds=delay_seconds)
+        """Send a message, now or later.
+
+        Those of an upload are one group, so that a small file does not wait behind a large one: SQS delivers
+        quiet groups of a standard queue first ("fair queues"), for $0.10 more a million requests. A message
+        without a group, as EventBridge's, counts as a tenant of its own.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+        """
+        request: Any = {"QueueUrl": self.url, "MessageBody": _dump(message), "DelaySeconds": delay_seconds}
+        if "upload" in message:
+            request["MessageGroupId"] = message["upload"]
+        self.client.send_message(**request)
 
     @contextmanager
     def delivery(self, record: SQSRecord) -> Iterator[dict[str, Any]]:
@@ -124,4 +135,9 @@ def _load(body: str) -> dict[str, Any]:
 
 
 def _dump(message: dict[str, Any]) -> str:
-    return json.dumps(message, separators=(",", ":"))
+    """Write a message as JSON in ASCII: SQS refuses some characters that stand in headers.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    """
+    body = orjson.dumps(message)
+    return body.decode("ascii") if body.isascii() else json.dumps(message, separators=(",", ":"))

@@ -75,6 +75,9 @@ class Artifact:
         default_factory=dict
     )  # what `outside.Detector` reads; older ones have none
     relatives: Mapping[str, Any] = field(default_factory=dict)  # the same of `relatives.Relatives`
+    precision: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what `precision.py` found of a head in bf16; without it a small model answers in fp32
 
     def __post_init__(self) -> None:
         if not VERSION_PATTERN.fullmatch(self.version):
@@ -91,6 +94,11 @@ class Artifact:
     def max_sequences(self) -> int:
         """The most sequences of one request."""
         return self.limits["max_sequences"]
+
+    @property
+    def narrow(self) -> bool:
+        """True if the head was judged, and the model calibrated, in bf16, where the processor has it."""
+        return self.precision.get("head") == "bf16"
 
     def with_metrics(self, metrics: Mapping[str, Any]) -> Artifact:
         """The same artifact under newly measured figures."""
@@ -124,6 +132,7 @@ def read_artifact(folder: Path) -> Artifact:
             training=said["training"],
             outside=said.get("outside", {}),
             relatives=said.get("relatives", {}),
+            precision=said.get("precision", {}),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error

@@ -74,6 +74,30 @@ def convolve(layer: nn.Module, hidden: Tensor) -> Tensor:
     return nn.functional.conv2d(image, kernel, layer.bias, padding=padding).squeeze(2).transpose(1, 2)
 
 
+def pair_table(embeddings: Tensor, stem: nn.Conv1d) -> Tensor:
+    """A stem over embeddings (vocabulary, hidden) as a table (rows, hidden), whose input `pair_rows` names.
+
+    There are so few tokens that each can be multiplied with the kernel beforehand, and so can each two that
+    stand side by side: a convolution of nine then is five look-ups. The token itself is added to
+    what the kernel makes of it, as `ProteinClassifier.inputs` does.
+    """
+    places = torch.einsum("vi,oik->kvo", embeddings, stem.weight)  # (width, vocabulary, hidden)
+    assert stem.bias is not None
+    places[len(places) // 2] += embeddings + stem.bias
+    pairs = [places[at][:, None] + places[at + 1][None] for at in range(0, len(places) - 1, 2)]
+    return torch.cat([*(pair.flatten(0, 1) for pair in pairs), places[-1]])
+
+
+def pair_rows(ids: Tensor, width: int, vocabulary: int, padding: int) -> Tensor:
+    """The rows (batch * tokens, (width + 1) / 2) of `pair_table` whose sum is a stem's output for ids."""
+    tokens = ids.shape[1]
+    around = nn.functional.pad(ids, (width // 2, width // 2), value=padding)
+    pairs = around[:, :-1] * vocabulary + around[:, 1:]
+    rows = [pairs[:, at : at + tokens] + at // 2 * vocabulary**2 for at in range(0, width - 1, 2)]
+    rows.append(around[:, width - 1 :] + width // 2 * vocabulary**2)
+    return torch.stack(rows, dim=2).flatten(0, 1)
+
+
 def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
     """The segments (start, end) that end at `bounds`, from 0 on."""
     return list(zip((0, *bounds), bounds, strict=False))
@@ -106,6 +130,11 @@ class ConvolutionAttentionHead(nn.Module):
             nn.Linear(settings.hidden, locations + 1),
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In what motifs are searched for; see `ProteinClassifier.narrow`."""
+        return next(self.motifs.parameters()).dtype
+
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
         return self.look(hidden, mask)[0]
@@ -117,13 +146,14 @@ class ConvolutionAttentionHead(nn.Module):
 
     def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Pool hidden states as `answer` reads them (batch, pooled size), and attentions, as of `look`."""
-        motifs = torch.cat([convolve(motif, hidden) for motif in self.motifs], dim=2)
+        seen = hidden if self.dtype == torch.float32 else hidden.to(self.dtype)
+        motifs = torch.cat([convolve(motif, seen) for motif in self.motifs], dim=2)
         # Never negative, so that padding set to zero changes neither a maximum nor a sum.
         values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
-        scores = convolve(self.score, values).masked_fill(mask[..., None] == 0, -torch.inf)
-        shares = scores.softmax(dim=1).to(values.dtype).transpose(1, 2)  # (batch, attentions, tokens)
+        scores = convolve(self.score, values).float().masked_fill(mask[..., None] == 0, -torch.inf)
+        shares = scores.softmax(dim=1).transpose(1, 2)  # (batch, attentions, tokens)
         lengths = mask.sum(dim=1)
-        pooled = [(shares @ values).flatten(1), *pool(values, lengths)]
+        pooled = [(shares.to(values.dtype) @ values).float().flatten(1), *pool(values, lengths)]
         for start, end in self.starts:
             pooled += pool(values[:, start:end], lengths - start)
         if self.ends:
@@ -139,12 +169,13 @@ class ConvolutionAttentionHead(nn.Module):
 def pool(values: Tensor, present: Tensor) -> list[Tensor]:
     """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
 
-    Values are zero beyond them and nowhere negative; where nothing is present both are zero.
+    Values are zero beyond them and nowhere negative; where nothing is present both are zero. The two are in
+    fp32 whatever the values are in.
     """
     if not values.shape[1]:  # a batch of proteins shorter than the segment begins
-        return [values.new_zeros(values.shape[0], values.shape[2])] * 2
+        return [values.new_zeros(values.shape[0], values.shape[2], dtype=torch.float32)] * 2
     count = present.clamp(min=1, max=values.shape[1])
-    return [values.amax(dim=1), values.sum(dim=1) / count[:, None].to(values.dtype)]
+    return [values.amax(dim=1).float(), values.sum(dim=1, dtype=torch.float32) / count[:, None]]
 
 
 class LinearHead(nn.Module):
@@ -199,10 +230,13 @@ class ProteinClassifier(nn.Module):
     def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
         super().__init__()
         self.config, self.head_settings = config, head
+        self.halved = False  # whether the weights are those of bf16
         self.encoder = BertModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         width = getattr(config, "stem_kernel_size", 0)
         size: int = config.hidden_size
         self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
+        self.stem_table: Tensor | None
+        self.register_buffer("stem_table", None, persistent=False)
         self.head = HEADS[head.kind](size, locations, head)
         alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
         others = range(getattr(config, "ensemble_size", 1) - 1)
@@ -263,8 +297,30 @@ class ProteinClassifier(nn.Module):
         """The input of a BertModel: the ids, or what the stem makes of their embeddings."""
         if self.stem is None:
             return {"input_ids": ids}
+        if self.stem_table is not None:
+            vocabulary, padding = self.config.vocab_size, int(self.config.pad_token_id or 0)
+            seen = ids.masked_fill(mask == 0, padding)
+            rows = pair_rows(seen, self.stem.weight.shape[2], vocabulary, padding)
+            looked_up = nn.functional.embedding_bag(rows, self.stem_table, mode="sum")
+            return {"inputs_embeds": looked_up.view(*ids.shape, -1)}
         words = self.encoder.embeddings.word_embeddings(ids) * mask[..., None]  # (batch, tokens, hidden)
         return {"inputs_embeds": words + convolve(self.stem, words)}
+
+    @torch.no_grad()
+    def tabulate(self) -> None:
+        """Look the stem up in a table of its present weights from now on: for serving, not for training."""
+        for network in self.members():
+            if network.stem is not None:
+                embeddings = network.encoder.embeddings.word_embeddings.weight.clone()
+                embeddings[int(network.config.pad_token_id or 0)] = 0  # as padding is masked
+                network.stem_table = pair_table(embeddings, network.stem)
+
+    def narrow(self) -> None:
+        """Search for motifs in bf16 from now on: the products of the head, with its sums still in fp32."""
+        for network in self.members():
+            if isinstance(network.head, ConvolutionAttentionHead):
+                network.head.motifs.to(torch.bfloat16)
+                network.head.score.to(torch.bfloat16)
 
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still.
@@ -289,6 +345,7 @@ class ProteinClassifier(nn.Module):
 
     def halve(self) -> None:
         """Round the weights of all layers to bf16, in which `save` then writes them; they stay in fp32."""
+        self.halved = True
         for value in self.parameters():
             if value.dim() > 1:  # single numbers cost nothing, and some are sums of large and small
                 value.data = value.data.bfloat16().float()
@@ -296,12 +353,12 @@ class ProteinClassifier(nn.Module):
     def save(self, folder: Path) -> None:
         """Write `config.json` and the weights (safetensors; no pickle anywhere).
 
-        Weights of which bf16 loses nothing are written in it.
+        After `halve`, those of layers are written in bf16.
         """
         self.config.save_pretrained(folder)
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        halves = {name: value.bfloat16() for name, value in weights.items() if value.dim() > 1}
-        weights |= {name: half for name, half in halves.items() if half.float().equal(weights[name].float())}
+        if self.halved:
+            weights |= {name: value.bfloat16() for name, value in weights.items() if value.dim() > 1}
         save_file(weights, folder / WEIGHTS)
         (folder / WEIGHTS).chmod(0o644)  # written for its owner alone, but served by another user
 

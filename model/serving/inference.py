@@ -110,14 +110,20 @@ def model_fn(model_dir: str) -> Model:
 
 
 def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
-    """The model of an unpacked artifact; `dtype` is a large encoder's, a small one stays in fp32."""
+    """The model of an unpacked artifact; `dtype` is a large encoder's.
+
+    A small model answers in fp32, but for its head where the artifact was judged in bf16 and `dtype` is that.
+    """
     artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
     config = BertConfig.from_pretrained(folder, local_files_only=True)
     small = bool(getattr(config, "stem_kernel_size", 0))
     head = HeadSettings(**artifact.head)
     if small:
-        dtype = torch.float32
         classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+        classifier.tabulate()
+        if artifact.narrow and dtype == torch.bfloat16:
+            classifier.narrow()
+        dtype = torch.float32
     else:
         # The head beside an encoder of nothing, which the packed one then replaces.
         shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}

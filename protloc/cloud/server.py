@@ -58,7 +58,7 @@ class Parts(NamedTuple):
 def build(home: Path, port: int, recover: bool = False) -> Parts:
     """The engine with everything added and its state restored. Raises `LostStateError`."""
     from protloc.cloud.contracts import front_door
-    from protloc.cloud.engine import Engine, access, delivery, durability, memory, repairs, trust
+    from protloc.cloud.engine import Engine, access, delivery, durability, fairness, memory, repairs, trust
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
     from protloc.cloud.engine.names import REGION
@@ -100,6 +100,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     engine.refusal = access.refusals(sagemaker.hosted)
     delivery.functions_may_be_allowed_to_loop()
     delivery.messages_keep_the_trace_of_their_sender()
+    fairness.queues_are_fair()
     delivery.queues_lose_no_message(lambda: engine.changed())
     clock = Clock(delivery.move_along)
     clock.watch()

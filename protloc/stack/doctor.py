@@ -273,7 +273,7 @@ class Doctor:
                 raise
             # A version is hosted once, so that one that someone deleted comes back under another name only.
             remedy = (
-                f"promote another of `protloc models{self.account.stack_words}`, or give the artifact of this one"
+                f"promote another of `protloc models{self.account.stack_words}`, or give this one's artifact"
                 ' another "version" in its artifact.json and add it with `protloc models add`'
             )
             return Check("model", PROBLEM, f"{version} is active, but nothing hosts it", remedy)

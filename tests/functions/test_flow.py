@@ -170,7 +170,7 @@ def test_an_outage_is_a_wait_and_costs_nothing(running_world: World) -> None:
     for _ in range(8):
         predict(message, running_world.aws)
         message, _ = sent[-1]
-    assert [delay for _, delay in sent] == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert [delay for _, delay in sent] == [10, 20, 40, 60, 60, 60, 60, 60]
     running_world.model.trouble = lambda sequences: None
     predict(message, running_world.aws)
     running_world.complete(identity)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from functions.domain.errors import EndpointRefused
 from functions.domain.packing import PackingSettings
 from functions.domain.prediction import Answer
 from functions.domain.remarks import UNLIKE
@@ -140,3 +141,37 @@ def _digest(sequence: str) -> str:
     from functions.domain.protein import Protein
 
     return Protein(0, 0, "", "", sequence, ()).digest
+
+
+def test_answers_to_a_file_that_is_asked_about_once_are_looked_up_but_not_kept() -> None:
+    body = fasta(20)
+    with world(shard_bytes=2_000, answers_bytes=len(body)) as made:
+        made.activate()
+        made.run(made.upload(body))
+        large = made.upload(body + fasta(10, seed=9), key="large.fasta")
+        made.model.asked.clear()
+        identity = made.run(large)
+        assert len(made.model.asked) == 10 and len(made.rows(identity)) == 30
+        assert made.database.Table("AnswersTable").scan(Select="COUNT")["Count"] == 20
+
+
+def test_what_was_answered_before_a_batch_has_to_wait_is_kept_whatever_the_file() -> None:
+    """A model too slow for a batch would never come to its end else."""
+    with world(answers_bytes=0) as made:
+        made.activate()
+        identity = receive(made.upload(fasta(16)), made.aws)
+        assert identity
+        made.split_shards()
+        (message,) = made.take(made.aws.batches_queue)
+        left = iter([1_000.0] * 6 + [0.0] * 1_000)
+        calls: list[int] = []
+
+        def trouble(sequences: list[str]) -> None:
+            calls.append(len(sequences))
+            if len(sequences) > 2:
+                raise EndpointRefused("the model failed with status 500")
+
+        made.model.trouble = trouble
+        predict(message, made.aws, lambda: next(left))
+        kept = made.database.Table("AnswersTable").scan(Select="COUNT")["Count"]
+        assert 0 < kept < 16 and made.status(identity) == "running"

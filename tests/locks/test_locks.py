@@ -81,7 +81,7 @@ def test_what_develops_is_what_runs_and_more() -> None:
 
 
 def test_the_package_of_the_functions_is_small() -> None:
-    assert set(locked(FUNCTIONS)) == {"aws-lambda-powertools", "jmespath", "typing-extensions"}
+    assert set(locked(FUNCTIONS)) == {"aws-lambda-powertools", "jmespath", "orjson", "typing-extensions"}
 
 
 def test_every_check_that_is_skipped_says_why() -> None:

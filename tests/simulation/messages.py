@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.simulation.surroundings import Calm, Surroundings, refusal
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_GROUP = re.compile(r"[!-~]{1,128}")
 
 Listener = Callable[["MessageQueue", float], None]  # a message is there to take from then on
 
@@ -59,10 +63,21 @@ class MessageService:
 
     # What the functions call
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:  # noqa: N803
+    def send_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MessageBody: str,  # noqa: N803
+        DelaySeconds: int = 0,  # noqa: N803
+        MessageGroupId: str | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
+        """Add a message. Its group changes nothing: messages are taken in any order, a fair one is among them."""
+
         def apply() -> dict[str, Any]:
             if not 0 <= DelaySeconds <= 900:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", f"{DelaySeconds} seconds of delay")
+            if MessageGroupId is not None and not _GROUP.fullmatch(MessageGroupId):
+                raise refusal("sqs.SendMessage", "InvalidParameterValue", f"the group {MessageGroupId!r}")
             if not MessageBody or len(MessageBody.encode()) > 1_048_576:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", "the message is too long or empty")
             self.put(self.queues[QueueUrl], MessageBody, DelaySeconds, self._surroundings.lineage())

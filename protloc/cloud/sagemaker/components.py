@@ -1,4 +1,7 @@
-"""Inference components as processes: one model server (`serve`) a copy, started again when it ends unasked.
+"""Inference components as processes: model servers (`serve`), started again when they end unasked.
+
+A copy of a small model is one server a core, each with one thread, as SageMaker's toolkit has one worker a
+core: its products are too short to be divided. A copy of a large one is one server with a thread a core.
 
 The servers hang on the cloud process by their standard input, a socket over which it hands them connections:
 they end with it, `kill -9` included, and answer no one else. Each is `confined` to its model. After a restart
@@ -29,6 +32,8 @@ FOLDERS_VARIABLE = "PROTLOC_MODEL_FOLDERS"
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
 # What a person may limit for the cloud as a whole: processes it starts see nothing else of its environment.
 THREADS = ("OMP_NUM_THREADS",)
+SMALL_BYTES = 64 << 20  # of weights; more of them are not held in memory once a core
+MOST_SERVERS = 8  # of one copy of a small model: each takes some 400 MB, most of it PyTorch
 RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 KEPT_CONNECTIONS = 16
 
@@ -62,6 +67,14 @@ def threads() -> dict[str, str]:
     return {name: os.environ[name] for name in THREADS if name in os.environ}
 
 
+def servers_of(model: Path) -> int:
+    """How many servers a copy of the model in this folder has: one a core where it is small."""
+    weights = [path.stat().st_size for path in model.glob("*.safetensors")]
+    if not weights or sum(weights) > SMALL_BYTES:
+        return 1
+    return min(len(os.sched_getaffinity(0)), MOST_SERVERS)
+
+
 class _Connection(http.client.HTTPConnection):
     """A connection to a server that has no address; it cannot be made again."""
 
@@ -75,9 +88,11 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Copy:
-    """One model server."""
+    """One model server; where it is not `alone` on the machine's cores, it has one thread."""
 
-    def __init__(self, model: Path, environment: Mapping[str, str], log_path: Path) -> None:
+    def __init__(
+        self, model: Path, environment: Mapping[str, str], log_path: Path, *, alone: bool = True
+    ) -> None:
         self._log_path = log_path
         self.turn = threading.BoundedSemaphore(int(environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") or 1))
         self._connections: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(KEPT_CONNECTIONS)
@@ -97,6 +112,8 @@ class Copy:
                     "TMPDIR": str(scratch),
                     "PYTHONUNBUFFERED": "1",
                     "SM_MODEL_DIR": str(model),
+                    "OMP_WAIT_POLICY": "passive",  # threads that wait leave the core to the functions
+                    **({} if alone else {"OMP_NUM_THREADS": "1"}),
                     **threads(),
                     **environment,
                 },
@@ -219,17 +236,20 @@ class Component:
         self._model, self._environment, self._log_path = model, dict(environment), log_path
         self._start_seconds, self._failed, self._ready = start_seconds, failed, ready
         self._lock = threading.Lock()
-        self._wanted = 0
+        self._each = servers_of(model)
+        self._wanted = 0  # servers
         self._keepers = 0
-        self._copies: list[Copy] = []
+        self._copies: list[Copy] = []  # the servers of all copies
         self._turn = 0
 
     @property
     def running(self) -> int:
-        return len(self._copies)
+        """The copies of which a server answers."""
+        return -(-len(self._copies) // self._each)
 
     def scale(self, copies: int) -> None:
         """Have this many copies from now on."""
+        copies *= self._each
         with self._lock:
             self._wanted = copies
             surplus, self._copies = self._copies[copies:], self._copies[:copies]
@@ -245,8 +265,11 @@ class Component:
             if not self._copies:
                 raise NotRunning
             self._turn += 1
-            copy = self._copies[self._turn % len(self._copies)]
-        if not copy.turn.acquire(timeout=INVOCATION_SECONDS):
+            at = self._turn % len(self._copies)
+            in_turn = self._copies[at:] + self._copies[:at]
+        idle = next((copy for copy in in_turn if copy.turn.acquire(blocking=False)), None)
+        copy = idle or in_turn[0]
+        if not idle and not copy.turn.acquire(timeout=INVOCATION_SECONDS):
             raise TimeoutError
         try:
             if copy not in self._copies:
@@ -264,7 +287,7 @@ class Component:
                     self._keepers -= 1
                     return
             begin = time.monotonic()
-            copy = Copy(self._model, self._environment, self._log_path)
+            copy = Copy(self._model, self._environment, self._log_path, alone=self._each == 1)
             try:
                 copy.wait_ready(self._start_seconds)
             except (StartFailed, NotRunning, EndedAnswering, TimeoutError) as problem:

@@ -35,7 +35,8 @@ def predict_fn(sequences, model):
         raise RuntimeError("SECRET must not be repeated")
     if "HELD" in sequences:
         pass_gate(model["gate"])
-    return [{"length": len(sequence) * model["factor"], "pid": os.getpid()} for sequence in sequences]
+    about = {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    return [{"length": len(sequence) * model["factor"], **about} for sequence in sequences]
 
 def output_fn(prediction, accept):
     return json.dumps({"predictions": prediction}), accept
@@ -119,8 +120,8 @@ def packed(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def artifact(weights: str = '{"factor": 2}') -> bytes:
-    return packed({"weights.json": weights, "code/inference.py": INFERENCE})
+def artifact(weights: str = '{"factor": 2}', **files: str) -> bytes:
+    return packed({"weights.json": weights, "code/inference.py": INFERENCE, **files})
 
 
 def source() -> bytes:

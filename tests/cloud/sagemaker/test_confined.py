@@ -113,7 +113,17 @@ def test_code_of_a_model_is_given_no_credentials_and_nothing_of_the_clouds(found
     variables = found["variables"]
     assert isinstance(variables, list) and not [name for name in variables if name.startswith("AWS_")]
     assert set(variables) <= {
-        *("PATH", "LANG", "LC_CTYPE", "HOME", "TMPDIR", "PYTHONUNBUFFERED", "SM_MODEL_DIR", "OMP_NUM_THREADS")
+        *(
+            "PATH",
+            "LANG",
+            "LC_CTYPE",
+            "HOME",
+            "TMPDIR",
+            "PYTHONUNBUFFERED",
+            "SM_MODEL_DIR",
+            "OMP_NUM_THREADS",
+        ),
+        "OMP_WAIT_POLICY",
     }
     assert found["core"] == 0
 

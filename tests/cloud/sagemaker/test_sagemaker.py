@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from protloc.cloud.sagemaker import components
 from tests.cloud.conftest import Stack
 from tests.cloud.sagemaker.models import artifact, source
 from tests.waiting import Gate, until
@@ -209,6 +210,23 @@ def test_two_copies_are_two_processes_and_none_is_no_capacity(stack: Stack) -> N
     refused(lambda: invoke(stack, name, ["A"]))
     until(lambda: describe(stack, name)["RuntimeConfig"]["CurrentCopyCount"] == 1)
     client.delete_inference_component(InferenceComponentName=name)
+
+
+def test_a_copy_of_a_small_model_is_one_server_a_core_each_with_one_thread(stack: Stack) -> None:
+    """It is one copy all the same, and a request goes to a server that is idle."""
+    small = artifact(**{"model.safetensors": "few weights"})
+    name = serving(stack, put(stack, "models/small/model.tar.gz", small))
+    cores = min(len(os.sched_getaffinity(0)), components.MOST_SERVERS)
+    threads: dict[int, str] = {}
+
+    def ask() -> None:
+        (answer,) = invoke(stack, name, ["A"])
+        threads[answer["pid"]] = answer["threads"]
+
+    until(lambda: [ask() for _ in range(10)] and len(threads) == cores)
+    assert set(threads.values()) == {"1"}
+    assert describe(stack, name)["RuntimeConfig"] == {"DesiredCopyCount": 1, "CurrentCopyCount": 1}
+    stack.client("sagemaker").delete_inference_component(InferenceComponentName=name)
 
 
 def test_a_broken_model_fails_with_the_servers_words(stack: Stack) -> None:

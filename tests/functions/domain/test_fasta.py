@@ -1,11 +1,13 @@
 import io
 import tracemalloc
+from collections import Counter
 
 import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.domain import fasta
 from functions.domain.fasta import (
     BYTE_ORDER_MARK,
     MAX_RECORD_BYTES,
@@ -97,3 +99,28 @@ def test_a_record_too_long_to_keep_is_measured_in_little_memory() -> None:
     assert (long.header, long.sequence, long.length) == (b"long one", b"", 64 * 999_999)
     assert following == Record(10 + 64 * 1_000_000, 65, b"next", b"MKV", 3)
     assert peak < 6 * MAX_RECORD_BYTES
+
+
+def test_plain_records_are_neither_searched_in_pieces_nor_looked_at_line_by_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only where a chunk ends inside of a record is it put together."""
+    calls: Counter[str] = Counter()
+    lay_out, until_next_start = fasta.lay_out, fasta._Text.until_next_start
+    monkeypatch.setattr(fasta, "lay_out", lambda *given: calls.update(["lay_out"]) or lay_out(*given))
+    monkeypatch.setattr(
+        fasta._Text, "until_next_start", lambda *given: calls.update(["pieces"]) or until_next_start(*given)
+    )
+    text = b"".join(
+        b">sp|P%d|X_HUMAN A protein\n%s\n" % (n, b"MKVLAAGIVGLLLAQWERTY" * 9) for n in range(1_000)
+    )
+    chunks = [text[at : at + 20_000] for at in range(0, len(text), 20_000)]
+    assert len(list(read_records(chunks))) == 1_000
+    assert calls["pieces"] <= 2 * len(chunks) + 1 and not calls["lay_out"]
+
+
+def test_a_record_of_the_twenty_residues_is_known_to_be_one() -> None:
+    letters = b"MKVLAAGIVGLCAKAYSTWDEKRHFPQNLLVAGSWKE" * 2
+    for sequence, standard in ((letters, True), (letters + b"*", False), (letters + b"X", False)):
+        (record,) = read_records([b">a\n" + sequence + b"\n"])
+        assert (record.clean, record.standard) == (True, standard)

@@ -1,9 +1,11 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.domain import packing
 from functions.domain.packing import PackingSettings, pack
 from functions.domain.protein import Protein, Rejection
 from functions.domain.upload import Shard, Source, Upload
@@ -61,3 +63,17 @@ def test_a_message_of_hostile_headers_fits_a_queue() -> None:
     header = "\x01\u202e" * 500
     for batch in pack([protein(n, "MKV", header) for n in range(2_000)], PackingSettings()):
         assert len(json.dumps(batch_message(batch, shard, upload))) < 1024 * 1024
+
+
+@given(accession=st.text(max_size=20), header=st.text(max_size=60))
+def test_the_bytes_of_names_are_those_of_their_json(accession: str, header: str) -> None:
+    """The batches of an upload under way depend on them."""
+    named = protein(0, "MKV", header)._replace(accession=accession)
+    assert packing._names_bytes(named) == len(json.dumps((accession, header)))
+
+
+def test_no_json_is_written_to_measure_plain_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr("functions.domain.packing.json.dumps", lambda value: written.append(value) or "")
+    made = [protein(number, "MKV", f"sp|P{number}|X_HUMAN A protein OS=Homo sapiens") for number in range(50)]
+    assert list(pack(made, SMALL)) and not written

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -54,6 +55,19 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
     services.cache_clear()
     server.shutdown()
     server.server_close()
+
+
+def test_a_client_is_made_when_it_is_used(refusing: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that starts cold pays for those alone that its path needs."""
+    made: list[str] = []
+    client = boto3.client
+    monkeypatch.setattr(boto3, "client", lambda name, **given: made.append(name) or client(name, **given))
+    aws = services()
+    assert made == []
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            aws.shards_queue.send({"upload": "u"})
+    assert made == ["sqs"]
 
 
 def test_the_model_is_asked_once(refusing: Refusing) -> None:

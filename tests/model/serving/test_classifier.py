@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -196,3 +197,20 @@ def test_every_implementation_of_attention_leaves_padding_out() -> None:
         classifier.encoder.set_attn_implementation(implementation)
         found.append(logits(classifier, sequences))
     assert torch.allclose(found[0], found[1], atol=2e-6)
+
+
+def test_a_stem_is_looked_up_as_it_would_be_computed() -> None:
+    """At both ends of a protein, beside padding, and for every token; nothing of it is saved."""
+    torch.manual_seed(1)
+    classifier = ProteinClassifier(small_config(32, 0, 400), 10, HEAD)
+    torch.nn.init.normal_(classifier.encoder.embeddings.word_embeddings.weight)
+    sequences = [*random_sequences([1, 3, 8, 9, 60, 390]), "UZOBJX" * 9]
+    saved = set(classifier.state_dict())
+    computed = logits(classifier, sequences)
+    classifier.tabulate()
+    with patch.object(torch.nn.functional, "conv2d", wraps=torch.nn.functional.conv2d) as convolutions:
+        looked_up = logits(classifier, sequences)
+    assert torch.allclose(looked_up, computed, atol=1e-6)
+    assert not torch.equal(looked_up, torch.zeros_like(looked_up))
+    assert set(classifier.state_dict()) == saved
+    assert convolutions.call_count == len(HEAD.kernel_sizes) + 1  # the head's, and its score

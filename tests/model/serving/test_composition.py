@@ -12,15 +12,9 @@ from model import ensemble
 from model.proteins import labelled as data
 from model.serving import composition
 from model.serving.artifact import read_artifact
-from model.serving.composition import (
-    CompositionSettings,
-    describe,
-    describe_tokens,
-    measured,
-    number_table,
-    windows,
-)
+from model.serving.composition import CompositionSettings, describe_tokens, number_table
 from model.serving.inference import Request, model_fn, predict_fn
+from model.serving.protein_numbers import describe_all
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
 from tests.model.tiny import build_tiny_artifact, random_sequences, write_labelled
 
@@ -38,35 +32,7 @@ def test_numbers_of_tokens_are_those_of_the_sequence_alone() -> None:
     assert torch.equal(together, number_table(rows))
     for sequence, numbers in zip(sequences, together, strict=True):
         read = sequence.replace("U", "X").encode()
-        assert np.array_equal(describe(read), numbers.numpy())
-
-
-def test_residues_that_are_not_known_count_for_nothing() -> None:
-    assert composition.shares(composition._NUMBERS[list(b"AXA")]).tolist() == [1.0, *[0.0] * 19]
-
-
-def test_windows_are_means_and_a_short_sequence_is_one_window() -> None:
-    values = np.array([1.0, 2.0, 3.0, 6.0])
-    assert windows(values, 2).tolist() == [1.5, 2.5, 4.5]
-    assert windows(values, 9).tolist() == [3.0]
-
-
-def test_hydropathy_and_charge_are_measured_on_their_published_scales() -> None:
-    assert dict(zip(composition.RESIDUES, composition.HYDROPATHY, strict=True))["I"] == 4.5
-    assert dict(zip(composition.RESIDUES, composition.HYDROPATHY, strict=True))["R"] == -4.5
-    first, charge = measured(b"I" * 30)[0], measured(b"K" * 10 + b"D" * 10)
-    assert first == pytest.approx(4.5)
-    assert charge[9] == pytest.approx(1.0) and charge[10] == pytest.approx(-1.0)  # of windows of 7
-
-
-@pytest.mark.parametrize(
-    ("with_signal", "without"),
-    [("M" + "A" * 40 + "KDEL", "M" + "A" * 40 + "KDEA"), ("PKKKRKV" + "G" * 30, "PKGKGKV" + "G" * 30)],
-)
-def test_a_sorting_signal_shows(with_signal: str, without: str) -> None:
-    motifs = slice(len(composition.counted(b"M")) - 2 * len(composition.MOTIFS), None)
-    found, missed = (composition.counted(each.encode())[motifs] for each in (with_signal, without))
-    assert (found > missed).any()
+        assert np.array_equal(describe_all([read])[0], numbers.numpy())
 
 
 def test_a_network_learns_the_same_from_the_same_proteins(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from model.serving.classifier import HeadSettings, ProteinClassifier, small_config
+from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier, small_config
 from model.serving.inference import (
     Model,
     Request,
@@ -25,6 +26,7 @@ from model.serving.inference import (
     predict_fn,
     predict_many,
 )
+from model.serving.tokens import ResidueTokenizer
 from tests.model.tiny import build_tiny_artifact, random_sequences, write
 
 JSON = "application/json"
@@ -244,11 +246,13 @@ def test_no_sequence_is_printed_logged_or_repeated(
 
 
 def test_a_broken_weight_gives_an_error_and_never_a_number(tmp_path: Path) -> None:
-    model = model_fn(str(build_tiny_artifact(tmp_path / "broken")))
-    with torch.no_grad():
-        # NaN for W alone: the other sequences are as good as ever.
-        model.classifier.encoder.embeddings.word_embeddings.weight[model.tokenizer.encode("W")[1]] = torch.nan
-    whole, broken = serve(model, ["MKV", "MWV"])["predictions"]
+    folder = build_tiny_artifact(tmp_path / "broken")
+    weights = load_file(folder / WEIGHTS)
+    # NaN for W alone: the other sequences are as good as ever.
+    tokenizer = ResidueTokenizer.read(folder)
+    weights["encoder.embeddings.word_embeddings.weight"][tokenizer.encode("W")[1]] = torch.nan
+    save_file(weights, folder / WEIGHTS)
+    whole, broken = serve(model_fn(str(folder)), ["MKV", "MWV"])["predictions"]
     assert "probabilities" in whole
     assert broken == {"error": "the model gave no finite probabilities for this sequence"}
 
