@@ -96,7 +96,7 @@ model: .venv/run.stamp
 	@echo "The model is in build/model/ensemble; 'protloc models add build/model/ensemble' serves it."
 
 lock: .venv/develop.stamp
-	$(LOCK) pyproject.toml --extra test --extra check --output-file locks/develop.txt
+	$(LOCK) pyproject.toml --extra test --extra check --extra lora --extra sagemaker --output-file locks/develop.txt
 	$(LOCK) pyproject.toml --constraint locks/develop.txt --output-file locks/run.txt
 	$(LOCK) locks/functions.in --output-file functions/requirements.txt
 	$(LOCK) locks/checkov.in --output-file locks/checkov.txt

@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from model.learning.distribution import Processes
 
 # A BERT's own files: a repository's other formats (TensorFlow, Flax) would double the download.
 WANTED = (".json", ".txt", ".safetensors", ".bin")
+
+
+def files_of(names: Iterable[str]) -> list[str]:
+    """The files of an encoder among these names: of weights in two formats the safer one alone.
+
+    Files of the folder itself only, so that an object's name never leads out of it.
+    """
+    wanted = sorted(name for name in names if "/" not in name and name.endswith(WANTED))
+    safe = any(name.endswith(".safetensors") for name in wanted)
+    return [name for name in wanted if not (safe and name.endswith(".bin"))]
 
 
 def fetch(place: str, processes: Processes) -> Path:
@@ -50,11 +61,9 @@ def _download(place: str, folder: Path) -> None:
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     prefix = prefix.rstrip("/") + "/" if prefix else ""
     client = boto3.client("s3")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            name = entry["Key"].removeprefix(prefix)
-            # Files of the prefix itself only: an object's name never leads out of the folder.
-            if "/" not in name and name.endswith(WANTED):
-                client.download_file(bucket, entry["Key"], str(folder / name))
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    names = {entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", [])}
+    for name in files_of(names):
+        client.download_file(bucket, prefix + name, str(folder / name))
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"expected an encoder's config.json under {place}, found none")

@@ -137,7 +137,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--validation", type=Path, default=environment.get("SM_CHANNEL_VALIDATION"), help="list, FASTA, TSV")
     add("--model-dir", type=Path, default=environment.get("SM_MODEL_DIR", "artifact"))
     add("--output-data-dir", type=Path, default=environment.get("SM_OUTPUT_DATA_DIR"), help="metrics.json")
-    add("--model-version", default=f"small-{datetime.now(UTC):%Y-%m-%d}")
+    add("--model-version", default=_version(environment.get("TRAINING_JOB_NAME", "")))
     add("--encoder", help="folder or S3 prefix of a pretrained BERT; none: the small one, from nothing")
     add("--start", help=f"folder of an artifact to begin with, or '{CHAMPION}': the channel of that name's")
     add("--head", choices=("convolution-attention", "linear"))
@@ -196,6 +196,11 @@ def parse(arguments: Sequence[str] | None) -> Settings:
 def _checkpoint_dir() -> str | Path | None:
     named = os.environ.get("PROTLOC_CHECKPOINT_DIR")
     return named or (CHECKPOINT_DIR if CHECKPOINT_DIR.is_dir() else None)
+
+
+def _version(job: str) -> str:
+    """A version's name where none is chosen: its training job's, or the day's."""
+    return job if VERSION_PATTERN.fullmatch(job) else f"trained-{datetime.now(UTC):%Y-%m-%d}"
 
 
 def _flag(text: str) -> bool:

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load_file
 
 from model import train
-from model.launch import METRICS
+from model.job import METRICS
 from model.learning import encoders
 from model.learning.distribution import Processes
 from model.learning.encoders import fetch
