@@ -199,7 +199,8 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
 def answers_of(run: Run, network: nn.Module, proteins: Tokens | Activations) -> Answers:
     """The network's logits for proteins, in the precision in which it will serve."""
     precision = served_precision(run.classifier, run.settings.precision)
-    return predict(run.processes, run.classifier, network, proteins, run.settings.token_budget, precision)
+    budget, most = run.settings.token_budget, run.settings.test_batch_size
+    return predict(run.processes, run.classifier, network, proteins, budget, precision, most)
 
 
 # ── from step to step ───────────────────────────────────────
@@ -241,9 +242,7 @@ class Learning:
             for epoch in range(settings.epochs)
         ]
         moving = {name: value for name, value in run.classifier.named_parameters() if value.requires_grad}
-        optimizer = torch.optim.AdamW(
-            moving.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(parameter_groups(moving, settings), fused=True)
         checkpoints = Checkpoints(
             settings.checkpoint_dir,
             settings.checkpoint_minutes,
@@ -294,6 +293,22 @@ class Learning:
             self.checkpoints.write(progress.done, progress.best_epoch, tensors, asdict(progress))
 
 
+def parameter_groups(moving: Mapping[str, nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
+    """AdamW's groups: the encoder at its own rate, the rest at the head's; no decay on norms and biases.
+
+    What shifts or scales is one number a channel, and pulling it towards zero only moves its work elsewhere.
+    """
+    rates = {True: settings.encoder_learning_rate or settings.learning_rate, False: settings.learning_rate}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, value in moving.items():
+        pretrained = "encoder" in name.split(".") and "lora_" not in name
+        groups.setdefault((rates[pretrained], value.ndim > 1), []).append(value)
+    return [
+        {"params": values, "lr": rate, "rate": rate, "weight_decay": settings.weight_decay if decays else 0.0}
+        for (rate, decays), values in groups.items()
+    ]
+
+
 def fit(run: Run) -> None:
     """Train, and keep the averaged weights of the epoch with the best `score` on validation."""
     settings, learning = run.settings, Learning.begin(run)
@@ -330,14 +345,15 @@ def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
                 f"expected finite gradients, found {norm} in step {progress.done + 1}; lower --learning-rate"
             )
         for group in learning.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * pace(progress.done, total, settings.warmup)
+            group["lr"] = group["rate"] * pace(progress.done, total, settings.warmup)
         learning.optimizer.step()
         learning.optimizer.zero_grad()
         progress.losses.append((loss, step.proteins))
         progress.step, progress.done = progress.step + 1, progress.done + 1
         learning.average.follow(min(settings.average, progress.done / (progress.done + 10)))
-        if progress.done % 50 == 0 and processes.first:
-            print(f"Step {progress.done}/{total} Training Loss: {progress.mean_loss(50):.4f}", flush=True)
+        if progress.done % settings.log_interval == 0 and processes.first:
+            mean = progress.mean_loss(settings.log_interval)
+            print(f"Step {progress.done}/{total} Training Loss: {mean:.4f}", flush=True)
         if settings.checkpoint_dir is not None:
             if processes.any(bool(stop)):
                 learning.save()

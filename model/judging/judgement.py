@@ -143,7 +143,7 @@ def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Float
         if "error" in answer:
             raise EvaluationError(f"expected an answer for {protein.accession}, found: {answer['error']}")
     probabilities = np.array([answer["probabilities"] for answer in given])
-    return probabilities, np.array([answer["membrane"] for answer in given])
+    return probabilities, np.array([answer["membrane"] for answer in given], dtype=np.float64)  # null is NaN
 
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:

@@ -47,15 +47,19 @@ def predict(
     proteins: Tokens | Activations,
     token_budget: int,
     precision: str,
+    most: int = 0,
 ) -> Answers:
     """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
 
-    `network` is the classifier, or what stands above its cached activations.
+    `network` is the classifier, or what stands above its cached activations; it sees at most so many proteins
+    at once, any number if `most` is 0.
     """
     classifier.eval()
     logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
     order = np.argsort(proteins.sizes, kind="stable").tolist()
     packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
+    if most:
+        packs = [pack[first : first + most] for pack in packs for first in range(0, len(pack), most)]
     for pack in packs[processes.rank :: processes.world]:
         inputs = [each.to(processes.device) for each in proteins.batch(pack)]
         with processes.autocast(precision):
@@ -198,6 +202,11 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     classifier.save(folder)
     write_tokenizer(folder, tokenizer.vocabulary, max_residues + SPECIAL_TOKENS)
+    knows_membrane = any(protein.membrane != data.MEMBRANE_UNKNOWN for protein in proteins) or any(
+        each.calibration["membrane_temperature"] is not None for each in earlier
+    )
+    if not knows_membrane:
+        answers = answers[0], np.full(len(answers[1]), np.nan)
     calibrated, metrics = judge(answers, validation)
     artifact = Artifact(
         folder=folder,

@@ -13,6 +13,9 @@ An artifact that has a threshold and a detector says with each answer below whic
 (`uncertain_below`), how far each protein is outside of the model's knowledge (`outside`, `outside_like`; see
 `outside.py`) and from where on that is too far (`outside_above`).
 
+A body that is one JSON string is a request of that sequence, with spaces between its residues or without.
+`membrane` of a prediction is null if the model learned from no protein whose membrane is known.
+
 `attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
 list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
 fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
@@ -153,6 +156,8 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
         # What json says of the place is safe to repeat, what stands there is not.
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise RequestError(f"expected JSON in UTF-8, found something else{place}") from None
+    if isinstance(request, str):  # one protein as AWS's article sends it, its residues apart
+        return Request(["".join(request.split())])
     sequences = request.get("sequences") if isinstance(request, dict) else None
     if not isinstance(sequences, list) or not sequences:
         raise RequestError('expected {"sequences": [...]} with at least one sequence')
@@ -224,12 +229,13 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
         asked = [read[index] for index in members]
         probabilities, membrane, looked, outside = _answer(model, asked)
         for row, index in enumerate(members):
-            if not np.isfinite(probabilities[row]).all() or not np.isfinite(membrane[row]):
+            known = model.artifact.calibration["membrane_temperature"] is not None
+            if not np.isfinite(probabilities[row]).all() or (known and not np.isfinite(membrane[row])):
                 predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
                 continue
             predictions[index] = {
                 "probabilities": probabilities[row].tolist(),
-                "membrane": float(membrane[row]),
+                "membrane": float(membrane[row]) if known else None,
                 "residues_read": lengths[index],
                 "truncated": len(sequences[index]) > lengths[index],
                 "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
