@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.launch import LaunchError, outputs
-from model.learning.encoders import files_of
+from model.learning.encoders import files_of, read_tokenizer
 
 WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
 PREFIX = "encoders"  # in the stack's ModelsBucket, which its TrainingRole reads
@@ -47,9 +47,8 @@ def convert(folder: Path) -> bool:
 def require_fit(folder: Path) -> None:
     """Load the encoder as training does. Raises ValueError or OSError for what it could not train."""
     from model.serving.classifier import HeadSettings, load_pretrained
-    from model.serving.tokens import ResidueTokenizer
 
-    ResidueTokenizer.read(folder)
+    read_tokenizer(folder)
     load_pretrained(folder, 1, HeadSettings())
 
 

@@ -43,7 +43,7 @@ from model.learning.adapters import add_adapters, merged
 from model.learning.averages import Average
 from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
-from model.learning.encoders import fetch
+from model.learning.encoders import fetch, read_tokenizer
 from model.learning.loss import Goal
 from model.learning.outcome import (
     Answers,
@@ -69,6 +69,7 @@ from model.serving.classifier import (
     load_pretrained,
     small_config,
 )
+from model.serving.families import layers_of, max_residues
 from model.serving.substitution import Mutator
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
@@ -102,11 +103,11 @@ def prepare(settings: Settings, processes: Processes) -> Run:
     classifier, tokenizer = build(settings, processes)
     classifier.to(processes.device).freeze(settings.frozen_layers)
     if settings.lora_rank:
-        layers, frozen = len(classifier.encoder.encoder.layer), settings.frozen_layers
+        layers, frozen = len(layers_of(classifier.encoder)), settings.frozen_layers
         add_adapters(classifier, settings.lora_rank, frozen if isinstance(frozen, int) else layers)
     if settings.gradient_checkpointing:
         classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
-    settings = settings.reading_at_most(classifier.config.max_position_embeddings - SPECIAL_TOKENS)
+    settings = settings.reading_at_most(max_residues(classifier.config))
     if settings.start is not None:
         settings = settings.reading_at_most(read_artifact(settings.start).max_residues)
     settings = settings.with_cache_decided(activations.still_part(classifier))
@@ -138,7 +139,7 @@ def build(settings: Settings, processes: Processes) -> tuple[ProteinClassifier, 
         return build_small(config, len(data.LOCATIONS), head), ResidueTokenizer(PROTEIN_VOCABULARY)
     folder = fetch(settings.encoder, processes)
     head = HeadSettings(kind=settings.head, **kept)
-    return load_pretrained(folder, len(data.LOCATIONS), head), ResidueTokenizer.read(folder)
+    return load_pretrained(folder, len(data.LOCATIONS), head), read_tokenizer(folder)
 
 
 def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
@@ -146,7 +147,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
     settings, tokenizer = run.settings, run.tokenizer
     max_tokens = settings.max_residues + SPECIAL_TOKENS
     residues = min(settings.training_residues, settings.max_residues)
-    mutator = Mutator(tokenizer.vocabulary, settings.mutation_rate) if settings.mutation_rate else None
+    mutator = Mutator(tokenizer.letters, settings.mutation_rate) if settings.mutation_rate else None
     learned = Tokens(
         [tokenizer.encode(window(protein.sequence, residues)) for protein in run.training],
         tokenizer,

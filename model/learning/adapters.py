@@ -14,22 +14,22 @@ import torch
 from torch import nn
 
 from model.serving.classifier import ProteinClassifier
-
-# Of a BERT layer; queries and values alone, as in the paper's first experiments, learn less.
-ADAPTED = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+from model.serving.families import family_of, layers_of
 
 
 def add_adapters(classifier: ProteinClassifier, rank: int, frozen: int) -> None:
     """Hold the encoder still but for adapters of `rank` in its layers from `frozen` on; the head moves."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    layers = len(classifier.encoder.encoder.layer)
+    family, layers = family_of(classifier.config), len(layers_of(classifier.encoder))
     if frozen >= layers:
         raise ValueError(
             f"expected layers that move for --lora-rank, found {frozen} of {layers} frozen; "
             f"give fewer --frozen-layers or no --lora-rank"
         )
-    targets = [f"encoder.layer.{layer}.{name}" for layer in range(frozen, layers) for name in ADAPTED]
+    targets = [
+        f"{family.layers}.{layer}.{name}" for layer in range(frozen, layers) for name in family.adapted
+    ]
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
     inject_adapter_in_model(settings, classifier.encoder)  # freezes what it does not add
     if classifier.stem is not None:

@@ -135,9 +135,13 @@ def write_description(artifact: Artifact) -> None:
 
 
 def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) -> None:
-    """Write the files from which `transformers.BertTokenizer` reads the ids of `serving.tokens`."""
+    """Write the files from which the encoder's tokenizer in transformers reads the ids of `serving.tokens`.
+
+    T5's reads no such file; its vocabulary is for `serving.tokens` alone.
+    """
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
-    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": max_tokens}
+    kind = "BertTokenizer" if "[CLS]" in vocabulary else "EsmTokenizer" if "<cls>" in vocabulary else None
+    settings = {"tokenizer_class": kind, "do_lower_case": False, "model_max_length": max_tokens}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 

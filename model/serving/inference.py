@@ -43,10 +43,11 @@ from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
 from model.serving.calibration import Calibration
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
-from model.serving.composition import describe_tokens
+from model.serving.composition import number_table
+from model.serving.families import family_of, read_config
 from model.serving.hardware import has_bf16
 from model.serving.outside import Detector
-from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
+from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
     from sagemaker_inference.errors import (  # type: ignore[import-not-found, unused-ignore]
@@ -70,6 +71,7 @@ JSON = "application/json"
 # Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
 # fewer do), and a GPU wants more to be busy at all.
 TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
+LETTERS = ResidueTokenizer(PROTEIN_VOCABULARY)  # as compositions and detectors read sequences
 _NOT_A_RESIDUE = re.compile(r"[^A-Z]")
 
 
@@ -111,12 +113,15 @@ def model_fn(model_dir: str) -> Model:
 def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     """The model of an unpacked artifact; `dtype` is a large encoder's, a small one stays in fp32."""
     artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
-    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    config = read_config(folder)
     small = bool(getattr(config, "stem_kernel_size", 0))
     head = HeadSettings(**artifact.head)
     if small:
         dtype = torch.float32
         classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+    elif not family_of(config).packs:
+        classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+        classifier.encoder.to(dtype)
     else:
         # The head beside an encoder of nothing, which the packed one then replaces.
         shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
@@ -126,7 +131,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         for place, network in enumerate(classifier.members()):
             before = f"others.{place - 1}." if place else ""  # an ensemble's others are below its first
             network.head.load_state_dict(_below(folder / WEIGHTS, f"{before}head."))
-            network.encoder = packed.PackedEncoder(  # type: ignore[assignment]
+            network.encoder = packed.PackedEncoder(
                 config,
                 packed.reader(folder / WEIGHTS, f"{before}encoder."),
                 max_tokens=artifact.max_residues + SPECIAL_TOKENS,
@@ -276,7 +281,9 @@ def _answer(
         return torch.from_numpy(values).to(model.device)
 
     # The detector reads the very numbers that compositions do.
-    numbers = None if model.detector is None else describe_tokens(*map(torch.from_numpy, (ids, mask)))
+    numbers = None
+    if model.detector is not None:
+        numbers = number_table([LETTERS.encode(sequence) for sequence in sequences])
     given = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):

@@ -10,10 +10,11 @@ import torch
 from safetensors.numpy import load_file
 
 from model import train
-from model.learning.adapters import ADAPTED, add_adapters, merged
+from model.learning.adapters import add_adapters, merged
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
 from model.serving.classifier import HeadSettings, load_pretrained
+from model.serving.families import FAMILIES
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import plain, weights, write_channels, write_encoder
 
@@ -29,7 +30,9 @@ def test_a_run_with_adapters_leaves_an_ordinary_encoder_whose_attention_has_lear
         for name, value in before.items()
         if not np.array_equal(value, after.get(f"encoder.{name}", value))
     }
-    assert changed == {f"encoder.layer.{layer}.{name}.weight" for layer in (1, 2) for name in ADAPTED}
+    assert changed == {
+        f"encoder.layer.{layer}.{name}.weight" for layer in (1, 2) for name in FAMILIES["bert"].adapted
+    }
     assert all("lora" not in name for name in after)
     assert "probabilities" in predict_fn(["MKV"], model_fn(str(tmp_path / "out")))["predictions"][0]
     assert read_artifact(tmp_path / "out").training["lora_rank"] == 2
