@@ -39,7 +39,7 @@ from model import detection
 from model.failure import failures_told
 from model.learning import activations
 from model.learning.activations import Activations, Tokens, Upper
-from model.learning.adapters import add_adapters, merged
+from model.learning.adapters import add_adapters, export, merged
 from model.learning.averages import Average
 from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
@@ -283,8 +283,12 @@ class Learning:
 
     def store(self, answers: Answers, epoch: int) -> None:
         """Write the averaged weights as the run's artifact."""
-        with self.average.worn(), merged(self.run.classifier):
-            keep(self.run, answers, epoch, self.progress.history)
+        run = self.run
+        if run.settings.output_data_dir is not None:
+            with self.average.worn():
+                export(run.classifier, run.settings.output_data_dir / "adapter", run.settings.encoder)
+        with self.average.worn(), merged(run.classifier):
+            keep(run, answers, epoch, self.progress.history)
 
     def save(self) -> None:
         """Write a checkpoint."""

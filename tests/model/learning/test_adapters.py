@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from transformers import BertModel
 
 from model import train
 from model.learning.adapters import add_adapters, merged
@@ -65,3 +66,24 @@ def test_adapters_need_layers_that_move(tmp_path: Path) -> None:
     classifier = load_pretrained(write_encoder(tmp_path), len(LOCATIONS), HeadSettings())
     with pytest.raises(ValueError, match="found 3 of 3 frozen"):
         add_adapters(classifier, 4, 3)
+
+
+def test_adapters_are_written_by_themselves_as_peft_reads_them(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    channels, encoder = write_channels(tmp_path / "ml"), write_encoder(tmp_path / "encoder", dropout=0.0)
+    settings = ("--lora-rank", 2, "--epochs", 1, "--output-data-dir", tmp_path / "output")
+    train.main(plain(channels, tmp_path / "out", "--encoder", encoder, *settings, "--learning-rate", "0.01"))
+    adapter = tmp_path / "output" / "adapter"
+    assert {path.name for path in adapter.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "head.safetensors",
+    }
+    bare = BertModel.from_pretrained(encoder, add_pooling_layer=False)
+    adapted = PeftModel.from_pretrained(bare, adapter).eval().merge_and_unload()
+    artifact = weights(tmp_path / "out")
+    for name, value in adapted.state_dict().items():
+        assert np.allclose(value.numpy(), artifact[f"encoder.{name}"], atol=1e-6), name
+    head = load_file(adapter / "head.safetensors")
+    assert all(np.array_equal(value, artifact[f"head.{name}"]) for name, value in head.items())
