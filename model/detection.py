@@ -256,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = {kind: {name: read_fasta(path) for name, path in files[kind]} for kind in files}
     if options.model_version:
         write_description(replace(read_artifact(options.artifact), version=options.model_version))
-    add(options.artifact, data.read_channel(options.labelled), **sets)
+    labelled = data.read_channel(options.labelled, read_artifact(options.artifact).locations)
+    add(options.artifact, labelled, **sets)
     for name, found in read_artifact(options.artifact).outside.get("figures", {}).items():
         print(f"{name:40} {found}")
 

@@ -62,6 +62,7 @@ class Job:
     output: str  # s3:// prefix, under which the job's own folder comes to lie
     training: str | None = None
     validation: str | None = None
+    labels: str | None = None  # s3:// prefix of a file that names other locations than the ten
     champion: str | None = None  # s3:// address of the model.tar.gz that `--start champion` begins with
     program: str = PROGRAM
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +88,7 @@ def request(job: Job) -> dict[str, Any]:
         alone = job.launcher if trains else job.program
         raise ValueError(f"expected one instance for {alone}, found {job.instances}")
     seconds = round(job.hours * 3600)
-    named = {"training": job.training, "validation": job.validation, "champion": job.champion}
+    named = {name: getattr(job, name) for name in ("training", "validation", "labels", "champion")}
     channels = [_channel(name, uri) for name, uri in named.items() if uri is not None]
     output = job.output.rstrip("/")
     kept = f"{output}/{job.name}/checkpoints"

@@ -26,8 +26,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from model import source
 from model.job import LAUNCHERS, PROGRAM, PROGRAMS, Job, request
 from model.proteins.labelled import LABELLED_SUFFIXES, read_labelled
+from model.proteins.labels import TEN, names_of, read_labels
 
 POLL_SECONDS = 5
+CHANNELS = ("training", "validation", "labels")
 UPLOADED = "data/launched"  # where files of this machine are put in the bucket, by their content
 
 
@@ -113,13 +115,16 @@ def _sdk(module: str) -> Any:
         raise LaunchError("expected the SageMaker SDK: pip install 'protloc[sagemaker]'") from problem
 
 
-def prefix_of(path: Path) -> str:
-    """The prefix under which a file of this machine becomes a channel, by its content.
+def require_readable(files: Mapping[str, Path]) -> None:
+    """Read the files of this machine, by channel, as the job will; raises ValueError where it could not."""
+    labels = read_labels(files["labels"]) if "labels" in files else TEN
+    for name in ("training", "validation"):
+        if name in files and files[name].suffix in LABELLED_SUFFIXES:
+            read_labelled(files[name], names_of(labels))
 
-    So a job's data stay what they were. Raises LabelError for a labelled file that cannot be learned from.
-    """
-    if path.suffix in LABELLED_SUFFIXES:
-        read_labelled(path)
+
+def prefix_of(path: Path) -> str:
+    """The prefix under which a file becomes a channel: by its content, so that a job's data stay."""
     return f"{UPLOADED}/{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}/"
 
 
@@ -156,6 +161,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--program", choices=PROGRAMS, default=PROGRAM)
     add("--training", help=f"labelled proteins for {PROGRAM}: a file here, or an s3:// prefix")
     add("--validation", help="a list, or labelled proteins, likewise; none: held out by homology")
+    add("--labels", help="a file, likewise, that names other locations than the ten")
     add("--champion", help="s3:// address of the model.tar.gz that 'start=champion' begins with")
     add("--hyperparameter", type=_setting, action="append", default=[], metavar="NAME=VALUE")
     add("--instance", help="another than the launcher's own")
@@ -167,7 +173,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.stack is None and not (options.role and options.bucket):
         parser.error("expected --stack, or --role and --bucket")
-    for name in ("training", "validation"):
+    for name in CHANNELS:
         place = getattr(options, name)
         if place is not None and not place.startswith("s3://") and not Path(place).is_file():
             parser.error(f"expected --{name} as a file or an s3:// prefix, found {place}")
@@ -197,8 +203,10 @@ def launch(options: argparse.Namespace) -> None:
     bucket = options.bucket or known["ModelsBucket"]
     archive = source.archive()
     key = source.key_of(archive)
-    places = {name: getattr(options, name) for name in ("training", "validation")}
+    places = {name: getattr(options, name) for name in CHANNELS}
     files = {name: Path(place) for name, place in places.items() if place and not place.startswith("s3://")}
+    if options.labels is None or "labels" in files:
+        require_readable(files)
     for name, path in files.items():
         places[name] = f"s3://{bucket}/{prefix_of(path)}"
     body = request(

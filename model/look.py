@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from model.proteins.labelled import (
-    LOCATIONS,
     MEMBRANE_LETTERS,
     LabelError,
     LabelledProtein,
@@ -23,6 +22,7 @@ from model.proteins.labelled import (
     missing_locations,
     read_channel,
 )
+from model.proteins.labels import TEN, LabelsError, names_of, read_labels
 
 READ = (
     510,
@@ -33,7 +33,7 @@ READ = (
 BAR = 40  # characters of the longest
 
 
-def text(proteins: Sequence[LabelledProtein]) -> str:
+def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_of(TEN)) -> str:
     """Counts by location and membrane, a histogram of lengths, and what each limit would cut."""
     lengths = np.array([len(protein.sequence) for protein in proteins])
     test = sum(protein.test for protein in proteins)
@@ -45,12 +45,12 @@ def text(proteins: Sequence[LabelledProtein]) -> str:
         f"{repeated:,} with the sequence of another; membrane: {bound}",
         "",
     ]
-    counts = Counter(LOCATIONS[protein.location] for protein in proteins)
+    counts = Counter(locations[protein.location] for protein in proteins)
     lines += [f"  {name:<22}{count:>8,}" for name, count in counts.most_common()]
-    if missing := missing_locations(proteins):
+    if missing := missing_locations(proteins, locations):
         lines.append(f"  none of {', '.join(missing)}: hardly ever answered by what learns from these alone")
     lines += ["", "residues up to"]
-    table = describe(proteins)["lengths"]
+    table = describe(proteins, locations)["lengths"]
     most = max(table.values())
     lines += [f"  {bound:>6}{count:>8,} {'█' * round(BAR * count / most)}" for bound, count in table.items()]
     middle, high = np.percentile(lengths, (50, 95)).round().astype(int)
@@ -86,14 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look at labelled proteins before training.")
     parser.add_argument("labelled", type=Path, help="a labelled file, or a folder of them")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="write a histogram of the lengths")
+    parser.add_argument("--labels", type=Path, help="a file that names other locations than the ten")
     options = parser.parse_args(arguments)
     try:
-        proteins = read_channel(options.labelled)
-    except (LabelError, OSError) as problem:
+        locations = names_of(TEN if options.labels is None else read_labels(options.labels))
+        proteins = read_channel(options.labelled, locations)
+    except (LabelError, LabelsError, OSError) as problem:
         raise SystemExit(str(problem)) from problem
     if not proteins:
         raise SystemExit(f"expected proteins in {options.labelled}, found none")
-    print(text(proteins))
+    print(text(proteins, locations))
     if options.plot is not None:
         plot(proteins, options.plot)
 

@@ -52,9 +52,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge, print, and write what was asked for."""
     options = parse(arguments)
-    proteins = _chosen(options)
     folders = [options.artifact] + ([options.against] if options.against else [])
     artifacts = [read_artifact(folder) for folder in folders]
+    if artifacts[-1].locations != artifacts[0].locations:
+        raise SystemExit(
+            f"expected {options.against} to tell apart what {options.artifact} does, found others"
+        )
+    proteins = _chosen(options, artifacts[0].locations)
     looking = any(protein.test for protein in proteins)
     if looking:
         _expect_writable(folders)
@@ -88,10 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report.write(options.report, judged, artifacts[0])
 
 
-def _chosen(options: argparse.Namespace) -> list[LabelledProtein]:
-    proteins = read_channel(options.labelled)
+def _chosen(options: argparse.Namespace, locations: Sequence[str]) -> list[LabelledProtein]:
+    proteins = read_channel(options.labelled, locations)
     if options.split == "validation":
-        proteins = split(proteins, options.validation)[1]
+        proteins = split(proteins, options.validation, locations)[1]
     elif options.split == "test":
         proteins = [protein for protein in proteins if protein.test]
     if not proteins:

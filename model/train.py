@@ -59,6 +59,7 @@ from model.learning.run import Progress, Run
 from model.learning.settings import Settings, parse
 from model.proteins import labelled as data
 from model.proteins import seen
+from model.proteins.labels import TEN, names_of, read_labels
 from model.serving.artifact import opened, read_artifact
 from model.serving.classifier import (
     POOLING,
@@ -94,13 +95,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def prepare(settings: Settings, processes: Processes) -> Run:
     """Read the labelled proteins and build the network that learns from them."""
-    training, validation = data.split(data.read_channel(settings.training), settings.validation)
+    labels = TEN if settings.labels is None else read_labels(settings.labels)
+    locations = names_of(labels)
+    if settings.num_labels not in (None, len(labels)):
+        raise ValueError(
+            f"expected --num-labels {len(labels)}, one for each label, found {settings.num_labels}; "
+            f"--labels FILE names others than the ten"
+        )
+    training = data.read_channel(settings.training, locations)
+    training, validation = data.split(training, settings.validation, locations)
     if settings.start is not None:
         validation = unknown(validation, settings.start)
     if processes.first:
-        for location in data.missing_locations(training):
+        for location in data.missing_locations(training, locations):
             print(f"Warning: no protein of {location} to learn from; it will hardly be answered.", flush=True)
-    classifier, tokenizer = build(settings, processes)
+    classifier, tokenizer = build(settings, processes, locations)
     classifier.to(processes.device).freeze(settings.frozen_layers)
     if settings.lora_rank:
         layers, frozen = len(layers_of(classifier.encoder)), settings.frozen_layers
@@ -111,7 +120,7 @@ def prepare(settings: Settings, processes: Processes) -> Run:
     if settings.start is not None:
         settings = settings.reading_at_most(read_artifact(settings.start).max_residues)
     settings = settings.with_cache_decided(activations.still_part(classifier))
-    return Run(settings, processes, classifier, tokenizer, training, validation)
+    return Run(settings, processes, classifier, tokenizer, training, validation, labels)
 
 
 def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.LabelledProtein]:
@@ -123,23 +132,25 @@ def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.La
     return validation if fresh is None or len(fresh) < seen.LEAST else fresh
 
 
-def build(settings: Settings, processes: Processes) -> tuple[ProteinClassifier, ResidueTokenizer]:
+def build(
+    settings: Settings, processes: Processes, locations: Sequence[str]
+) -> tuple[ProteinClassifier, ResidueTokenizer]:
     """Build the network to train, and its tokenizer."""
     kept: dict[str, Any] = {} if settings.dropout is None else {"dropout": settings.dropout}
     if settings.start is not None:
         start = read_artifact(settings.start)
-        if start.locations != data.LOCATIONS:
-            raise ValueError(f"expected the locations {data.LOCATIONS}, found {start.locations}")
+        if start.locations != locations:
+            raise ValueError(f"expected the locations {locations}, found {start.locations}")
         head = HeadSettings(**dict(start.head) | kept)
         classifier = ProteinClassifier.load(settings.start, len(start.locations), head)
         return classifier, ResidueTokenizer.read(settings.start)
     if settings.encoder is None:
         head = HeadSettings(**(SMALL_HEAD.describe() | {"kind": settings.head} | kept))
         config = small_config(settings.hidden, settings.layers, settings.max_residues)
-        return build_small(config, len(data.LOCATIONS), head), ResidueTokenizer(PROTEIN_VOCABULARY)
+        return build_small(config, len(locations), head), ResidueTokenizer(PROTEIN_VOCABULARY)
     folder = fetch(settings.encoder, processes)
     head = HeadSettings(kind=settings.head, **kept)
-    return load_pretrained(folder, len(data.LOCATIONS), head), read_tokenizer(folder)
+    return load_pretrained(folder, len(locations), head), read_tokenizer(folder)
 
 
 def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
@@ -180,7 +191,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
 def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     """Choose the goal of a run; begun with an artifact, it is not to forget what that answers now."""
     settings, tensor = run.settings, run.processes.tensor
-    shift, taught = np.zeros(len(data.LOCATIONS), dtype=np.float32), None
+    shift, taught = np.zeros(len(run.labels), dtype=np.float32), None
     if settings.start is not None:
         shift = data.location_shift(run.training, usual_shares(read_artifact(settings.start)))
     if settings.distillation:
@@ -189,7 +200,7 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     return Goal(
         truth=tensor(np.array([protein.location for protein in run.training])),
         membrane=tensor(np.array([protein.membrane for protein in run.training], dtype=np.float32)),
-        weights=tensor(data.class_weights(run.training, settings.class_balance)),
+        weights=tensor(data.class_weights(run.training, settings.class_balance, len(run.labels))),
         smoothing=settings.label_smoothing,
         shift=tensor(shift),
         taught=taught,
@@ -389,7 +400,7 @@ def backward(learning: Learning, step: data.Step) -> float:
 def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
     """Measure an epoch by its `answers` to the validation proteins, and keep it if it is the best so far."""
     run, progress = learning.run, learning.progress
-    metrics = report(answers, run.validation)
+    metrics = report(answers, run.validation, run.locations)
     if metrics["macro_f1"] > progress.best_f1:
         progress.best_f1, progress.waited = metrics["macro_f1"], 0
     else:

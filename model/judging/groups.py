@@ -96,8 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     options = parser.parse_args(arguments)
-    proteins = read_channel(options.labelled)
-    training, validation = split(proteins, options.validation)
+    locations = read_artifact(options.artifact).locations
+    proteins = read_channel(options.labelled, locations)
+    training, validation = split(proteins, options.validation, locations)
     asked = [protein for protein in proteins if protein.test] if options.split == "test" else validation
     unseen = seen.unseen(options.artifact, asked)
     asked = asked if unseen is None else unseen

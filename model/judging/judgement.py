@@ -126,8 +126,6 @@ def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Float
     """The same of a model that is loaded already."""
     from model.serving.inference import predict_fn
 
-    if model.artifact.locations != LOCATIONS:
-        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     given: list[Any] = []
     for start in range(0, len(proteins), model.artifact.max_sequences):
         part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]
@@ -175,7 +173,9 @@ class Contestant:
 
 
 def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
-    """A loaded model, asked about `proteins`."""
+    """A loaded model, asked about `proteins`, whose locations are DeepLoc's, as those of a retraining are."""
+    if model.artifact.locations != LOCATIONS:
+        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     answered = Answered.of(*answers_of(model, proteins), proteins)
     judged = judge_artifact(model.artifact, answered, proteins)
     unseen = seen.unseen(model.artifact.folder, proteins)

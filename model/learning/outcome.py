@@ -23,6 +23,7 @@ from model.learning.settings import Settings
 from model.proteins import labelled as data
 from model.proteins import related as homology
 from model.proteins import seen
+from model.proteins.labels import TEN, Label, names_of
 from model.serving import calibration
 from model.serving.artifact import (
     Artifact,
@@ -55,7 +56,7 @@ def predict(
     at once, any number if `most` is 0.
     """
     classifier.eval()
-    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
+    logits = np.zeros((len(proteins.sizes), classifier.locations + 1), dtype=np.float32)
     order = np.argsort(proteins.sizes, kind="stable").tolist()
     packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
     if most:
@@ -74,24 +75,26 @@ def served_precision(classifier: ProteinClassifier, precision: str) -> str:
     return precision if classifier.stem is None else "fp32"
 
 
-def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
+def report(
+    answers: Answers, proteins: Sequence[data.LabelledProtein], locations: Sequence[str] = data.LOCATIONS
+) -> dict[str, Any]:
     """An epoch's figures on validation, calibrated by temperature."""
     truth = Answered.of(*answers, proteins)
     fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
-    calibrated = calibration.Calibration.read(fitted, len(data.LOCATIONS)).apply(*answers)
-    metrics = evaluate.measure(*calibrated, proteins, data.LOCATIONS)
+    calibrated = calibration.Calibration.read(fitted, len(locations)).apply(*answers)
+    metrics = evaluate.measure(*calibrated, proteins, locations)
     return metrics | {"loss": metrics["log_loss"], "split": "validation"}
 
 
 def judge(
-    answers: Answers, proteins: Sequence[data.LabelledProtein]
+    answers: Answers, proteins: Sequence[data.LabelledProtein], locations: Sequence[str] = data.LOCATIONS
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose the calibration on validation, and compute every figure that the artifact keeps under it."""
     truth = Answered.of(*answers, proteins)
     said = calibration.fit(answers[0], truth.truth, answers[1], truth.bound)
-    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(*answers)
+    calibrated = calibration.Calibration.read(said, len(locations)).apply(*answers)
     answered = Answered.of(*calibrated, proteins)
-    found = evaluate.judge(answered, data.LOCATIONS, uncertain_below=said["uncertain_below"])
+    found = evaluate.judge(answered, locations, uncertain_below=said["uncertain_below"])
     return said, evaluate.kept(found) | {"split": "validation"}
 
 
@@ -146,11 +149,12 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
             "proteins": len(run.training),
             "validation": len(run.validation),
             "validation_split": "given" if settings.validation is not None else homology.METHOD,
-            "training_table": data.describe(run.training),
-            "validation_table": data.describe(run.validation),
+            "training_table": data.describe(run.training, run.locations),
+            "validation_table": data.describe(run.validation, run.locations),
         },
         training=recipe | {"best_epoch": epoch, "history": curves(history)},
         earlier=earlier,
+        labels=run.labels,
     )
     _write(settings.output_data_dir, "metrics.json", metrics)
 
@@ -163,7 +167,7 @@ def usual_shares(artifact: Artifact) -> list[float]:
     kept = artifact.training.get("usual_shares")
     if kept is None:
         table = artifact.data.get("training_table", {}).get("locations", {})
-        counts = [table[name]["proteins"] if name in table else 1 for name in data.LOCATIONS]
+        counts = [table[name]["proteins"] if name in table else 1 for name in artifact.locations]
         kept = [round(count / sum(counts), 6) for count in counts]
     return list(kept)
 
@@ -193,6 +197,7 @@ def write(
     learned_from: Mapping[str, Any],
     training: Mapping[str, Any],
     earlier: Sequence[Artifact] = (),
+    labels: Sequence[Label] = TEN,
 ) -> Mapping[str, Any]:
     """Write an artifact that learned from `proteins`, calibrated on its `answers` to the validation ones;
     returns its figures.
@@ -207,12 +212,13 @@ def write(
     )
     if not knows_membrane:
         answers = answers[0], np.full(len(answers[1]), np.nan)
-    calibrated, metrics = judge(answers, validation)
+    calibrated, metrics = judge(answers, validation, names_of(labels))
     artifact = Artifact(
         folder=folder,
         version=version,
         created=now(),
-        locations=data.LOCATIONS,
+        locations=names_of(labels),
+        labels=[label.described() for label in labels] if labels != TEN else [],
         head=classifier.head_settings.describe(),
         limits={"max_residues": max_residues, "max_sequences": MAX_SEQUENCES},
         calibration=calibrated,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from model.learning.activations import Still
-from model.proteins.labelled import LOCATIONS, LabelledProtein, digest
+from model.proteins.labelled import LabelledProtein, digest
+from model.proteins.labels import names_of, read_labels
 from model.serving.artifact import VERSION_PATTERN
 from model.serving.classifier import POOLING, WEIGHTS
 
@@ -53,7 +54,7 @@ MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of re
 CARRYING_OUT = (
     *("training", "validation", "model_dir", "output_data_dir", "model_version"),
     *("activations_dir", "checkpoint_dir", "checkpoint_minutes", "start"),
-    *("log_interval", "test_batch_size"),
+    *("log_interval", "test_batch_size", "labels", "num_labels"),
 )
 
 
@@ -63,6 +64,8 @@ class Settings:
 
     training: Path  # labelled proteins: a file or a folder
     validation: Path | None = None  # accessions, or labelled proteins; None: families are held out
+    labels: Path | None = None  # a file that names the locations; None: DeepLoc's ten
+    num_labels: int | None = None  # how many they must be; None: any number
     model_dir: Path = Path("artifact")
     output_data_dir: Path | None = None  # for metrics.json and history.json
     model_version: str = "small"
@@ -157,6 +160,8 @@ class Settings:
         identity = {name: str(value) for name, value in asdict(self).items() if name not in CARRYING_OUT}
         if self.start is not None:
             identity["start"] = hashlib.sha256((self.start / WEIGHTS).read_bytes()).hexdigest()
+        if self.labels is not None:
+            identity["labels"] = " ".join(names_of(read_labels(self.labels)))
         return identity | {"training data": digest(training), "validation data": digest(validation)}
 
 
@@ -192,7 +197,8 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--log-interval", type=int, help="optimizer steps between two lines of the log")
     add("--learning-rate", type=float, help=f"{NEW_RATE}")
     add("--encoder-learning-rate", type=float, help=f"of a pretrained encoder that moves: {PRETRAINED_RATE}")
-    add("--num-labels", type=int, help=f"there are {len(LOCATIONS)}; another number is refused")
+    add("--labels", type=Path, default=environment.get("SM_CHANNEL_LABELS"), help="names other locations")
+    add("--num-labels", type=int, help="of locations; another number than there are is refused")
     add("--weight-decay", type=float)
     add("--warmup", type=float, help="share of the optimizer steps")
     add("--class-balance", type=float, help="0: as they come, 1: all locations alike")
@@ -212,8 +218,6 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         if (instead := INSTEAD.get(word.partition("=")[0].removeprefix("--"))) and word.startswith("--"):
             parser.error(f"expected {instead} instead of {word.partition('=')[0]}")
     chosen = vars(parser.parse_args(words))
-    if (labels := chosen.pop("num_labels", len(LOCATIONS))) != len(LOCATIONS):
-        parser.error(f"expected --num-labels {len(LOCATIONS)}, one for each location, found {labels}")
     if chosen["training"] is None:
         parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
     if chosen.get("start") == CHAMPION:

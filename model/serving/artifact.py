@@ -74,6 +74,7 @@ class Artifact:
     outside: Mapping[str, Any] = field(
         default_factory=dict
     )  # what `outside.Detector` reads; older ones have none
+    labels: Sequence[Mapping[str, Any]] = ()  # name, display, go of each location, where they are not the ten
 
     def __post_init__(self) -> None:
         if not VERSION_PATTERN.fullmatch(self.version):
@@ -122,6 +123,7 @@ def read_artifact(folder: Path) -> Artifact:
             data=said["data"],
             training=said["training"],
             outside=said.get("outside", {}),
+            labels=said.get("labels", []),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error

@@ -209,7 +209,7 @@ class ProteinClassifier(nn.Module):
 
     def __init__(self, config: Any, locations: int, head: HeadSettings) -> None:
         super().__init__()
-        self.config, self.head_settings = config, head
+        self.config, self.head_settings, self.locations = config, head, locations
         self.encoder = build(config)
         width = getattr(config, "stem_kernel_size", 0)
         size: int = config.hidden_size

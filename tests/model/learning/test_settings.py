@@ -16,7 +16,7 @@ ARTICLE += ["--log-interval", "100", "--frozen_layers", "15"]
 
 @pytest.fixture(autouse=True)
 def _in_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VALIDATION", "TESTING", "CHAMPION"):
+    for name in ("VALIDATION", "TESTING", "CHAMPION", "LABELS"):
         monkeypatch.delenv(f"SM_CHANNEL_{name}", raising=False)
     monkeypatch.delenv("TRAINING_JOB_NAME", raising=False)
     monkeypatch.setenv("SM_CHANNEL_TRAINING", "/data/training")
@@ -33,7 +33,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_the_articles_hyperparameters_are_taken() -> None:
     settings = parse(ARTICLE)
     assert (settings.epochs, settings.batch_size, settings.test_batch_size) == (3, 4, 4)
-    assert (settings.log_interval, settings.frozen_layers) == (100, 15)
+    assert (settings.log_interval, settings.frozen_layers, settings.num_labels) == (100, 15, 10)
 
 
 def test_the_articles_channels_are_taken(
@@ -49,7 +49,6 @@ def test_the_articles_channels_are_taken(
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--num_labels", "3"], "expected --num-labels 10, one for each location, found 3"),
         (["--lr", "5e-5"], "expected --learning-rate instead of --lr"),
         (["--max_len=512"], "expected --max-residues instead of --max-len"),
         (["--momentum", "0.5"], "the optimizer is AdamW instead of --momentum"),
