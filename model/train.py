@@ -313,12 +313,15 @@ def parameter_groups(moving: Mapping[str, nn.Parameter], settings: Settings) -> 
     """AdamW's groups: the encoder at its own rate, the rest at the head's; no decay on norms and biases.
 
     What shifts or scales is one number a channel, and pulling it towards zero only moves its work elsewhere.
+    A run that begins with an artifact lets all decay: there it keeps biases from learning how few labels of
+    its own are spread over the locations.
     """
     rates = {True: settings.encoder_learning_rate or settings.learning_rate, False: settings.learning_rate}
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, value in moving.items():
         pretrained = "encoder" in name.split(".") and "lora_" not in name
-        groups.setdefault((rates[pretrained], value.ndim > 1), []).append(value)
+        decays = value.ndim > 1 or settings.start is not None
+        groups.setdefault((rates[pretrained], decays), []).append(value)
     return [
         {"params": values, "lr": rate, "rate": rate, "weight_decay": settings.weight_decay if decays else 0.0}
         for (rate, decays), values in groups.items()

@@ -258,6 +258,8 @@ def test_the_encoder_learns_at_its_own_rate_and_nothing_of_one_dimension_decays(
     }
     moving = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
     settings = Settings(Path("t"), learning_rate=1e-3, encoder_learning_rate=1e-5, weight_decay=0.1)
+    from_artifact = replace(settings, start=Path("champion"))
+    assert {each["weight_decay"] for each in train.parameter_groups(moving, from_artifact)} == {0.1}
     groups = train.parameter_groups(moving, settings)
     found = {
         name: (group["rate"], group["weight_decay"])
