@@ -110,7 +110,7 @@ build/model/final-%:
 	$(MEMBER) $(RECIPE_$*) --everything --model-dir $@.part --checkpoint-dir $@-checkpoints && mv $@.part $@
 
 lock: .venv/develop.stamp
-	$(LOCK) pyproject.toml --extra test --extra check --output-file locks/develop.txt
+	$(LOCK) pyproject.toml --extra test --extra check --extra lora --extra sagemaker --output-file locks/develop.txt
 	$(LOCK) pyproject.toml --constraint locks/develop.txt --output-file locks/run.txt
 	$(LOCK) locks/functions.in --output-file functions/requirements.txt
 	$(LOCK) locks/checkov.in --output-file locks/checkov.txt

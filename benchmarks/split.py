@@ -21,9 +21,9 @@ from benchmarks.text import fasta
 from functions.domain.fasta import Record, lookback, read_records
 from functions.domain.packing import PackingSettings, pack
 from functions.domain.protein import read_protein
+from functions.domain.text import Inflater
 from functions.domain.upload import Shard, Source, Upload
 from functions.services.queues import _dump
-from functions.services.s3 import Inflater
 from functions.split import batch_message
 
 RECORDS = 20_000

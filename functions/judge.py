@@ -153,6 +153,9 @@ def _against(
         risen += change
     change_words = f"Q10 and macro-F1 together {_points(risen)}"
     yield Check("not worse", risen >= 0, change_words, "no fall")
+    before, after = champion.get("membrane_q2"), challenger.get("membrane_q2")
+    if before is not None and after is None:
+        yield Check("not worse", False, "no answer about membranes", f"one, as the champion's ({before:.3f})")
     yield from _membrane(_part(against, "membrane_q2"))
     yield from _locations(against, champion, challenger)
 

@@ -77,7 +77,7 @@ def _answers(sequences: list[str], version: str, component: str, aws: Services) 
     return [answer for answer in answers if isinstance(answer, Prediction)]
 
 
-def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float]]]:
+def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float | None]]]:
     """Golden sequences, each with what the evaluation tells: the locations' probabilities, the membrane's."""
     golden = read_json(aws.s3, evaluation)["golden"]
     if not golden:
@@ -85,9 +85,14 @@ def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float]]]:
     return [(one["sequence"], [*one["probabilities"], one["membrane"]]) for one in golden]
 
 
-def _values(answer: Prediction) -> list[float]:
+def _values(answer: Prediction) -> list[float | None]:
     return [*answer.probabilities, answer.membrane]
 
 
-def _distance(answer: Prediction, expected: list[float]) -> float:
-    return max(abs(one - other) for one, other in zip(_values(answer), expected, strict=True))
+def _distance(answer: Prediction, expected: list[float | None]) -> float:
+    """How far the answer is from what is expected; 1, the farthest, where one of the two tells nothing."""
+    pairs = zip(_values(answer), expected, strict=True)
+    return max(
+        abs(one - other) if one is not None and other is not None else float(one is not other)
+        for one, other in pairs
+    )

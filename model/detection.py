@@ -33,7 +33,7 @@ from model.serving import composition
 from model.serving.artifact import Artifact, read_artifact, write_description
 from model.serving.inference import Model, model_fn, predict_fn
 from model.serving.outside import FILE, LARGEST, Detector, Floats
-from model.serving.tokens import ResidueTokenizer, window
+from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer, window
 
 FALSE_ALARMS = 0.05  # of eukaryotic proteins in families held out
 HELD_OUT = 0.25  # of each location's proteins, for the bound
@@ -155,7 +155,7 @@ def add(folder: Path, proteins: Sequence[LabelledProtein], prokaryotes: Sets, me
     if len(proteins) < LEAST:
         return
     artifact = read_artifact(folder)
-    numbers = Numbers(ResidueTokenizer.read(folder), artifact.max_residues)
+    numbers = Numbers(ResidueTokenizer(PROTEIN_VOCABULARY), artifact.max_residues)
     learned, held_out = divide(proteins)
     if not held_out:
         return
@@ -256,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = {kind: {name: read_fasta(path) for name, path in files[kind]} for kind in files}
     if options.model_version:
         write_description(replace(read_artifact(options.artifact), version=options.model_version))
-    add(options.artifact, data.read_channel(options.labelled), **sets)
+    labelled = data.read_channel(options.labelled, read_artifact(options.artifact).locations)
+    add(options.artifact, labelled, **sets)
     for name, found in read_artifact(options.artifact).outside.get("figures", {}).items():
         print(f"{name:40} {found}")
 

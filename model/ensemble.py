@@ -152,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answers = predict(processes, classifier, classifier, asked, TOKEN_BUDGET, "fp32")
         if not processes.first:
             return
-        judged = outcome.judge(answers, validation, outcome.index_of(training, max_residues), max_residues)
+        answers = outcome.of_known_membranes(answers, training)
+        index = outcome.index_of(training, max_residues)
+        judged = outcome.judge(answers, validation, data.LOCATIONS, index, max_residues)
         learned = everything if finals else training
         if finals:
             classifier = united(finals, tokens(everything), everything)

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +27,7 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
 from model import storage
 from model.failure import failures_told
 from model.judging import bootstrap
-from model.judging import judgement as evaluate
-from model.judging.figures import Answered
-from model.judging.judgement import EvaluationError
-from model.proteins import seen
+from model.judging.judgement import Contestant, EvaluationError, contestant
 from model.proteins.divided import HOLDOUT
 from model.proteins.labelled import LabelledProtein, digest
 from model.serving.artifact import Artifact, read_artifact, unpack
@@ -43,33 +39,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 GOLDEN = 8  # proteins whose answers a deployment must repeat
 GOLDEN_RESIDUES = 1000  # the longest of them, so that they are answered within seconds anywhere
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model version beside what it answered: `judged` holds all that `evaluate` says of it."""
-
-    artifact: Artifact
-    answered: Answered
-    judged: dict[str, Any]
-    known: int | None  # proteins of the holdout that it, or one it began with, learned from; None: not told
-
-    def described(self) -> dict[str, Any]:
-        """Its entry in `evaluation.json`: all figures, without curves and lists."""
-        return {
-            "version": self.artifact.version,
-            "training_sha256": self.artifact.data.get("sha256"),
-            "holdout_learned": self.known,
-        } | evaluate.kept(self.judged)
-
-
-def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
-    """A loaded model, asked about `proteins`."""
-    answered = Answered.of(*evaluate.answers_of(model, proteins), proteins)
-    judged = evaluate.judge_artifact(model.artifact, answered, proteins)
-    unseen = seen.unseen(model.artifact.folder, proteins)
-    known = None if unseen is None else len(proteins) - len(unseen)
-    return Contestant(model.artifact, answered, judged, known)
 
 
 def golden_proteins(proteins: Sequence[LabelledProtein]) -> list[LabelledProtein]:
@@ -161,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tempfile.TemporaryDirectory() as temporary,
     ):
         options = parse(arguments)
-        from model.judging import (
-            comparison_page as comparison,  # here only, as torch: what is found missing is told as a failure
-        )
+        from model.judging import comparison_page as comparison  # here only, as torch: what is
+
+        # missing is told as a failure
         from model.serving.inference import model_fn
 
         manifest = _manifest(options.snapshot)

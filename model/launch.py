@@ -1,180 +1,140 @@
-"""A job on SageMaker: the exact CreateTrainingJob request, and the call.
+"""Starts a job on SageMaker with its Python SDK, follows its log and prints where its model lies.
 
-    python -m model.launch --name protbert-1 --launcher smddp --role ARN --bucket BUCKET \
-        --training s3://BUCKET/data/training --hyperparameter epochs=3 --dry-run
+    python -m model.launch --name protbert-1 --stack protloc --launcher smddp --training mine.fasta \
+        --hyperparameter encoder=s3://BUCKET/prot_bert_bfd/ --hyperparameter frozen_layers=15
 
-Image, launcher and instance are one setting, since SMDDP is in no image from PyTorch 2.6 on and on p4d
-instances only. Programs beside `train.py` (a snapshot of the labels, a judgement) are jobs of the same kind
-in the same image, of one process and without channels. The request is what SageMaker's own SDK sent when it
-still launched SMDDP (v2, captured); it is proven against the API's model and the training toolkit, but has
-not run in an AWS account.
+The request is `job.request`, whoever sends it; `--dry-run` prints it. The SDK (v3, `pip install
+'protloc[sagemaker]'`) knows whose the containers of a region are, creates the job and streams its log. The
+calls used here send no telemetry: in sagemaker-core only `@_telemetry_emitter` does, which they do not wear.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib
 import json
+import logging
+import os
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from model import source
+from model.job import LAUNCHERS, PROGRAM, PROGRAMS, Job, request
+from model.proteins.labelled import LABELLED_SUFFIXES, read_labelled
+from model.proteins.labels import TEN, names_of, read_labels
 
-PROGRAM = "model/train.py"
-PROGRAMS = (PROGRAM, "model/snapshot.py", "model/evaluate.py")
-CHECKPOINTS = "/opt/ml/checkpoints"
-# What the log is searched for; the first three are the article's, to the letter.
-METRICS = (
-    {"Name": "train:loss", "Regex": r"Training Loss: ([0-9\.]+)"},
-    {"Name": "test:accuracy", "Regex": r"Validation Accuracy: ([0-9\.]+)"},
-    {"Name": "test:loss", "Regex": r"Validation loss: ([0-9\.]+)"},
-    {"Name": "test:macro-f1", "Regex": r"Validation Macro-F1: ([0-9\.]+)"},
-)
+POLL_SECONDS = 5
+CHANNELS = ("training", "validation", "labels")
+UPLOADED = "data/launched"  # where files of this machine are put in the bucket, by their content
 
 
-@dataclass(frozen=True)
-class Launcher:
-    """A way to start the processes: its image, and its instance if no other is named."""
-
-    image: str
-    instance: str
-    instances: tuple[str, ...] = ()  # the only ones it runs on
-    several: bool = True  # whether it spans machines
+class LaunchError(Exception):
+    """The job cannot be started, or did not end well; the message is for the command line."""
 
 
-LAUNCHERS = {
-    "smddp": Launcher(
-        "pytorch-training:2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker",
-        "ml.p4d.24xlarge",
-        ("ml.p4d.24xlarge", "ml.p4de.24xlarge"),
-    ),
-    "torchrun": Launcher("pytorch-training:2.10.0-gpu-py313-cu130-ubuntu22.04-sagemaker", "ml.g5.12xlarge"),
-    "cpu": Launcher(
-        "pytorch-training:2.5.1-cpu-py311-ubuntu22.04-sagemaker", "ml.c7i.4xlarge", several=False
-    ),
-}
+def registry(launcher: str, region: str) -> str:
+    """The host of the registry that holds a launcher's image in a region, by the SDK's own list."""
+    image_uris = _sdk("image_uris")
+    name, _, tag = LAUNCHERS[launcher].image.partition(":")
+    version, _, python, *_ = tag.split("-")  # 2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker
+    try:
+        uri: str = image_uris.retrieve(
+            name.removesuffix("-training"),
+            region,
+            version=version,
+            py_version=python,
+            instance_type=LAUNCHERS[launcher].instance,
+            image_scope="training",
+        )
+    except ValueError as problem:
+        raise LaunchError(f"expected a region with {name}:{tag}, found {region}: {problem}") from problem
+    return uri.partition("/")[0]
 
 
-# Whose the containers are: in these regions others' than in most. The template's Registries names all.
-REGISTRY = "763104351884"
-REGISTRIES = {
-    "af-south-1": "626614931356",
-    "ap-east-1": "871362719292",
-    "ap-east-2": "975050140332",
-    "ap-northeast-3": "364406365360",
-    "ap-south-2": "772153158452",
-    "ap-southeast-3": "907027046896",
-    "ap-southeast-4": "457447274322",
-    "ap-southeast-5": "550225433462",
-    "ap-southeast-6": "633930458069",
-    "ap-southeast-7": "590183813437",
-    "ca-west-1": "204538143572",
-    "cn-north-1": "727897471807",
-    "cn-northwest-1": "727897471807",
-    "eu-central-2": "380420809688",
-    "eu-south-1": "692866216735",
-    "eu-south-2": "503227376785",
-    "il-central-1": "780543022126",
-    "me-central-1": "914824155844",
-    "me-south-1": "217643126080",
-    "mx-central-1": "637423239942",
-    "us-gov-east-1": "446045086412",
-    "us-gov-west-1": "442386744353",
-}
+def start(body: Mapping[str, Any], session: Any) -> Any:
+    """Create a job by its request; returns the SDK's `TrainingJob`.
+
+    What an organisation has set in the SDK's own configuration (a VPC, keys) is added to the request.
+    """
+    fields = {**snake_cased(body), "hyper_parameters": dict(body["HyperParameters"])}
+    return _sdk("resources").TrainingJob.create(session=session, region=session.region_name, **fields)
 
 
-@dataclass(frozen=True)
-class Job:
-    """The description of a job; only `train.py` needs `training`."""
+def snake_cased(value: Any) -> Any:
+    """A request's fields by the names that the SDK gives them: `S3Uri` is `s3_uri`, at every depth."""
+    from sagemaker.core.utils.utils import pascal_to_snake
 
-    name: str
-    launcher: str
-    role: str
-    region: str
-    source: str  # s3:// address of `source.archive`
-    output: str  # s3:// prefix, under which the job's own folder comes to lie
-    training: str | None = None
-    validation: str | None = None
-    champion: str | None = None  # s3:// address of the model.tar.gz that `--start champion` begins with
-    program: str = PROGRAM
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    instance: str | None = None
-    instances: int = 1
-    spot: bool = False
-    hours: float = 24
-    volume_gb: int = 100  # the encoder, and activations of frozen layers: 11 GB for DeepLoc under ProtBERT
-    image_account: str | None = None  # None: whose AWS's containers are in the region
+    if isinstance(value, Mapping):
+        return {pascal_to_snake(name): snake_cased(each) for name, each in value.items()}
+    return [snake_cased(each) for each in value] if isinstance(value, list) else value
 
 
-def request(job: Job) -> dict[str, Any]:
-    """The CreateTrainingJob request; raises ValueError where program, launcher and instances do not fit."""
-    if job.program not in PROGRAMS:
-        raise ValueError(f"expected one of {', '.join(PROGRAMS)}, found {job.program}")
-    trains = job.program == PROGRAM
-    if trains and job.training is None:
-        raise ValueError(f"expected training data for {PROGRAM}, found none")
-    launcher = LAUNCHERS[job.launcher]
-    instance = job.instance or launcher.instance
-    if launcher.instances and instance not in launcher.instances:
-        raise ValueError(f"expected {' or '.join(launcher.instances)} for {job.launcher}, found {instance}")
-    if job.instances > 1 and not (launcher.several and trains):
-        alone = job.launcher if trains else job.program
-        raise ValueError(f"expected one instance for {alone}, found {job.instances}")
-    suffix = "amazonaws.com.cn" if job.region.startswith("cn-") else "amazonaws.com"
-    seconds = round(job.hours * 3600)
-    named = {"training": job.training, "validation": job.validation, "champion": job.champion}
-    channels = [_channel(name, uri) for name, uri in named.items() if uri is not None]
-    account = job.image_account or REGISTRIES.get(job.region, REGISTRY)
-    output = job.output.rstrip("/")
-    kept = f"{output}/{job.name}/checkpoints"
-    return {
-        "TrainingJobName": job.name,
-        "RoleArn": job.role,
-        "AlgorithmSpecification": {
-            "TrainingImage": f"{account}.dkr.ecr.{job.region}.{suffix}/{launcher.image}",
-            "TrainingInputMode": "File",
-        }
-        | ({"MetricDefinitions": [dict(metric) for metric in METRICS]} if trains else {}),
-        **({"InputDataConfig": channels} if channels else {}),
-        "OutputDataConfig": {"S3OutputPath": output},
-        "ResourceConfig": {
-            "InstanceCount": job.instances,
-            "InstanceType": instance,
-            "VolumeSizeInGB": job.volume_gb,
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": seconds}
-        # A spot job may wait for an instance as long again as it may run.
-        | ({"MaxWaitTimeInSeconds": 2 * seconds} if job.spot else {}),
-        "EnableManagedSpotTraining": job.spot,
-        **({"CheckpointConfig": {"S3Uri": kept, "LocalPath": CHECKPOINTS}} if trains else {}),
-        "HyperParameters": hyperparameters(job, instance),
-    }
+def follow(job: Any, region: str) -> str:
+    """Print a job's log to standard error until it ends; returns its model.tar.gz. Raises LaunchError."""
+    from sagemaker.core.utils.exceptions import FailedStatusError
+
+    # The SDK reads logs with a client of its own, which knows the region from here alone.
+    os.environ["AWS_DEFAULT_REGION"] = region
+    log = logging.getLogger("sagemaker")
+    handler = logging.StreamHandler(sys.stderr)  # standard output is the model's address alone
+    handler.setFormatter(_LineOfLog())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        job.wait(poll=POLL_SECONDS, logs=True)
+    except FailedStatusError as problem:
+        raise LaunchError(f"{job.training_job_name} failed: {job.failure_reason}") from problem
+    finally:
+        log.removeHandler(handler)
+    if job.training_job_status != "Completed":
+        raise LaunchError(f"{job.training_job_name} ended as {job.training_job_status}")
+    return str(job.model_artifacts.s3_model_artifacts)
 
 
-def hyperparameters(job: Job, instance: str) -> dict[str, str]:
-    """The program's settings and the training toolkit's, JSON in strings as SageMaker's SDK sends them."""
-    said: dict[str, Any] = dict(job.hyperparameters) | {
-        "sagemaker_submit_directory": job.source,
-        "sagemaker_program": job.program,
-        "sagemaker_container_log_level": 20,
-        "sagemaker_job_name": job.name,
-        "sagemaker_region": job.region,
-    }
-    trains = job.program == PROGRAM  # the others are one process
-    if trains and job.launcher == "smddp":
-        said |= {
-            "sagemaker_distributed_dataparallel_enabled": True,
-            "sagemaker_instance_type": instance,
-            "sagemaker_distributed_dataparallel_custom_mpi_options": "",
-        }
-    elif trains and job.launcher == "torchrun":
-        said["sagemaker_torch_distributed_enabled"] = True
-    return {name: json.dumps(value) for name, value in said.items()}
+class _LineOfLog(logging.Formatter):
+    """The container's own line; the SDK puts the log stream's name on a line before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stream, _, line = record.getMessage().partition(":\n")
+        return line if "/" in stream and line else record.getMessage().replace("[bold]", "")  # rich's markup
 
 
-def _channel(name: str, uri: str) -> dict[str, Any]:
-    place = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": place}}
+def _sdk(module: str) -> Any:
+    """A module of the SageMaker SDK's core. Raises LaunchError where it is not installed."""
+    try:
+        return importlib.import_module(f"sagemaker.core.{module}")
+    except ModuleNotFoundError as problem:
+        if not (problem.name or "").startswith("sagemaker"):
+            raise
+        raise LaunchError("expected the SageMaker SDK: pip install 'protloc[sagemaker]'") from problem
+
+
+def require_readable(files: Mapping[str, Path]) -> None:
+    """Read the files of this machine, by channel, as the job will; raises ValueError where it could not."""
+    labels = read_labels(files["labels"]) if "labels" in files else TEN
+    for name in ("training", "validation"):
+        if name in files and files[name].suffix in LABELLED_SUFFIXES:
+            read_labelled(files[name], names_of(labels))
+
+
+def prefix_of(path: Path) -> str:
+    """The prefix under which a file becomes a channel: by its content, so that a job's data stay."""
+    return f"{UPLOADED}/{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}/"
+
+
+def outputs(client: Any, stack: str) -> dict[str, str]:
+    """The outputs of a stack, by name: its role for training and its bucket of models."""
+    [described] = client.describe_stacks(StackName=stack)["Stacks"]
+    known = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
+    if not {"TrainingRole", "ModelsBucket"} <= known.keys():
+        raise LaunchError(f"expected a stack with TrainingRole and ModelsBucket, found {stack} without")
+    return known
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -188,17 +148,20 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Start a training job on SageMaker.", allow_abbrev=False)
     add = parser.add_argument
     add("--name", required=True, help="of the job; unique in the account and region")
+    add("--stack", help="of this project: gives --role and --bucket")
+    add("--role", help="ARN of the role that the job takes on")
+    add("--bucket", help="holds the program, and under training/ what comes of it")
+    add("--region", help="none: as AWS_REGION or the AWS configuration says")
     add("--launcher", choices=tuple(LAUNCHERS), default="torchrun")
-    add("--role", required=True, help="ARN of the role that the job takes on")
-    add("--region", default="us-east-1")
-    add("--bucket", required=True, help="holds the program, and under training/ what comes of it")
+    add("--registry", help="host of the containers' registry, if they are a copy of your own")
     add("--program", choices=PROGRAMS, default=PROGRAM)
-    add("--training", help=f"s3:// prefix of labelled proteins, for {PROGRAM}")
-    add("--validation", help="s3:// prefix of a list or of labelled proteins; none: held out by homology")
+    add("--training", help=f"labelled proteins for {PROGRAM}: a file here, or an s3:// prefix")
+    add("--validation", help="a list, or labelled proteins, likewise; none: held out by homology")
+    add("--labels", help="a file, likewise, that names other locations than the ten")
     add("--champion", help="s3:// address of the model.tar.gz that 'start=champion' begins with")
     add("--hyperparameter", type=_setting, action="append", default=[], metavar="NAME=VALUE")
     add("--instance", help="another than the launcher's own")
@@ -206,39 +169,81 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--spot", action="store_true", help="spare capacity: cheaper, may be interrupted and goes on")
     add("--hours", type=float, default=24, help="the most it may run")
     add("--dry-run", action="store_true", help="print the request and do nothing")
-    return parser.parse_args(arguments)
+    add("--no-wait", dest="wait", action="store_false", help="start the job and leave it")
+    options = parser.parse_args(arguments)
+    if options.stack is None and not (options.role and options.bucket):
+        parser.error("expected --stack, or --role and --bucket")
+    for name in CHANNELS:
+        place = getattr(options, name)
+        if place is not None and not place.startswith("s3://") and not Path(place).is_file():
+            parser.error(f"expected --{name} as a file or an s3:// prefix, found {place}")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Upload the program and start the job, or with `--dry-run` print the request as JSON."""
+    """Upload what is on this machine, start the job and follow it; with `--dry-run` print the request."""
     options = parse(arguments)
+    try:
+        launch(options)
+    except (LaunchError, ValueError, BotoCoreError, ClientError) as problem:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {problem}") from problem
+
+
+def launch(options: argparse.Namespace) -> None:
+    """Do as the command line says. Raises LaunchError, and ValueError for a job that cannot be."""
+    import boto3  # here only, so that a request can be made without
+
+    region = options.region or os.environ.get("AWS_REGION") or boto3.Session().region_name
+    if region is None:
+        raise LaunchError("expected a region in --region, AWS_REGION or the AWS configuration, found none")
+    session = boto3.Session(region_name=region)
+    known = {}
+    if options.stack is not None:
+        known = outputs(session.client("cloudformation"), options.stack)
+    bucket = options.bucket or known["ModelsBucket"]
     archive = source.archive()
     key = source.key_of(archive)
-    job = Job(
-        name=options.name,
-        launcher=options.launcher,
-        role=options.role,
-        region=options.region,
-        source=f"s3://{options.bucket}/{key}",
-        output=f"s3://{options.bucket}/training",
-        training=options.training,
-        validation=options.validation,
-        champion=options.champion,
-        program=options.program,
-        hyperparameters=dict(options.hyperparameter),
-        instance=options.instance,
-        instances=options.instances,
-        spot=options.spot,
-        hours=options.hours,
+    places = {name: getattr(options, name) for name in CHANNELS}
+    files = {name: Path(place) for name, place in places.items() if place and not place.startswith("s3://")}
+    if options.labels is None or "labels" in files:
+        require_readable(files)
+    for name, path in files.items():
+        places[name] = f"s3://{bucket}/{prefix_of(path)}"
+    body = request(
+        Job(
+            name=options.name,
+            launcher=options.launcher,
+            role=options.role or known["TrainingRole"],
+            region=region,
+            registry=options.registry or registry(options.launcher, region),
+            source=f"s3://{bucket}/{key}",
+            output=f"s3://{bucket}/training",
+            **places,
+            champion=options.champion,
+            program=options.program,
+            hyperparameters=dict(options.hyperparameter),
+            instance=options.instance,
+            instances=options.instances,
+            spot=options.spot,
+            hours=options.hours,
+        )
     )
-    body = request(job)
     if options.dry_run:
         print(json.dumps(body, indent=2))
         return
-    import boto3  # here only, so that a request can be made without
-
-    boto3.client("s3", region_name=job.region).put_object(Bucket=options.bucket, Key=key, Body=archive)
-    print(boto3.client("sagemaker", region_name=job.region).create_training_job(**body)["TrainingJobArn"])
+    s3 = session.client("s3")
+    for path in files.values():
+        s3.upload_file(str(path), bucket, prefix_of(path) + path.name)
+    s3.put_object(Bucket=bucket, Key=key, Body=archive)
+    job = start(body, session)
+    if not options.wait:
+        print(job.training_job_arn)
+        return
+    print(f"{job.training_job_arn} is in work; Ctrl-C leaves it so", file=sys.stderr, flush=True)
+    artifact = follow(job, region)
+    stack = f" --stack {options.stack}" if options.stack else ""
+    print(f"It answers after: protloc models add {artifact}{stack}", file=sys.stderr)
+    print(artifact)
 
 
 if __name__ == "__main__":

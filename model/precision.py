@@ -101,7 +101,9 @@ def narrowed(
     agreement.require()
     calibration, figures = artifact.calibration, artifact.metrics
     if not artifact.data.get("validation_learned_from"):  # else it is surer of these than of others
-        calibration, figures = outcome.judge(theirs, proteins, wide.relatives, artifact.max_residues)
+        calibration, figures = outcome.judge(
+            theirs, proteins, artifact.locations, wide.relatives, artifact.max_residues
+        )
     shutil.copytree(artifact.folder, out, ignore=shutil.ignore_patterns("code"))
     record.write(
         replace(

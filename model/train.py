@@ -39,11 +39,11 @@ from model import detection
 from model.failure import failures_told
 from model.learning import activations
 from model.learning.activations import Activations, Tokens, Upper
-from model.learning.adapters import add_adapters, merged
+from model.learning.adapters import add_adapters, export, merged
 from model.learning.averages import Average
 from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
-from model.learning.encoders import fetch
+from model.learning.encoders import fetch, read_tokenizer
 from model.learning.loss import Goal
 from model.learning.outcome import (
     Answers,
@@ -59,6 +59,7 @@ from model.learning.run import Progress, Run
 from model.learning.settings import Settings, parse
 from model.proteins import labelled as data
 from model.proteins import seen
+from model.proteins.labels import TEN, names_of, read_labels
 from model.serving.artifact import opened, read_artifact
 from model.serving.classifier import (
     POOLING,
@@ -69,6 +70,7 @@ from model.serving.classifier import (
     load_pretrained,
     small_config,
 )
+from model.serving.families import layers_of, max_residues
 from model.serving.substitution import Mutator
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
@@ -93,26 +95,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def prepare(settings: Settings, processes: Processes) -> Run:
     """Read the labelled proteins and build the network that learns from them."""
-    training, validation = data.split(data.read_channel(settings.training), settings.validation)
+    labels = TEN if settings.labels is None else read_labels(settings.labels)
+    locations = names_of(labels)
+    if settings.num_labels not in (None, len(labels)):
+        raise ValueError(
+            f"expected --num-labels {len(labels)}, one for each label, found {settings.num_labels}; "
+            f"--labels FILE names others than the ten"
+        )
+    training = data.read_channel(settings.training, locations)
+    training, validation = data.split(training, settings.validation, locations)
     if settings.start is not None:
         validation = unknown(validation, settings.start)
     if settings.everything:
         training = [*training, *validation]
     if processes.first:
-        for location in data.missing_locations(training):
+        for location in data.missing_locations(training, locations):
             print(f"Warning: no protein of {location} to learn from; it will hardly be answered.", flush=True)
-    classifier, tokenizer = build(settings, processes)
+    classifier, tokenizer = build(settings, processes, locations)
     classifier.to(processes.device).freeze(settings.frozen_layers)
     if settings.lora_rank:
-        layers, frozen = len(classifier.encoder.encoder.layer), settings.frozen_layers
+        layers, frozen = len(layers_of(classifier.encoder)), settings.frozen_layers
         add_adapters(classifier, settings.lora_rank, frozen if isinstance(frozen, int) else layers)
     if settings.gradient_checkpointing:
         classifier.encoder.gradient_checkpointing_enable({"use_reentrant": False})
-    settings = settings.reading_at_most(classifier.config.max_position_embeddings - SPECIAL_TOKENS)
+    settings = settings.reading_at_most(max_residues(classifier.config))
     if settings.start is not None:
         settings = settings.reading_at_most(read_artifact(settings.start).max_residues)
     settings = settings.with_cache_decided(activations.still_part(classifier))
-    return Run(settings, processes, classifier, tokenizer, training, validation)
+    return Run(settings, processes, classifier, tokenizer, training, validation, labels)
 
 
 def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.LabelledProtein]:
@@ -124,23 +134,25 @@ def unknown(validation: list[data.LabelledProtein], start: Path) -> list[data.La
     return validation if fresh is None or len(fresh) < seen.LEAST else fresh
 
 
-def build(settings: Settings, processes: Processes) -> tuple[ProteinClassifier, ResidueTokenizer]:
+def build(
+    settings: Settings, processes: Processes, locations: Sequence[str]
+) -> tuple[ProteinClassifier, ResidueTokenizer]:
     """Build the network to train, and its tokenizer."""
     kept: dict[str, Any] = {} if settings.dropout is None else {"dropout": settings.dropout}
     if settings.start is not None:
         start = read_artifact(settings.start)
-        if start.locations != data.LOCATIONS:
-            raise ValueError(f"expected the locations {data.LOCATIONS}, found {start.locations}")
+        if start.locations != locations:
+            raise ValueError(f"expected the locations {locations}, found {start.locations}")
         head = HeadSettings(**dict(start.head) | kept)
         classifier = ProteinClassifier.load(settings.start, len(start.locations), head)
         return classifier, ResidueTokenizer.read(settings.start)
     if settings.encoder is None:
         head = HeadSettings(**(SMALL_HEAD.describe() | {"kind": settings.head} | kept))
         config = small_config(settings.hidden, settings.layers, settings.max_residues)
-        return build_small(config, len(data.LOCATIONS), head), ResidueTokenizer(PROTEIN_VOCABULARY)
+        return build_small(config, len(locations), head), ResidueTokenizer(PROTEIN_VOCABULARY)
     folder = fetch(settings.encoder, processes)
     head = HeadSettings(kind=settings.head, **kept)
-    return load_pretrained(folder, len(data.LOCATIONS), head), ResidueTokenizer.read(folder)
+    return load_pretrained(folder, len(locations), head), read_tokenizer(folder)
 
 
 def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
@@ -148,7 +160,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
     settings, tokenizer = run.settings, run.tokenizer
     max_tokens = settings.max_residues + SPECIAL_TOKENS
     residues = min(settings.training_residues, settings.max_residues)
-    mutator = Mutator(tokenizer.vocabulary, settings.mutation_rate) if settings.mutation_rate else None
+    mutator = Mutator(tokenizer.letters, settings.mutation_rate) if settings.mutation_rate else None
     learned = Tokens(
         [tokenizer.encode(window(protein.sequence, residues)) for protein in run.training],
         tokenizer,
@@ -181,7 +193,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
 def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     """Choose the goal of a run; begun with an artifact, it is not to forget what that answers now."""
     settings, tensor = run.settings, run.processes.tensor
-    shift, taught = np.zeros(len(data.LOCATIONS), dtype=np.float32), None
+    shift, taught = np.zeros(len(run.labels), dtype=np.float32), None
     if settings.start is not None:
         shift = data.location_shift(run.training, usual_shares(read_artifact(settings.start)))
     if settings.distillation:
@@ -190,7 +202,7 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     return Goal(
         truth=tensor(np.array([protein.location for protein in run.training])),
         membrane=tensor(np.array([protein.membrane for protein in run.training], dtype=np.float32)),
-        weights=tensor(data.class_weights(run.training, settings.class_balance)),
+        weights=tensor(data.class_weights(run.training, settings.class_balance, len(run.labels))),
         smoothing=settings.label_smoothing,
         shift=tensor(shift),
         taught=taught,
@@ -201,7 +213,8 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
 def answers_of(run: Run, network: nn.Module, proteins: Tokens | Activations) -> Answers:
     """The network's logits for proteins, in the precision in which it will serve."""
     precision = served_precision(run.classifier, run.settings.precision)
-    return predict(run.processes, run.classifier, network, proteins, run.settings.token_budget, precision)
+    budget, most = run.settings.token_budget, run.settings.test_batch_size
+    return predict(run.processes, run.classifier, network, proteins, budget, precision, most)
 
 
 # ── from step to step ───────────────────────────────────────
@@ -243,9 +256,7 @@ class Learning:
             for epoch in range(settings.epochs)
         ]
         moving = {name: value for name, value in run.classifier.named_parameters() if value.requires_grad}
-        optimizer = torch.optim.AdamW(
-            moving.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(parameter_groups(moving, settings), fused=True)
         checkpoints = Checkpoints(
             settings.checkpoint_dir,
             settings.checkpoint_minutes,
@@ -285,8 +296,12 @@ class Learning:
 
     def store(self, answers: Answers, epoch: int) -> None:
         """Write the averaged weights as the run's artifact."""
-        with self.average.worn(), merged(self.run.classifier):
-            keep(self.run, answers, epoch, self.progress.history)
+        run = self.run
+        if run.settings.output_data_dir is not None:
+            with self.average.worn():
+                export(run.classifier, run.settings.output_data_dir / "adapter", run.settings.encoder)
+        with self.average.worn(), merged(run.classifier):
+            keep(run, answers, epoch, self.progress.history)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -294,6 +309,25 @@ class Learning:
             tensors = collect(self.moving, self.average.values, self.optimizer)
             progress = self.progress
             self.checkpoints.write(progress.done, progress.best_epoch, tensors, asdict(progress))
+
+
+def parameter_groups(moving: Mapping[str, nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
+    """AdamW's groups: the encoder at its own rate, the rest at the head's; no decay on norms and biases.
+
+    What shifts or scales is one number a channel, and pulling it towards zero only moves its work elsewhere.
+    A run that begins with an artifact lets all decay: there it keeps biases from learning how few labels of
+    its own are spread over the locations.
+    """
+    rates = {True: settings.encoder_learning_rate or settings.learning_rate, False: settings.learning_rate}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, value in moving.items():
+        pretrained = "encoder" in name.split(".") and "lora_" not in name
+        decays = value.ndim > 1 or settings.start is not None
+        groups.setdefault((rates[pretrained], decays), []).append(value)
+    return [
+        {"params": values, "lr": rate, "rate": rate, "weight_decay": settings.weight_decay if decays else 0.0}
+        for (rate, decays), values in groups.items()
+    ]
 
 
 def fit(run: Run) -> None:
@@ -332,14 +366,15 @@ def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
                 f"expected finite gradients, found {norm} in step {progress.done + 1}; lower --learning-rate"
             )
         for group in learning.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * pace(progress.done, total, settings.warmup)
+            group["lr"] = group["rate"] * pace(progress.done, total, settings.warmup)
         learning.optimizer.step()
         learning.optimizer.zero_grad()
         progress.losses.append((loss, step.proteins))
         progress.step, progress.done = progress.step + 1, progress.done + 1
         learning.average.follow(min(settings.average, progress.done / (progress.done + 10)))
-        if progress.done % 50 == 0 and processes.first:
-            print(f"Step {progress.done}/{total} Training Loss: {progress.mean_loss(50):.4f}", flush=True)
+        if progress.done % settings.log_interval == 0 and processes.first:
+            mean = progress.mean_loss(settings.log_interval)
+            print(f"Step {progress.done}/{total} Training Loss: {mean:.4f}", flush=True)
         if settings.checkpoint_dir is not None:
             if processes.any(bool(stop)):
                 learning.save()
@@ -374,7 +409,7 @@ def backward(learning: Learning, step: data.Step) -> float:
 def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
     """Measure an epoch by its `answers` to the validation proteins, and keep it if it is the best so far."""
     run, progress = learning.run, learning.progress
-    metrics = report(answers, run.validation)
+    metrics = report(answers, run.validation, run.locations)
     if metrics["macro_f1"] > progress.best_f1:
         progress.best_f1, progress.waited = metrics["macro_f1"], 0
     else:

@@ -20,7 +20,7 @@ class Prediction(NamedTuple):
     """The model's answer for one sequence."""
 
     probabilities: tuple[float, ...]  # in the order of LOCATION_NAMES, sum 1, 4 decimals
-    membrane: float  # probability of being bound to a membrane
+    membrane: float | None  # probability of being bound to a membrane; None where the model learned of none
     residues_read: int
     truncated: bool
     uncertain: bool | None = None  # by the artifact's own threshold; None where an older one has none
@@ -108,11 +108,11 @@ def _read_one(
         return Unpredictable(prediction["error"][:200])
     try:
         probabilities = [float(prediction["probabilities"][index]) for index in order]
-        membrane = float(prediction["membrane"])
+        membrane = None if prediction["membrane"] is None else float(prediction["membrane"])
         residues_read, truncated = int(prediction["residues_read"]), bool(prediction["truncated"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BrokenContract(f"a prediction is not the agreed JSON: {error!r}") from None
-    values = [*probabilities, membrane]
+    values = [*probabilities] if membrane is None else [*probabilities, membrane]
     if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
         raise BrokenContract(f"expected probabilities between 0 and 1, found {values}")
     if abs(sum(probabilities) - 1) > _SUM_TOLERANCE or len(prediction["probabilities"]) != len(order):
@@ -132,7 +132,7 @@ def _read_one(
     beyond = outside is not None and outside_above is not None and outside > outside_above
     return Prediction(
         rounded,
-        round(membrane, 4),
+        None if membrane is None else round(membrane, 4),
         residues_read,
         truncated,
         None if uncertain_below is None else max(rounded) < uncertain_below,

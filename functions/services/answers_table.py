@@ -33,7 +33,7 @@ class AnswersTable:
             values = from_item(item)
             known[values["pk"]] = Prediction(
                 tuple(from_text(values["probabilities"])),
-                float(values["membrane"]),
+                None if values["membrane"] is None else float(values["membrane"]),
                 values["residues_read"],
                 values["truncated"],
                 values.get("uncertain"),  # this and what follows older releases did not keep

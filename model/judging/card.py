@@ -48,9 +48,7 @@ tags:
 
 # {version}
 
-Tells in which of {count} places of a eukaryotic cell a protein belongs, and whether it is bound to a
-membrane, from its amino-acid sequence alone. {design}, {parameters} parameters in all;
-made {created} by `model/train.py`.
+{tells}
 
 ## What it is for
 
@@ -90,7 +88,7 @@ learned from: `{digest}`){epochs}, with:
 {looks}
 
 ## What it is not
-
+{without_membrane}
 - **Not for bacteria, archaea or viruses.** It knows proteins of eukaryotes; of others it names the most
   similar of its {count} places, with a confidence that means nothing. Where a header names such an organism a
   remark says so; where none does, the detector above tells a part of them.
@@ -106,6 +104,10 @@ learned from: `{digest}`){epochs}, with:
 
 Licence: Apache-2.0, as the project's.
 """
+
+WITHOUT_MEMBRANE = """
+- **Nothing about membranes.** Of no protein that it learned from it was known whether it is bound to one,
+  so `membrane` is null in every answer."""
 
 
 def write_card(artifact: Artifact) -> None:
@@ -130,15 +132,20 @@ def card(artifact: Artifact) -> str:
     """The text of the model card."""
     metrics, data, training = artifact.metrics, artifact.data, artifact.training
     best = training.get("best_epoch")
+    count = len(artifact.locations)
+    knows_membrane = artifact.calibration["membrane_temperature"] is not None
     recipe = {name: value for name, value in training.items() if name != "history"}
     below = artifact.calibration.get("uncertain_below")
+    membrane = ", and whether it is bound to a membrane" if knows_membrane else ""
+    tells = f"""Tells in which of {count} places of a eukaryotic cell a protein belongs{membrane}, from its
+        amino-acid sequence alone. {_design(artifact)}, {training["parameters"]:,} parameters in all; made
+        {artifact.created} by `model/train.py`."""
     return CARD.format(
         version=artifact.version,
+        tells=textwrap.fill(" ".join(tells.split()), WIDTH),
+        without_membrane="" if knows_membrane else WITHOUT_MEMBRANE,
         index=_index(artifact),
-        count=len(artifact.locations),
-        parameters=f"{training['parameters']:,}",
-        design=_design(artifact),
-        created=artifact.created,
+        count=count,
         certain="read it."
         if below is None
         else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
@@ -180,9 +187,10 @@ def _calibration(artifact: Artifact) -> str:
         method = "a temperature for proteins with a near relative, with a distant one and with none"
     if said.get("method") == "vector":
         method = "a scale and a shift for each place (vector scaling)"
+    also = "" if said["membrane_temperature"] is None else " and by a temperature for the membrane"
     paragraphs = [
-        f"""Probabilities are calibrated on the validation split, by {method} and by a temperature for the
-        membrane: of answers with confidence 0.8, about eight in ten should be right."""
+        f"""Probabilities are calibrated on the validation split, by {method}{also}:
+        of answers with confidence 0.8, about eight in ten should be right."""
     ]
     if "ece_by_chance" in metrics:
         chance = metrics["ece_by_chance"]

@@ -16,7 +16,7 @@ from model.judging.report import PAGE, figure, locations, mistakes, table
 from model.proteins.divided import SPLITS
 
 if TYPE_CHECKING:
-    from model.evaluate import Contestant
+    from model.judging.judgement import Contestant
 
 Found = Mapping[str, Any]
 EXAMPLES = 10  # problems of each kind that the page shows

@@ -176,10 +176,10 @@ def figures(answered: Answered, rows: Labels) -> dict[str, Floats]:
 
 def _of_membrane(answered: Answered, rows: Labels) -> dict[str, Floats]:
     """Membrane Q2, the share of right calls at 0.5, and its ECE; proteins of unknown label count nowhere."""
-    known = answered.bound != MEMBRANE_UNKNOWN
+    known = (answered.bound != MEMBRANE_UNKNOWN) & ~np.isnan(answered.membrane)  # a model may know none
     call = answered.membrane >= 0.5
     right = (call == (answered.bound == 1.0)) & known
-    confidence = np.where(call, answered.membrane, 1 - answered.membrane)
+    confidence = np.where(known, np.where(call, answered.membrane, 1 - answered.membrane), 0.0)
     return {
         "membrane_q2": _share(right[rows].sum(axis=-1), known[rows].sum(axis=-1)),
         "membrane_ece": calibration_error(confidence[rows], right[rows], known[rows]),

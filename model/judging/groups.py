@@ -78,7 +78,8 @@ def measure(
     def asked_of(asked: Sequence[LabelledProtein]) -> tuple[Answered, list[dict[str, Any]]]:
         given = evaluate.predictions_of(model, asked)
         probabilities = np.array([answer["probabilities"] for answer in given])
-        return Answered.of(probabilities, np.array([answer["membrane"] for answer in given]), asked), given
+        membrane = np.array([answer["membrane"] for answer in given], dtype=np.float64)  # null is NaN
+        return Answered.of(probabilities, membrane, asked), given
 
     whole, with_relative = asked_of(proteins), related(proteins, known)
     groups = {"all": whole}
@@ -120,8 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     options = parser.parse_args(arguments)
-    proteins = read_channel(options.labelled)
-    training, validation = split(proteins, options.validation)
+    locations = read_artifact(options.artifact).locations
+    proteins = read_channel(options.labelled, locations)
+    training, validation = split(proteins, options.validation, locations)
     asked = [protein for protein in proteins if protein.test] if options.split == "test" else validation
     unseen = seen.unseen(options.artifact, asked)
     asked = asked if unseen is None else unseen

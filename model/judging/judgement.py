@@ -1,22 +1,14 @@
 """Judging an artifact on labelled proteins, through the very code that serves it.
 
-    python -m model.judging.judgement ARTIFACT DEEPLOC.fasta --validation ACCESSIONS.txt --report FOLDER
-    python -m model.judging.judgement ARTIFACT HOLDOUT.fasta --split all --against CHAMPION --json FILE
-
-Prints the figures as JSON: what the artifact keeps with `--write` (`kept`). `--json` has all of it:
-confusion matrix, reliability, abstention curve, the worst mistakes; `--report` draws that as one HTML file
-or as a folder of pictures. The test split chooses nothing: `--calibrate` fits on validation only, and every
-look at test proteins is written into the artifact's description and card, asked to or not.
+`model/measure.py` is the command, `model/evaluate.py` the job that judges two versions. The test split
+chooses nothing: a calibration is fitted on validation only.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +17,8 @@ import numpy as np
 from model.judging import bootstrap, figures
 from model.judging import looks as record
 from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
-from model.proteins.labelled import LOCATIONS, LabelledProtein, read_channel, split
+from model.proteins import seen
+from model.proteins.labelled import LOCATIONS, LabelledProtein
 from model.serving import calibration
 from model.serving.artifact import Artifact, read_artifact, write_description
 
@@ -133,15 +126,13 @@ def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Float
     """The same of a model that is loaded already."""
     given = predictions_of(model, proteins)
     probabilities = np.array([answer["probabilities"] for answer in given])
-    return probabilities, np.array([answer["membrane"] for answer in given])
+    return probabilities, np.array([answer["membrane"] for answer in given], dtype=np.float64)  # null is NaN
 
 
 def predictions_of(model: Model, proteins: Sequence[LabelledProtein]) -> list[dict[str, Any]]:
     """A model's predictions, as it serves them. Raises EvaluationError where one has none."""
     from model.serving.inference import predict_fn
 
-    if model.artifact.locations != LOCATIONS:
-        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     given: list[dict[str, Any]] = []
     for start in range(0, len(proteins), model.artifact.max_sequences):
         part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]
@@ -169,6 +160,35 @@ def judge_artifact(
     )
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """A model version beside what it answered: `judged` holds all that `judge_artifact` says of it."""
+
+    artifact: Artifact
+    answered: Answered
+    judged: dict[str, Any]
+    known: int | None  # proteins of the holdout that it, or one it began with, learned from; None: not told
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `evaluation.json`: all figures, without curves and lists."""
+        return {
+            "version": self.artifact.version,
+            "training_sha256": self.artifact.data.get("sha256"),
+            "holdout_learned": self.known,
+        } | kept(self.judged)
+
+
+def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
+    """A loaded model, asked about `proteins`, whose locations are DeepLoc's, as those of a retraining are."""
+    if model.artifact.locations != LOCATIONS:
+        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
+    answered = Answered.of(*answers_of(model, proteins), proteins)
+    judged = judge_artifact(model.artifact, answered, proteins)
+    unseen = seen.unseen(model.artifact.folder, proteins)
+    known = None if unseen is None else len(proteins) - len(unseen)
+    return Contestant(model.artifact, answered, judged, known)
+
+
 def compare(champion: Path, challenger: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     """Two artifacts on the same proteins: figures of both, differences and their intervals."""
     old, new = (Answered.of(*answers(folder, proteins), proteins) for folder in (champion, challenger))
@@ -191,88 +211,3 @@ def recalibrated(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Art
         bound = np.clip(np.log(membrane) - np.log1p(-membrane), -700.0, 700.0)
     fitted = calibration.fit(logits, truth.truth, bound, truth.bound)
     return record.without_figures(replace(artifact, calibration=fitted))
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Judge an artifact on labelled proteins.", allow_abbrev=False
-    )
-    add = parser.add_argument
-    add("artifact", type=Path, help="an unpacked artifact")
-    add("labelled", type=Path, help="labelled proteins, a file or a folder")
-    add("--split", choices=("validation", "test", "all"), default="validation")
-    add("--validation", type=Path, help="list of the validation split's accessions, or its own file")
-    add("--against", type=Path, metavar="CHAMPION", help="an artifact to compare with on the same proteins")
-    add("--calibrate", action="store_true", help="fit the calibration anew, on validation; implies --write")
-    add(
-        "--earlier", type=Path, action="append", default=[], help="an artifact whose looks at test count here"
-    )
-    add("--json", type=Path, metavar="FILE", help="write everything that was found")
-    add("--report", type=Path, metavar="FILE.html|FOLDER", help="draw it: one HTML file, or pictures")
-    add("--write", action="store_true", help="keep the figures in the artifact and its card")
-    options = parser.parse_args(arguments)
-    if options.calibrate and options.split != "validation":
-        parser.error("expected --calibrate with --split validation: nothing is fitted on other proteins")
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Judge, print, and write what was asked for."""
-    options = parse(arguments)
-    proteins = _chosen(options)
-    folders = [options.artifact] + ([options.against] if options.against else [])
-    artifacts = [read_artifact(folder) for folder in folders]
-    looking = any(protein.test for protein in proteins)
-    if looking:
-        _expect_writable(folders)
-    if options.report is not None:
-        from model.judging import report  # here only: the figures themselves need no matplotlib
-    if options.earlier:
-        earlier = [read_artifact(folder) for folder in options.earlier]
-        artifacts[0] = record.with_looks_of(artifacts[0], earlier)
-    if options.calibrate:
-        artifacts[0] = recalibrated(artifacts[0], proteins)
-        write_description(artifacts[0])
-    answered = [Answered.of(*answers(folder, proteins), proteins) for folder in folders]
-    found = [
-        {"version": artifact.version, "split": options.split, **judge_artifact(artifact, each, proteins)}
-        for artifact, each in zip(artifacts, answered, strict=True)
-    ]
-    if looking:
-        artifacts = [record.with_look(*pair) for pair in zip(artifacts, found, strict=True)]
-    if options.write or options.calibrate:
-        artifacts[0] = record.with_figures(artifacts[0], kept(found[0]))
-    for artifact in artifacts:
-        if artifact.metrics != read_artifact(artifact.folder).metrics:
-            record.write(artifact)
-    judged = found[0]
-    if options.against:
-        judged["against"] = {"version": artifacts[1].version} | bootstrap.compare(answered[1], answered[0])
-    print(json.dumps(kept(judged) | {"looks": record.looks(artifacts[0])}, indent=1))
-    if options.json is not None:
-        options.json.write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
-    if options.report is not None:
-        report.write(options.report, judged, artifacts[0])
-
-
-def _chosen(options: argparse.Namespace) -> list[LabelledProtein]:
-    proteins = read_channel(options.labelled)
-    if options.split == "validation":
-        proteins = split(proteins, options.validation)[1]
-    elif options.split == "test":
-        proteins = [protein for protein in proteins if protein.test]
-    if not proteins:
-        raise SystemExit(f"expected proteins of the {options.split} split in {options.labelled}, found none")
-    return proteins
-
-
-def _expect_writable(folders: Sequence[Path]) -> None:
-    """A look at test proteins must be listed in the artifact: without that it isn't taken."""
-    for folder in folders:
-        if not os.access(folder / "artifact.json", os.W_OK):
-            raise SystemExit(f"expected to list the look at test proteins in {folder}, found it read-only")
-
-
-if __name__ == "__main__":
-    main()

@@ -82,7 +82,7 @@ def save(pictures: Mapping[str, Figure], folder: Path) -> list[Path]:
     return paths
 
 
-def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one plot; no state is kept outside of it."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
@@ -135,7 +135,7 @@ def _line(
 def by_location(judged: Found) -> Figure:
     """Recall with its interval and precision of each location, the most frequent on top."""
     located = sorted(judged["locations"].items(), key=lambda item: item[1]["proteins"])
-    figure, axes = _sheet(7.5, 4.6)
+    figure, axes = sheet(7.5, 4.6)
     _title(axes, "Recall and precision by location", judged)
     for row, (_, found) in enumerate(located):
         low, high = found.get("recall_interval") or (None, None)
@@ -163,7 +163,7 @@ def confusion(judged: Found) -> Figure:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     names = [_name(name) for name in judged["locations"]]
-    figure, axes = _sheet(8.4, 7)
+    figure, axes = sheet(8.4, 7)
     _title(axes, "Where proteins of each location were placed", judged)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
@@ -233,7 +233,7 @@ def abstention(judged: Found) -> Figure:
     """Accuracy against the share answered."""
     points = judged["abstention"]["points"]
     share, found = (np.array([each[key] for each in points]) for key in ("share", "accuracy"))
-    figure, axes = _sheet(6.4, 4.2)
+    figure, axes = sheet(6.4, 4.2)
     _title(axes, "Accuracy when the least sure stay unanswered", judged)
     low, high = _wilson(found, np.maximum(1, np.round(share * judged["proteins"])))
     axes.fill_between(share, low, high, color=BLUE, alpha=0.15, linewidth=0, label="95 % interval")
@@ -273,7 +273,7 @@ def by_length(judged: Found) -> Figure:
         + f"\n({band['proteins']:,})"
         for band in bands
     ]
-    figure, axes = _sheet(7, 4)
+    figure, axes = sheet(7, 4)
     _title(axes, "Q10 by length", judged)
     found = np.array([band["q10"] for band in bands])
     low, high = np.array([band["q10_interval"] for band in bands], dtype=float).T

@@ -27,6 +27,7 @@ from model.proteins.fragments import crop
 from model.serving.bert import BertConfig
 from model.serving.classifier import POOLING, ProteinClassifier, attention_mask
 from model.serving.composition import number_table
+from model.serving.families import embeddings_of, family_of, layers_of
 from model.serving.packed import PackedEncoder, through
 from model.serving.substitution import Mutator
 from model.serving.tokens import SPECIAL_TOKENS, Ids, ResidueTokenizer, pack_by_length, padded_length
@@ -127,7 +128,10 @@ class Upper(nn.Module):
         if self.still == POOLING:
             logits: Tensor = network.head.answer(given[:, 0])
             return logits
-        layers = network.encoder.encoder.layer[self.still :]
+        layers = layers_of(network.encoder)[self.still :]
+        if not len(layers):
+            logits = network.head(given * mask[..., None].to(given.dtype), mask)
+            return logits
         # Packing leaves padding out, but knows no dropout within attention and recomputes nothing.
         packs = not network.config.attention_probs_dropout_prob and not any(
             getattr(layer, "gradient_checkpointing", False) for layer in layers
@@ -157,13 +161,15 @@ def still_part(classifier: ProteinClassifier) -> Still | None:
 
 
 def _still_part(network: ProteinClassifier) -> Still | None:
-    below = [network.encoder.embeddings, *([] if network.stem is None else [network.stem])]
+    below = [embeddings_of(network.encoder), *([] if network.stem is None else [network.stem])]
     if _moves(*below):
         return None
-    layers = network.encoder.encoder.layer
+    layers = layers_of(network.encoder)
     still = 0
     while still < len(layers) and not _moves(layers[still]):
         still += 1
+    if not family_of(network.config).packs and _moves(network.encoder):
+        return None  # its layers do not run by themselves
     last = {id(value) for value in network.head.answer.parameters()}
     pooling = [value for value in network.head.parameters() if id(value) not in last]
     if still == len(layers) and not any(value.requires_grad for value in pooling):
@@ -179,7 +185,7 @@ def begin_training(classifier: ProteinClassifier) -> None:
     """Training mode, but for the parts that do not move: these drop nothing out."""
     classifier.train()
     for network in classifier.members():
-        for part in (network.encoder.embeddings, *network.encoder.encoder.layer):
+        for part in (embeddings_of(network.encoder), *layers_of(network.encoder)):
             if not _moves(part):
                 part.eval()
 
@@ -187,7 +193,10 @@ def begin_training(classifier: ProteinClassifier) -> None:
 def lower(network: ProteinClassifier, still: Still, ids: Tensor, mask: Tensor) -> Tensor:
     """Compute one network's frozen part (batch, tokens, width); one token where it ends pooled."""
     encoder = network.encoder
-    hidden: Tensor = encoder.embeddings(**network.inputs(ids, mask))
+    if not family_of(network.config).packs:
+        hidden = network.encode(ids, mask)
+        return pooled(network, hidden, mask) if still == POOLING else hidden
+    hidden = encoder.embeddings(**network.inputs(ids, mask))
     seen = attention_mask(mask, encoder.config)
     for layer in encoder.encoder.layer[: None if still == POOLING else still]:
         hidden = layer(hidden, seen)
@@ -289,8 +298,8 @@ def _answering(
     network: ProteinClassifier, still: Still, max_tokens: int, processes: Processes, precision: str
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`lower`, on a CPU by the encoder that serves: it only answers, and is the faster for it."""
-    if processes.device.type == "cpu" and network.stem is None:
-        layers = len(network.encoder.encoder.layer) if still == POOLING else still
+    if processes.device.type == "cpu" and network.stem is None and family_of(network.config).packs:
+        layers = len(layers_of(network.encoder)) if still == POOLING else still
         config = BertConfig.from_dict(network.config.to_dict() | {"num_hidden_layers": layers})
         with processes.autocast(precision):
             bf16 = torch.is_autocast_enabled("cpu")

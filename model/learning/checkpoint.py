@@ -123,7 +123,11 @@ def restore(
 ) -> None:
     """Put what `collect` gave back in place, after `done` optimizer steps."""
     states = {}
-    for index, (name, value) in enumerate(moving.items()):
+    # AdamW numbers its parameters group by group.
+    ordered = [value for group in optimizer.param_groups for value in group["params"]]
+    indices = {id(value): index for index, value in enumerate(ordered)}
+    for name, value in moving.items():
+        index = indices[id(value)]
         value.copy_(tensors[f"weight.{name}"])
         average[name].copy_(tensors[f"average.{name}"])
         if f"first.{name}" in tensors:

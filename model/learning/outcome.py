@@ -23,6 +23,7 @@ from model.learning.settings import Settings
 from model.proteins import labelled as data
 from model.proteins import related as homology
 from model.proteins import seen
+from model.proteins.labels import TEN, Label, names_of
 from model.serving import calibration, relatives
 from model.serving.artifact import (
     Artifact,
@@ -48,15 +49,19 @@ def predict(
     proteins: Tokens | Activations,
     token_budget: int,
     precision: str,
+    most: int = 0,
 ) -> Answers:
     """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
 
-    `network` is the classifier, or what stands above its cached activations.
+    `network` is the classifier, or what stands above its cached activations; it sees at most so many proteins
+    at once, any number if `most` is 0.
     """
     classifier.eval()
-    logits = np.zeros((len(proteins.sizes), len(data.LOCATIONS) + 1), dtype=np.float32)
+    logits = np.zeros((len(proteins.sizes), classifier.locations + 1), dtype=np.float32)
     order = np.argsort(proteins.sizes, kind="stable").tolist()
     packs = pack_by_length(proteins.sizes - SPECIAL_TOKENS, order, token_budget)
+    if most:
+        packs = [pack[first : first + most] for pack in packs for first in range(0, len(pack), most)]
     for pack in packs[processes.rank :: processes.world]:
         inputs = [each.to(processes.device) for each in proteins.batch(pack)]
         with processes.autocast(precision):
@@ -71,18 +76,21 @@ def served_precision(classifier: ProteinClassifier, precision: str) -> str:
     return precision if classifier.stem is None else "fp32"
 
 
-def report(answers: Answers, proteins: Sequence[data.LabelledProtein]) -> dict[str, Any]:
+def report(
+    answers: Answers, proteins: Sequence[data.LabelledProtein], locations: Sequence[str] = data.LOCATIONS
+) -> dict[str, Any]:
     """An epoch's figures on validation, calibrated by temperature."""
     truth = Answered.of(*answers, proteins)
     fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
-    calibrated = calibration.Calibration.read(fitted, len(data.LOCATIONS)).apply(*answers)
-    metrics = evaluate.measure(*calibrated, proteins, data.LOCATIONS)
+    calibrated = calibration.Calibration.read(fitted, len(locations)).apply(*answers)
+    metrics = evaluate.measure(*calibrated, proteins, locations)
     return metrics | {"loss": metrics["log_loss"], "split": "validation"}
 
 
 def judge(
     answers: Answers,
     proteins: Sequence[data.LabelledProtein],
+    locations: Sequence[str] = data.LOCATIONS,
     index: Relatives | None = None,
     max_residues: int = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -96,13 +104,13 @@ def judge(
         kinds, said = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
     else:
         read = [window(protein.sequence, max_residues) for protein in proteins]
-        votes, strongest = index.look(read, len(data.LOCATIONS))
+        votes, strongest = index.look(read, len(locations))
         logits, kinds = relatives.join(logits, votes), relatives.kinds(strongest)
         of_all = truth.truth, membrane, truth.bound, kinds, len(relatives.KINDS)
         said = calibration.fit_kinds(logits, *of_all)
-    calibrated = calibration.Calibration.read(said, len(data.LOCATIONS)).apply(logits, membrane, kinds)
+    calibrated = calibration.Calibration.read(said, len(locations)).apply(logits, membrane, kinds)
     answered = Answered.of(*calibrated, proteins)
-    found = evaluate.judge(answered, data.LOCATIONS, uncertain_below=said["uncertain_below"])
+    found = evaluate.judge(answered, locations, uncertain_below=said["uncertain_below"])
     return said, evaluate.kept(found) | {"split": "validation"}
 
 
@@ -144,25 +152,27 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
         earlier = [read_artifact(settings.start)]
         recipe |= {"usual_shares": usual_shares(earlier[0])} | descent(earlier[0])
     index = inherited_index(settings.relatives, earlier, run.training, settings.max_residues)
+    answers = of_known_membranes(answers, run.training, earlier)
     metrics = write(
         settings.model_dir,
         run.classifier,
         run.tokenizer,
         version=settings.model_version,
         max_residues=settings.max_residues,
-        judged=judge(answers, run.validation, index, settings.max_residues),
+        judged=judge(answers, run.validation, run.locations, index, settings.max_residues),
         proteins=run.training,
         learned_from={
             "sha256": data.digest(run.training),
             "proteins": len(run.training),
             "validation": len(run.validation),
             "validation_split": "given" if settings.validation is not None else homology.METHOD,
-            "training_table": data.describe(run.training),
-            "validation_table": data.describe(run.validation),
+            "training_table": data.describe(run.training, run.locations),
+            "validation_table": data.describe(run.validation, run.locations),
         },
         training=recipe | {"best_epoch": epoch, "history": curves(history)},
         earlier=earlier,
         index=index,
+        labels=run.labels,
     )
     _write(settings.output_data_dir, "metrics.json", metrics)
 
@@ -175,9 +185,20 @@ def usual_shares(artifact: Artifact) -> list[float]:
     kept = artifact.training.get("usual_shares")
     if kept is None:
         table = artifact.data.get("training_table", {}).get("locations", {})
-        counts = [table[name]["proteins"] if name in table else 1 for name in data.LOCATIONS]
+        counts = [table[name]["proteins"] if name in table else 1 for name in artifact.locations]
         kept = [round(count / sum(counts), 6) for count in counts]
     return list(kept)
+
+
+def of_known_membranes(
+    answers: Answers, proteins: Sequence[data.LabelledProtein], earlier: Sequence[Artifact] = ()
+) -> Answers:
+    """The answers of a model that learned from `proteins`, without membranes where no label told of these."""
+    if any(protein.membrane != data.MEMBRANE_UNKNOWN for protein in proteins):
+        return answers
+    if any(each.calibration["membrane_temperature"] is not None for each in earlier):
+        return answers
+    return answers[0], np.full(len(answers[1]), np.nan)
 
 
 def index_of(proteins: Sequence[data.LabelledProtein], max_residues: int) -> Relatives:
@@ -228,6 +249,7 @@ def write(
     training: Mapping[str, Any],
     earlier: Sequence[Artifact] = (),
     index: Relatives | None = None,
+    labels: Sequence[Label] = TEN,
 ) -> Mapping[str, Any]:
     """Write an artifact that learned from `proteins`, with the calibration and the figures of `judge`; return
     the figures.
@@ -243,7 +265,8 @@ def write(
         folder=folder,
         version=version,
         created=now(),
-        locations=data.LOCATIONS,
+        locations=names_of(labels),
+        labels=[label.described() for label in labels] if labels != TEN else [],
         head=classifier.head_settings.describe(),
         limits={"max_residues": max_residues, "max_sequences": MAX_SEQUENCES},
         calibration=calibrated,

@@ -12,6 +12,7 @@ import numpy as np
 from model.learning.distribution import Processes
 from model.learning.settings import Settings
 from model.proteins.labelled import LabelledProtein
+from model.proteins.labels import TEN, Label, names_of
 from model.serving.classifier import ProteinClassifier
 from model.serving.tokens import ResidueTokenizer
 
@@ -26,6 +27,12 @@ class Run:
     tokenizer: ResidueTokenizer
     training: Sequence[LabelledProtein]
     validation: Sequence[LabelledProtein]
+    labels: Sequence[Label] = TEN
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The names of its labels."""
+        return names_of(self.labels)
 
 
 @dataclass

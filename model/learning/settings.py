@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 from model.learning.activations import Still
 from model.proteins.labelled import LabelledProtein, digest
+from model.proteins.labels import names_of, read_labels
 from model.serving.artifact import VERSION_PATTERN
 from model.serving.classifier import POOLING, WEIGHTS
 
@@ -22,6 +24,27 @@ from model.serving.classifier import POOLING, WEIGHTS
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
 # Learning rates of AdamW: of what begins at random, and of a pretrained encoder, which must not forget.
 NEW_RATE, PRETRAINED_RATE = 8e-4, 5e-5
+# Defaults of a run under a pretrained encoder that moves: a few epochs, after which it learns by heart what
+# it is shown; and of a head above one that is held still. Both end early where nothing gets better.
+MOVING_ENCODER = {"encoder_learning_rate": PRETRAINED_RATE, "epochs": 10, "patience": 3}
+STILL_ENCODER = {"epochs": 36, "patience": 8}
+LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "token_budget": 1,
+    "log_interval": 1,
+    "test_batch_size": 0,
+    "patience": 0,
+}
+# The article's settings that are none of this program's, and what to use instead.
+INSTEAD = {
+    "momentum": "nothing: the optimizer is AdamW",
+    "lr": "--learning-rate",
+    "max-len": "--max-residues",
+    "max-length": "--max-residues",
+    "backend": "nothing: it is chosen by what the machine has",
+    "num-workers": "nothing: batches are made in memory",
+}
 CHAMPION = "champion"  # as `--start`: the artifact of the channel of this name
 # Defaults of a run that begins with an artifact, to learn without forgetting.
 FROM_ARTIFACT = {"frozen_layers": POOLING, "epochs": 8, "training_residues": 2046, "distillation": 0.5}
@@ -32,6 +55,7 @@ MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of re
 CARRYING_OUT = (
     *("training", "validation", "model_dir", "output_data_dir", "model_version"),
     *("activations_dir", "checkpoint_dir", "checkpoint_minutes", "start"),
+    *("log_interval", "test_batch_size", "labels", "num_labels"),
 )
 
 
@@ -41,6 +65,8 @@ class Settings:
 
     training: Path  # labelled proteins: a file or a folder
     validation: Path | None = None  # accessions, or labelled proteins; None: families are held out
+    labels: Path | None = None  # a file that names the locations; None: DeepLoc's ten
+    num_labels: int | None = None  # how many they must be; None: any number
     model_dir: Path = Path("artifact")
     output_data_dir: Path | None = None  # for metrics.json and history.json
     model_version: str = "small"
@@ -59,8 +85,11 @@ class Settings:
     epochs: int = 36
     patience: int = 0  # epochs without a better macro-F1 that end the run; 0: none
     batch_size: int = 32  # proteins an optimizer step, over all processes
+    test_batch_size: int = 0  # proteins a forward pass on validation at most; 0: as the token budget allows
     token_budget: int = 8192  # padded tokens a forward pass
+    log_interval: int = 50  # optimizer steps between two lines of the log
     learning_rate: float = NEW_RATE
+    encoder_learning_rate: float | None = None  # None: as the head's
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the optimizer steps
     class_balance: float = 0.5  # 0: as they come, 1: all locations alike
@@ -83,6 +112,14 @@ class Settings:
                 f"expected a --model-version of at most 40 letters a-z, digits and '-', "
                 f"found {self.model_version!r}"
             )
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"expected --{name.replace('_', '-')} of at least {least}, found {getattr(self, name)}"
+                )
+        for name in ("learning_rate", "encoder_learning_rate"):
+            if (rate := getattr(self, name)) is not None and not 0 <= rate < math.inf:
+                raise ValueError(f"expected --{name.replace('_', '-')} of at least 0, found {rate}")
         if self.distillation and self.start is None:
             raise ValueError("expected --start with --distillation, found none to hold on to")
         if isinstance(self.frozen_layers, str) and self.frozen_layers not in ("all", POOLING):
@@ -126,7 +163,7 @@ class Settings:
 
     def recipe(self) -> dict[str, Any]:
         """The settings an artifact keeps: no paths, which tell of a machine and not of a model."""
-        left_out = ("checkpoint_minutes", "model_version")
+        left_out = ("checkpoint_minutes", "model_version", "log_interval", "test_batch_size")
         return {
             name: value
             for name, value in asdict(self).items()
@@ -140,6 +177,8 @@ class Settings:
         identity = {name: str(value) for name, value in asdict(self).items() if name not in CARRYING_OUT}
         if self.start is not None:
             identity["start"] = hashlib.sha256((self.start / WEIGHTS).read_bytes()).hexdigest()
+        if self.labels is not None:
+            identity["labels"] = " ".join(names_of(read_labels(self.labels)))
         return identity | {"training data": digest(training), "validation data": digest(validation)}
 
 
@@ -151,10 +190,10 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     )
     add = parser.add_argument
     add("--training", type=Path, default=environment.get("SM_CHANNEL_TRAINING"), help="file or folder")
-    add("--validation", type=Path, default=environment.get("SM_CHANNEL_VALIDATION"), help="list, FASTA, TSV")
+    add("--validation", type=Path, default=_validation(parser), help="list, FASTA, TSV")
     add("--model-dir", type=Path, default=environment.get("SM_MODEL_DIR", "artifact"))
     add("--output-data-dir", type=Path, default=environment.get("SM_OUTPUT_DATA_DIR"), help="metrics.json")
-    add("--model-version", default=f"small-{datetime.now(UTC):%Y-%m-%d}")
+    add("--model-version", default=_version(environment.get("TRAINING_JOB_NAME", "")))
     add("--encoder", help="folder or S3 prefix of a pretrained BERT; none: the small one, from nothing")
     add("--start", help=f"folder of an artifact to begin with, or '{CHAMPION}': the channel of that name's")
     add("--head", choices=("convolution-attention", "linear"))
@@ -170,12 +209,13 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--epochs", type=int)
     add("--patience", type=int, help="epochs without a better macro-F1 that end the run; 0: none")
     add("--batch-size", type=int, help="proteins an optimizer step, over all processes")
+    add("--test-batch-size", type=int, help="proteins a forward pass on validation at most")
     add("--token-budget", type=int, help="padded tokens a forward pass")
-    add(
-        "--learning-rate",
-        type=float,
-        help=f"{NEW_RATE} for what is new; {PRETRAINED_RATE} if an encoder moves",
-    )
+    add("--log-interval", type=int, help="optimizer steps between two lines of the log")
+    add("--learning-rate", type=float, help=f"{NEW_RATE}")
+    add("--encoder-learning-rate", type=float, help=f"of a pretrained encoder that moves: {PRETRAINED_RATE}")
+    add("--labels", type=Path, default=environment.get("SM_CHANNEL_LABELS"), help="names other locations")
+    add("--num-labels", type=int, help="of locations; another number than there are is refused")
     add("--weight-decay", type=float)
     add("--warmup", type=float, help="share of the optimizer steps")
     add("--class-balance", type=float, help="0: as they come, 1: all locations alike")
@@ -201,7 +241,11 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--seed", type=int)
     words = sys.argv[1:] if arguments is None else list(arguments)
     # Hyperparameters may come with underscores, as the article's do.
-    chosen = vars(parser.parse_args([_dashed(word) for word in words]))
+    words = [_dashed(word) for word in words]
+    for word in words:
+        if (instead := INSTEAD.get(word.partition("=")[0].removeprefix("--"))) and word.startswith("--"):
+            parser.error(f"expected {instead} instead of {word.partition('=')[0]}")
+    chosen = vars(parser.parse_args(words))
     if chosen["training"] is None:
         parser.error("expected --training or SM_CHANNEL_TRAINING, found neither")
     if chosen.get("start") == CHAMPION:
@@ -213,17 +257,36 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     frozen = chosen.get("frozen_layers", 0)
     if isinstance(frozen, str) and frozen.isdecimal():
         frozen = int(frozen)
-    moves = "encoder" in chosen and frozen != "all" and not chosen.get("lora_rank")
-    rate = {"learning_rate": PRETRAINED_RATE if moves else NEW_RATE}
+    defaults: dict[str, Any] = {}
+    if "encoder" in chosen:
+        defaults = STILL_ENCODER if frozen in ("all", POOLING) else dict(MOVING_ENCODER)
+        if chosen.get("lora_rank"):  # adapters begin at random
+            defaults.pop("encoder_learning_rate", None)
     try:
-        return Settings(**rate | chosen | {"frozen_layers": frozen})
+        return Settings(**defaults | chosen | {"frozen_layers": frozen})
     except ValueError as error:
         parser.error(str(error))
+
+
+def _validation(parser: argparse.ArgumentParser) -> str | None:
+    """The channel `validation`, or the article's `testing`, which it looked at after every epoch as well."""
+    chosen = os.environ.get("SM_CHANNEL_VALIDATION")
+    testing = os.environ.get("SM_CHANNEL_TESTING")
+    if chosen and testing:
+        parser.error("expected one of the channels validation and testing, found both")
+    if testing:
+        print("Channel testing is read as validation: the best epoch is chosen on it.", flush=True)
+    return chosen or testing
 
 
 def _checkpoint_dir() -> str | Path | None:
     named = os.environ.get("PROTLOC_CHECKPOINT_DIR")
     return named or (CHECKPOINT_DIR if CHECKPOINT_DIR.is_dir() else None)
+
+
+def _version(job: str) -> str:
+    """A version's name where none is chosen: its training job's, or the day's."""
+    return job if VERSION_PATTERN.fullmatch(job) else f"trained-{datetime.now(UTC):%Y-%m-%d}"
 
 
 def _flag(text: str) -> bool:

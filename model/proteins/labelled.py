@@ -75,7 +75,9 @@ class LabelledProtein:
     test: bool
 
 
-def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
+def parse_header(
+    header: str, where: str, locations: Sequence[str] = LOCATIONS
+) -> tuple[str, str, float, bool]:
     """Accession, location name, membrane value and test mark of a header (without its `>`)."""
     words = header.split()
     if len(words) not in (2, 3) or (len(words) == 3 and words[2] != "test"):
@@ -83,13 +85,19 @@ def parse_header(header: str, where: str) -> tuple[str, str, float, bool]:
     location, hyphen, letter = words[1].rpartition("-")
     if not hyphen or letter not in MEMBRANE_LETTERS:
         raise LabelError(f"expected a label ending in -M, -S or -U, found {_repeated(words[1])}", where)
-    return _accession(words[0], where), _known(location, where), MEMBRANE_LETTERS[letter], len(words) == 3
+    return (
+        _accession(words[0], where),
+        _known(location, where, locations),
+        MEMBRANE_LETTERS[letter],
+        len(words) == 3,
+    )
 
 
-def _known(location: str, where: str) -> str:
-    location = ALSO_KNOWN_AS.get(location, location)
-    if location not in LOCATIONS:
-        problem = f"unknown location {_repeated(location)}; expected one of {', '.join(LOCATIONS)}"
+def _known(location: str, where: str, locations: Sequence[str]) -> str:
+    if location not in locations:
+        location = ALSO_KNOWN_AS.get(location, location)
+    if location not in locations:
+        problem = f"unknown location {_repeated(location)}; expected one of {', '.join(locations)}"
         raise UnknownLocation(problem, where)
     return location
 
@@ -107,18 +115,20 @@ def _repeated(text: str) -> str:
     return repr(text if len(text) <= REPEATED else f"{text[:REPEATED]}…")
 
 
-def read_labelled(path: Path) -> list[LabelledProtein]:
+def read_labelled(path: Path, locations: Sequence[str] = LOCATIONS) -> list[LabelledProtein]:
     """The labelled proteins of a FASTA file or table, in file order; raises LabelError at the first fault."""
     proteins = list[LabelledProtein]()
     with path.open("rb") as file:
-        for _, found in entries(file, path.name):
+        for _, found in entries(file, path.name, locations):
             if isinstance(found, LabelError):
                 raise found
             proteins.append(found)
     return proteins
 
 
-def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
+def entries(
+    file: BinaryIO, name: str, locations: Sequence[str] = LOCATIONS
+) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
     """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
 
     `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
@@ -131,13 +141,15 @@ def entries(file: BinaryIO, name: str) -> Iterator[tuple[int, LabelledProtein | 
         return
     for number, read in _rows(lines) if suffix == ".tsv" else _records(lines):
         try:
-            yield number, read(f"{name} line {number}")
+            yield number, read(f"{name} line {number}", locations)
         except LabelError as error:
             yield number, error
     lines.detach()  # the file is its owner's to close
 
 
-Reading = Callable[[str], LabelledProtein]  # of where a record stands; raises LabelError
+Reading = Callable[
+    [str, Sequence[str]], LabelledProtein
+]  # of where it stands, and the locations; raises LabelError
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
@@ -158,13 +170,13 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
         yield number, partial(_of_record, header, "".join(parts))
 
 
-def _of_nothing(where: str) -> LabelledProtein:
+def _of_nothing(where: str, locations: Sequence[str]) -> LabelledProtein:
     raise LabelError("expected '>' to begin the first record", where)
 
 
-def _of_record(header: str, text: str, where: str) -> LabelledProtein:
-    accession, location, membrane, test = parse_header(header, where)
-    return LabelledProtein(accession, _residues(text, where), LOCATIONS.index(location), membrane, test)
+def _of_record(header: str, text: str, where: str, locations: Sequence[str]) -> LabelledProtein:
+    accession, location, membrane, test = parse_header(header, where, locations)
+    return LabelledProtein(accession, _residues(text, where), locations.index(location), membrane, test)
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
@@ -180,12 +192,14 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
             yield number, partial(_of_row, names, line.rstrip("\r\n").split("\t"))
 
 
-def _of_other_columns(names: Sequence[str], where: str) -> LabelledProtein:
+def _of_other_columns(names: Sequence[str], where: str, locations: Sequence[str]) -> LabelledProtein:
     missing = next(name for name in COLUMNS if name not in names)
     raise LabelError(f"expected columns {', '.join(COLUMNS)}; no {missing}", where)
 
 
-def _of_row(names: Sequence[str], cells: Sequence[str], where: str) -> LabelledProtein:
+def _of_row(
+    names: Sequence[str], cells: Sequence[str], where: str, locations: Sequence[str]
+) -> LabelledProtein:
     if len(cells) != len(names):
         raise LabelError(f"expected {len(names)} columns, found {len(cells)}", where)
     row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
@@ -195,7 +209,7 @@ def _of_row(names: Sequence[str], cells: Sequence[str], where: str) -> LabelledP
     return LabelledProtein(
         _accession(row["accession"], where),
         _residues(row["sequence"], where),
-        LOCATIONS.index(_known(row["location"], where)),
+        locations.index(_known(row["location"], where, locations)),
         MEMBRANE_LETTERS[letter],
         row.get("split") == "test",
     )
@@ -219,12 +233,12 @@ def table(proteins: Iterable[LabelledProtein]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def read_channel(path: Path) -> list[LabelledProtein]:
+def read_channel(path: Path, locations: Sequence[str] = LOCATIONS) -> list[LabelledProtein]:
     """The labelled proteins of a file, or of every labelled file of a SageMaker channel's folder."""
     files = [path] if path.is_file() else _files(path, LABELLED_SUFFIXES)
     if not files:
         raise LabelError(f"expected a labelled file ({', '.join(LABELLED_SUFFIXES)}) in {path}, found none")
-    return [protein for file in files for protein in read_labelled(file)]
+    return [protein for file in files for protein in read_labelled(file, locations)]
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -232,7 +246,7 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def split(
-    proteins: Sequence[LabelledProtein], validation: Path | None
+    proteins: Sequence[LabelledProtein], validation: Path | None, locations: Sequence[str] = LOCATIONS
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
@@ -253,7 +267,7 @@ def split(
         if len(lists) != 1:
             raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
         if lists[0].suffix in LABELLED_SUFFIXES:
-            chosen = [protein for protein in read_labelled(lists[0]) if not protein.test]
+            chosen = [protein for protein in read_labelled(lists[0], locations) if not protein.test]
             # By sequence: files of several people may use the same accessions for different proteins.
             sequences = {protein.sequence for protein in chosen}
             return _both([protein for protein in usable if protein.sequence not in sequences], chosen)
@@ -276,10 +290,10 @@ def _both(
     return training, chosen
 
 
-def missing_locations(proteins: Iterable[LabelledProtein]) -> list[str]:
+def missing_locations(proteins: Iterable[LabelledProtein], locations: Sequence[str] = LOCATIONS) -> list[str]:
     """The locations that no protein is labelled with."""
     there = {protein.location for protein in proteins}
-    return [name for index, name in enumerate(LOCATIONS) if index not in there]
+    return [name for index, name in enumerate(locations) if index not in there]
 
 
 def digest(proteins: Iterable[LabelledProtein]) -> str:
@@ -291,7 +305,7 @@ def digest(proteins: Iterable[LabelledProtein]) -> str:
     return state.hexdigest()
 
 
-def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
+def describe(proteins: Sequence[LabelledProtein], locations: Sequence[str] = LOCATIONS) -> dict[str, Any]:
     """Count the proteins by length and by location, for a report.
 
     `lengths` counts proteins of up to so many residues (and above the bound before), `locations` those of
@@ -301,10 +315,10 @@ def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     bounds = (50, 100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000)
     counts, _ = np.histogram(lengths, bins=[0, *(bound + 1 for bound in bounds), np.inf])
     names = {1.0: "membrane", 0.0: "soluble", MEMBRANE_UNKNOWN: "unknown"}
-    table = {location: dict.fromkeys(("proteins", *names.values()), 0) for location in LOCATIONS}
+    table = {location: dict.fromkeys(("proteins", *names.values()), 0) for location in locations}
     for protein in proteins:
         for column in ("proteins", names[protein.membrane]):
-            table[LOCATIONS[protein.location]][column] += 1
+            table[locations[protein.location]][column] += 1
     return {
         "residues": int(lengths.sum()),
         "lengths": dict(zip([*map(str, bounds), "more"], counts.tolist(), strict=True)),
@@ -312,14 +326,16 @@ def describe(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     }
 
 
-def class_weights(proteins: Sequence[LabelledProtein], balance: float) -> NDArray[np.float32]:
+def class_weights(
+    proteins: Sequence[LabelledProtein], balance: float, locations: int = len(LOCATIONS)
+) -> NDArray[np.float32]:
     """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
 
     0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0.
     """
     counts = Counter(protein.location for protein in proteins)
     raw = np.array(
-        [(len(proteins) / len(LOCATIONS) / counts[i]) ** balance if counts[i] else 0.0 for i in range(10)]
+        [(len(proteins) / locations / counts[i]) ** balance if counts[i] else 0.0 for i in range(locations)]
     )
     total = sum(raw[location] * count for location, count in counts.items())
     weights: NDArray[np.float32] = (raw * len(proteins) / total).astype(np.float32)
@@ -334,7 +350,7 @@ def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) 
     learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
     al., ICLR 2021, arXiv:2007.07314.
     """
-    counts = np.bincount([protein.location for protein in proteins], minlength=len(LOCATIONS))
+    counts = np.bincount([protein.location for protein in proteins], minlength=len(usual))
     expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
     expected /= expected.sum()
     found = counts + PRIOR_PROTEINS * expected

@@ -78,6 +78,7 @@ class Artifact:
     precision: Mapping[str, Any] = field(
         default_factory=dict
     )  # what `precision.py` found of a head in bf16; without it a small model answers in fp32
+    labels: Sequence[Mapping[str, Any]] = ()  # name, display, go of each location, where they are not the ten
 
     def __post_init__(self) -> None:
         if not VERSION_PATTERN.fullmatch(self.version):
@@ -133,6 +134,7 @@ def read_artifact(folder: Path) -> Artifact:
             outside=said.get("outside", {}),
             relatives=said.get("relatives", {}),
             precision=said.get("precision", {}),
+            labels=said.get("labels", []),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error
@@ -146,9 +148,13 @@ def write_description(artifact: Artifact) -> None:
 
 
 def write_tokenizer(folder: Path, vocabulary: Sequence[str], max_tokens: int) -> None:
-    """Write the files from which `transformers.BertTokenizer` reads the ids of `serving.tokens`."""
+    """Write the files from which the encoder's tokenizer in transformers reads the ids of `serving.tokens`.
+
+    T5's reads no such file; its vocabulary is for `serving.tokens` alone.
+    """
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
-    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": max_tokens}
+    kind = "BertTokenizer" if "[CLS]" in vocabulary else "EsmTokenizer" if "<cls>" in vocabulary else None
+    settings = {"tokenizer_class": kind, "do_lower_case": False, "model_max_length": max_tokens}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 

@@ -37,7 +37,7 @@ class Calibration:
 
     location_scale: Floats  # (locations), or (kinds, locations)
     location_shift: Floats  # of the same shape
-    membrane_scale: float
+    membrane_scale: float | None  # None: nothing is known of membranes
     uncertain_below: float | None = None
     reach: Floats | None = None  # (kinds): the probability that a set of locations collects
 
@@ -53,7 +53,7 @@ class Calibration:
         return cls(
             np.array(scale, dtype=np.float64),
             np.array(shift, dtype=np.float64),
-            1 / said["membrane_temperature"],
+            None if said["membrane_temperature"] is None else 1 / said["membrane_temperature"],
             said.get("uncertain_below"),
             None if reach is None else np.array(reach, dtype=np.float64),
         )
@@ -64,7 +64,8 @@ class Calibration:
         """Probabilities (proteins, locations), rows summing to 1, and (proteins), of logits of these shapes.
 
         `kinds` (proteins) are indices of `relatives.KINDS`, for a model that looks up relatives. Logits that
-        are not finite give NaN in their own row.
+        are not finite give NaN in their own row, and a model that learned nothing of membranes NaN for every
+        protein's.
         """
         scale, shift = self.location_scale, self.location_shift
         if scale.ndim > 1:
@@ -72,7 +73,8 @@ class Calibration:
             scale, shift = scale[rows], shift[rows]
         with np.errstate(invalid="ignore", over="ignore"):
             calibrated = softmax(scaled(locations, scale, shift))
-            bound: Floats = 1 / (1 + np.exp(-np.asarray(membrane, dtype=np.float64) * self.membrane_scale))
+            membrane_scale = np.nan if self.membrane_scale is None else self.membrane_scale
+            bound: Floats = 1 / (1 + np.exp(-np.asarray(membrane, dtype=np.float64) * membrane_scale))
         return calibrated, bound
 
 
@@ -117,9 +119,11 @@ def scaled(logits: Floats, scale: Floats, shift: Floats) -> Floats:
     return values
 
 
-def temperatures(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, float]:
-    """The two temperatures alone; arguments as those of `fit`."""
+def temperatures(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, float | None]:
+    """The two temperatures alone; arguments as those of `fit`. None where membrane logits are NaN."""
     known = bound >= 0
+    if np.isnan(membrane).all():
+        return {"location_temperature": fit_temperature(logits, truth), "membrane_temperature": None}
     two = np.stack([np.zeros(int(known.sum())), membrane[known]], axis=1)
     return {
         "location_temperature": fit_temperature(logits, truth),

@@ -1,4 +1,4 @@
-"""The network: a `transformers` BertModel and a head that pools its tokens into two answers.
+"""The network: an encoder of `transformers` and a head that pools its tokens into two answers.
 
 Guarantees that padding never reaches an answer: hidden states of padding are set to zero before anything
 looks beyond its own token, and no pooling sees them. Outputs are plain logits, without a squashing
@@ -19,8 +19,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.serving import composition, substitution
-from model.serving.bert import BertConfig, BertModel, PreTrainedConfig
+from model.serving.bert import BertConfig, PreTrainedConfig, from_transformers
 from model.serving.composition import CompositionNetwork, CompositionSettings
+from model.serving.families import (
+    build,
+    embeddings_of,
+    family_of,
+    keys_seen,
+    layers_of,
+    read_config,
+    without_unused,
+)
 from model.serving.tokens import PROTEIN_VOCABULARY
 
 WEIGHTS = "model.safetensors"
@@ -207,11 +216,13 @@ HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
 
 
 def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
-    """Turn a mask (batch, tokens) into what the layers of a BertModel of `config` take.
+    """Turn a mask (batch, tokens) into what an encoder of `config` takes, and a BERT's layers by themselves.
 
     Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
     broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
     """
+    if not family_of(config).packs:  # it makes its own
+        return mask
     seen = mask[:, None, None, :] != 0
     if config._attn_implementation == "eager":  # which adds its mask to the scores
         return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
@@ -227,18 +238,18 @@ class ProteinClassifier(nn.Module):
     networks that see what a protein is made of (`composition.py`) instead of the sequence.
     """
 
-    def __init__(self, config: BertConfig, locations: int, head: HeadSettings) -> None:
+    def __init__(self, config: Any, locations: int, head: HeadSettings) -> None:
         super().__init__()
-        self.config, self.head_settings = config, head
+        self.config, self.head_settings, self.locations = config, head, locations
+        self.encoder = build(config)
         self.halved = False  # whether the weights are those of bf16
-        self.encoder = BertModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         width = getattr(config, "stem_kernel_size", 0)
         size: int = config.hidden_size
         self.stem = nn.Conv1d(size, size, width, padding=width // 2) if width else None
         self.stem_table: Tensor | None
         self.register_buffer("stem_table", None, persistent=False)
         self.head = HEADS[head.kind](size, locations, head)
-        alone = BertConfig.from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
+        alone = type(config).from_dict(config.to_dict() | {"ensemble_size": 1, "compositions": []})
         others = range(getattr(config, "ensemble_size", 1) - 1)
         self.others = nn.ModuleList(ProteinClassifier(alone, locations, head) for _ in others)
         self.compositions = nn.ModuleList(
@@ -288,13 +299,18 @@ class ProteinClassifier(nn.Module):
 
     def answer_alone(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `answer`, of this network without the others."""
-        seen = attention_mask(mask, self.encoder.config)
-        hidden = self.encoder(**self.inputs(ids, mask), attention_mask=seen).last_hidden_state
+        hidden = self.encode(ids, mask)
         logits, shares = self.head.look(hidden * mask[..., None].to(hidden.dtype), mask)
         return logits[:, :-1].float(), logits[:, -1].float(), shares
 
+    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The encoder's last hidden states (batch, tokens, hidden); those of padding mean nothing."""
+        seen = attention_mask(keys_seen(ids, mask, self.encoder.config), self.encoder.config)
+        hidden: Tensor = self.encoder(**self.inputs(ids, mask), attention_mask=seen).last_hidden_state
+        return hidden
+
     def inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The input of a BertModel: the ids, or what the stem makes of their embeddings."""
+        """The input of the encoder: the ids, or what the stem makes of their embeddings."""
         if self.stem is None:
             return {"input_ids": ids}
         if self.stem_table is not None:
@@ -327,16 +343,19 @@ class ProteinClassifier(nn.Module):
 
         "all" holds the encoder, "pooling" also what the head does before its last layers.
         """
-        total = len(self.encoder.encoder.layer)
+        every = layers_of(self.encoder)
+        total = len(every)
         whole = layers in ("all", POOLING)
         if not whole and not (isinstance(layers, int) and 0 <= layers <= total):
             raise ValueError(f"expected 'all', 'pooling' or 0 to {total} frozen layers, found {layers!r}")
         if layers:
             # Embeddings too: left trainable they would send the backward pass through every frozen layer.
             stem = [] if self.stem is None else [self.stem]
-            still = self.encoder.encoder.layer[: None if whole else int(layers)]
-            for part in (self.encoder.embeddings, *stem, *still):
+            still = every[: None if whole else int(layers)]
+            for part in (embeddings_of(self.encoder), *stem, *still):
                 part.requires_grad_(False)
+        if whole:
+            self.encoder.requires_grad_(False)
         if layers == POOLING:
             self.head.requires_grad_(False)
             self.head.answer.requires_grad_(True)
@@ -356,7 +375,8 @@ class ProteinClassifier(nn.Module):
         After `halve`, those of layers are written in bf16.
         """
         self.config.save_pretrained(folder)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        tied = {f"encoder.{name}" for name in family_of(self.config).tied}
+        weights = {name: value.contiguous() for name, value in self.state_dict().items() if name not in tied}
         if self.halved:
             weights |= {name: value.bfloat16() for name, value in weights.items() if value.dim() > 1}
         save_file(weights, folder / WEIGHTS)
@@ -365,8 +385,10 @@ class ProteinClassifier(nn.Module):
     @classmethod
     def load(cls, folder: Path, locations: int, head: HeadSettings) -> ProteinClassifier:
         """The classifier that `save` wrote, ready to answer."""
-        classifier = cls(BertConfig.from_pretrained(folder, local_files_only=True), locations, head)
-        classifier.load_state_dict(load_file(folder / WEIGHTS))
+        classifier, weights = cls(read_config(folder), locations, head), load_file(folder / WEIGHTS)
+        for name, other in family_of(classifier.config).tied.items():
+            weights[f"encoder.{name}"] = weights[f"encoder.{other}"]
+        classifier.load_state_dict(weights)
         return classifier.eval()
 
 
@@ -414,23 +436,26 @@ def load_pretrained(folder: Path, locations: int, head: HeadSettings) -> Protein
     Raises ValueError naming the weights that are missing or of another shape: transformers would draw them
     at random. Weights of a masked language model's head are passed over.
     """
-    config = BertConfig.from_pretrained(folder, local_files_only=True)
-    # Built without its layers, which the pretrained encoder then brings: 420 M values are not drawn twice.
-    shell = BertConfig.from_dict(config.to_dict() | {"num_hidden_layers": 0})
+    config = read_config(folder)
+    family = family_of(config)
+    # Built with one layer, and replaced by the pretrained encoder: 420 M values are not drawn twice.
+    shell = type(config).from_dict(config.to_dict() | {"num_hidden_layers": 1, "num_layers": 1})
     classifier = ProteinClassifier(shell, locations, head)
     classifier.config = config
-    loaded: Any = BertModel.from_pretrained(
+    encoder, report = from_transformers(family.model).from_pretrained(
         folder,
-        add_pooling_layer=False,
+        **family.options,
+        dtype=torch.float32,  # also of weights that are kept in half precision, in which no one trains
         local_files_only=True,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    classifier.encoder, report = loaded
+    classifier.encoder = without_unused(encoder, family)
     wrong = sorted({*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
+    wrong = [name for name in wrong if not name.startswith(family.unused or "-") and name not in family.tied]
     if wrong:
         raise ValueError(
-            f"expected the weights of a BERT as its config.json describes it in {folder}, found "
+            f"expected the weights of a {family.model} as its config.json describes it in {folder}, found "
             f"{len(wrong)} missing or of another shape: {', '.join(wrong[:4])}"
         )
     return classifier

@@ -15,6 +15,9 @@ An artifact that has a threshold and a detector says with each answer below whic
 the nearest one is (`relative`, one of `relatives.KINDS`), and which locations together hold the truth nine
 times in ten (`set`, the most probable one first).
 
+A body that is one JSON string is a request of that sequence, with spaces between its residues or without.
+`membrane` of a prediction is null if the model learned from no protein whose membrane is known.
+
 `attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
 list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
 fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
@@ -42,11 +45,12 @@ from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
 from model.serving.calibration import Calibration, sets
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
-from model.serving.composition import describe_tokens
+from model.serving.composition import number_table
+from model.serving.families import family_of, read_config
 from model.serving.hardware import has_bf16
 from model.serving.outside import Detector
 from model.serving.relatives import Relatives
-from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
+from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
     from sagemaker_inference.errors import (  # type: ignore[import-not-found, unused-ignore]
@@ -70,6 +74,7 @@ JSON = "application/json"
 # Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
 # fewer do), and a GPU wants more to be busy at all.
 TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
+LETTERS = ResidueTokenizer(PROTEIN_VOCABULARY)  # as compositions and detectors read sequences
 _NOT_A_RESIDUE = re.compile(r"[^A-Z]")
 
 
@@ -115,7 +120,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     A small model answers in fp32, but for its head where the artifact was judged in bf16 and `dtype` is that.
     """
     artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
-    config = BertConfig.from_pretrained(folder, local_files_only=True)
+    config = read_config(folder)
     small = bool(getattr(config, "stem_kernel_size", 0))
     head = HeadSettings(**artifact.head)
     if small:
@@ -124,6 +129,9 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         if artifact.narrow and dtype == torch.bfloat16:
             classifier.narrow()
         dtype = torch.float32
+    elif not family_of(config).packs:
+        classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+        classifier.encoder.to(dtype)
     else:
         # The head beside an encoder of nothing, which the packed one then replaces.
         shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
@@ -133,7 +141,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         for place, network in enumerate(classifier.members()):
             before = f"others.{place - 1}." if place else ""  # an ensemble's others are below its first
             network.head.load_state_dict(_below(folder / WEIGHTS, f"{before}head."))
-            network.encoder = packed.PackedEncoder(  # type: ignore[assignment]
+            network.encoder = packed.PackedEncoder(
                 config,
                 packed.reader(folder / WEIGHTS, f"{before}encoder."),
                 max_tokens=artifact.max_residues + SPECIAL_TOKENS,
@@ -164,6 +172,8 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
         # What json says of the place is safe to repeat, what stands there is not.
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise RequestError(f"expected JSON in UTF-8, found something else{place}") from None
+    if isinstance(request, str):  # one protein as AWS's article sends it, its residues apart
+        return Request(["".join(request.split())])
     sequences = request.get("sequences") if isinstance(request, dict) else None
     if not isinstance(sequences, list) or not sequences:
         raise RequestError('expected {"sequences": [...]} with at least one sequence')
@@ -235,12 +245,15 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
         asked = [read[index] for index in members]
         answers = _answer(model, asked)
         for row, index in enumerate(members):
-            if not np.isfinite(answers.probabilities[row]).all() or not np.isfinite(answers.membrane[row]):
+            known = model.artifact.calibration["membrane_temperature"] is not None
+            if not np.isfinite(answers.probabilities[row]).all() or (
+                known and not np.isfinite(answers.membrane[row])
+            ):
                 predictions[index] = {"error": "the model gave no finite probabilities for this sequence"}
                 continue
             predictions[index] = {
                 "probabilities": answers.probabilities[row].tolist(),
-                "membrane": float(answers.membrane[row]),
+                "membrane": float(answers.membrane[row]) if known else None,
                 "residues_read": lengths[index],
                 "truncated": len(sequences[index]) > lengths[index],
                 "checksum": f"{crc32(asked[row].encode('ascii')):08x}",
@@ -294,7 +307,9 @@ def _answer(model: Model, sequences: list[str]) -> Answers:
         return torch.from_numpy(values).to(model.device)
 
     # The detector reads the very numbers that compositions do.
-    numbers = None if model.detector is None else describe_tokens(*map(torch.from_numpy, (ids, mask)))
+    numbers = None
+    if model.detector is not None:
+        numbers = number_table([LETTERS.encode(sequence) for sequence in sequences])
     given = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):

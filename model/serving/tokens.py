@@ -1,7 +1,8 @@
 """Sequences to token ids: the one way in, for training and for serving alike.
 
-Guarantees the very ids that `transformers.BertTokenizer` gives for the sequence with a space between its
-residues, by one table look-up instead of a tokenizer's slow path. Needs numpy only.
+Guarantees the very ids that the encoder's own tokenizer in transformers gives (BERT's and T5's for the
+sequence with a space between its residues, ESM's for the bare one), by one table look-up instead of a
+tokenizer's slow path. Needs numpy only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ SPECIAL_TOKENS = 2  # [CLS] before the residues and [SEP] after them
 # Lengths are padded to a multiple of this: convolution kernels are prepared (and remembered) per shape, and
 # a few shapes that return cost far less than thousands that never do.
 TOKEN_MULTIPLE = 32
-READ_AS_X = "UZOBJ"  # rare or ambiguous residues, which ProtBERT's authors map to X
+# Padding, unknown, before the residues, after them, in the words of each family. T5 has none before them:
+# what stands there is padding, which its other tokens do not see (`families.keys_seen`).
+SPECIAL = (
+    ("[PAD]", "[UNK]", "[CLS]", "[SEP]"),  # BERT
+    ("<pad>", "<unk>", "<cls>", "<eos>"),  # ESM
+    ("<pad>", "<unk>", "<pad>", "</s>"),  # T5
+)
+WORD = "\u2581"  # before each residue of a SentencePiece vocabulary: it begins a word
+# Rare or ambiguous residues. The authors of ProtTrans map them to X; ESM has learned those it has tokens for.
+READ_AS_X = "UZOBJ"
 
 Ids = NDArray[np.int64]
 
@@ -31,18 +41,22 @@ class ResidueTokenizer:
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Build the table; raises ValueError when the vocabulary lacks a token that proteins need."""
-        position = {token: index for index, token in enumerate(vocabulary)}
-        missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "X") if token not in position]
-        if missing:
+        self.letters = tuple(token.removeprefix(WORD) for token in vocabulary)
+        """The vocabulary, a residue's token as its letter alone."""
+        position = {token: index for index, token in enumerate(self.letters)}
+        special = next((each for each in SPECIAL if {*each, "X"} <= position.keys()), None)
+        if special is None:
+            missing = [token for token in (*SPECIAL[0], "X") if token not in position]
             raise ValueError(f"expected a protein vocabulary, found none of the tokens {', '.join(missing)}")
         self.vocabulary = tuple(vocabulary)
-        self.padding = position["[PAD]"]
-        self._start, self._end = position["[CLS]"], position["[SEP]"]
-        self._table = np.full(256, position["[UNK]"], dtype=np.int64)
+        self.padding, unknown, self._start, self._end = (position[token] for token in special)
+        self._table = np.full(256, unknown, dtype=np.int64)
         for token, index in position.items():
             if len(token) == 1 and token.isascii():
                 self._table[ord(token)] = index
         for residue in READ_AS_X:
+            if special == SPECIAL[1] and residue in position:
+                continue
             self._table[ord(residue)] = position["X"]
 
     @classmethod
@@ -54,7 +68,7 @@ class ResidueTokenizer:
         return cls(path.read_text(encoding="utf-8").splitlines())
 
     def encode(self, sequence: str) -> Ids:
-        """The ids (residues + 2) of a sequence: [CLS], one a residue, [SEP]."""
+        """The ids (residues + 2) of a sequence: one a residue, and a token before and after them."""
         ids = np.empty(len(sequence) + SPECIAL_TOKENS, dtype=np.int64)
         ids[0], ids[-1] = self._start, self._end
         ids[1:-1] = self._table[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]

@@ -47,12 +47,14 @@ def show_answers(rows: Iterable[Row], records: int) -> None:
     table = _table("accession", "location", "confidence>", "membrane>", "length>", "remark")
     locations: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
-    membrane = 0
+    membrane, asked_of = 0, 0  # proteins of which the model says whether they are bound to one
     for number, row in enumerate(rows):
         statuses[row["status"]] += 1
         if row["status"] == "predicted":
             locations[row["location"]] += 1
-            membrane += row["membrane"] >= 0.5
+            if row["membrane"] is not None:
+                asked_of += 1
+                membrane += row["membrane"] >= 0.5
         if number < TABLE_ROWS:
             _add(table, *_answer(row))
     out.print(table)
@@ -65,7 +67,10 @@ def show_answers(rows: Iterable[Row], records: int) -> None:
             if count := locations[location.name]:
                 _add(summary, location.display, f"{count:,}", f"{count / predicted:.0%}")
         out.print(summary)
-        out.print(f"{membrane:,} of {predicted:,} are more likely than not bound to a membrane.")
+        if asked_of:
+            out.print(f"{membrane:,} of {asked_of:,} are more likely than not bound to a membrane.")
+        else:
+            out.print("This model says nothing about membranes.")
 
 
 def _answer(row: Row) -> list[str | Text]:
@@ -81,7 +86,8 @@ def _answer(row: Row) -> list[str | Text]:
     location = BY_NAME[row["location"]].display
     if row["uncertain"]:
         location += f" (or {BY_NAME[row['second']].display})"
-    numbers = [f"{row['confidence']:.2f}", f"{row['membrane']:.2f}", length]
+    membrane = "–" if row["membrane"] is None else f"{row['membrane']:.2f}"
+    numbers = [f"{row['confidence']:.2f}", membrane, length]
     return [accession, location, *numbers, "; ".join(remarks)]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from functions.domain.locations import LOCATION_NAMES
 from model import source
 from model.serving.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
 from protloc.errors import UploadProblem, UsageProblem
@@ -41,6 +42,11 @@ def add(
     with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
         packed, description = _packed(client, artifact, Path(folder))
         version = description.version
+        if description.locations != LOCATION_NAMES:
+            raise UsageProblem(
+                f"{version} tells apart {len(description.locations)} locations of its own; a stack answers "
+                "with DeepLoc's ten. Measure it by python -m model.measure; its archive serves by itself"
+            )
         refuse_known(client, version, 'give the artifact another "version" in its artifact.json')
         agree(version)
         bucket, key = client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"

@@ -183,8 +183,16 @@ def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
     for value in (difference(0.88, 0.84, 0.2), {"difference": None, "interval": [None, None]}):
         judged = deepcopy(evaluation())
         put("against", "membrane_q2", value)(judged)
-        put("challenger", "membrane_q2", value["difference"] and 0.88)(judged)
+        for side in ("champion", "challenger"):
+            put(side, "membrane_q2", value["difference"] and 0.88)(judged)
         assert verdict(judged)["promote"]
+
+
+def test_a_model_that_says_nothing_of_membranes_does_not_follow_one_that_does() -> None:
+    found = deepcopy(evaluation())
+    put("against", "membrane_q2", {"difference": None, "interval": [None, None]})(found)
+    put("challenger", "membrane_q2", None)(found)
+    assert not verdict(found)["promote"] and "no answer about membranes" in verdict(found)["reason"]
 
 
 def test_chance_and_the_champion_excuse_a_calibration_error() -> None:

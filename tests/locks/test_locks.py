@@ -59,7 +59,10 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     torch = {
         "torch": RUN["torch"]
     }  # installed before, alone: which build, and so which hash, is the machine's
-    wanted = {"run": RUN, "develop": RUN | EXTRAS["test"] | EXTRAS["check"]}
+    wanted = {
+        "run": RUN,
+        "develop": RUN | EXTRAS["test"] | EXTRAS["check"] | EXTRAS["lora"] | EXTRAS["sagemaker"],
+    }
     for name, versions in wanted.items():
         found = locked(LOCKS[name])
         assert versions.items() - {name: next(iter(v)) for name, v in found.items()}.items() == torch.items()

@@ -1,170 +1,154 @@
-"""The request is SageMaker's own, for each way of starting processes."""
+"""The SageMaker SDK sends the very request that `--dry-run` prints, and follows the job's log to its model."""
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-from dataclasses import replace
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
-import botocore.session
+import botocore.client
 import pytest
-from botocore.validate import validate_parameters
-from packaging.requirements import Requirement
 
 from model import launch, source
-from model.launch import Job, request
+from model.job import LAUNCHERS
 
-ROOT = Path(launch.__file__).parents[1]
-JOB = Job(
-    name="job-1",
-    launcher="smddp",
-    role="arn:aws:iam::123456789012:role/model",
-    region="us-east-1",
-    source="s3://bucket/code/sourcedir.tar.gz",
-    output="s3://bucket/training",
-    training="s3://bucket/data/training",
-    hyperparameters={"epochs": 3, "batch-size": 4},
-)
-
-
-def valid(body: dict[str, Any]) -> bool:
-    service = botocore.session.get_session().get_service_model("sagemaker")
-    validate_parameters(body, service.operation_model("CreateTrainingJob").input_shape)
-    return True
+ROLE = "arn:aws:iam::123456789012:role/model"
+OWN = ["--name", "job-1", "--role", ROLE, "--bucket", "bucket", "--region", "us-east-1"]
+LABELLED = ">P1 Nucleus-S\nMKV\n>P2 Cytoplasm-U\nMAV\n"
+SMDDP = ["--launcher", "smddp", "--training", "s3://bucket/data/", "--hyperparameter", "epochs=3"]
+SPOT = ["--launcher", "torchrun", "--spot", "--instances", "2", "--training", "s3://bucket/data/"]
+SPOT += [
+    "--validation",
+    "s3://bucket/list/",
+    "--hyperparameter",
+    "frozen_layers=15",
+    "--hyperparameter",
+    "head=linear",
+]
 
 
-def test_smddp_gets_the_hyperparameters_that_sagemakers_sdk_sent() -> None:
-    # Captured from SDK 2.257.7, PyTorch(distribution={"smdistributed": {"dataparallel": {"enabled": True}}}).
-    assert request(JOB)["HyperParameters"] == {
-        "epochs": "3",
-        "batch-size": "4",
-        "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"',
-        "sagemaker_program": '"model/train.py"',
-        "sagemaker_container_log_level": "20",
-        "sagemaker_job_name": '"job-1"',
-        "sagemaker_region": '"us-east-1"',
-        "sagemaker_distributed_dataparallel_enabled": "true",
-        "sagemaker_instance_type": '"ml.p4d.24xlarge"',
-        "sagemaker_distributed_dataparallel_custom_mpi_options": '""',
-    }
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """The calls that reach AWS, in their order; a job ends well at the second look."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    looks: list[str] = []
 
+    def answer(self: Any, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+        made.append((operation, fields))
+        if operation == "CreateTrainingJob":
+            return {"TrainingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:training-job/job-1"}
+        if operation == "DescribeTrainingJob":
+            looks.append(operation)
+            return described("InProgress" if len(looks) < 2 else "Completed")
+        if operation == "DescribeLogStreams":
+            return {"logStreams": [{"logStreamName": f"job-1/algo-{n}-1"} for n in (1, 2)]}
+        if operation == "GetLogEvents":
+            events = [] if "nextToken" in fields else [{"message": "Epoch 1 [of 2]"}]
+            return {"events": events, "nextForwardToken": "f/1"}
+        return {}
 
-def test_torchrun_and_cpu_leave_smddps_keys_out() -> None:
-    kept = {
-        name: value
-        for name, value in request(JOB)["HyperParameters"].items()
-        if "dataparallel" not in name and name != "sagemaker_instance_type"
-    }
-    cpu, torchrun = (request(replace(JOB, launcher=name)) for name in ("cpu", "torchrun"))
-    assert cpu["HyperParameters"] == kept
-    assert torchrun["HyperParameters"] == kept | {"sagemaker_torch_distributed_enabled": "true"}
-
-
-@pytest.mark.parametrize("launcher", launch.LAUNCHERS)
-@pytest.mark.parametrize("spot", [False, True])
-def test_a_request_is_valid_by_the_apis_own_model(launcher: str, spot: bool) -> None:
-    body = request(replace(JOB, launcher=launcher, spot=spot, validation="s3://bucket/data/validation"))
-    assert valid(body)
-    assert body["EnableManagedSpotTraining"] is spot
-    assert ("MaxWaitTimeInSeconds" in body["StoppingCondition"]) is spot
-    assert body["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
-    assert [channel["ChannelName"] for channel in body["InputDataConfig"]] == ["training", "validation"]
-
-
-def test_the_champion_is_a_channel_of_its_own() -> None:
-    body = request(replace(JOB, champion="s3://bucket/training/protloc-a/output/model.tar.gz"))
-    assert valid(body)
-    assert [channel["ChannelName"] for channel in body["InputDataConfig"]] == ["training", "champion"]
-    place = body["InputDataConfig"][1]["DataSource"]["S3DataSource"]
-    assert place["S3Uri"].endswith("/output/model.tar.gz") and place["S3DataType"] == "S3Prefix"
-
-
-@pytest.mark.parametrize("launcher", launch.LAUNCHERS)
-@pytest.mark.parametrize("program", launch.PROGRAMS[1:])
-def test_other_programs_are_jobs_of_one_process_without_channels(launcher: str, program: str) -> None:
-    asked = {"output": "s3://bucket/snapshots/0123456789abcdef"}
-    job = replace(JOB, launcher=launcher, program=program, training=None, hyperparameters=asked)
-    body = request(job)
-    assert valid(body)
-    assert not {"InputDataConfig", "CheckpointConfig"} & body.keys()
-    assert "MetricDefinitions" not in body["AlgorithmSpecification"]
-    assert body["HyperParameters"] == {
-        "output": '"s3://bucket/snapshots/0123456789abcdef"',
-        "sagemaker_submit_directory": '"s3://bucket/code/sourcedir.tar.gz"',
-        "sagemaker_program": f'"{program}"',
-        "sagemaker_container_log_level": "20",
-        "sagemaker_job_name": '"job-1"',
-        "sagemaker_region": '"us-east-1"',
-    }
-    with pytest.raises(ValueError, match=f"expected one instance for {program}, found 2"):
-        request(replace(job, launcher="torchrun", instances=2))
-
-
-def test_a_job_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected training data for model/train\.py, found none"):
-        request(replace(JOB, training=None))
-    with pytest.raises(ValueError, match=r"expected one of model/train\.py, .* found model/other\.py"):
-        request(replace(JOB, program="model/other.py"))
-
-
-def test_image_launcher_and_instance_are_one_setting() -> None:
-    smddp = request(JOB)
-    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.5.1-gpu-py311-cu124-ubuntu22.04-sagemaker"
-    assert smddp["AlgorithmSpecification"]["TrainingImage"] == image
-    milan = request(replace(JOB, region="eu-south-1"))["AlgorithmSpecification"]["TrainingImage"]
-    assert milan.startswith("692866216735.dkr.ecr.eu-south-1.")
-    with pytest.raises(ValueError, match=r"expected ml\.p4d\.24xlarge or .* found ml\.p5\.48xlarge"):
-        request(replace(JOB, instance="ml.p5.48xlarge"))
-    with pytest.raises(ValueError, match="expected one instance for cpu, found 2"):
-        request(replace(JOB, launcher="cpu", instances=2))
-    assert request(replace(JOB, instances=2))["ResourceConfig"]["InstanceCount"] == 2
-
-
-def test_a_dry_run_prints_the_request_and_calls_nobody(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
-    launch.main(
-        [
-            *("--name", "job-1", "--launcher", "smddp", "--role", JOB.role, "--bucket", "bucket"),
-            *(
-                "--training",
-                JOB.training or "",
-                "--hyperparameter",
-                "epochs=3",
-                "--hyperparameter",
-                "batch-size=4",
-            ),
-            "--dry-run",
-        ]
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", answer)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(
+        socket, "create_connection", lambda *_, **__: pytest.fail("a connection, as of telemetry")
     )
-    program = f"s3://bucket/{source.key_of(source.archive())}"
-    assert json.loads(capsys.readouterr().out) == request(replace(JOB, source=program))
+    return made
 
 
-def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
-    content = source.archive()
-    assert content == source.archive()
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        names = set(archive.getnames())
-        packed = archive.extractfile("requirements.txt")
-        assert packed is not None
-        wanted = packed.read().decode()
-    assert {
-        "requirements.txt",
-        "model/__init__.py",
-        launch.PROGRAM,
-        "model/serving/requirements.txt",
-    } <= names
-    assert not any("default" in name or name.endswith(".safetensors") for name in names)
-    pinned = {each.name: each.specifier for each in requirements(wanted)}
-    for each in requirements((ROOT / "model" / "serving" / "requirements.txt").read_text()):
-        version = next(iter(pinned[each.name])).version
-        assert version in each.specifier, "what is trained with one version is served with the same"
+def described(status: str) -> dict[str, Any]:
+    """A training job as the API describes it."""
+    return {
+        "TrainingJobName": "job-1",
+        "TrainingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:training-job/job-1",
+        "TrainingJobStatus": status,
+        "FailureReason": "expected a finite loss",
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.g5.12xlarge", "VolumeSizeInGB": 100},
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/training/job-1/output/model.tar.gz"},
+    }
 
 
-def requirements(text: str) -> list[Requirement]:
-    return [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+@pytest.mark.parametrize("words", [SMDDP, SPOT])
+def test_the_sdk_sends_the_request_that_a_dry_run_prints(
+    words: list[str], calls: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.main([*OWN, *words, "--dry-run"])
+    printed = json.loads(capsys.readouterr().out)
+    assert not calls, "a dry run calls nobody"
+    launch.main([*OWN, *words])
+    made = dict(calls)
+    assert made["CreateTrainingJob"] == printed
+    assert all(isinstance(value, str) for value in printed["HyperParameters"].values())
+    assert made["PutObject"]["Key"] == source.key_of(source.archive())
+
+
+def test_the_log_is_followed_to_the_model_and_the_command_that_serves_it(
+    calls: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.main([*OWN, *SMDDP])
+    output, shown = capsys.readouterr()
+    assert shown.splitlines().count("Epoch 1 [of 2]") == 2, "a line of each of two streams"
+    assert "protloc models add s3://bucket/training/job-1/output/model.tar.gz" in shown
+    assert output == "s3://bucket/training/job-1/output/model.tar.gz\n", "for a shell's variable"
+
+
+def test_a_job_that_fails_ends_the_command_with_its_reason(
+    calls: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "described", lambda _, of=described: of("Failed"))
+    with pytest.raises(SystemExit, match="job-1 failed: expected a finite loss"):
+        launch.main([*OWN, *SMDDP])
+
+
+def test_a_file_of_this_machine_becomes_a_channel_under_its_contents_name(
+    calls: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    labelled = tmp_path / "mine.fasta"
+    labelled.write_text(LABELLED)
+    launch.main([*OWN, "--training", str(labelled), "--no-wait"])
+    puts = [fields for name, fields in calls if name == "PutObject"]
+    sent = {fields["Key"]: fields["Bucket"] for fields in puts}
+    [channel] = dict(calls)["CreateTrainingJob"]["InputDataConfig"]
+    prefix = channel["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://bucket/")
+    assert f"{prefix}mine.fasta" in sent and len(prefix.split("/")[-2]) == 32
+    assert not [name for name, _ in calls if name == "GetLogEvents"], "--no-wait leaves the job"
+
+
+def test_labels_that_cannot_be_learned_from_are_not_sent(
+    calls: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    labelled = tmp_path / "mine.fasta"
+    labelled.write_text(">P1 Somewhere-S\nMKV\n")
+    with pytest.raises(SystemExit, match=r"mine\.fasta line 1: unknown location 'Somewhere'"):
+        launch.main([*OWN, "--training", str(labelled)])
+    assert not calls
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_the_sdk_knows_the_image_of_every_launcher(launcher: str) -> None:
+    assert launch.registry(launcher, "eu-south-1") == "692866216735.dkr.ecr.eu-south-1.amazonaws.com"
+    assert launch.registry(launcher, "cn-north-1") == "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn"
+    with pytest.raises(
+        launch.LaunchError, match=r"expected a region with pytorch-training:.* found nowhere-1"
+    ):
+        launch.registry(launcher, "nowhere-1")
+
+
+def test_without_the_sdk_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sagemaker.core", None)
+    monkeypatch.delitem(sys.modules, "sagemaker.core.image_uris", raising=False)
+    with pytest.raises(launch.LaunchError, match=r"pip install 'protloc\[sagemaker\]'"):
+        launch.registry("cpu", "us-east-1")
+
+
+def test_a_job_needs_a_role_and_a_bucket_or_a_stack_that_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        launch.parse(["--name", "job-1", "--role", ROLE])
+    assert "expected --stack, or --role and --bucket" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        launch.parse([*OWN, "--training", "nowhere.fasta"])
+    assert "expected --training as a file or an s3:// prefix" in capsys.readouterr().err

@@ -16,11 +16,12 @@ import torch
 from safetensors.numpy import load_file
 
 from model import train
-from model.launch import METRICS
+from model.job import METRICS
 from model.learning import encoders
 from model.learning.distribution import Processes
 from model.learning.encoders import fetch
 from model.learning.loss import MEMBRANE_WEIGHT, summed_loss
+from model.learning.settings import Settings
 from model.serving.artifact import read_artifact
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import (
@@ -243,3 +244,36 @@ def test_one_file_for_training_and_validation_is_refused_before_the_first_step(
     ):
         train.main(plain(channels, tmp_path / "out", "--training", labelled, "--validation", labelled))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_encoder_learns_at_its_own_rate_and_nothing_of_one_dimension_decays() -> None:
+    shapes = {
+        "encoder.encoder.layer.0.output.dense.weight": (4, 4),
+        "encoder.encoder.layer.0.output.dense.bias": (4,),
+        "encoder.encoder.layer.0.output.LayerNorm.weight": (4,),
+        "encoder.encoder.layer.0.attention.self.query.lora_A.default.weight": (2, 4),
+        "others.0.encoder.embeddings.word_embeddings.weight": (30, 4),
+        "head.answer.0.weight": (4, 4),
+        "head.answer.0.bias": (4,),
+    }
+    moving = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
+    settings = Settings(Path("t"), learning_rate=1e-3, encoder_learning_rate=1e-5, weight_decay=0.1)
+    from_artifact = replace(settings, start=Path("champion"))
+    assert {each["weight_decay"] for each in train.parameter_groups(moving, from_artifact)} == {0.1}
+    groups = train.parameter_groups(moving, settings)
+    found = {
+        name: (group["rate"], group["weight_decay"])
+        for group in groups
+        for name, value in moving.items()
+        if any(value is each for each in group["params"])
+    }
+    encoder, head = 1e-5, 1e-3
+    assert [found[name] for name in shapes] == [
+        (encoder, 0.1),
+        (encoder, 0.0),
+        (encoder, 0.0),
+        (head, 0.1),
+        (encoder, 0.1),
+        (head, 0.1),
+        (head, 0.0),
+    ]

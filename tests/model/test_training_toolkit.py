@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from model import launch
+from model import job as jobs
 from model.serving.artifact import pack, read_artifact
 from model.source import archive
 from tests.model.learning.test_distribution import write_fake_smddp
 from tests.model.runs import write_channels
-from tests.model.test_launch import JOB
+from tests.model.test_job import JOB
 from tests.model.tiny import build_tiny_ensemble
 from tests.waiting import LIMIT_SECONDS
 
@@ -57,7 +57,7 @@ sagemaker_training.smdataparallel._start_sshd_daemon = lambda: None
 
 
 @pytest.mark.parametrize(
-    ("launcher", "start"), [*((name, None) for name in launch.LAUNCHERS), ("smddp", "champion")]
+    ("launcher", "start"), [*((name, None) for name in jobs.LAUNCHERS), ("smddp", "champion")]
 )
 def test_the_toolkit_runs_what_the_launcher_asks_for(
     launcher: str, start: str | None, tmp_path: Path
@@ -83,7 +83,7 @@ def test_the_toolkit_runs_what_the_launcher_asks_for(
     assert not (base / "output" / "failure").exists()
 
 
-@pytest.mark.parametrize("launcher", launch.LAUNCHERS)
+@pytest.mark.parametrize("launcher", jobs.LAUNCHERS)
 def test_the_reason_of_a_failure_is_the_programs_own(launcher: str, tmp_path: Path) -> None:
     base = write_channels(tmp_path / "ml")
     labelled = next((base / "input" / "data" / "training").iterdir())
@@ -95,7 +95,7 @@ def test_the_reason_of_a_failure_is_the_programs_own(launcher: str, tmp_path: Pa
     assert "Traceback" not in reason
 
 
-def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_job(base: Path, job: jobs.Job, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a job's request through the toolkit, with `base` as its container's /opt/ml."""
     if "PROTLOC_TRAINING_TOOLKIT" not in os.environ:
         pytest.skip("needs an environment with sagemaker-pytorch-training at PROTLOC_TRAINING_TOOLKIT")
@@ -104,7 +104,7 @@ def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedPr
         (base / name).mkdir(parents=True)
     source = folder / "sourcedir.tar.gz"
     source.write_bytes(archive())
-    body = launch.request(replace(job, source=str(source)))
+    body = jobs.request(replace(job, source=str(source)))
     sent = body["HyperParameters"]
     channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
     configuration = {
@@ -139,7 +139,7 @@ def run_job(base: Path, job: launch.Job, folder: Path) -> subprocess.CompletedPr
             "OMP_NUM_THREADS": "1",
             "SAGEMAKER_BASE_DIR": str(base),
             "SAGEMAKER_TRAINING_MODULE": "without_ssh:main",
-            "SAGEMAKER_PROGRAM": launch.PROGRAM,
+            "SAGEMAKER_PROGRAM": jobs.PROGRAM,
         },
         capture_output=True,
         text=True,

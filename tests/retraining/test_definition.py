@@ -15,7 +15,7 @@ from cfnlint.api import ManualArgs, lint
 from statelint.linter import Linter
 
 from functions.judge import FIGURES
-from model.launch import LAUNCHERS
+from model.job import LAUNCHERS
 from protloc.cloud.contracts import definitions, integrations
 from protloc.cloud.contracts.shapes import service_model
 from tests.retraining.machine import DEFINITION, matching

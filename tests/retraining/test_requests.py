@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from model.launch import LAUNCHERS, REGISTRIES, REGISTRY, Job, request
+from model.job import LAUNCHERS, Job, request
+from model.launch import registry
 from protloc.cloud.contracts import integrations
 from protloc.cloud.contracts.tasks import refused
 from protloc.cloud.contracts.tasks import task as made
@@ -23,6 +24,7 @@ SUBSTITUTIONS = {
     "ModelsBucket": BUCKET,
     "ModelsTable": "models",
     "ModelRole": "arn:aws:iam::123456789012:role/protloc-model",
+    "TrainingRole": "arn:aws:iam::123456789012:role/protloc-training",
     "ModelPackageGroup": "protloc",
     "PlanFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-plan",
     "JudgeFunction": "arn:aws:lambda:us-east-1:123456789012:function:protloc-judge",
@@ -211,8 +213,9 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
         Job(
             name=name,
             launcher=launcher,
-            role=SUBSTITUTIONS["ModelRole"],  # type: ignore[arg-type]
+            role=SUBSTITUTIONS["TrainingRole"],  # type: ignore[arg-type]
             region="us-east-1",
+            registry=f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com",
             source=PLAN["source"],  # type: ignore[arg-type]
             output=f"s3://{BUCKET}/training",
             training=f"s3://{BUCKET}/snapshots/0123456789abcdef/training/",
@@ -248,11 +251,11 @@ def test_the_template_knows_the_launchers_that_launch_knows() -> None:
     assert set(SOURCE["Parameters"]["TrainingLauncher"]["AllowedValues"]) == set(LAUNCHERS)
 
 
-def test_the_template_knows_the_registries_that_launch_knows() -> None:
-    """A region has its own, and an image of another region's registry is not found: ray-serve.json, by region."""
+def test_the_template_knows_the_registries_that_the_sagemaker_sdk_knows() -> None:
+    """A region has its own, and an image of another region's registry is not found."""
     known = {region: each["Account"] for region, each in SOURCE["Mappings"]["Registries"].items()}
-    assert known == {region: REGISTRIES.get(region, REGISTRY) for region in known}
-    assert set(REGISTRIES) <= set(known) and known["eu-south-1"] == "692866216735"
+    assert known == {region: registry("cpu", region).partition(".")[0] for region in known}
+    assert known["eu-south-1"] == "692866216735"
     assert SOURCE["Parameters"]["ImageAccount"]["Default"] == ""
 
 

@@ -16,7 +16,10 @@ PSEUDO = {
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/4c4f1f70-0b5e-11f1-9f3a-0a1b2c3d4e5f",
 }
 NOTHING = object()  # AWS::NoValue
-GIVEN = {"ImageAccount": "763104351884"}  # what a parameter is where the condition that it is given is met
+GIVEN = {
+    "ImageAccount": "763104351884",
+    "EncoderBucket": "my-encoders",
+}  # what a parameter is where the condition that it is given is met
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",

@@ -150,7 +150,7 @@ def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered:
 def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
     handing = [s for _, s in statements(rendered) if "iam:PassRole" in as_list(s["Action"])]
     assert len(handing) == 1
-    assert handing[0]["Resource"] == {"Fn::GetAtt": ["ModelRole", "Arn"]}
+    assert handing[0]["Resource"] == [{"Fn::GetAtt": [role, "Arn"]} for role in ("ModelRole", "TrainingRole")]
     assert handing[0]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 

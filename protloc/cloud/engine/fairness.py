@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
-from protloc.cloud.engine import module
+from protloc.cloud.engine.names import module
 
 
 def queues_are_fair() -> None:

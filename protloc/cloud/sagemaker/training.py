@@ -25,6 +25,7 @@ from typing import Any
 from model.serving.artifact import extracted
 from protloc.cloud.sagemaker.checkpoints import Checkpoints
 from protloc.cloud.sagemaker.components import threads
+from protloc.cloud.sagemaker.job_log import JobLog
 from protloc.cloud.sagemaker.storage import Storage
 
 ATTACHED = Path(__file__).with_name("attached.py")
@@ -183,6 +184,7 @@ def _run_program(
         json.dumps({"current_host": HOST, "hosts": [HOST]})
     )
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    sent = JobLog(str(job["TrainingJobName"]), HOST, [folder / name for name in LOGS], environment)
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "LANG": "C.UTF-8",
@@ -215,6 +217,7 @@ def _run_program(
             while status is None and (left := end - time.monotonic()) > 0:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(min(POLL_SECONDS, left))
+                sent.send()
                 if checkpoints is not None:
                     checkpoints.store()
             if status is None:
@@ -226,6 +229,8 @@ def _run_program(
             raise JobFailed(
                 f"ClientError: Checkpoint upload failed: {problem}"[:FAILURE_CHARACTERS]
             ) from problem
+        finally:
+            sent.send(last=True)
     return status
 
 

@@ -105,3 +105,8 @@ def test_a_protein_is_outside_of_the_models_knowledge_only_beyond_the_artifacts_
 def test_a_malformed_answer_is_refused_whole(body: bytes) -> None:
     with pytest.raises(BrokenContract):
         read_answer(body, sequences=["MKV"], model_version="m-1")
+
+
+def test_a_model_may_say_nothing_of_membranes() -> None:
+    [found] = read_answer(answer(GOOD | {"membrane": None}), sequences=["MKV"], model_version="m-1")
+    assert isinstance(found, Prediction) and found.membrane is None

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from model.evaluate import Contestant
 from model.judging import bootstrap, paired
 from model.judging import comparison_page as comparison
 from model.judging import judgement as evaluate
+from model.judging.judgement import Contestant
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
 from tests.hostile.corpus import HEADERS, shown

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model import measure
 from model.judging import judgement as evaluate
 from model.judging.figures import HEADLINE, Answered
 from model.proteins.labelled import LOCATIONS, read_labelled
@@ -47,7 +48,7 @@ def run(folder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
     def judged(*arguments: object, of: Path = folder) -> dict[str, Any]:
         words = [str(of), str(labelled), "--validation", str(listed), *map(str, arguments)]
-        evaluate.main(words)
+        measure.main(words)
         printed: dict[str, Any] = json.loads(capsys.readouterr().out)
         return printed
 
@@ -90,7 +91,7 @@ def test_every_look_at_test_is_listed_and_none_is_ever_lost(run: Run, folder: Pa
 def test_a_look_that_cannot_be_listed_is_not_taken(
     run: Run, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(evaluate.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(measure.os, "access", lambda path, mode: False)
     monkeypatch.setattr(evaluate, "answers", lambda *_: pytest.fail("looked"))
     with pytest.raises(SystemExit, match="read-only"):
         run("--split", "test")
@@ -217,7 +218,7 @@ def test_a_protein_that_the_model_cannot_answer_ends_the_judgement(
 def test_a_file_without_test_proteins_has_no_test_figures(folder: Path, tmp_path: Path) -> None:
     labelled = write_labelled(tmp_path / "all.fasta", 5)
     with pytest.raises(SystemExit, match="of the test split"):
-        evaluate.main([str(folder), str(labelled), "--split", "test"])
+        measure.main([str(folder), str(labelled), "--split", "test"])
 
 
 def test_figures_of_a_perfect_model_are_perfect(tmp_path: Path) -> None:

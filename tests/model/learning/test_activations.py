@@ -22,7 +22,7 @@ from tests.model.runs import distance, plain, same, start_several, weights, writ
 from tests.waiting import LIMIT_SECONDS
 
 SETTINGS = (
-    *("--epochs", "2", "--dropout", "0", "--learning-rate", "0.001"),
+    *("--epochs", "2", "--dropout", "0", "--learning-rate", "0.001", "--encoder-learning-rate", "0.001"),
     *("--precision", "fp32", "--average", "0.5"),
 )
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from transformers import BertModel
 
 from model import train
-from model.learning.adapters import ADAPTED, add_adapters, merged
+from model.learning.adapters import add_adapters, merged
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
 from model.serving.classifier import HeadSettings, load_pretrained
+from model.serving.families import FAMILIES
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import plain, weights, write_channels, write_encoder
 
@@ -29,7 +31,9 @@ def test_a_run_with_adapters_leaves_an_ordinary_encoder_whose_attention_has_lear
         for name, value in before.items()
         if not np.array_equal(value, after.get(f"encoder.{name}", value))
     }
-    assert changed == {f"encoder.layer.{layer}.{name}.weight" for layer in (1, 2) for name in ADAPTED}
+    assert changed == {
+        f"encoder.layer.{layer}.{name}.weight" for layer in (1, 2) for name in FAMILIES["bert"].adapted
+    }
     assert all("lora" not in name for name in after)
     assert "probabilities" in predict_fn(["MKV"], model_fn(str(tmp_path / "out")))["predictions"][0]
     assert read_artifact(tmp_path / "out").training["lora_rank"] == 2
@@ -62,3 +66,24 @@ def test_adapters_need_layers_that_move(tmp_path: Path) -> None:
     classifier = load_pretrained(write_encoder(tmp_path), len(LOCATIONS), HeadSettings())
     with pytest.raises(ValueError, match="found 3 of 3 frozen"):
         add_adapters(classifier, 4, 3)
+
+
+def test_adapters_are_written_by_themselves_as_peft_reads_them(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    channels, encoder = write_channels(tmp_path / "ml"), write_encoder(tmp_path / "encoder", dropout=0.0)
+    settings = ("--lora-rank", 2, "--epochs", 1, "--output-data-dir", tmp_path / "output")
+    train.main(plain(channels, tmp_path / "out", "--encoder", encoder, *settings, "--learning-rate", "0.01"))
+    adapter = tmp_path / "output" / "adapter"
+    assert {path.name for path in adapter.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "head.safetensors",
+    }
+    bare = BertModel.from_pretrained(encoder, add_pooling_layer=False)
+    adapted = PeftModel.from_pretrained(bare, adapter).eval().merge_and_unload()
+    artifact = weights(tmp_path / "out")
+    for name, value in adapted.state_dict().items():
+        assert np.allclose(value.numpy(), artifact[f"encoder.{name}"], atol=1e-6), name
+    head = load_file(adapter / "head.safetensors")
+    assert all(np.array_equal(value, artifact[f"head.{name}"]) for name, value in head.items())

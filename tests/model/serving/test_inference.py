@@ -268,3 +268,10 @@ def test_the_temperature_softens_the_answer(tmp_path: Path) -> None:
     assert max(soft["probabilities"]) < max(sharp["probabilities"])
     logit = np.log(sharp["membrane"] / (1 - sharp["membrane"]))
     assert soft["membrane"] == pytest.approx(1 / (1 + np.exp(-logit / 4)), abs=1e-6)
+
+
+@pytest.mark.parametrize("body", ['"M G K K D A S T"', '"MGKKDAST"'])
+def test_a_body_as_the_article_sends_it_is_answered(tiny_model: Model, body: str) -> None:
+    spaced = predict_fn(input_fn(body, "application/json"), tiny_model)
+    assert spaced == predict_fn(input_fn('{"sequences": ["MGKKDAST"]}', "application/json"), tiny_model)
+    assert spaced["predictions"][0]["residues_read"] == 8

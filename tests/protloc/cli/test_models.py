@@ -215,3 +215,16 @@ def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: An
     added = cloud.protloc("models", "add", other, "--if-none", "--yes")
     assert added.exit_code == 0, added.output
     assert cloud.answer("models")["active"] == "tiny-2" and states(cloud)["tiny-2"] == "in_service"
+
+
+def test_a_model_of_other_locations_is_refused_before_anything_is_sent(
+    cloud: Embedded, tmp_path: Path
+) -> None:
+    artifact = build_tiny_artifact(tmp_path / "other", "other-1")
+    description = json.loads((artifact / "artifact.json").read_text())
+    description["locations"][0] = "Cilium"
+    (artifact / "artifact.json").write_text(json.dumps(description))
+    before = retrainings(cloud)
+    result = cloud.protloc("models", "add", artifact, "--yes")
+    assert result.exit_code == 2 and "other-1 tells apart 10 locations of its own" in result.output
+    assert retrainings(cloud) == before and "other-1" not in states(cloud)
