@@ -1,8 +1,9 @@
 """complete: an upload whose every batch has ended becomes a result: exports, manifest, status, event.
 
-In: the uploads table's stream, filtered to uploads that are finishing. Out: `results.tsv`, `results.jsonl`
-and `manifest.json` under `results/<upload>/`, the final status, and an `UploadCompleted` event. The exports
-hold exactly one row for every record, in file order, or the upload is not completed.
+In: the uploads table's stream, filtered to uploads that are finishing. Out: `results.tsv`, `results.jsonl`,
+`report.html` and `manifest.json` under `results/<upload>/`, the final status, and an `UploadCompleted` event.
+The exports hold exactly one row for every record, in file order, or the upload is not completed; the report
+holds the rows of an upload that is not too long for a browser, and the sums of any.
 """
 
 import json
@@ -34,6 +35,8 @@ from functions.domain.upload import (
     require_records,
     result_key,
 )
+from functions.http import model_view
+from functions.page.report import CONTENT_TYPE, report
 from functions.services import Services, services
 from functions.services.dynamodb import Item, now_iso
 from functions.services.s3 import StreamWriter
@@ -42,7 +45,11 @@ logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
-EXPORTS = {"tsv": "text/tab-separated-values", "jsonl": "application/jsonl"}
+EXPORTS = {  # the file of each result that is made of the rows, and its type
+    "tsv": ("results.tsv", "text/tab-separated-values"),
+    "jsonl": ("results.jsonl", "application/jsonl"),
+    "report": ("report.html", CONTENT_TYPE),
+}
 
 
 @logger.inject_lambda_context
@@ -135,22 +142,8 @@ def _write_results(
     """
     upload_id = item["pk"]
     attempt = attempts(item)
-    keys = {name: result_key(upload_id, f"results.{name}", attempt) for name in EXPORTS}
-    rows = _Counted(_rows(item, shards, aws))
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
-            for name, content_type in EXPORTS.items()
-        ]
-        # Every part is read once: the formats take their copies of the rows in step.
-        texts = [FORMATS[name](copy) for name, copy in zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True)]
-        for pieces in zip_longest(*texts, fillvalue=b""):
-            for writer, piece in zip(writers, pieces, strict=True):
-                writer.write(piece)
-        if rows.count != counts.records:
-            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
+    keys = {name: result_key(upload_id, file, attempt) for name, (file, _) in EXPORTS.items()}
     results = {name: f"s3://{aws.storage.bucket}/{key}" for name, key in keys.items()}
-    key = result_key(upload_id, "manifest.json", attempt)
     manifest = {
         "upload": upload_id,
         "source": item["source"],
@@ -163,10 +156,32 @@ def _write_results(
         "finished": now_iso(),
         **counts._asdict(),
         "results": results,
-        "warnings": rows.doubts.warnings(),
     }
+    rows = _Counted(_rows(item, shards, aws))
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
+            for name, (_, content_type) in EXPORTS.items()
+        ]
+        # Every part is read once: the formats take their copies of the rows in step.
+        copies = dict(zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True))
+        texts = [FORMATS[name](copies[name]) for name in EXPORTS if name in FORMATS]
+        texts.append(report(copies["report"], manifest | {"key": item["source"]["key"]}, _model(item, aws)))
+        for pieces in zip_longest(*texts, fillvalue=b""):
+            for writer, piece in zip(writers, pieces, strict=True):
+                writer.write(piece)
+        if rows.count != counts.records:
+            raise BrokenContract(f"{upload_id}: {counts.records} records are counted, {rows.count} stored")
+    manifest |= {"finished": now_iso(), "warnings": rows.doubts.warnings()}
+    key = result_key(upload_id, "manifest.json", attempt)
     aws.storage.write(key, [json.dumps(manifest, indent=2).encode()], "application/json")
     return results | {"manifest": f"s3://{aws.storage.bucket}/{key}"}, rows.doubts.warnings()
+
+
+def _model(item: Item, aws: Services) -> dict[str, Any] | None:
+    """The model version that answered an upload, as the API shows it; None where it is not known any more."""
+    found = aws.models.get(item["model_version"]) if item["model_version"] else None
+    return model_view(found, None) if found else None
 
 
 class _Counted:
