@@ -5,7 +5,7 @@ import {colour, many, share} from "./words.js";
 // Each shape is drawn as an area (`d`) or as a line of a width; `from` and `to` bound it from above and below.
 const BODY = "M58 238 C52 120 150 44 300 40 C470 34 592 112 592 232 C592 352 486 424 322 422 C160 420 64 352 58 238 Z";
 const SHAPES = [
-  {name: "Cytoplasm", d: BODY, from: 40, to: 422, label: [140, 158], anchor: "middle"},
+  {name: "Cytoplasm", d: BODY, from: 40, to: 422, label: [282, 72], anchor: "middle"},
   {name: "Cell.membrane", d: BODY, width: 13, from: 33, to: 429, label: [16, 34], anchor: "start", line: "M112 42 L140 80"},
   {
     name: "Endoplasmic.reticulum", width: 10, from: 108, to: 356,
@@ -26,12 +26,12 @@ const SHAPES = [
   },
   {
     name: "Lysosome/Vacuole", from: 300, to: 376, d: "M398 300 a38 38 0 1 0 0.1 0 Z",
-    inside: "M386 326 a5 5 0 1 0 .1 0 M406 344 a6 6 0 1 0 .1 0 M408 320 a3 3 0 1 0 .1 0", label: [398, 394], anchor: "middle",
+    inside: "M386 326 a5 5 0 1 0 .1 0 M406 344 a6 6 0 1 0 .1 0 M408 320 a3 3 0 1 0 .1 0", label: [388, 395], anchor: "middle",
   },
   {
     name: "Peroxisome", from: 330, to: 384,
     d: "M150 338 a17 17 0 1 0 .1 0 Z M192 362 a11 11 0 1 0 .1 0 Z",
-    inside: "M143 350 h14 v9 h-14 Z", label: [212, 380], anchor: "start", line: "M208 378 L202 376",
+    inside: "M143 350 h14 v9 h-14 Z", label: [16, 404], anchor: "start", line: "M104 390 L138 366",
   },
   {
     name: "Plastid", from: 292, to: 352, d: "M460 322 C476 294 532 286 556 310 C560 330 520 354 486 350 C468 346 458 336 460 322 Z",

@@ -2,12 +2,14 @@
 import {html, useState} from "./ui.js";
 import {Cell} from "./cell.js";
 import {chance, colour, count, many, share} from "./words.js";
+import {isFinal} from "./progress.js";
 import {term} from "./filter.js";
 
 export function Composition({data, all, now, filtered, chosen, choose, toggle}) {
   const [looked, look] = useState("");
   const names = data.locations;
-  const order = [...names].sort((a, b) => all.locations[b[0]][0] - all.locations[a[0]][0]);
+  // While rows still come, the bars keep their places.
+  const order = isFinal(data.about) ? [...names].sort((a, b) => all.locations[b[0]][0] - all.locations[a[0]][0]) : names;
   const most = Math.max(1, ...names.map(([name]) => all.locations[name][0]));
   const total = now.predicted;
   const tell = (name) => {
@@ -23,7 +25,7 @@ export function Composition({data, all, now, filtered, chosen, choose, toggle}) 
     <div class="two">
       <figure>
         <${Cell} names=${names} now=${now.locations} chosen=${chosen} choose=${choose} look=${look} />
-        <figcaption>${looked ? tell(looked) : "The stronger a colour, the more proteins are there. The hatched part is doubtful. Press a compartment to see its proteins alone."}</figcaption>
+        <figcaption>${looked ? tell(looked) : html`The stronger a colour, the more proteins are there. The hatched part is doubtful. <span class="screen">Press a compartment to see its proteins alone.</span>`}</figcaption>
       </figure>
       <ul class="bars" aria-label="Proteins by location">
         ${order.map(([name, display]) => {

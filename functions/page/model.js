@@ -13,7 +13,7 @@ export function Model({data}) {
   return html`<section aria-labelledby="model">
     <h2 id="model">Can I trust it?</h2>
     ${typeof metrics.q10 === "number"
-      ? html`<p>The model <strong>${shown(about.model_version)}</strong> was tested on ${many(metrics.proteins, "protein")} that it had not learned from. It put <strong>${percent(metrics.q10)}</strong> of them where they are${metrics.intervals?.q10 ? ` (between ${interval(metrics.intervals.q10)}, were other proteins of this kind asked)` : ""}, and told right for ${percent(metrics.membrane_q2)} whether they are bound to a membrane.${metrics.uncertain ? ` Of those it was sure of, ${percent(metrics.uncertain.certain_accuracy)} were right; of those it doubted, ${percent(metrics.uncertain.uncertain_accuracy)}.` : ""} Some places are easier than others:</p>
+      ? html`<p>The model <strong>${shown(about.model_version)}</strong> was tested on ${many(metrics.proteins, "protein")} that it had not learned from. It put <strong>${percent(metrics.q10)}</strong> of them where they are${metrics.intervals?.q10 ? ` (${interval(metrics.intervals.q10)}, had other proteins of this kind been asked)` : ""}, and told right for ${percent(metrics.membrane_q2)} whether they are bound to a membrane.${metrics.uncertain ? ` Of those it was sure of, ${percent(metrics.uncertain.certain_accuracy)} were right; of those it doubted, ${percent(metrics.uncertain.uncertain_accuracy)}.` : ""} Some places are easier than others:</p>
         <div class="wide" tabindex="0" role="region" aria-label="Figures of the model by location"><table class="figures">
           <thead><tr><th scope="col">Location</th><th scope="col">Tested on</th><th scope="col">Of those there, it finds</th><th scope="col"><span class="unseen">Interval of that</span></th><th scope="col">Of those it puts there, right are</th></tr></thead>
           <tbody>${data.locations.filter(([name]) => places[name]).map(([name, display]) => {
@@ -47,7 +47,7 @@ export function Take({data, home}) {
     <h2 id="take">Take it along</h2>
     ${home.download && results.tsv
       ? html`<p>All ${many(about.records, "row")}: ${["tsv", "jsonl", "report"].filter((each) => results[each]).map((each) => html`<a class="button" href=${home.download(name, each)} download>${{tsv: "Table (TSV)", jsonl: "JSON Lines", report: "This page as a file"}[each]}</a> `)}</p>`
-      : html`<p>All ${many(about.records, "row")}, as a table, for a spreadsheet or for a program:</p>`}
+      : html`<p class="screen">All ${many(about.records, "row")}, as a table, for a spreadsheet or for a program:</p>`}
     <dl class="commands">
       <dt>A table</dt><dd><code>protloc results ${name}</code></dd>
       <dt>For a spreadsheet</dt><dd><code>protloc results ${name} --format csv</code></dd>
@@ -55,7 +55,7 @@ export function Take({data, home}) {
       <dt>Over HTTP</dt><dd><code>GET /uploads/${name}/results?format=tsv</code></dd>
       ${results.tsv && html`<dt>In S3</dt><dd><code>${results.tsv}</code></dd>`}
     </dl>
-    <p>Rows of your choice: filter the table or tick some, then “Save”. The address of this page holds the filter and the open protein; send it to someone who has the same page, and they see the same.</p>
+    <p class="screen">Rows of your choice: filter the table or tick some, then “Save”. The address of this page holds the filter and the open protein; send it to someone who has the same page, and they see the same.</p>
     <h3>How to cite</h3>
     <p class="cite">Subcellular locations were predicted with protloc, model ${shown(about.model_version || "")}${about.finished ? `, on ${date(about.finished).slice(0, 10)}` : ""} (upload ${name}). The model that comes with protloc learned from the proteins of DeepLoc (Almagro Armenteros et al., 2017, doi:10.1093/bioinformatics/btx431).</p>
     <dl class="facts">

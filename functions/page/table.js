@@ -123,7 +123,7 @@ function Line({row, at, columns, ticked, tick, open, opened, names}) {
 
 function cell(name, row, open, names) {
   if (name === "accession") {
-    const rest = shown(row.header.replace(/^\S+\s*/, ""));
+    const rest = shown(row.header.replace(/^\S+\s*/, "").replace(/ OS=.*/, ""));
     return html`<button type="button" class="link opens" onClick=${() => open(row)}>${shown(row.accession) || "(no name)"}</button> <span class="soft rest">${rest.slice(0, 120)}</span>`;
   }
   if (name === "location" && !row.predicted) return html`<span class="why" title=${shown(row.reason)}>${row.status === "failed" ? "No answer" : "Not read"}: ${shown(row.reason).slice(0, 160)}</span>`;

@@ -1,6 +1,6 @@
 // What letters are: residues, bases or 3Di states. After `domain/alphabets.py` and `domain/nucleotides.py`.
 
-export const ALPHABET = "ACDEFGHIKLMNPQRSTVWYUOBZJX";
+export const ALPHABET = "ACDEFGHIKLMNPQRSTVWY" + "UOBZJX";
 const STATES = {A: 0.0489, C: 0.0307, D: 0.101, E: 0.033, F: 0.0276, G: 0.0416, H: 0.0453, I: 0.0309, K: 0.0297, L: 0.0607, M: 0.015, N: 0.0216, P: 0.0784, Q: 0.0513, R: 0.0265, S: 0.0611, T: 0.0201, V: 0.216, W: 0.031, Y: 0.0295};
 const RESIDUES = {A: 0.0825, C: 0.0138, D: 0.0546, E: 0.0671, F: 0.0386, G: 0.0707, H: 0.0227, I: 0.0591, K: 0.058, L: 0.0964, M: 0.0241, N: 0.0406, P: 0.0474, Q: 0.0393, R: 0.0552, S: 0.0665, T: 0.0536, V: 0.0685, W: 0.011, Y: 0.0292};
 const SHARES = {A: 8.25, C: 1.38, D: 5.46, E: 6.71, F: 3.86, G: 7.07, H: 2.27, I: 5.91, K: 5.8, L: 9.64, M: 2.41, N: 4.06, P: 4.74, Q: 3.93, R: 5.52, S: 6.65, T: 5.36, V: 6.85, W: 1.1, Y: 2.92, U: 0.01, O: 0.01, B: 0.01, Z: 0.01, J: 0.01};
