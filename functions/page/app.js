@@ -1,5 +1,6 @@
 // The page: a line that says what happened, what is in the file, its proteins, and how far to believe it all.
 import {html, render, useEffect, useMemo, useRef, useState} from "./ui.js";
+import {Compare} from "./compare.js";
 import {Composition} from "./composition.js";
 import {FIELDS, parse, term, toggled} from "./filter.js";
 import {Intake} from "./intake.js";
@@ -70,7 +71,7 @@ function App({home}) {
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
       ${home.live && !upload && html`<${Intake} home=${home} go=${go} />`}
       ${view && !isFinal(view) && html`<${Progress} view=${view} />`}
-      ${data && html`<${Result} data=${data} home=${home} address=${address} go=${go} />`}
+      ${data && (isFinal(data.about) || data.summary.predicted + data.summary.rejected > 0) && html`<${Result} data=${data} home=${home} address=${address} go=${go} />`}
       ${!data && !problem && (upload || !home.live) && !(view && !isFinal(view)) && html`<p role="status">Reading …</p>`}
     </main>`;
 }
@@ -79,7 +80,8 @@ function Result({data, home, address, go}) {
   const names = data.locations.map(([name]) => name);
   const rows = useMemo(() => unpack(data), [data]);
   const filter = useMemo(() => parse(address.q), [address.q]);
-  const kept = useMemo(() => (filter.problem || !address.q.trim() ? rows : rows.filter(filter.test)), [rows, filter]);
+  const [compared, setCompared] = useState(null);
+  const kept = useMemo(() => (filter.problem || !address.q.trim() ? rows : rows.filter(filter.test)), [rows, filter, compared]);
   const filtered = kept !== rows;
   const now = useMemo(() => (filtered ? sums(kept, names) : data.summary), [kept, data]);
   const choose = (name) => data.rows && go({q: toggled(address.q, term("location", name))}, {replace: true});
@@ -93,6 +95,7 @@ function Result({data, home, address, go}) {
       ? html`<${Proteins} data=${data} rows=${rows} kept=${kept} filter=${filter} address=${address} go=${go} />`
       : html`<section aria-labelledby="proteins"><h2 id="proteins">The proteins</h2>
           <p>With ${many(data.about.records, "record")}, this page holds their sums alone. All rows are in <code>${data.about.results?.tsv || "results.tsv"}</code>; <code>protloc results ${data.about.upload}</code> fetches them.</p></section>`}
+    ${data.rows && isFinal(data.about) && html`<${Compare} data=${data} rows=${rows} home=${home} found=${compared} setFound=${setCompared} go=${go} />`}
     <${Model} data=${data} />
     <${Take} data=${data} home=${home} />`;
 }

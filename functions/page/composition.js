@@ -1,7 +1,7 @@
 // What is in the file: the cell and bars of the same colours, how sure the answers are, and why some are none.
 import {html, useState} from "./ui.js";
 import {Cell} from "./cell.js";
-import {chance, colour, count, many, share} from "./words.js";
+import {colour, count, many, share} from "./words.js";
 import {isFinal} from "./progress.js";
 import {term} from "./filter.js";
 
@@ -25,7 +25,7 @@ export function Composition({data, all, now, filtered, chosen, choose, toggle}) 
     <div class="two">
       <figure>
         <${Cell} names=${names} now=${now.locations} chosen=${chosen} choose=${choose} look=${look} />
-        <figcaption>${looked ? tell(looked) : html`The stronger a colour, the more proteins are there. The hatched part is doubtful. <span class="screen">Press a compartment to see its proteins alone.</span>`}</figcaption>
+        <figcaption>${looked ? tell(looked) : html`The stronger a colour, the more proteins are there. The hatched part is doubtful. ${data.rows && html`<span class="screen">Press a compartment to see its proteins alone.</span>`}`}</figcaption>
       </figure>
       <ul class="bars" aria-label="Proteins by location">
         ${order.map(([name, display]) => {
@@ -74,7 +74,7 @@ function Sureness({sums}) {
       <line class="axis" x1="10" x2="410" y1=${height + 0.5} y2=${height + 0.5} />
       ${[0, 0.2, 0.4, 0.6, 0.8, 1].map((mark) => html`<text x=${mark * 400 + 10} y=${height + 16} text-anchor="middle">${mark}</text>`)}
     </svg>
-    <figcaption><strong>How sure the answers are.</strong> ${words} A confidence of 0.8 means: of a hundred answers like it, about ${chance(0.8).replace(" %", "")} are right.</figcaption>
+    <figcaption><strong>How sure the answers are.</strong> ${words} A confidence of 0.8 means: of a hundred answers like it, about 80 are right.</figcaption>
   </figure>`;
 }
 

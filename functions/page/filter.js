@@ -16,12 +16,14 @@ const TEXTS = {
   header: (row) => row.header,
   remark: (row) => row.remarks.join("\n"),
   reason: (row) => row.reason,
+  was: (row) => (row.was?.predicted ? row.was.location : ""),
 };
 const TRUTHS = {
   doubtful: (row) => row.doubtful,
   membrane: (row) => row.membrane >= 0.5,
   shortened: (row) => row.truncated,
   remarks: (row) => row.remarks.length > 0,
+  moved: (row) => Boolean(row.was?.predicted && row.was.location !== row.location),
 };
 export const FIELDS = [...new Set([...Object.keys(TEXTS), ...Object.keys(NUMBERS), ...Object.keys(TRUTHS)])];
 
@@ -58,9 +60,15 @@ function fieldTest(name, sign, value, whole) {
     if (!TEXTS[name]) return `After “${name}:” comes ${TRUTHS[name] ? "yes or no" : "no word"}; for a number write ${name}>0.5.`;
     const plain = (word) => word.toLowerCase().replace(/[\s._/]+/g, " ").trim();
     const values = value.split(",").map(plain).filter(Boolean);
+    const known = new Map(); // most fields say the same of many rows
     return (row) => {
-      const text = plain(TEXTS[name](row));
-      return values.some((each) => text.includes(each));
+      const text = TEXTS[name](row);
+      if (!known.has(text)) {
+        if (known.size > 1000) known.clear();
+        const words = plain(text);
+        known.set(text, values.some((each) => words.includes(each)));
+      }
+      return known.get(text);
     };
   }
   const number = Number(value.replace("%", "")) / (value.endsWith("%") ? 100 : 1);

@@ -19,9 +19,9 @@ function live() {
   return {
     live: true,
     uploads: () => ask("api/uploads"),
-    view: (upload) => ask(`api/uploads/${upload}`),
-    load: (upload) => ask(`api/uploads/${upload}/data`),
-    download: (upload, format) => `api/uploads/${upload}/results?format=${format}`,
+    view: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}`),
+    load: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}/data`),
+    download: (upload, format) => `api/uploads/${encodeURIComponent(upload)}/results?format=${format}`,
     // XMLHttpRequest, since fetch does not say how much is sent.
     send: (body, name, progress) => new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();

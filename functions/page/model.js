@@ -2,8 +2,8 @@
 import {html} from "./ui.js";
 import {colour, count, date, many, shown} from "./words.js";
 
-const percent = (value) => (typeof value === "number" ? `${Math.round(100 * value)} %` : "–");
-const interval = (pair) => (Array.isArray(pair) && typeof pair[0] === "number" ? `${Math.round(100 * pair[0])} to ${Math.round(100 * pair[1])} %` : "");
+const percent = (value) => (typeof value === "number" ? `${Math.round(100 * value)}\u00a0%` : "–");
+const interval = (pair) => (Array.isArray(pair) && typeof pair[0] === "number" ? `${Math.round(100 * pair[0])} to ${Math.round(100 * pair[1])}\u00a0%` : "");
 const LEAST = 20; // proteins, for a share of them to be worth a figure
 
 export function Model({data}) {

@@ -49,6 +49,7 @@ export function Protein({row, data, close, step}) {
     <dl>
       <dt>Length</dt><dd>${count(row.length)} residues${row.truncated ? `, of which the model read ${count(row.read)}: both ends` : ""}</dd>
       <dt>Place in the file</dt><dd>record ${count(row.index + 1)}, byte ${count(row.offset)}</dd>
+      ${row.was?.predicted && html`<dt>The other result</dt><dd>${row.was.location === row.location ? "the same place" : place(row.was.location)}, confidence ${row.was.confidence.toFixed(2)}</dd>`}
       ${terms && html`<dt>The same in GO</dt><dd>${terms[2].map((go) => html`<a href=${`https://www.ebi.ac.uk/QuickGO/term/${go}`} target="_blank" rel="noreferrer noopener">${go}</a> `)}</dd>`}
       ${links(row).length > 0 && html`<dt>Elsewhere</dt><dd>${links(row).map(([name, address]) => html`<a href=${address} target="_blank" rel="noreferrer noopener">${name}</a> `)}</dd>`}
     </dl>

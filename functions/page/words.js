@@ -13,17 +13,17 @@ export function many(number, one, more = one + "s") {
 
 // A share without digits that its number of proteins does not carry: "31 %", "0.4 %", "none".
 export function share(part, whole) {
-  if (!whole || !part) return "0 %";
+  if (!whole || !part) return "0\u00a0%";
   const percent = (100 * part) / whole;
-  if (percent < 0.1) return "< 0.1 %";
-  return `${percent < 9.95 && whole >= 200 ? percent.toFixed(1) : Math.round(percent)} %`;
+  if (percent < 0.1) return "< 0.1\u00a0%";
+  return `${percent < 9.95 && whole >= 200 ? percent.toFixed(1) : Math.round(percent)}\u00a0%`;
 }
 
-// A probability: certain to nearly nobody, so never "100 %".
+// A probability: certain to nearly nobody, so never a hundred per cent.
 export function chance(probability) {
-  if (probability > 0.995) return "> 99 %";
-  if (probability < 0.005) return "< 1 %";
-  return `${Math.round(100 * probability)} %`;
+  if (probability > 0.995) return "> 99\u00a0%";
+  if (probability < 0.005) return "< 1\u00a0%";
+  return `${Math.round(100 * probability)}\u00a0%`;
 }
 
 // A probability within a sentence: "about 31 in 100", "less than 1 in 100".
@@ -48,7 +48,7 @@ const PLACES = {
 };
 
 export function place(location) {
-  return PLACES[location];
+  return Object.hasOwn(PLACES, location) ? PLACES[location] : "";
 }
 
 export function list(words, last = "and") {

@@ -277,6 +277,62 @@ def test_nobody_is_shut_out_at_any_width(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def moved_on(found: list[Row]) -> list[Row]:
+    """The same proteins as another model might answer: every nucleus is the cytoplasm, and one record is gone."""
+    changed = []
+    for row in found[1:]:
+        if row["location"] == "Nucleus":
+            row = {
+                **row,
+                "location": "Cytoplasm",
+                "p:Cytoplasm": row["p:Nucleus"],
+                "p:Nucleus": row["p:Cytoplasm"],
+            }
+        changed.append(row)
+    return changed
+
+
+@pytest.mark.parametrize("kind", ["report.html", "results.jsonl"])
+def test_another_result_shows_what_moved_and_leads_to_those_proteins(
+    open_page: Callable[..., Any], written: Path, proteome: list[Row], tmp_path: Path, kind: str
+) -> None:
+    there = moved_on(proteome)
+    if kind == "report.html":
+        write(tmp_path / kind, there)
+    else:
+        (tmp_path / kind).write_bytes(b"".join(FORMATS["jsonl"](there)))
+    moved = sum(row["location"] == "Nucleus" for row in proteome[1:])
+    page = open_page(written)
+    page.get_by_label("File of the other result").set_input_files(tmp_path / kind)
+    words = page.locator("section:has(> #compare) .answer").inner_text()
+    assert (
+        words.startswith("999 records are in both.")
+        and f" {moved} (" in words
+        and "1 are only here." in words
+    )
+    assert page.locator(".moves li").count() == 1 and page.locator(".flow:not(.stays)").count() == 1
+    assert Axe().run(page).violations_count == 0
+    page.locator(".moves button").click()
+    assert number(tally(page)) == moved
+    page.locator("tr[data-at='0'] .opens").click()
+    assert "in the cytoplasm, confidence" in page.locator(".protein").inner_text()
+
+
+def test_what_is_no_result_is_not_compared(
+    open_page: Callable[..., Any], written: Path, tmp_path: Path
+) -> None:
+    page = open_page(written)
+    for number_of, text in enumerate(
+        ("no result", "", "{}", "[1]", "<p>", '<script id="data">{', '{"accession": 1}')
+    ):
+        file = tmp_path / f"{number_of}.html"
+        file.write_text(text)
+        page.get_by_label("File of the other result").set_input_files(file)
+        words = page.locator("section:has(> #compare) .problem:not(:empty)").inner_text()
+        assert "results" in words and "'in' operator" not in words
+        assert page.locator(".flows").count() == 0
+
+
 def test_the_table_is_walked_by_keys(
     open_page: Callable[..., Any], written: Path, proteome: list[Row]
 ) -> None:
