@@ -89,7 +89,8 @@ function Shape({shape, depth, level}) {
     ? html`<path d=${shape.d} class="${className} ${kind}" ...${size} ...${more} />`
     : html`<rect x="1" y="1" width="638" height="458" rx="14" class="${className} area" ...${more} />`;
   return html`
-    ${drawn("ground", shape.width ? {"stroke-width": shape.width + 2.5} : {})}
+    ${shape.width && drawn("rim", {"stroke-width": shape.width + 3})}
+    ${drawn("ground", {})}
     ${drawn("tint", {opacity: depth})}
     ${level > 0 && html`
       <clipPath id=${id}><rect x="0" y=${top} width="640" height=${shape.to - top} /></clipPath>
