@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from functions.domain.rows import Row
+from tests.page.made import fasta, rows, write
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WITHOUT = (
     "expected Chromium, found none: install it (Debian: apt install chromium) or name it in PROTLOC_CHROMIUM"
@@ -84,3 +87,13 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def proteome() -> list[Row]:
+    return list(rows(fasta(1_000)))
+
+
+@pytest.fixture(scope="session")
+def written(proteome: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("report") / "report.html", proteome)

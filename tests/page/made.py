@@ -102,6 +102,12 @@ def model() -> dict[str, Any]:
     }
 
 
+def write(path: Path, found: list[Row], **changes: Any) -> Path:
+    """Write the report of these rows; `changes` are to what the API says of the upload."""
+    path.write_bytes(b"".join(report(found, about(found) | changes, model())))
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", type=Path)
@@ -109,7 +115,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=6_000)
     asked = parser.parse_args()
     found = list(rows(asked.fasta.read_bytes() if asked.fasta else fasta(asked.records)))
-    asked.report.write_bytes(b"".join(report(found, about(found), model())))
+    write(asked.report, found)
 
 
 if __name__ == "__main__":
