@@ -36,7 +36,7 @@ run: .venv/run.stamp
 test: .venv/develop.stamp
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-# The others need shared data, the SAM CLI or environments of AWS's containers; `pytest -m soak -s` is run by hand.
+# The others need shared data, Chromium, the SAM CLI or environments of AWS's containers; `pytest -m soak -s` is run by hand.
 test-all: test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --durations=10 \
 	  -m "(slow or large or failures) and not (shared or sam or toolkit or soak)"

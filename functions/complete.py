@@ -1,8 +1,9 @@
 """complete: an upload whose every batch has ended becomes a result: exports, manifest, status, event.
 
-In: the uploads table's stream, filtered to uploads that are finishing. Out: `results.tsv`, `results.jsonl`
-and `manifest.json` under `results/<upload>/`, the final status, and an `UploadCompleted` event. The exports
-hold exactly one row for every record, in file order, or the upload is not completed.
+In: the uploads table's stream, filtered to uploads that are finishing. Out: `results.tsv`, `results.jsonl`,
+`report.html` and `manifest.json` under `results/<upload>/`, the final status, and an `UploadCompleted` event.
+The exports hold exactly one row for every record, in file order, or the upload is not completed; the report
+holds the rows of an upload that is not too long for a browser, and the sums of any.
 """
 
 import json
@@ -33,6 +34,8 @@ from functions.domain.upload import (
     result_key,
 )
 from functions.domain.upload_record import ShardRecord, Shards, UploadRecord, progress_of, records_read
+from functions.http import model_view
+from functions.page.report import CONTENT_TYPE, report
 from functions.services import Services, services
 from functions.services.dynamodb import now_iso
 from functions.services.s3 import StreamWriter
@@ -41,7 +44,11 @@ logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
-EXPORTS = {"tsv": "text/tab-separated-values", "jsonl": "application/jsonl"}
+EXPORTS = {  # the file of each result that is made of the rows, and its type
+    "tsv": ("results.tsv", "text/tab-separated-values"),
+    "jsonl": ("results.jsonl", "application/jsonl"),
+    "report": ("report.html", CONTENT_TYPE),
+}
 
 
 @logger.inject_lambda_context
@@ -130,23 +137,7 @@ def _write_results(
     Raises BrokenContract on a wrong count.
     """
     name_of = partial(result_key, upload.upload_id, attempt=upload.attempts)
-    keys = {name: name_of(f"results.{name}") for name in EXPORTS}
-    rows = _Counted(_rows(upload, shards, aws))
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
-            for name, content_type in EXPORTS.items()
-        ]
-        # Every part is read once: the formats take their copies of the rows in step.
-        texts = [FORMATS[name](copy) for name, copy in zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True)]
-        for pieces in zip_longest(*texts, fillvalue=b""):
-            for writer, piece in zip(writers, pieces, strict=True):
-                writer.write(piece)
-        if rows.count != counts.records:
-            raise BrokenContract(
-                f"{upload.upload_id}: {counts.records} records are counted, {rows.count} stored"
-            )
-    warnings = rows.doubts.warnings()
+    keys = {name: name_of(file) for name, (file, _) in EXPORTS.items()}
     manifest = {
         "upload": upload.upload_id,
         "source": upload.source._asdict(),
@@ -159,11 +150,36 @@ def _write_results(
         "finished": now_iso(),
         **counts._asdict(),
         "results": aws.storage.uris(keys),
-        "warnings": warnings,
     }
+    rows = _Counted(_rows(upload, shards, aws))
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(StreamWriter(aws.storage, keys[name], content_type))
+            for name, (_, content_type) in EXPORTS.items()
+        ]
+        # Every part is read once: the formats take their copies of the rows in step.
+        copies = dict(zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True))
+        texts = [FORMATS[name](copies[name]) for name in EXPORTS if name in FORMATS]
+        view = manifest | {"key": upload.source.key}
+        texts.append(report(copies["report"], view, _model(upload, aws)))
+        for pieces in zip_longest(*texts, fillvalue=b""):
+            for writer, piece in zip(writers, pieces, strict=True):
+                writer.write(piece)
+        if rows.count != counts.records:
+            raise BrokenContract(
+                f"{upload.upload_id}: {counts.records} records are counted, {rows.count} stored"
+            )
+    warnings = rows.doubts.warnings()
+    manifest |= {"finished": now_iso(), "warnings": warnings}
     keys["manifest"] = name_of("manifest.json")
     aws.storage.write(keys["manifest"], [json.dumps(manifest, indent=2).encode()], "application/json")
     return keys, warnings
+
+
+def _model(upload: UploadRecord, aws: Services) -> dict[str, Any] | None:
+    """The model version that answered an upload, as the API shows it; None where it is not known any more."""
+    item = aws.models.get(upload.model_version) if upload.model_version else None
+    return model_view(item, None) if item else None
 
 
 class _Counted:

@@ -31,6 +31,7 @@ from protloc.cli.options import (
     stack_option,
     timeout_option,
 )
+from protloc.cli.page import open_page, report
 from protloc.cli.retraining import labels, retrain
 from protloc.cli.shared import client_of, note, print_json, stack_words
 from protloc.errors import UsageProblem
@@ -258,6 +259,10 @@ def retry(
         print_json(view)
     else:
         click.echo(upload)
+
+
+for command in (report, open_page):
+    main.add_command(command)
 
 
 # ── Model versions and retraining ───────────────────────────────────────────────────────────────────────────

@@ -72,6 +72,20 @@ def fetch(client: Client, results: dict[str, str], format_name: str, output: Pat
             write_rows(rows, format_name, target)
 
 
+def fetch_report(client: Client, view: dict[str, Any], output: Path) -> None:
+    """Write an upload's report to `output`: the one beside its results, or for an older one a new one."""
+    from functions.page.report import report
+
+    with _becoming(output) as target:
+        if "report" in view["results"]:
+            client.download(view["results"]["report"], target)
+            return
+        models = client.models()["models"]
+        model = next((each for each in models if each["version"] == view["model_version"]), None)
+        with downloaded_rows(client, view["results"]) as rows, target.open("wb") as file:
+            file.writelines(report(rows, view, model))
+
+
 @contextlib.contextmanager
 def downloaded_rows(client: Client, results: dict[str, str]) -> Iterator[Iterator[Row]]:
     """The rows of an upload's results, one after the other."""

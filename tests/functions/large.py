@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import functions.complete
@@ -219,6 +220,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     aws = replace(
         services(),
         uploads=tables,  # type: ignore[arg-type]
+        models=SimpleNamespace(get=lambda _version: None),  # type: ignore[arg-type]
         storage=Storage(s3, "results"),  # type: ignore[arg-type]
         shards_queue=again,  # type: ignore[arg-type]
         batches_queue=sent,  # type: ignore[arg-type]

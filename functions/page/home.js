@@ -1,0 +1,37 @@
+// Where the page's data comes from: out of the document itself, or from the server of `protloc open`.
+
+export function makeHome() {
+  return document.documentElement.dataset.home === "live" ? live() : report();
+}
+
+function report() {
+  return {live: false, load: async () => JSON.parse(document.getElementById("data").textContent)};
+}
+
+function live() {
+  const ask = async (path) => {
+    const answer = await fetch(path, {credentials: "same-origin", cache: "no-store"});
+    const found = await answer.json().catch(() => ({}));
+    if (answer.ok) return found;
+    const lost = answer.status === 401 || answer.status === 403;
+    throw new Error(lost ? "This page was opened in another browser, or its command has ended. Type “protloc open” again." : found.detail || `The server answered ${answer.status}.`);
+  };
+  return {
+    live: true,
+    uploads: () => ask("api/uploads"),
+    view: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}`),
+    load: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}/data`),
+    download: (upload, format) => `api/uploads/${encodeURIComponent(upload)}/results?format=${format}`,
+    // XMLHttpRequest, since fetch does not say how much is sent.
+    send: (body, name, progress) => new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", `api/uploads?name=${encodeURIComponent(name)}`);
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.responseType = "json";
+      request.upload.onprogress = (event) => progress(event.loaded, event.total);
+      request.onerror = () => reject(new Error("The file could not be sent: the server of this page does not answer."));
+      request.onload = () => (request.status === 202 ? resolve(request.response.upload) : reject(new Error(request.response?.detail || `The server answered ${request.status}.`)));
+      request.send(body);
+    }),
+  };
+}

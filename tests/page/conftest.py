@@ -1,0 +1,99 @@
+"""A real Chromium for the tests of the page, in which whatever the page does wrong is a failure.
+
+Wrong is: an error of a script or a word on the console, a breach of the page's policy, and a request to
+anybody but the server that a test started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.domain.rows import Row
+from tests.page.made import fasta, rows, write
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+WITHOUT = (
+    "expected Chromium, found none: install it (Debian: apt install chromium) or name it in PROTLOC_CHROMIUM"
+)
+FLAGS = [
+    "--no-sandbox",  # as root there is none
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LIMIT_MS = 60_000
+
+
+def chromium() -> str | None:
+    named = os.environ.get("PROTLOC_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    path = chromium()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(WITHOUT)
+        pytest.skip(WITHOUT)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens addresses, each in a browser of its own; at the end, none of them may have done anything wrong."""
+    wrong: list[str] = []
+    contexts = []
+
+    def open_it(address: str | Path, wait_for: str = "h1", **options: Any) -> Any:
+        options = {"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(LIMIT_MS)
+        page = context.new_page()
+        url = address.as_uri() if isinstance(address, Path) else address
+        own = url.split("/open/")[0].split("#")[0]
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("console", lambda message: wrong.append(f"console: {message.type}: {message.text}"))
+        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((own, "data:", "blob:")) or wrong.append(f"request: {request.url}")
+            ),
+        )
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI));"
+        )
+        page.goto(url)
+        page.wait_for_selector(wait_for)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def proteome() -> list[Row]:
+    return list(rows(fasta(1_000)))
+
+
+@pytest.fixture(scope="session")
+def written(proteome: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("report") / "report.html", proteome)
