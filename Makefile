@@ -39,7 +39,7 @@ test: .venv/develop.stamp
 # The others need shared data, Chromium, the SAM CLI or environments of AWS's containers; `pytest -m soak -s` is run by hand.
 test-all: test
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --durations=10 \
-	  -m "(slow or large or failures) and not (shared or sam or toolkit or soak)"
+	  -m "(slow or large or failures) and not (shared or page or sam or toolkit or soak)"
 
 simulate: .venv/develop.stamp
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
