@@ -20,7 +20,7 @@ SEEDS = Path(__file__).parent / "seeds"
 def main() -> None:
     seeds = ",".join(str(path) for path in sorted(SEEDS.iterdir()))
     options = [f"-seed_inputs={seeds}", f"-dict={SEEDS}.dict", "-max_len=160", "-rss_limit_mb=512"]
-    atheris.Setup([*sys.argv, *options], check)
+    atheris.Setup([sys.argv[0], *options, *sys.argv[1:]], check)  # of two alike the last one counts
     atheris.Fuzz()
 
 
