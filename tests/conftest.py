@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.handlers
+import hypothesis
 import pytest
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
@@ -26,6 +27,10 @@ from xdist.scheduler import LoadFileScheduling
 
 # Two processes of tests share the cores with what they start; read when torch is imported, here and there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers a terminal's width
 

@@ -136,7 +136,8 @@ def fit_kinds(
 ) -> dict[str, Any]:
     """As `fit`, with a temperature and a reach for each of `count` kinds of proteins; `kinds` (proteins).
 
-    Kinds of which there are few take those of all. The threshold comes from held-out probabilities, too.
+    Kinds of which there are few take those of all. The threshold comes from held-out probabilities, of the
+    first kind alone.
     """
     probabilities, overall = np.empty(logits.shape), temperatures(logits, truth, membrane, bound)
     by_kind, reaches = list[float](), list[float]()
@@ -149,14 +150,16 @@ def fit_kinds(
             probabilities[chosen] = _held_out(logits[chosen], truth[chosen], _by_temperature)
         else:
             probabilities[chosen] = softmax(logits[chosen] / by_kind[-1])
-    right = probabilities.argmax(axis=1) == truth
+    # The share of proteins with relatives is validation's own; the threshold is to hold without any, too.
+    alone = kinds == 0 if (kinds == 0).sum() >= LEAST_OF_A_KIND else np.ones(len(kinds), dtype=np.bool_)
+    right = (probabilities.argmax(axis=1) == truth)[alone]
     return {
         "method": "temperature",
         **overall,
         "temperature_by_relative": by_kind,
         "reach_by_relative": reaches,
         "set_share": SET_SHARE,
-        "uncertain_below": threshold(probabilities.max(axis=1), right),
+        "uncertain_below": threshold(probabilities[alone].max(axis=1), right),
         "certain_accuracy": CERTAIN_ACCURACY,
         "proteins": len(truth),
         "held_out_log_loss": {"temperature": round(float(_losses(probabilities, truth).mean()), 4)},

@@ -22,6 +22,7 @@ from model.learning.distribution import Processes
 from model.learning.encoders import fetch
 from model.learning.loss import MEMBRANE_WEIGHT, summed_loss
 from model.learning.settings import Settings
+from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import (
@@ -125,7 +126,7 @@ def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> No
     assert [process.returncode for process in running] == [0, 0], outputs
     assert "Validation Accuracy" in outputs[0] and "Validation Accuracy" not in outputs[1]
     torch.manual_seed(1)
-    start = train.build(train.parse(plain(channels, tmp_path, *settings)), ALONE)[0].state_dict()
+    start = train.build(train.parse(plain(channels, tmp_path, *settings)), ALONE, LOCATIONS)[0].state_dict()
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     # AdamW divides by the gradient's size and so lifts float noise where gradients are next to nothing:
     # what counts is how far apart the two end, against how far they came.
