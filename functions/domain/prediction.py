@@ -14,6 +14,8 @@ from functions.domain.locations import LOCATION_NAMES
 
 _SUM_TOLERANCE = 0.01
 MAX_KIND_CHARACTERS = 40
+RELATIVES = ("none", "distant", "near")
+"""How near the nearest relative of a protein is among those that the model learned from."""
 
 
 class Prediction(NamedTuple):
@@ -26,6 +28,10 @@ class Prediction(NamedTuple):
     uncertain: bool | None = None  # by the artifact's own threshold; None where an older one has none
     outside: float | None = None  # the share of held-out eukaryotic proteins that are less unlike the others
     outside_like: str = ""  # what it is more like, where that share is beyond the artifact's bound
+    relative: str | None = None  # of RELATIVES; None where the artifact looks up no relatives
+    locations_90: tuple[str, ...] | None = (
+        None  # hold the true one nine times in ten; the most probable first
+    )
 
     @property
     def location(self) -> str:
@@ -138,7 +144,25 @@ def _read_one(
         None if uncertain_below is None else max(rounded) < uncertain_below,
         None if outside is None else round(outside, 4),
         str(like)[:MAX_KIND_CHARACTERS] if beyond else "",
+        _relative(prediction),
+        _set(prediction),
     )
+
+
+def _relative(prediction: dict[str, Any]) -> str | None:
+    relative: str | None = prediction.get("relative")
+    if relative is not None and relative not in RELATIVES:
+        raise BrokenContract(f"expected a relative of {', '.join(RELATIVES)}, found {relative!r}")
+    return relative
+
+
+def _set(prediction: dict[str, Any]) -> tuple[str, ...] | None:
+    names = prediction.get("locations_90")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not set(map(str, names)) <= set(LOCATION_NAMES):
+        raise BrokenContract(f"expected some of the ten locations, found {str(names)[:200]!r}")
+    return tuple(map(str, names))
 
 
 def _read_of(sequence: str, residues: int) -> str:

@@ -30,6 +30,8 @@ COLUMNS: tuple[str, ...] = (
     "uncertain",
     "second",
     "second_confidence",
+    "relative",
+    "locations_90",
     "membrane",
     "length",
     "residues_read",
@@ -65,6 +67,8 @@ def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
         "uncertain": answer.uncertain,
         "second": second,
         "second_confidence": second_confidence,
+        "relative": answer.relative,
+        "locations_90": None if answer.locations_90 is None else list(answer.locations_90),
         "membrane": answer.membrane,
         "residues_read": answer.residues_read,
         "truncated": answer.truncated,
@@ -130,7 +134,12 @@ def dump_part(rows: Iterable[Row]) -> bytes:
 def load_part(body: bytes) -> list[Row]:
     """The rows of a part, of this release or of an older one."""
     rows = (json.loads(line) for line in body.splitlines())
-    return [row if "remarks" in row else current(row, False) for row in rows]
+    return [row if "locations_90" in row else _of_today(row) for row in rows]
+
+
+def _of_today(row: Row) -> Row:
+    """A row of an older release, whose columns were fewer."""
+    return current(dict.fromkeys(COLUMNS) | row, "remarks" in row)
 
 
 def _json_line(row: Row) -> bytes:

@@ -6,8 +6,9 @@
 The object is written in one pass over the rows, in pieces, and holds at most `most` rows: of a longer upload
 it holds the sums alone. A row is `[accession, header, offset, length, remarks, …]`, where `remarks` are
 places in the list of that name, and then, of a predicted one, `[ten probabilities], membrane,
-residues_read, uncertain`, or else `status, reason`. Probabilities are ten-thousandths. All that follows from
-them (location, confidence, second) the page works out as `prediction.py` does.
+residues_read, uncertain, relative, [locations that hold the true one nine times in ten]`, or else `status,
+reason`. Probabilities are ten-thousandths, null where the model says none. All that follows from them
+(location, confidence, second) the page works out as `prediction.py` does.
 """
 
 import json
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from functions.domain.locations import LOCATIONS
+from functions.domain.locations import LOCATION_NAMES, LOCATIONS
 from functions.domain.remarks import Doubts
 from functions.domain.rows import PROBABILITY_COLUMNS, Row
 
@@ -82,7 +83,9 @@ class Data:
             return [*short, row["status"], row["reason"]]
         probabilities = [round(row[column] * 10_000) for column in PROBABILITY_COLUMNS]
         uncertain = None if row["uncertain"] is None else int(row["uncertain"])
-        return [*short, probabilities, round(row["membrane"] * 10_000), row["residues_read"], uncertain]
+        membrane = None if row["membrane"] is None else round(row["membrane"] * 10_000)
+        places = None if row["locations_90"] is None else [*map(LOCATION_NAMES.index, row["locations_90"])]
+        return [*short, probabilities, membrane, row["residues_read"], uncertain, row["relative"], places]
 
 
 FIGURES = ("split", "proteins", "q10", "membrane_q2", "intervals", "locations", "uncertain")
@@ -127,7 +130,7 @@ class Sums:
         of_location = self._locations[row["location"]]
         of_location[0] += 1
         of_location[1] += doubtful
-        of_location[2] += row["membrane"] >= 0.5
+        of_location[2] += (row["membrane"] or 0.0) >= 0.5
         self._confidence[min(int(row["confidence"] * BINS), BINS - 1)][doubtful] += 1
         self._doubtful += doubtful
         self._truncated += bool(row["truncated"])

@@ -67,6 +67,7 @@ function Answer({row, data}) {
         <td><span class="meter ${name === row.location && row.doubtful ? "hatched" : ""}"><span style=${{width: `${100 * probability}%`}}></span></span></td>
         <td class="figure">${chance(probability)}</td></tr>`)}
     </tbody></table>
+    ${row.likely && html`<p>${likely(row)}</p>`}
     <p>${membrane(row.membrane)}</p>`;
 }
 
@@ -82,7 +83,22 @@ function doubt(row, data) {
   return `The model is sure enough to stand by this answer: about ${inHundred(row.confidence)} like it are right. ${second}`;
 }
 
+// The places that hold the true one nine times in ten, and what the answer rests on.
+function likely(row) {
+  const rests = {
+    near: "The model learned from a near relative of it.",
+    distant: "The model learned from a distant relative of it.",
+    none: "The model learned from no relative of it, and answers from the sequence alone.",
+  }[row.relative];
+  const many = row.likely.length;
+  const places = row.likely.map(place).join(many === 2 ? " or " : ", ");
+  return many === 1
+    ? `Nine times in ten such an answer is right. ${rests}`
+    : `Nine times in ten the true place is one of these ${many}: ${places}. ${rests}`;
+}
+
 function membrane(probability) {
+  if (Number.isNaN(probability)) return "The model says nothing about membranes.";
   const bound = `${inHundred(probability)} proteins like this are bound to a membrane`;
   if (probability >= 0.8) return `Very probably bound to a membrane: about ${bound}.`;
   if (probability >= 0.5) return `Rather bound to a membrane than not: about ${bound}.`;

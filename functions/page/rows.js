@@ -30,10 +30,12 @@ class Row {
       this.units = units;
       [this.location, this.confidence] = [names[first], units[first] / UNITS];
       [this.second, this.secondConfidence] = [names[second], units[second] / UNITS];
-      this.membrane = short[6] / UNITS;
+      this.membrane = short[6] === null ? NaN : short[6] / UNITS;
       this.read = short[7];
       this.uncertain = short[8] === null ? null : Boolean(short[8]);
       this.doubtful = short[8] === 1;
+      this.relative = short[9];
+      this.likely = short[10] && short[10].map((at) => names[at]);
       this.truncated = this.read < this.length;
     }
     this.shownLocation = this.predicted ? shown.get(this.location) : "";

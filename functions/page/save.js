@@ -15,6 +15,7 @@ function record(row, data) {
   return {
     accession: row.accession, status: row.status, location: row.location, confidence: p(row.confidence),
     uncertain: row.predicted ? row.uncertain : null, second: row.second, second_confidence: p(row.secondConfidence),
+    relative: row.relative ?? null, locations_90: row.likely ?? null,
     membrane: p(row.membrane), length: row.length, residues_read: row.predicted ? row.read : null,
     truncated: row.predicted ? row.truncated : null, model_version: row.status === "rejected" ? null : data.about.model_version,
     reason: row.reason || null, remarks: row.remarks, go: row.predicted ? terms.join(",") : null,

@@ -137,6 +137,7 @@ function cell(name, row, open, names) {
     case "second":
       return html`${names.find((each) => each[0] === row.second)[1]} <span class="soft">${row.secondConfidence.toFixed(2)}</span>`;
     case "membrane":
+      if (Number.isNaN(row.membrane)) return "–";
       return html`${row.membrane >= 0.5 ? "bound" : "free"} <span class="soft">${row.membrane.toFixed(2)}</span>`;
     default:
       return row.remarks.length || row.truncated ? html`<span class="why" title=${shown(row.remarks.join("; "))}>${shown(row.remarks[0] || "read in part")}${row.remarks.length > 1 ? html` <span class="soft">+${row.remarks.length - 1}</span>` : ""}</span>` : "";

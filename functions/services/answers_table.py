@@ -39,6 +39,8 @@ class AnswersTable:
                 values.get("uncertain"),  # this and what follows older releases did not keep
                 None if values.get("outside") is None else float(values["outside"]),
                 values.get("outside_like", ""),
+                values.get("relative"),
+                None if values.get("locations_90") is None else tuple(values["locations_90"]),
             )
         return known
 

@@ -152,7 +152,7 @@ def card(artifact: Artifact) -> str:
         figures=figures_of(artifact.metrics),
         calibration=_calibration(artifact),
         outside=_outside(artifact.outside),
-        precision=_precision(artifact.precision),
+        precision=_precision(artifact.precision, not data.get("validation_learned_from")),
         max_residues=f"{artifact.max_residues:,}",
         half=f"{artifact.max_residues // 2:,}",
         trained=f"{data['proteins']:,}",
@@ -211,8 +211,8 @@ def _calibration(artifact: Artifact) -> str:
             f"""Beside the networks the relatives of a protein vote (`model/serving/relatives.py`), found
             among the {artifact.relatives["proteins"]:,} labelled ones by the words they share. An answer says
             whether it had a near one, a distant one or none (`relative`). It also names the smallest set of
-            places that is to hold the true one {percent(said["set_share"])} of the time (`set`;
-            `locations_90` in results); the table says where that falls short."""
+            places that is to hold the true one {percent(said["set_share"])} of the time (`locations_90`);
+            the table says where that falls short."""
         )
         paragraphs.append(
             """The index of words was made from the sequences of the training proteins, which are UniProt's
@@ -252,16 +252,20 @@ def _groups(groups: Mapping[str, Any] | None) -> list[str]:
     return [textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)]
 
 
-def _precision(said: Mapping[str, Any]) -> str:
-    """In which precision it answers, and how much that changes."""
+def _precision(said: Mapping[str, Any], fitted: bool) -> str:
+    """In which precision it answers, and how much that changes.
+
+    `fitted` is whether it was judged and calibrated in that precision: on proteins it has not learned from.
+    """
     if not said:
         return ""
     text = f"""It answers in {said["head"]}: its head's convolutions are computed so where the processor has
         it, and in fp32 elsewhere. Of {said["proteins"]:,} validation proteins
         {percent(said["same_location"])} get the same location as from the same weights in fp32
-        (`{said["of"]}`), no probability differs by more than {said["largest_difference"]}, and Q10 is
-        {said["q10"]} where it is {said["q10_fp32"]}. It is calibrated in {said["head"]}; figures of the test
-        proteins are those in fp32."""
+        (`{said["of"]}`), and no probability differs by more than {said["largest_difference"]}."""
+    if fitted:
+        text += f""" Q10 is {said["q10"]} where it is {said["q10_fp32"]}. It is calibrated in {said["head"]};
+        figures of the test proteins are those in fp32."""
     return "\n\n" + textwrap.fill(" ".join(text.split()), WIDTH)
 
 

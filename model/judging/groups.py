@@ -104,12 +104,15 @@ def of_sets(
     answered: Answered, given: Sequence[Mapping[str, Any]], locations: Sequence[str]
 ) -> dict[str, float | None]:
     """How often the set of each answer holds the true location, and how many locations it has."""
-    if "set" not in given[0]:
+    if "locations_90" not in given[0]:
         return {}
-    held = [locations[truth] in answer["set"] for truth, answer in zip(answered.truth, given, strict=True)]
+    held = [
+        locations[truth] in answer["locations_90"]
+        for truth, answer in zip(answered.truth, given, strict=True)
+    ]
     return {
         "set_holds": rounded(np.mean(held)),
-        "set_size": rounded(np.mean([len(answer["set"]) for answer in given])),
+        "set_size": rounded(np.mean([len(answer["locations_90"]) for answer in given])),
     }
 
 

@@ -13,7 +13,7 @@ An artifact that has a threshold and a detector says with each answer below whic
 (`uncertain_below`), how far each protein is outside of the model's knowledge (`outside`, `outside_like`; see
 `outside.py`) and from where on that is too far (`outside_above`). One that looks up relatives says how near
 the nearest one is (`relative`, one of `relatives.KINDS`), and which locations together hold the truth nine
-times in ten (`set`, the most probable one first).
+times in ten (`locations_90`, the most probable one first).
 
 A body that is one JSON string is a request of that sequence, with spaces between its residues or without.
 `membrane` of a prediction is null if the model learned from no protein whose membrane is known.
@@ -265,7 +265,7 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
                 predictions[index]["relative"] = relatives.KINDS[answers.kinds[row]]
             if answers.sets is not None:
                 places = model.artifact.locations
-                predictions[index]["set"] = [places[place] for place in answers.sets[row]]
+                predictions[index]["locations_90"] = [places[place] for place in answers.sets[row]]
             if wanted[index]:
                 looked = answers.attention
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]

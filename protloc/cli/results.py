@@ -30,6 +30,7 @@ ROW_GROUP_ROWS = 50_000
 _INTEGERS = {"length", "residues_read", "offset"}
 _NUMBERS = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
 _TRUTHS = {"truncated", "uncertain"}
+_LISTS = {"remarks", "locations_90"}
 _REPEATED = {
     "status",
     "location",
@@ -138,7 +139,7 @@ def _write_parquet(rows: Iterable[Row], target: Path) -> None:
             return pyarrow.int64()
         if column in _NUMBERS:
             return pyarrow.float64()
-        if column == "remarks":
+        if column in _LISTS:
             return pyarrow.list_(pyarrow.string())
         return pyarrow.bool_() if column in _TRUTHS else pyarrow.string()
 

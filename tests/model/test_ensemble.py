@@ -98,4 +98,4 @@ def test_final_members_answer_under_the_figures_of_those_that_were_judged(tmp_pa
     everything = data.read_labelled(labelled)
     assert not seen.unseen(two.folder, everything) and seen.unseen(one.folder, everything)
     answer = predict_fn(Request([everything[0].sequence]), model_fn(str(two.folder)))["predictions"][0]
-    assert answer["relative"] == "near" and answer["set"]
+    assert answer["relative"] == "near" and answer["locations_90"]

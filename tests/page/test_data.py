@@ -30,7 +30,13 @@ def test_the_data_holds_every_row_and_what_makes_its_prediction() -> None:
         assert [data["remarks"][at] for at in short[4]] == row["remarks"]
         if row["status"] == "predicted":
             assert [unit / 10_000 for unit in short[5]] == [row[f"p:{name}"] for name in names]
-            assert short[6:] == [round(row["membrane"] * 10_000), row["residues_read"], int(row["uncertain"])]
+            assert short[6:9] == [
+                round(row["membrane"] * 10_000),
+                row["residues_read"],
+                int(row["uncertain"]),
+            ]
+            places = None if short[10] is None else [names[at] for at in short[10]]
+            assert (short[9], places) == (row["relative"], row["locations_90"])
         else:
             assert short[5:] == [row["status"], row["reason"]]
 

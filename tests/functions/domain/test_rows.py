@@ -58,12 +58,13 @@ def test_the_second_location_is_another_one_even_if_it_is_as_probable() -> None:
 def test_a_row_that_an_older_release_kept_has_every_column_of_today() -> None:
     """Its reason said what was changed on reading; its second location follows from its probabilities."""
     kept = json.loads((ROOT / "events" / "result-rows.json").read_text())
-    new = {"uncertain", "second", "second_confidence", "remarks"}
+    new = {"uncertain", "second", "second_confidence", "relative", "locations_90", "remarks"}
     old = [{name: value for name, value in row.items() if name not in new} | {"line": 0} for row in kept]
     old[0]["reason"] = "terminal * removed"
     predicted, rejected = load_part(dump_part(old))
     assert {*predicted} == {*rejected} == {*COLUMNS, "line"}
     assert (predicted["reason"], predicted["remarks"]) == (None, ["terminal * removed"])
     assert (predicted["second"], predicted["second_confidence"]) == ("Endoplasmic.reticulum", 0.05)
+    assert predicted["relative"] is None and predicted["locations_90"] is None
     assert predicted["uncertain"] is None  # by a threshold that nobody kept
     assert (rejected["reason"], rejected["remarks"]) == (old[1]["reason"], [])
