@@ -14,15 +14,16 @@ from typing import Any
 
 from functions.domain.fasta import read_records
 from functions.domain.locations import LOCATION_NAMES
-from functions.domain.prediction import Prediction
+from functions.domain.prediction import RELATIVES, Prediction
 from functions.domain.protein import Protein, read_protein
 from functions.domain.rows import Row, exported, predicted_row, rejected_row
 from functions.domain.upload import Source, Upload
 from functions.page.report import report
 
 MODEL = Path(__file__).parents[2] / "model" / "default" / "artifact.json"
+VERSION = json.loads(MODEL.read_text(encoding="utf-8"))["version"]
 UPLOAD = Upload("abcdefghijklmnopqrstuvwxyz", Source("uploads", "2026-11-26/0a1b2c/yeast.fasta", "1"), 3_000_000,
-                "small-2026-11-25", "2026-11-26T02:00:00Z", 0, True)  # fmt: skip
+                VERSION, "2026-11-26T02:00:00Z", 0, True)  # fmt: skip
 SHARES = (9, 26, 8, 6, 3, 3, 14, 28, 2, 1)
 """Of the ten locations among made-up answers, in percent."""
 
@@ -66,6 +67,10 @@ def rows(text: bytes) -> Iterator[Row]:
         read = min(len(one.sequence), 2_046)
         answer = Prediction(
             probabilities, membrane, read, read < len(one.sequence), max(probabilities) < 0.46
+        )
+        likely = sorted(range(10), key=lambda at: -probabilities[at])[: draw.choice((1, 2, 4))]
+        answer = answer._replace(
+            relative=draw.choice(RELATIVES), locations_90=tuple(LOCATION_NAMES[at] for at in likely)
         )
         yield exported(predicted_row(one, answer, UPLOAD), 0)
 

@@ -32,9 +32,9 @@ def test_a_report_stands_beside_the_results_and_has_every_row() -> None:
         }
         made.database.Table("ModelsTable").put_item(Item=version)
         identity = made.run(made.upload(b">a\nMKVLAAGIVG\n>b\nMK1V\n>c <i>x</i>\nMKVLAAGIVGL\n"))
-        item = made.aws.uploads.item(identity)
+        item = made.item(identity)
         data = report_of(made, identity)
-    assert item["results"]["report"] == f"s3://results/results/{identity}/report.html"
+    assert item["results"]["report"] == f"results/{identity}/report.html"
     assert [row[0] for row in data["rows"]] == ["a", "b", "c"]
     assert data["rows"][1][5:] == ["rejected", "line 3: '1' at residue 3 is no amino acid"]
     assert data["rows"][2][1] == "c <i>x</i>"
