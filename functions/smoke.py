@@ -90,7 +90,7 @@ def _values(answer: Prediction) -> list[float | None]:
 
 
 def _distance(answer: Prediction, expected: list[float | None]) -> float:
-    """How far the answer is from what is expected; 1, the farthest, where one of the two tells nothing."""
+    """The distance of the answer from the expected one; 1, the farthest, where one of them tells nothing."""
     pairs = zip(_values(answer), expected, strict=True)
     return max(
         abs(one - other) if one is not None and other is not None else float(one is not other)

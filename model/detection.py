@@ -206,7 +206,7 @@ def replace_detector(folder: Path, detector: Detector, more: Mapping[str, Any]) 
 
 
 def measure(model: Model, sequences: Sequence[str]) -> dict[str, Any]:
-    """How sure the model is of some sequences, and how many of them it calls outside of its knowledge."""
+    """Measure the model's confidence in some sequences, and how many it calls outside of its knowledge."""
     assert model.detector is not None
     step = max(1, len(sequences) // MEASURED)
     chosen = list(sequences[::step][:MEASURED])

@@ -84,7 +84,7 @@ def _groups(proteins: list[Protein], settings: PackingSettings) -> Iterator[list
 
 
 def _names_bytes(protein: Protein) -> int:
-    """How long accession and header are as a JSON list in ASCII, which most need not be written for."""
+    """Measure accession and header as a JSON list in ASCII, which most need not be written for."""
     names = protein.accession + protein.header
     if names.isascii() and names.isprintable() and '"' not in names and "\\" not in names:
         return len(names) + len('["", ""]')

@@ -270,7 +270,7 @@ def _precision(said: Mapping[str, Any], fitted: bool) -> str:
 
 
 def _outside(said: Mapping[str, Any]) -> str:
-    """What tells that a protein is none it could know, and how often that errs."""
+    """Describe the detector of proteins that the model could not know, and how often it errs."""
     if not said:
         return "It does not tell: for whatever is spelled like a protein it names a place."
     kinds = "prokaryotic proteins and from sequences that no cell makes"

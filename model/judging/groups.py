@@ -103,7 +103,7 @@ def measure(
 def of_sets(
     answered: Answered, given: Sequence[Mapping[str, Any]], locations: Sequence[str]
 ) -> dict[str, float | None]:
-    """How often the set of each answer holds the true location, and how many locations it has."""
+    """The share of sets that hold the true location, and the mean number of locations in them."""
     if "locations_90" not in given[0]:
         return {}
     held = [

@@ -54,7 +54,7 @@ def gene(sequence: str, random: np.random.Generator) -> np.ndarray:
 
 
 def translated(bases: np.ndarray, frame: int) -> str:
-    """What a frame of these bases encodes: from the first, second or third on, or 3 to 5 the other strand."""
+    """Translate a frame of these bases: from the first, second or third on, or 3 to 5 the other strand."""
     if frame >= 3:
         bases = bases[::-1] ^ 2  # T pairs with A and C with G: 0 with 2, 1 with 3
     bases = bases[frame % 3 :]

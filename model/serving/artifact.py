@@ -200,7 +200,7 @@ def pack(folder: Path, tar_path: Path) -> Path:
 
 
 class _Bounded:
-    """What an archive unpacks to, read as long as it is not more than an archive of its size may hold."""
+    """The content of an archive, read as long as it is not more than an archive of its size may hold."""
 
     def __init__(self, content: IO[bytes], packed_bytes: int) -> None:
         self._content = content

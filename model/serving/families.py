@@ -117,13 +117,13 @@ def layers_of(encoder: Any) -> nn.ModuleList:
 
 
 def embeddings_of(encoder: Any) -> nn.Module:
-    """What stands below its layers."""
+    """The parts below its layers."""
     part: nn.Module = encoder.get_submodule(family_of(encoder.config).embeddings)
     return part
 
 
 def max_residues(config: PreTrainedConfig) -> int:
-    """How many residues it has positions for, besides the token before and the token after them."""
+    """The number of residues it has positions for, besides the token before and the token after them."""
     if config.model_type == "t5":
         return UNBOUNDED
     positions = int(config.max_position_embeddings)

@@ -220,7 +220,7 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
 
 
 def _bounds(model: Model) -> dict[str, float]:
-    """Where an answer begins to be uncertain, and a protein to be outside of what the model knows."""
+    """The bounds beyond which an answer is uncertain, and a protein outside of what the model knows."""
     below = model.artifact.calibration.get("uncertain_below")
     bounds = {} if below is None else {"uncertain_below": below}
     return bounds if model.detector is None else {**bounds, "outside_above": model.detector.above}
@@ -287,7 +287,7 @@ def _fault(sequence: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of some sequences, a row each."""
+    """A model's answers to some sequences, a row each."""
 
     probabilities: np.ndarray  # (sequences, locations), each row of sum 1
     membrane: np.ndarray  # (sequences)

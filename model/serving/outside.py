@@ -1,4 +1,4 @@
-"""How far a protein is outside of what a model knows, which is eukaryotic proteins as cells make them.
+"""Tells how far a protein is outside of what a model knows: eukaryotic proteins as cells make them.
 
 A model names one of its locations for anything that is spelled like a protein. The detector looks at the same
 numbers as `composition.py`'s networks and tells three kinds apart: eukaryotic proteins, prokaryotic ones,

@@ -1,4 +1,4 @@
-"""What a protein is made of, in numbers: plain formulas over a batch of proteins at once.
+"""Describes a protein's composition in numbers: plain formulas over a batch of proteins at once.
 
 How much of each residue stands in the whole protein and at its ends, how hydrophobic and how charged its
 stretches are, how its residues follow each other and which known motifs it has. The proteins of a batch lie
@@ -113,7 +113,7 @@ class Batch:
         return sums
 
     def windows(self, width: int) -> Counts:
-        """How many windows of `width` each protein has: at least one, its whole sequence."""
+        """The number of windows of `width` in each protein: at least one, its whole sequence."""
         return np.maximum(self.lengths - width + 1, 1)
 
     def over(self, operation: np.ufunc, values: NDArray[Any], start: Any, end: Any) -> NDArray[Any]:

@@ -182,7 +182,7 @@ def _entries(sequence: str) -> tuple[Labels, Labels]:
 
 
 def _firsts(values: Labels) -> Labels:
-    """Where a new value begins, in values in order."""
+    """The places at which a new value begins, in values in order."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
 
 

@@ -1,4 +1,4 @@
-"""How long a batch waits: little while an endpoint wakes, longer in an outage, which would multiply it."""
+"""A batch waits little while an endpoint wakes, and longer in an outage, which would multiply its work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test reads off the page."""
+"""Reads the page as a test needs it."""
 
 from __future__ import annotations
 

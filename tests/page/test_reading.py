@@ -65,7 +65,7 @@ def shared_files() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def modules() -> Iterator[str]:
-    """Where the page's modules are served, each as the file it is."""
+    """Serves the page's modules, each as the file it is."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: Any) -> None:
@@ -87,7 +87,7 @@ def modules() -> Iterator[str]:
 
 
 def by_python(body: bytes) -> dict[str, Any]:
-    """What the stack makes of a file, in the words of `check.js`."""
+    """Read a file as the stack does, in the words of `check.js`."""
     try:
         require_fasta(body[:HEAD_BYTES], whole=len(body) <= HEAD_BYTES)
     except InputError as error:

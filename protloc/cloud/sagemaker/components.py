@@ -68,7 +68,7 @@ def threads() -> dict[str, str]:
 
 
 def servers_of(model: Path) -> int:
-    """How many servers a copy of the model in this folder has: one a core where it is small."""
+    """The number of servers of a copy of the model in this folder: one a core where it is small."""
     weights = [path.stat().st_size for path in model.glob("*.safetensors")]
     if not weights or sum(weights) > SMALL_BYTES:
         return 1

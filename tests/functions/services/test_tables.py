@@ -1,4 +1,4 @@
-"""How tables keep a prediction: as few values as possible, and what older releases kept is still read."""
+"""Tables keep a prediction as few values, and read what older releases kept."""
 
 from __future__ import annotations
 
