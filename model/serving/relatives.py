@@ -120,12 +120,19 @@ class Relatives:
         if not described:
             return None
         parts = load_file(folder / FILE)
-        return cls(parts["labels"], parts["counts"], parts["proteins"], parts["places"])
+        counts = np.zeros(WORDS, dtype=np.uint8)
+        counts[_INDEXED] = parts["counts"]
+        proteins = unpacked(parts["proteins"], len(parts["places"]), _bits(len(parts["labels"])))
+        return cls(parts["labels"], counts, proteins, parts["places"])
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the index, and return what the artifact's description is to say of it."""
-        parts = {name: getattr(self, name) for name in ("labels", "counts", "proteins", "places")}
-        save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, folder / FILE)
+        """Write the index, and return what the artifact's description is to say of it.
+
+        Kept are counts of words that may be indexed, and no more bits of a protein's number than it needs.
+        """
+        proteins = packed(self.proteins, _bits(len(self.labels)))
+        parts = {"labels": self.labels, "counts": self.counts[_INDEXED], "proteins": proteins}
+        save_file({**parts, "places": np.ascontiguousarray(self.places)}, folder / FILE)
         (folder / FILE).chmod(0o644)  # written for its owner alone, but served by another user
         return {"proteins": len(self.labels), "words": len(self.proteins)}
 
@@ -179,6 +186,32 @@ def _entries(sequence: str) -> tuple[Labels, Labels]:
     here = np.flatnonzero(_INDEXED[numbers])
     here = here[here // PLACE <= LAST_PLACE]
     return numbers[here], here // PLACE
+
+
+def _bits(count: int) -> int:
+    """The number of bits that tell so many numbers apart."""
+    return max(1, (count - 1).bit_length())
+
+
+def packed(numbers: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Numbers below 2 ** bits, one after the other in so many bits, the lowest first.
+
+    >>> unpacked(packed(np.array([5, 0, 6]), 3), 3, 3)
+    array([5, 0, 6], dtype=uint16)
+    """
+    table = np.empty((len(numbers), bits), dtype=np.uint8)
+    for bit in range(bits):
+        table[:, bit] = numbers >> bit & 1
+    return np.packbits(table.ravel())
+
+
+def unpacked(stored: NDArray[np.uint8], count: int, bits: int) -> NDArray[Any]:
+    """So many numbers out of what `packed` made of them."""
+    table = np.unpackbits(stored, count=count * bits).reshape(count, bits)
+    numbers: NDArray[Any] = np.zeros(count, dtype=np.uint16 if bits <= 16 else np.uint32)
+    for bit in range(bits):
+        numbers = numbers | (table[:, bit].astype(numbers.dtype) << bit)
+    return numbers
 
 
 def _firsts(values: Labels) -> Labels:

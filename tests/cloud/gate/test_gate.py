@@ -335,7 +335,10 @@ def test_every_socket_that_a_working_cloud_listens_on_refuses_a_stranger(
                     ("GET", "/2018-06-01/runtime/invocation/next"),
                     ("POST", "/2018-06-01/runtime/init/error"),
                 ):  # fmt: skip
-                    status, _, body = ask(Cloud(0, port, cloud.home), method, path, b"{}")
+                    try:
+                        status, _, body = ask(Cloud(0, port, cloud.home), method, path, b"{}")
+                    except ConnectionResetError:
+                        continue  # hung up on before the body was read: that is a refusal, too
                     assert status in (400, 403), (port, ports[port], method, path, status, body)
         finally:
             gate.open()
