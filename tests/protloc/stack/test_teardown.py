@@ -34,7 +34,7 @@ def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
         *(f"machine {m['name']}" for m in client("stepfunctions").list_state_machines()["stateMachines"]),
         *(f"role {r['RoleName']}" for r in client("iam").list_roles()["Roles"]),
         *(f"alarm {a['AlarmName']}" for a in client("cloudwatch").describe_alarms()["MetricAlarms"]),
-        *(f"logs {g['logGroupName']}" for g in client("logs").describe_log_groups()["logGroups"]),
+        *_logs(client),
         *(f"secret {s['Name']}" for s in client("secretsmanager").list_secrets()["SecretList"]),
         *(f"api {a['id']}" for a in client("apigateway").get_rest_apis()["items"]),
         *_endpoint(client, endpoint),
@@ -58,6 +58,18 @@ def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
             )["ScalableTargets"]
         ),
     }
+
+
+def _logs(client: Callable[[str], Any]) -> list[str]:
+    """Groups of logs, and of SageMaker's own, which are the account's, their streams."""
+    logs, found = client("logs"), list[str]()
+    for name in [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]:
+        if name == "/aws/sagemaker/TrainingJobs":
+            streams = logs.describe_log_streams(logGroupName=name)["logStreams"]
+            found += [f"logs {name} {stream['logStreamName']}" for stream in streams]
+        else:
+            found.append(f"logs {name}")
+    return found
 
 
 def _names(client: Callable[[str], Any], operation: str, members: str, name: str) -> list[str]:
