@@ -14,6 +14,7 @@ import pytest
 from protloc.page.server import PageServer
 from tests.conftest import Embedded
 from tests.page.made import fasta
+from tests.waiting import until
 
 pytestmark = pytest.mark.page
 
@@ -43,6 +44,8 @@ def test_pasted_sequences_are_looked_through_sent_watched_and_shown(
     assert "upload=" in page.url
     upload = re.search(r"upload=([a-z2-7]{26})", page.url)
     assert upload
+    # The page shows rows as soon as they are there, the results come with the end.
+    until(lambda: embedded.client.upload(upload[1])["results"], "results")
     [row, _] = embedded.rows(upload[1])
     page.get_by_role("button", name="P01308").click()
     assert f"confidence of {row['confidence']:.2f}" in page.locator(".protein").inner_text()
