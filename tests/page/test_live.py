@@ -70,7 +70,7 @@ def test_a_chosen_file_shows_rows_until_it_is_done(
     page.get_by_role("button", name="Predict where they are").click()
     page.wait_for_selector(".progress")
     page.wait_for_selector(".progress", state="detached")
-    page.wait_for_function("document.querySelector('h1').textContent.startsWith('400 records: 395 answered')")
+    page.wait_for_selector("h1:has-text('400 records: 395 answered')")
     assert page.locator(".file").inner_text() == file.name
 
 

@@ -79,7 +79,7 @@ def test_a_protein_says_all_that_is_known_of_it_and_leads_to_its_database_alone(
         and panel.get_by_role("link", name="UniProt").count() == 0
     )
     page.get_by_role("button", name="The next protein in the table").click()
-    page.wait_for_function("document.querySelector('#protein-title').textContent === 'P12345'")
+    page.wait_for_selector("#protein-title:has-text('P12345')")
     assert panel.get_by_role("link", name="UniProt").count() == 0
 
 
