@@ -186,7 +186,10 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     """Read the settings of a run; wrong usage ends the program with a line that says what was expected."""
     environment = os.environ
     parser = argparse.ArgumentParser(
-        description="Train a protein classifier.", allow_abbrev=False, argument_default=argparse.SUPPRESS
+        description="Train a protein classifier.",
+        usage="%(prog)s --training FILE [--name value …]",  # short: a job's failure reason ends with the error
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--training", type=Path, default=environment.get("SM_CHANNEL_TRAINING"), help="file or folder")

@@ -160,7 +160,7 @@ class Progress:
         if upload in self._gaps or self._is_under_way(upload):
             return
         item = self._item(upload)
-        if item is None:
+        if item is None or "status" not in item:  # expired, maybe under a write that made some of it again
             self._check_unknown(upload)
         elif item["status"] in FINAL_STATUSES and "announced" in item:
             return

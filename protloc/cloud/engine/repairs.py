@@ -32,6 +32,7 @@ def repair_all(
     """
     queue_batches_need_the_single_action()
     alarms_are_deleted_by_name()
+    log_streams_are_asked_about()
     scaling_calls_name_their_service()
     object_events_name_the_version()
     versions_can_be_read_in_ranges()
@@ -70,6 +71,28 @@ def alarms_are_deleted_by_name() -> None:
         try:
             return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
         except (ValueError, KeyError, IndexError):
+            return resource
+
+    actions.extract_resource_arn = named
+
+
+def log_streams_are_asked_about() -> None:
+    """IAM is asked about the stream that a call on CloudWatch Logs names, where it is asked about its group.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
+    """
+    actions = module("ministack.core.iam_actions")
+    extract = actions.extract_resource_arn
+
+    def named(
+        service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
+    ) -> str:
+        resource = str(extract(service, method, path, headers, body, *rest, **more))
+        if service != "logs" or b"logStreamName" not in body or ":log-group:" not in resource:
+            return resource
+        try:
+            return f"{resource}:log-stream:{json.loads(body)['logStreamName']}"
+        except (ValueError, KeyError):
             return resource
 
     actions.extract_resource_arn = named
