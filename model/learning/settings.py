@@ -187,7 +187,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     environment = os.environ
     parser = argparse.ArgumentParser(
         description="Train a protein classifier.",
-        usage="%(prog)s --training FILE [--name value …]",  # short: a job's failure reason ends with the error
+        usage="%(prog)s --training FILE [--name value …]",  # short: a failure reason ends with the error
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
