@@ -77,9 +77,7 @@ def measure(
 
     def asked_of(asked: Sequence[LabelledProtein]) -> tuple[Answered, list[dict[str, Any]]]:
         given = evaluate.predictions_of(model, asked)
-        probabilities = np.array([answer["probabilities"] for answer in given])
-        membrane = np.array([answer["membrane"] for answer in given], dtype=np.float64)  # null is NaN
-        return Answered.of(probabilities, membrane, asked), given
+        return Answered.of(*evaluate.arrays(given), asked), given
 
     whole, with_relative = asked_of(proteins), related(proteins, known)
     groups = {"all": whole}

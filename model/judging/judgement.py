@@ -124,9 +124,14 @@ def answers(folder: Path, proteins: Sequence[LabelledProtein]) -> tuple[Floats, 
 
 def answers_of(model: Model, proteins: Sequence[LabelledProtein]) -> tuple[Floats, Floats]:
     """The same of a model that is loaded already."""
-    given = predictions_of(model, proteins)
-    probabilities = np.array([answer["probabilities"] for answer in given])
-    return probabilities, np.array([answer["membrane"] for answer in given], dtype=np.float64)  # null is NaN
+    return arrays(predictions_of(model, proteins))
+
+
+def arrays(predictions: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
+    """Probabilities (proteins, locations) and membrane probabilities (proteins) of served predictions."""
+    probabilities = np.array([prediction["probabilities"] for prediction in predictions])
+    membrane = [prediction["membrane"] for prediction in predictions]
+    return probabilities, np.array(membrane, dtype=np.float64)  # null is NaN
 
 
 def predictions_of(model: Model, proteins: Sequence[LabelledProtein]) -> list[dict[str, Any]]:

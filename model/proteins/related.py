@@ -19,8 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ("A", "C", "DE", "FY", "G", "H", "ILMV", "KR", "N", "P", "Q", "S", "T", "W")
-WORD = 5  # residues
+from model.serving.words import WORD, WORDS
+from model.serving.words import words as words_by_place
+
 EXCESS = 9.0  # words shared beyond chance, in units of chance's own spread
 SHARE = 0.03  # and as a share of the shorter protein's words
 LEAST = 1000  # proteins; among fewer, a family's own words would pass for chance
@@ -31,15 +32,7 @@ Words = NDArray[np.int64]
 
 def words(sequence: str) -> Words:
     """The different words of a sequence, as sorted numbers."""
-    table = np.full(256, len(CLASSES), dtype=np.int64)  # any other letter is a class of its own
-    for number, residues in enumerate(CLASSES):
-        table[[ord(residue) for residue in residues]] = number
-    classes = table[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
-    places = max(0, len(classes) - WORD + 1)
-    numbers = np.zeros(places, dtype=np.int64)
-    for shift in range(WORD):
-        numbers = numbers * (len(CLASSES) + 1) + classes[shift : shift + places]
-    return np.unique(numbers)
+    return np.unique(words_by_place(sequence))
 
 
 def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -54,7 +47,7 @@ def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]
     sizes = np.array([len(each) for each in spoken])
     everything = np.concatenate(spoken)
     speakers = np.repeat(np.arange(len(sequences)), sizes)[np.argsort(everything, kind="stable")]
-    starts = np.searchsorted(np.sort(everything), np.arange((len(CLASSES) + 1) ** WORD + 1))
+    starts = np.searchsorted(np.sort(everything), np.arange(WORDS + 1))
     mean = max(1.0, float(sizes.mean()))
     for index, own in enumerate(spoken):
         told = [speakers[starts[word] : starts[word + 1]] for word in own]

@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from model.serving.words import WORDS, words
+
 FILE = "relatives.safetensors"
-CLASSES = ("A", "C", "DE", "FY", "G", "H", "ILMV", "KR", "N", "P", "Q", "S", "T", "W")
-WORD = 5  # residues
-WORDS = (len(CLASSES) + 1) ** WORD  # any other letter is a class of its own
 COMMON = 255  # proteins' words; those in the index so often say nothing
 PLACE = 8  # residues, to which a word's place in its protein is rounded
 LAST_PLACE = 255  # places beyond are left out: residues from 2,048 on
@@ -41,24 +40,6 @@ Labels = NDArray[np.int64]
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth's multiplicative hashing
 
 
-def words(sequence: str) -> Labels:
-    """The number of the word at each place of a sequence (places,)."""
-    classes = _CLASS_OF[np.frombuffer(sequence.encode("latin-1", "replace"), dtype=np.uint8)]
-    places = max(0, len(classes) - WORD + 1)
-    numbers = np.zeros(places, dtype=np.int64)
-    for shift in range(WORD):
-        numbers = numbers * (len(CLASSES) + 1) + classes[shift : shift + places]
-    return numbers
-
-
-def _class_table() -> Labels:
-    table = np.full(256, len(CLASSES), dtype=np.int64)
-    for number, residues in enumerate(CLASSES):
-        table[[ord(residue) for residue in residues]] = number
-    return table
-
-
-_CLASS_OF = _class_table()
 _INDEXED: NDArray[np.bool_] = (np.arange(WORDS, dtype=np.uint64) * _MIX) >> np.uint64(63) == 0
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.serving import relatives
 from model.serving.relatives import KINDS, LOUDEST, MOST_VOTES, Relatives, join, kinds
+from model.serving.words import words
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 CHANCE = random.Random(5)
@@ -104,4 +104,4 @@ def test_no_residue_can_be_read_from_an_index() -> None:
     other = one.translate(str.maketrans("DFIKLM", "EYVRMI"))
     first, second = Relatives.of([one], [0]), Relatives.of([other], [0])
     assert (first.counts == second.counts).all() and (first.places == second.places).all()
-    assert 0.3 < len(first.proteins) / len(relatives.words(one)) < 0.7
+    assert 0.3 < len(first.proteins) / len(words(one)) < 0.7
