@@ -109,8 +109,8 @@ def learn(
             loss = torch.zeros(())
             for weight, tables in parts.items():
                 locations, bound = network(tables[epoch % len(tables)][chosen])
-                told = truth[chosen], membrane[chosen], weights, LABEL_SMOOTHING
-                loss = loss + weight * summed_loss(locations, bound, *told)
+                truths = truth[chosen], membrane[chosen], weights, LABEL_SMOOTHING
+                loss = loss + weight * summed_loss(locations, bound, *truths)
             optimizer.zero_grad()
             (loss / len(chosen)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -51,13 +51,13 @@ class Agreement:
 
     def require(self) -> None:
         """Raise PrecisionError unless the two may be taken for one another."""
-        for name, found, least in (
+        for name, measured, least in (
             ("share of proteins whose location is the same", self.same_location, LEAST_SAME),
             ("largest difference of a probability", -self.largest_difference, -MOST_APART),
             ("Q10 beside that of fp32", self.q10 - self.q10_fp32, -MOST_WORSE),
         ):
-            if not found >= least:  # NaN as well
-                raise PrecisionError(f"{name}: expected at least {least}, found {found:.4f}")
+            if not measured >= least:  # NaN as well
+                raise PrecisionError(f"{name}: expected at least {least}, found {measured:.4f}")
 
 
 def compare(wide: Answers, narrow: Answers, artifact: Artifact, truth: np.ndarray) -> Agreement:

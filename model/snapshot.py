@@ -74,9 +74,9 @@ class Source:
     kind: str
 
     @classmethod
-    def read(cls, said: Mapping[str, Any]) -> Source:
+    def read(cls, description: Mapping[str, Any]) -> Source:
         """A source as `sources.json` has it; raises SnapshotError where it is another kind."""
-        source = cls(*(said[name] for name in ("uri", "version_id", "etag", "size", "kind")))
+        source = cls(*(description[name] for name in ("uri", "version_id", "etag", "size", "kind")))
         if source.kind not in KINDS:
             raise SnapshotError(f"expected a source of kind {' or '.join(KINDS)}, found {source.kind!r}")
         return source
@@ -99,11 +99,11 @@ class Sources:
     def read(cls, content: bytes) -> Sources:
         """Read a `sources.json`; raises SnapshotError where it is none."""
         try:
-            said = json.loads(content)
-            if said["schema"] != SCHEMA:
-                raise SnapshotError(f"expected sources of schema {SCHEMA}, found {said['schema']!r}")
-            files = sorted(map(Source.read, said["sources"]), key=lambda each: (each.kind, each.uri))
-            return cls(said["snapshot"], said["parent"], files)
+            description = json.loads(content)
+            if description["schema"] != SCHEMA:
+                raise SnapshotError(f"expected sources of schema {SCHEMA}, found {description['schema']!r}")
+            files = sorted(map(Source.read, description["sources"]), key=lambda each: (each.kind, each.uri))
+            return cls(description["snapshot"], description["parent"], files)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise SnapshotError(f"expected a whole sources.json, found: {error!r}") from error
 
@@ -118,12 +118,12 @@ def snapshot(
     files = [source.file for source in sources.files]
     records, faults = list[Record](), list[Fault]()
     for number, (file, content) in enumerate(zip(files, contents, strict=True)):
-        for line, found in entries(io.BytesIO(content), file.name):
-            if isinstance(found, LabelError):
-                kind = UNKNOWN_LOCATIONS if isinstance(found, UnknownLocation) else MALFORMED
-                faults.append(Fault(number, line, kind, found.problem, left_out=True))
+        for line, entry in entries(io.BytesIO(content), file.name):
+            if isinstance(entry, LabelError):
+                kind = UNKNOWN_LOCATIONS if isinstance(entry, UnknownLocation) else MALFORMED
+                faults.append(Fault(number, line, kind, entry.problem, left_out=True))
             else:
-                records.append(Record(number, line, found))
+                records.append(Record(number, line, entry))
     before = {protein.sequence: name for name in SPLITS for protein in (parent or {}).get(name, ())}
     division = divide(files, records, before)
     problems = _problems(sorted([*faults, *division.faults]), files)
@@ -157,17 +157,17 @@ def _accounts(sources: Sources, division: Division, faults: Sequence[Fault]) -> 
 
 def _problems(faults: Sequence[Fault], files: Sequence[File]) -> dict[str, Any]:
     """`total` problems of each kind, how many records they cost, and the first of them."""
-    told_of = {kind: [fault for fault in faults if fault.kind == kind] for kind in PROBLEMS}
+    by_kind = {kind: [fault for fault in faults if fault.kind == kind] for kind in PROBLEMS}
     return {
         kind: {
-            "total": len(found),
-            "left_out": sum(fault.left_out for fault in found),
+            "total": len(faults_of_kind),
+            "left_out": sum(fault.left_out for fault in faults_of_kind),
             "first": [
                 {"where": f"{files[fault.file].name} line {fault.line}", "problem": fault.problem}
-                for fault in found[:FIRST]
+                for fault in faults_of_kind[:FIRST]
             ],
         }
-        for kind, found in told_of.items()
+        for kind, faults_of_kind in by_kind.items()
     }
 
 
@@ -211,10 +211,10 @@ def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
     else:
         return
     costs = [
-        f"{found['left_out']} {kind.replace('_', ' ')} (first: {first['where']}: {first['problem']})"
-        for kind, found in problems.items()
-        if found["left_out"]
-        for first in found["first"][:1]
+        f"{problem_counts['left_out']} {kind.replace('_', ' ')} (first: {first['where']}: {first['problem']})"
+        for kind, problem_counts in problems.items()
+        if problem_counts["left_out"]
+        for first in problem_counts["first"][:1]
     ]
     raise SnapshotError(problem + (f"; left out: {', '.join(costs)}" if costs else ""))
 
@@ -222,10 +222,10 @@ def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
 def read_split(place: str, name: str) -> list[LabelledProtein]:
     """The proteins of a split of the snapshot at `place`, in its order; raises LabelError at any fault."""
     proteins = list[LabelledProtein]()
-    for _, found in entries(io.BytesIO(storage.read(_table_of(place, name))), f"{name}/proteins.tsv"):
-        if isinstance(found, LabelError):
-            raise found
-        proteins.append(found)
+    for _, entry in entries(io.BytesIO(storage.read(_table_of(place, name))), f"{name}/proteins.tsv"):
+        if isinstance(entry, LabelError):
+            raise entry
+        proteins.append(entry)
     return proteins
 
 
@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         splits, manifest = snapshot(sources, contents, parent)
         write(options.output, splits, manifest)
     counts = {name: len(splits[name]) for name in SPLITS}
-    lost = {kind: found["left_out"] for kind, found in manifest["problems"].items()}
+    lost = {kind: counts["left_out"] for kind, counts in manifest["problems"].items()}
     print(json.dumps({"snapshot": sources.snapshot, "proteins": counts, "left_out": lost}), flush=True)
 
 

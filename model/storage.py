@@ -63,13 +63,15 @@ def read(place: str, *, version: str | None = None, etag: str | None = None) -> 
     bucket, key = _parts(place)
     wanted = {"VersionId": version} if version not in (None, "null") else {}
     try:
-        found = _client().get_object(Bucket=bucket, Key=key, **wanted)
+        answer = _client().get_object(Bucket=bucket, Key=key, **wanted)
     except ClientError as error:
-        said = error.response["Error"]
-        raise StorageError(f"expected the object {place}, found {said['Code']}: {said['Message']}") from error
-    if etag is not None and found["ETag"].strip('"') != etag.strip('"'):
+        reason = error.response["Error"]
+        raise StorageError(
+            f"expected the object {place}, found {reason['Code']}: {reason['Message']}"
+        ) from error
+    if etag is not None and answer["ETag"].strip('"') != etag.strip('"'):
         raise StorageError(f"expected {place} as it was listed (ETag {etag}), found it changed since")
-    content: bytes = found["Body"].read()
+    content: bytes = answer["Body"].read()
     return content
 
 
@@ -82,8 +84,10 @@ def fetch(place: str, path: Path) -> Path:
     try:
         _client().download_file(*_parts(place), str(path))
     except ClientError as error:
-        said = error.response["Error"]
-        raise StorageError(f"expected the object {place}, found {said['Code']}: {said['Message']}") from error
+        reason = error.response["Error"]
+        raise StorageError(
+            f"expected the object {place}, found {reason['Code']}: {reason['Message']}"
+        ) from error
     return path
 
 

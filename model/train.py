@@ -282,12 +282,12 @@ class Learning:
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, if there is one; its best epoch's artifact is written again."""
-        found = self.checkpoints.read()
-        done = found[2]["done"] if found else 0
+        checkpoint = self.checkpoints.read()
+        done = checkpoint[2]["done"] if checkpoint else 0
         self.run.processes.agree(done, "optimizer steps of the newest checkpoint")
-        if not found:
+        if not checkpoint:
             return
-        current, best, described = found
+        current, best, described = checkpoint
         self.progress = Progress(**described)
         if self.progress.best_epoch and self.run.processes.first:
             self.average.load(best)

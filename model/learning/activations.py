@@ -94,14 +94,14 @@ class Activations:
     def batch(self, chosen: Sequence[int], seed: Sequence[int] = ()) -> tuple[Tensor, ...]:
         """Stored activations (batch, tokens, width), mask (batch, tokens), and numbers, if any."""
         longest = 1 if self.pooled else padded_length(int(self.sizes[list(chosen)].max()), self.max_tokens)
-        given = np.zeros((len(chosen), longest, self.stored.shape[1]), dtype=np.int16)
+        values = np.zeros((len(chosen), longest, self.stored.shape[1]), dtype=np.int16)
         mask = np.zeros((len(chosen), longest), dtype=np.int64)
         for row, index in enumerate(chosen):
             start, count = self.starts[index], self.counts[index]
-            given[row, :count] = self.stored[start : start + count]
+            values[row, :count] = self.stored[start : start + count]
             mask[row, :count] = 1
-        found = torch.from_numpy(given).view(torch.bfloat16), torch.from_numpy(mask)
-        return found if self.numbers is None else (*found, self.numbers[list(chosen)])
+        batch = torch.from_numpy(values).view(torch.bfloat16), torch.from_numpy(mask)
+        return batch if self.numbers is None else (*batch, self.numbers[list(chosen)])
 
 
 class Upper(nn.Module):
@@ -112,37 +112,37 @@ class Upper(nn.Module):
         self.classifier, self.still = classifier, still
         self.width = frozen_width(classifier, still)
 
-    def forward(self, given: Tensor, mask: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, frozen: Tensor, mask: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits (batch, locations) and membrane logits (batch) of what `Activations.batch` gives."""
-        if not torch.is_autocast_enabled(given.device.type):
-            given = given.float()  # under autocast it stays in bf16, which spares half the memory's traffic
-        parts = torch.split(given, self.width, dim=2)
+        if not torch.is_autocast_enabled(frozen.device.type):
+            frozen = frozen.float()  # under autocast it stays in bf16, which spares half the memory's traffic
+        parts = torch.split(frozen, self.width, dim=2)
         answers = []
         for network, part in zip(self.classifier.members(), parts, strict=True):
             logits = self.above(network, part, mask).float()
             answers.append((logits[:, :-1], logits[:, -1]))
         return self.classifier.unite(answers, numbers)
 
-    def above(self, network: ProteinClassifier, given: Tensor, mask: Tensor) -> Tensor:
+    def above(self, network: ProteinClassifier, activations: Tensor, mask: Tensor) -> Tensor:
         """Logits (batch, locations + 1) of one member."""
         if self.still == POOLING:
-            logits: Tensor = network.head.answer(given[:, 0])
+            logits: Tensor = network.head.answer(activations[:, 0])
             return logits
         layers = layers_of(network.encoder)[self.still :]
         if not len(layers):
-            logits = network.head(given * mask[..., None].to(given.dtype), mask)
+            logits = network.head(activations * mask[..., None].to(activations.dtype), mask)
             return logits
         # Packing leaves padding out, but knows no dropout within attention and recomputes nothing.
         packs = not network.config.attention_probs_dropout_prob and not any(
             getattr(layer, "gradient_checkpointing", False) for layer in layers
         )
-        if packs and given.device.type == "cpu":
-            given = through(layers, given, mask)
+        if packs and activations.device.type == "cpu":
+            activations = through(layers, activations, mask)
         else:
             seen = attention_mask(mask, network.encoder.config)
             for layer in layers:
-                given = layer(given, seen)
-        logits = network.head(given * mask[..., None].to(given.dtype), mask)
+                activations = layer(activations, seen)
+        logits = network.head(activations * mask[..., None].to(activations.dtype), mask)
         return logits
 
 
@@ -156,8 +156,8 @@ def still_part(classifier: ProteinClassifier) -> Still | None:
 
     None where not even the embeddings do, or where the members of an ensemble are not frozen alike.
     """
-    found = {_still_part(network) for network in classifier.members()}
-    return found.pop() if len(found) == 1 else None
+    parts = {_still_part(network) for network in classifier.members()}
+    return parts.pop() if len(parts) == 1 else None
 
 
 def _still_part(network: ProteinClassifier) -> Still | None:
@@ -254,20 +254,20 @@ def compute(
         processes.wait()  # all have it open: its name can go, and with the last process its blocks do
         if processes.local_rank == 0:
             path.unlink()
-    found, start = [], 0
+    computed, start = [], 0
     for part, count in zip(parts, counts, strict=True):
-        given = Activations(
+        activations = Activations(
             stored[start : start + count],
             part.sizes,
             part.max_tokens,
             pooled=still == POOLING,
             numbers=number_table(part.rows) if len(classifier.compositions) else None,
         )
-        _fill(classifier, still, part, given, processes, precision, token_budget)
-        found.append(given)
+        _fill(classifier, still, part, activations, processes, precision, token_budget)
+        computed.append(activations)
         start += count
     processes.wait()
-    return found
+    return computed
 
 
 @torch.no_grad()
@@ -275,7 +275,7 @@ def _fill(
     classifier: ProteinClassifier,
     still: Still,
     part: Tokens,
-    given: Activations,
+    activations: Activations,
     processes: Processes,
     precision: str,
     token_budget: int,
@@ -288,10 +288,12 @@ def _fill(
     packs = pack_by_length((part.sizes - SPECIAL_TOKENS).tolist(), order, token_budget)
     for pack in packs[processes.local_rank :: processes.local_world]:
         ids, mask = (each.to(processes.device) for each in part.batch(pack))
-        found = torch.cat([give(ids, mask) for give in members], dim=2)
-        bits = found.to(torch.bfloat16).view(torch.int16).cpu().numpy()
+        outputs = torch.cat([give(ids, mask) for give in members], dim=2)
+        bits = outputs.to(torch.bfloat16).view(torch.int16).cpu().numpy()
         for row, index in enumerate(pack):
-            given.stored[given.starts[index] : given.starts[index + 1]] = bits[row, : given.counts[index]]
+            activations.stored[activations.starts[index] : activations.starts[index + 1]] = bits[
+                row, : activations.counts[index]
+            ]
 
 
 def _answering(

@@ -54,30 +54,32 @@ class Checkpoints:
         """
         for path in reversed(self._files(_STATE)):
             try:
-                tensors, said = _load(path)
-                best = _load(path.with_name(_best(said["best"])))[0] if said["best"] else {}
+                tensors, description = _load(path)
+                best = _load(path.with_name(_best(description["best"])))[0] if description["best"] else {}
             except (SafetensorError, OSError, KeyError, ValueError):
                 continue  # cut off on its way; the one before it is whole
             differs = sorted(
-                key for key in said["run"] | self.run if said["run"].get(key) != self.run.get(key)
+                key
+                for key in description["run"] | self.run
+                if description["run"].get(key) != self.run.get(key)
             )
             if differs:
-                found = ", ".join(
-                    f"{key} {said['run'].get(key)!r} (now {self.run.get(key)!r})" for key in differs
+                differences = ", ".join(
+                    f"{key} {description['run'].get(key)!r} (now {self.run.get(key)!r})" for key in differs
                 )
                 raise CheckpointError(
-                    f"expected checkpoints of this very run in {self.folder}, found one with {found}; "
+                    f"expected checkpoints of this very run in {self.folder}, found one with {differences}; "
                     f"empty the folder or give another --checkpoint-dir"
                 )
-            return tensors, best, said["state"]
+            return tensors, best, description["state"]
         return None
 
     def write(self, step: int, best: int, tensors: Tensors, state: Mapping[str, Any]) -> None:
         """Keep the state after an optimizer step; `best` is the epoch that `write_best` kept, or 0."""
         if self.folder is None:
             return
-        said = {"run": self.run, "best": best, "state": state}
-        _save(self.folder / f"checkpoint-{step:07}.safetensors", tensors, said)
+        description = {"run": self.run, "best": best, "state": state}
+        _save(self.folder / f"checkpoint-{step:07}.safetensors", tensors, description)
         self._written = time.monotonic()
         states = self._files(_STATE)
         for path in states[:-KEPT]:
@@ -104,13 +106,13 @@ def collect(
     moving: Mapping[str, Tensor], average: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
     """The tensors of a run: moving weights, their average and AdamW's two moments, each under its name."""
-    found = {f"weight.{name}": value for name, value in moving.items()}
-    found |= {f"average.{name}": value for name, value in average.items()}
+    tensors = {f"weight.{name}": value for name, value in moving.items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
     for name, value in moving.items():
         if optimizer.state[value]:
-            found[f"first.{name}"] = optimizer.state[value]["exp_avg"]
-            found[f"second.{name}"] = optimizer.state[value]["exp_avg_sq"]
-    return found
+            tensors[f"first.{name}"] = optimizer.state[value]["exp_avg"]
+            tensors[f"second.{name}"] = optimizer.state[value]["exp_avg_sq"]
+    return tensors
 
 
 @torch.no_grad()
@@ -143,11 +145,11 @@ def _best(epoch: int) -> str:
     return f"best-{epoch:04}.safetensors"
 
 
-def _save(path: Path, tensors: Tensors, said: Mapping[str, Any]) -> None:
+def _save(path: Path, tensors: Tensors, description: Mapping[str, Any]) -> None:
     """Write the file whole or not at all, also when the machine goes down."""
     writing = path.with_name(f".{path.name}.writing")
     content = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
-    save_file(content, writing, metadata={"said": json.dumps(said)})
+    save_file(content, writing, metadata={"said": json.dumps(description)})
     with writing.open("rb") as file:
         os.fsync(file.fileno())
     writing.replace(path)
@@ -155,14 +157,14 @@ def _save(path: Path, tensors: Tensors, said: Mapping[str, Any]) -> None:
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call, unused-ignore]
-        said: dict[str, Any] = json.loads(file.metadata()["said"])
-        return {name: file.get_tensor(name) for name in file.keys()}, said  # noqa: SIM118
+        description: dict[str, Any] = json.loads(file.metadata()["said"])
+        return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
 
 
 def _described(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call, unused-ignore]
-            said: dict[str, Any] = json.loads(file.metadata()["said"])
-            return said
+            description: dict[str, Any] = json.loads(file.metadata()["said"])
+            return description
     except (SafetensorError, OSError, KeyError, ValueError):
         return {}

@@ -34,12 +34,12 @@ def read_tokenizer(folder: Path) -> ResidueTokenizer:
     if (folder / "vocab.txt").is_file():
         return ResidueTokenizer.read(folder)
     if (folder / "tokenizer.json").is_file():
-        said = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        vocabulary = said["model"]["vocab"]
+        description = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        vocabulary = description["model"]["vocab"]
         named = (
             vocabulary if isinstance(vocabulary, dict) else {each[0]: n for n, each in enumerate(vocabulary)}
         )
-        named |= {each["content"]: each["id"] for each in said.get("added_tokens", ())}
+        named |= {each["content"]: each["id"] for each in description.get("added_tokens", ())}
         by_id = {index: token for token, index in named.items()}
         return ResidueTokenizer([by_id.get(index, "") for index in range(max(by_id) + 1)])
     if (folder / "spiece.model").is_file():

@@ -101,17 +101,17 @@ def judge(
     truth = Answered.of(*answers, proteins)
     logits, membrane = answers
     if index is None:
-        kinds, said = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
+        kinds, fitted = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
     else:
         read = [window(protein.sequence, max_residues) for protein in proteins]
         votes, strongest = index.look(read, len(locations))
         logits, kinds = relatives.join(logits, votes), relatives.kinds(strongest)
         of_all = truth.truth, membrane, truth.bound, kinds, len(relatives.KINDS)
-        said = calibration.fit_kinds(logits, *of_all)
-    calibrated = calibration.Calibration.read(said, len(locations)).apply(logits, membrane, kinds)
+        fitted = calibration.fit_kinds(logits, *of_all)
+    calibrated = calibration.Calibration.read(fitted, len(locations)).apply(logits, membrane, kinds)
     answered = Answered.of(*calibrated, proteins)
-    found = evaluate.judge(answered, locations, uncertain_below=said["uncertain_below"])
-    return said, evaluate.kept(found) | {"split": "validation"}
+    judged = evaluate.judge(answered, locations, uncertain_below=fitted["uncertain_below"])
+    return fitted, evaluate.kept(judged) | {"split": "validation"}
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -226,13 +226,13 @@ def inherited_index(
 
 def descent(start: Artifact) -> dict[str, Any]:
     """The entry for the artifact that a run began with: its recipe, and the names of those before it."""
-    said = dict(start.training)
-    before: Mapping[str, Any] = said.pop("start", {})
+    recipe = dict(start.training)
+    before: Mapping[str, Any] = recipe.pop("start", {})
     earlier = [before["version"], *before.get("earlier", [])] if before else []
     # An ensemble's own networks, and how each first learned, are the new one's as well.
-    kept = {name: said.pop(name) for name in ("members", "compositions") if name in said}
-    said.pop("history", None)
-    learned_from = {"version": start.version, "sha256": start.data.get("sha256"), "training": said}
+    kept = {name: recipe.pop(name) for name in ("members", "compositions") if name in recipe}
+    recipe.pop("history", None)
+    learned_from = {"version": start.version, "sha256": start.data.get("sha256"), "training": recipe}
     return kept | {"start": learned_from | ({"earlier": earlier} if earlier else {})}
 
 
@@ -283,7 +283,7 @@ def write(
     return artifact.metrics
 
 
-def _write(folder: Path | None, name: str, said: Any) -> None:
+def _write(folder: Path | None, name: str, content: Any) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

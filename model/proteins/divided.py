@@ -88,9 +88,9 @@ def divide(files: Sequence[File], records: Iterable[Record], before: Mapping[str
         if record.protein.test:
             marking.add(record.file)
     faults = list[Fault]()
-    found = [_settle(group, files, faults) for group in by_sequence.values()]
+    groups = [_settle(group, files, faults) for group in by_sequence.values()]
     settled = sorted(
-        (each for each in found if each is not None), key=lambda each: (each.record.file, each.record.line)
+        (each for each in groups if each is not None), key=lambda each: (each.record.file, each.record.line)
     )
     fates = [_fate(each, before, marking, faults) for each in settled]
     families, leaks = _relations(settled, fates, marking)

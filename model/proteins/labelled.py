@@ -119,10 +119,10 @@ def read_labelled(path: Path, locations: Sequence[str] = LOCATIONS) -> list[Labe
     """The labelled proteins of a FASTA file or table, in file order; raises LabelError at the first fault."""
     proteins = list[LabelledProtein]()
     with path.open("rb") as file:
-        for _, found in entries(file, path.name, locations):
-            if isinstance(found, LabelError):
-                raise found
-            proteins.append(found)
+        for _, entry in entries(file, path.name, locations):
+            if isinstance(entry, LabelError):
+                raise entry
+            proteins.append(entry)
     return proteins
 
 
@@ -353,8 +353,8 @@ def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) 
     counts = np.bincount([protein.location for protein in proteins], minlength=len(usual))
     expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
     expected /= expected.sum()
-    found = counts + PRIOR_PROTEINS * expected
-    shift: NDArray[np.float32] = np.log(found / found.sum() / expected).astype(np.float32)
+    smoothed = counts + PRIOR_PROTEINS * expected
+    shift: NDArray[np.float32] = np.log(smoothed / smoothed.sum() / expected).astype(np.float32)
     return shift
 
 

@@ -50,12 +50,12 @@ def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]
     starts = np.searchsorted(np.sort(everything), np.arange(WORDS + 1))
     mean = max(1.0, float(sizes.mean()))
     for index, own in enumerate(spoken):
-        told = [speakers[starts[word] : starts[word + 1]] for word in own]
-        if not told:
+        sharing = [speakers[starts[word] : starts[word + 1]] for word in own]
+        if not sharing:
             continue
-        shared = np.bincount(np.concatenate(told), minlength=len(sequences))
+        shared = np.bincount(np.concatenate(sharing), minlength=len(sequences))
         # How many of these words another protein of its length would share by chance.
-        chance = sum(map(len, told)) / max(len(sequences), LEAST) * sizes / mean
+        chance = sum(map(len, sharing)) / max(len(sequences), LEAST) * sizes / mean
         beyond = shared - chance
         enough = (beyond >= EXCESS * np.sqrt(chance + 1)) & (
             beyond >= SHARE * np.minimum(sizes[index], sizes)

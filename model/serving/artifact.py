@@ -117,24 +117,26 @@ def read_artifact(folder: Path) -> Artifact:
     if missing:
         raise ArtifactError(f"expected an artifact in {folder}, found no {', '.join(missing)}")
     try:
-        said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if said["format"] != FORMAT:
-            raise ArtifactError(f"expected artifact format {FORMAT}, found {said['format']!r} in {folder}")
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["format"] != FORMAT:
+            raise ArtifactError(
+                f"expected artifact format {FORMAT}, found {description['format']!r} in {folder}"
+            )
         return Artifact(
             folder=folder,
-            version=said["version"],
-            created=said["created"],
-            locations=tuple(said["locations"]),
-            head=said["head"],
-            limits=said["limits"],
-            calibration=said["calibration"],
-            metrics=said["metrics"],
-            data=said["data"],
-            training=said["training"],
-            outside=said.get("outside", {}),
-            relatives=said.get("relatives", {}),
-            precision=said.get("precision", {}),
-            labels=said.get("labels", []),
+            version=description["version"],
+            created=description["created"],
+            locations=tuple(description["locations"]),
+            head=description["head"],
+            limits=description["limits"],
+            calibration=description["calibration"],
+            metrics=description["metrics"],
+            data=description["data"],
+            training=description["training"],
+            outside=description.get("outside", {}),
+            relatives=description.get("relatives", {}),
+            precision=description.get("precision", {}),
+            labels=description.get("labels", []),
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"expected a whole {DESCRIPTION} in {folder}, found: {error!r}") from error

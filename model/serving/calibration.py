@@ -42,19 +42,19 @@ class Calibration:
     reach: Floats | None = None  # (kinds): the probability that a set of locations collects
 
     @classmethod
-    def read(cls, said: Mapping[str, Any], locations: int) -> Calibration:
+    def read(cls, description: Mapping[str, Any], locations: int) -> Calibration:
         """Read an artifact's `calibration`; older artifacts have temperatures only."""
-        scale = said.get("location_scale", [1 / said["location_temperature"]] * locations)
-        shift = said.get("location_shift", [0.0] * locations)
-        if by_kind := said.get("temperature_by_relative"):
+        scale = description.get("location_scale", [1 / description["location_temperature"]] * locations)
+        shift = description.get("location_shift", [0.0] * locations)
+        if by_kind := description.get("temperature_by_relative"):
             scale = [[1 / temperature] * locations for temperature in by_kind]
             shift = [[0.0] * locations for _ in by_kind]
-        reach = said.get("reach_by_relative")
+        reach = description.get("reach_by_relative")
         return cls(
             np.array(scale, dtype=np.float64),
             np.array(shift, dtype=np.float64),
-            None if said["membrane_temperature"] is None else 1 / said["membrane_temperature"],
-            said.get("uncertain_below"),
+            None if description["membrane_temperature"] is None else 1 / description["membrane_temperature"],
+            description.get("uncertain_below"),
             None if reach is None else np.array(reach, dtype=np.float64),
         )
 
@@ -178,11 +178,11 @@ def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[
     if np.bincount(truth, minlength=logits.shape[1]).min() >= LEAST_PROTEINS:
         held_out["vector"] = _held_out(logits, truth, fit_vector)
     method = "vector" if _worth_it(held_out, truth) else "temperature"
-    found = held_out[method]
-    said: dict[str, Any] = {
+    chosen = held_out[method]
+    fitted: dict[str, Any] = {
         "method": method,
         **temperatures(logits, truth, membrane, bound),
-        "uncertain_below": threshold(found.max(axis=1), found.argmax(axis=1) == truth),
+        "uncertain_below": threshold(chosen.max(axis=1), chosen.argmax(axis=1) == truth),
         "certain_accuracy": CERTAIN_ACCURACY,
         "proteins": len(truth),
         "held_out_log_loss": {
@@ -191,8 +191,8 @@ def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[
     }
     if method == "vector":
         scale, shift = fit_vector(logits, truth)
-        said |= {"location_scale": scale.round(6).tolist(), "location_shift": shift.round(6).tolist()}
-    return said
+        fitted |= {"location_scale": scale.round(6).tolist(), "location_shift": shift.round(6).tolist()}
+    return fitted
 
 
 def _worth_it(held_out: Mapping[str, Floats], truth: Labels) -> bool:
@@ -249,17 +249,17 @@ def fit_vector(logits: Floats, truth: Labels) -> tuple[Floats, Floats]:
 
     values = start.copy()
     for _ in range(100):
-        given = softmax(centred * values[:locations] + values[locations:])  # (proteins, locations)
-        missed = given - np.eye(locations)[truth]
+        probabilities = softmax(centred * values[:locations] + values[locations:])  # (proteins, locations)
+        missed = probabilities - np.eye(locations)[truth]
         slope = np.concatenate([(missed * centred).sum(axis=0), missed.sum(axis=0)]) + PRIOR * (
             values - start
         )
-        together = np.concatenate([given * centred, given], axis=1)  # (proteins, 2 locations)
+        together = np.concatenate([probabilities * centred, probabilities], axis=1)  # (proteins, 2 locations)
         curve = PRIOR * np.eye(2 * locations) - together.T @ together
-        curve[diagonal, diagonal] += (given * centred**2).sum(axis=0)
-        curve[diagonal + locations, diagonal + locations] += given.sum(axis=0)
-        curve[diagonal, diagonal + locations] += (given * centred).sum(axis=0)
-        curve[diagonal + locations, diagonal] += (given * centred).sum(axis=0)
+        curve[diagonal, diagonal] += (probabilities * centred**2).sum(axis=0)
+        curve[diagonal + locations, diagonal + locations] += probabilities.sum(axis=0)
+        curve[diagonal, diagonal + locations] += (probabilities * centred).sum(axis=0)
+        curve[diagonal + locations, diagonal] += (probabilities * centred).sum(axis=0)
         step, length = np.linalg.solve(curve, slope), 1.0
         while loss(values - length * step) > loss(values) and length > 1e-6:
             length /= 2

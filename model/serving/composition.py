@@ -81,6 +81,6 @@ class CompositionNetwork(nn.Module):
     def forward(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Location logits (batch, locations) and membrane logits (batch) of numbers (batch, SIZE)."""
         with torch.autocast(numbers.device.type, enabled=False):
-            told = ((numbers[:, : self.size] - self.center) / self.scale).clamp(-LARGEST, LARGEST)
-            logits = self.answer(told)
+            standardised = ((numbers[:, : self.size] - self.center) / self.scale).clamp(-LARGEST, LARGEST)
+            logits = self.answer(standardised)
         return logits[:, :-1], logits[:, -1]

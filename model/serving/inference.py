@@ -199,8 +199,8 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
     shares: list[slice | RequestError] = []
     for request in requests:
         if len(request.sequences) > artifact.max_sequences:
-            found = len(request.sequences)
-            shares.append(RequestError(f"expected at most {artifact.max_sequences} sequences, found {found}"))
+            count = len(request.sequences)
+            shares.append(RequestError(f"expected at most {artifact.max_sequences} sequences, found {count}"))
             continue
         shares.append(slice(len(sequences), len(sequences) + len(request.sequences)))
         sequences += request.sequences
@@ -310,10 +310,10 @@ def _answer(model: Model, sequences: list[str]) -> Answers:
     numbers = None
     if model.detector is not None:
         numbers = number_table([LETTERS.encode(sequence) for sequence in sequences])
-    given = None if numbers is None else numbers.to(model.device)
+    table = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        locations, bound, shares = model.classifier.answer(on_device(ids), on_device(mask), given)
+        locations, bound, shares = model.classifier.answer(on_device(ids), on_device(mask), table)
     logits, kinds = locations.double().cpu().numpy(), None
     if model.relatives is not None:
         votes, strongest = model.relatives.look(sequences, logits.shape[1])

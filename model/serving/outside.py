@@ -37,11 +37,13 @@ class Detector:
         self.scores, self.kinds, self.above = np.asarray(scores), tuple(kinds), above
 
     @classmethod
-    def read(cls, folder: Path, said: Mapping[str, Any]) -> Detector | None:
+    def read(cls, folder: Path, description: Mapping[str, Any]) -> Detector | None:
         """The detector of an artifact's folder and of what its description says; None where there is none."""
-        if not said:
+        if not description:
             return None
-        return cls(load_file(folder / FILE), said["scores"], said["kinds"], said["above"])
+        return cls(
+            load_file(folder / FILE), description["scores"], description["kinds"], description["above"]
+        )
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write its weights, in half precision, and return what the artifact's description is to say."""
@@ -53,8 +55,8 @@ class Detector:
     def logits(self, numbers: Floats) -> Floats:
         """Logits (proteins, 1 + kinds) of numbers (proteins, composition.SIZE)."""
         parts = self.weights
-        told = ((numbers - parts["center"]) / parts["scale"]).clip(-LARGEST, LARGEST)
-        hidden = np.maximum(told @ parts["hidden"].T + parts["hidden_bias"], 0)
+        standardised = ((numbers - parts["center"]) / parts["scale"]).clip(-LARGEST, LARGEST)
+        hidden = np.maximum(standardised @ parts["hidden"].T + parts["hidden_bias"], 0)
         logits: Floats = hidden @ parts["answer"].T + parts["answer_bias"]
         return logits
 
