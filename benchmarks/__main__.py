@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-QUICK = ("split", "starts", "small", "cloud")
+QUICK = ("split", "starts", "small", "cloud", "scale")
 LARGE = ("serving", "training")  # of ProtBERT's size
 
 

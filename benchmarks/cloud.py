@@ -6,6 +6,7 @@ ones while nothing else is in work, and beside a large one.
 
 from __future__ import annotations
 
+import io
 import statistics
 import tempfile
 import time
@@ -20,6 +21,8 @@ from benchmarks.text import fasta
 from functions.domain.upload import FINAL_STATUSES
 from protloc.cloud import lifecycle
 from protloc.embedded import ready
+from protloc.estimate.offers import offers
+from protloc.estimate.reading import examine
 from protloc.stack.client import Client
 
 PREFIX = "protloc-bench-"
@@ -41,8 +44,14 @@ def _measure(client: Client, folder: Path) -> Iterator[Row]:
     before = _processor_seconds()
     whole = _seconds(client, folder, LARGE, 50)
     spent = _processor_seconds() - before
-    detail = {"proteins": LARGE, "processor_ms_a_protein": round(1000 * spent / LARGE, 2)}
+    detail: dict[str, Any] = {"proteins": LARGE, "processor_ms_a_protein": round(1000 * spent / LARGE, 2)}
     yield Row("pipeline", LARGE / whole, "proteins/s", 120.0, "nothing", 1, detail=detail)
+    work = examine(io.BytesIO(fasta(LARGE, 50))).work
+    estimated = next(offers(work)).run.seconds
+    apart = max(whole / estimated, estimated / whole)
+    detail = {"seconds": round(whole, 1), "estimated": round(estimated, 1)}
+    against = "the model of the system, for the same file"
+    yield Row("estimate", apart, "×", 1.25, against, 1, higher_is_better=False, detail=detail)
     large = _send(client, folder, LARGE, 51)
     beside = []
     for seed in range(60, 60 + TIMES):

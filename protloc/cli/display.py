@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,6 +18,10 @@ from rich.text import Text
 from functions.domain.locations import BY_NAME, LOCATIONS
 from functions.domain.rows import Row
 from protloc.safe import safe
+
+if TYPE_CHECKING:
+    from protloc.estimate.offers import Offer
+    from protloc.estimate.reading import Contents
 
 TABLE_ROWS = 60
 PIPED_WIDTH = 110
@@ -194,6 +198,31 @@ def show_labels(files: Iterable[View]) -> None:
         _add(table, safe(each["name"], 60), each["kind"], f"{each['bytes']:,}", modified)
     nothing = "No labelled proteins yet; `protloc labels add FILE` adds some."
     console().print(table if table.row_count else nothing)
+
+
+def show_estimate(name: str, contents: Contents, offers: Iterable[Offer]) -> None:
+    work = contents.work
+    lines = [
+        f"{safe(name)}: {contents.records:,} records; "
+        f"{work.proteins:,} to be predicted, {work.residues:,} residues"
+    ]
+    if contents.rejected:
+        lines.append(f"{contents.rejected:,} would be rejected:")
+        for number, accession, reason in contents.first:
+            lines.append(f"  line {number}  {safe(accession, 40)}  {safe(reason)}")
+        if contents.rejected > len(contents.first):
+            lines.append(f"  and {contents.rejected - len(contents.first):,} more")
+    lines += [f"warning: {safe(each)}" for each in contents.warnings]
+    output = console()
+    for line in lines:
+        output.print(Text(line))
+    table = _table("model", "where", "minutes>", "dollars>")
+    for offer in offers:
+        minutes = f"{offer.run.minutes:,.1f}" if offer.run.minutes >= 0.1 else "< 0.1"
+        _add(table, offer.model, offer.where, minutes, f"{offer.total:,.2f}" if offer.dollars else "–")
+    if table.row_count:
+        output.print(table)
+        output.print(Text("Computed, not measured on AWS; us-east-1, from an endpoint without an instance."))
 
 
 def _figure(value: Any) -> str:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from protloc.cli.cloud import down, env, status, up
+from protloc.cli.estimate import estimate
 from protloc.cli.failures import Protloc
 from protloc.cli.models import models
 from protloc.cli.operations import adopt, doctor, teardown
@@ -261,7 +262,7 @@ def retry(
         click.echo(upload)
 
 
-for command in (report, open_page):
+for command in (estimate, report, open_page):
     main.add_command(command)
 
 

@@ -1,0 +1,119 @@
+"""The minutes and dollars of large files by the model of a deployed stack, and what holds each up.
+
+The model is `protloc.estimate`. Nothing is measured here, so a row takes a second; `cloud` holds the model
+against runs on the embedded cloud. `python -m benchmarks.scale FILE.png` draws it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.harness import Row
+from protloc.estimate.offers import CORE
+from protloc.estimate.system import Deployment, Rates, Run, Workload, bill, follow
+
+SMALL = Rates(4 * 0.8 * CORE)
+PROTBERT = Rates(45_000.0)
+ON_CPU = Deployment()
+ON_GPU = Deployment(instance="ml.g5.xlarge")
+WIDE = replace(ON_CPU, predict_concurrency=25, max_instances=10)
+
+HUMAN = Workload(20_400, 11_400_000, 13_700_000)
+SWISS_PROT = Workload(570_000, 206_000_000, 282_000_000)
+UNIREF50 = Workload(68_000_000, 19_600_000_000, 25_000_000_000)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file on one deployment, and the dollars it is to cost at most."""
+
+    name: str
+    work: Workload
+    rates: Rates
+    deployment: Deployment
+    bar: float
+
+
+CASES = (
+    Case("human, small model", HUMAN, SMALL, ON_CPU, 0.25),
+    Case("human, ProtBERT", HUMAN, PROTBERT, ON_GPU, 0.60),
+    Case("Swiss-Prot, small model", SWISS_PROT, SMALL, ON_CPU, 1.50),
+    Case("Swiss-Prot, small model, 25 at once", SWISS_PROT, SMALL, WIDE, 1.50),
+    Case("UniRef50, small model", UNIREF50, SMALL, ON_CPU, 15.0),
+    Case("UniRef50, small model, 25 at once", UNIREF50, SMALL, WIDE, 15.0),
+)
+
+
+def run(_rounds: int) -> Iterator[Row]:
+    """The dollars of each case; nothing is timed."""
+    for case in CASES:
+        course = follow(case.work, case.rates, case.deployment)
+        dollars = bill(case.work, course, case.deployment)
+        detail = {
+            "minutes": round(course.minutes, 1),
+            "held_up_by": bottleneck(case, course),
+            "dollars": {name: round(value, 4) for name, value in dollars.items()},
+        }
+        total = sum(dollars.values())
+        name = f"scale: {case.name}"
+        yield Row(name, total, "dollars", case.bar, "nothing", 1, higher_is_better=False, detail=detail)
+
+
+def bottleneck(case: Case, course: Run) -> str:
+    """The part that, twice as fast, would end the work soonest."""
+    faster: Mapping[str, tuple[Rates, Deployment]] = {
+        "the model": (
+            replace(case.rates, residues_per_second=2 * case.rates.residues_per_second),
+            case.deployment,
+        ),
+        "PredictConcurrency": (
+            case.rates,
+            replace(case.deployment, predict_concurrency=2 * case.deployment.predict_concurrency),
+        ),
+        "waking the endpoint": (case.rates, replace(case.deployment, min_instances=1)),
+        "splitting": (
+            replace(case.rates, split_bytes_per_second=2 * case.rates.split_bytes_per_second),
+            case.deployment,
+        ),
+        "merging": (
+            replace(case.rates, complete_seconds_a_protein=case.rates.complete_seconds_a_protein / 2),
+            case.deployment,
+        ),
+    }
+    seconds = {name: follow(case.work, *way).seconds for name, way in faster.items()}
+    best = min(seconds, key=lambda name: seconds[name])
+    return best if seconds[best] < 0.98 * course.seconds else "nothing in particular"
+
+
+def draw(path: Path) -> None:
+    """Draw each case's dollars by service, a bar a case, as shares of its own total."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 3.6), layout="constrained")
+    names, left = [], [0.0] * len(CASES)
+    bills = []
+    for case in CASES:
+        course = follow(case.work, case.rates, case.deployment)
+        bills.append(bill(case.work, course, case.deployment))
+        names.append(f"{case.name}\n{course.minutes:,.0f} min, ${sum(bills[-1].values()):,.2f}")
+    colours = ["#0b3c5d", "#328cc1", "#d9b310", "#7fb8d8", "#8c8c8c", "#c6c6c6"]
+    for service, colour in zip(bills[0], colours, strict=True):
+        shares = [100 * each[service] / sum(each.values()) for each in bills]
+        axes.barh(names, shares, left=left, color=colour, label=service)
+        left = [sum(pair) for pair in zip(left, shares, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the dollars, % (computed, us-east-1)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=6, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

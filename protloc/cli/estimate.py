@@ -1,0 +1,72 @@
+"""`protloc estimate`: what a file holds, and what it would take to have it predicted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from protloc.cli.options import json_option
+from protloc.cli.shared import print_json
+from protloc.errors import UsageProblem
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@json_option
+def estimate(file: Path, as_json: bool) -> None:
+    """Read FILE on this machine and say what it would take to predict it: nothing is sent anywhere.
+
+    It tells which records would be rejected and why, and for each model and instance type the minutes until
+    the results and the dollars on AWS (us-east-1, from an endpoint without an instance, with its idle end).
+    Minutes and dollars are computed by a model of the system; no run on AWS has confirmed them.
+
+    \b
+    Examples
+      protloc estimate proteome.fasta.gz
+      protloc estimate proteome.fasta --json | jq '.offers[] | {where, minutes, dollars}'
+
+    JSON: records, proteins, residues, bytes, rejected, first_rejected, warnings, and offers, each with model,
+    where, minutes, dollars and its parts by service.
+    """
+    from functions.domain.errors import InputError
+    from protloc.cli.display import show_estimate
+    from protloc.estimate.offers import offers
+    from protloc.estimate.reading import examine
+
+    try:
+        with click.open_file(str(file), "rb") as stream:
+            contents = examine(stream if file != Path("-") else sys.stdin.buffer)
+    except InputError as error:
+        raise UsageProblem(f"{file} would be refused: {error}") from None
+    except OSError as error:
+        raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
+    ways = list(offers(contents.work)) if contents.work.proteins else []
+    if not as_json:
+        show_estimate(str(file), contents, ways)
+        return
+    print_json(
+        {
+            "records": contents.records,
+            "proteins": contents.work.proteins,
+            "residues": contents.work.residues,
+            "bytes": contents.work.bytes,
+            "rejected": contents.rejected,
+            "first_rejected": [
+                {"line": line, "accession": accession, "reason": reason}
+                for line, accession, reason in contents.first
+            ],
+            "warnings": contents.warnings,
+            "offers": [
+                {
+                    "model": offer.model,
+                    "where": offer.where,
+                    "minutes": round(offer.run.minutes, 2),
+                    "dollars": round(offer.total, 4),
+                    "by_service": {name: round(value, 5) for name, value in offer.dollars.items()},
+                }
+                for offer in ways
+            ],
+        }
+    )
