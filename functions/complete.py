@@ -147,7 +147,7 @@ def _write_results(
         "model_version": upload.model_version,
         "attempts": upload.attempts,
         "created": upload.created,
-        "finished": now_iso(),
+        "finished": upload.finished or now_iso(),
         **counts._asdict(),
         "results": aws.storage.uris(keys),
     }
@@ -170,7 +170,7 @@ def _write_results(
                 f"{upload.upload_id}: {counts.records} records are counted, {rows.count} stored"
             )
     warnings = rows.doubts.warnings()
-    manifest |= {"finished": now_iso(), "warnings": warnings}
+    manifest |= {"warnings": warnings}
     keys["manifest"] = name_of("manifest.json")
     aws.storage.write(keys["manifest"], [json.dumps(manifest, indent=2).encode()], "application/json")
     return keys, warnings

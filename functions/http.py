@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from functions.domain.upload import Counts
+from functions.domain.upload import FINAL_STATUSES, Counts
 from functions.domain.upload_record import UploadRecord
 from functions.services.dynamodb import Item, iso
 
@@ -37,7 +37,7 @@ def upload_view(
         "attempts": upload.attempts,
         "created": upload.created,
         "updated": iso(upload.updated),
-        "finished": upload.finished or None,
+        "finished": upload.finished if upload.status in FINAL_STATUSES else None,
         **counts._asdict(),
         "progress": progress,
         "results": results or None,

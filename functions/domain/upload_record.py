@@ -93,7 +93,7 @@ class UploadRecord(Upload):
     left_out: str = ""
     shards: int = 0  # of each attempt
     shards_done: frozenset[int] = frozenset()
-    finished: str = ""  # this and what follows are the end
+    finished: str = ""  # when the last record had ended; this and what follows are the end
     counts: Counts = field(default_factory=Counts)
     progress: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)  # the key of each export, by name

@@ -122,10 +122,16 @@ class UploadsTable(UploadsReader):
         self._update(
             upload_id,
             UPLOAD,
-            "SET #s = :finishing, reason = :reason, shards = :none, updated = :now",
+            "SET #s = :finishing, finished = :finished, reason = :reason, shards = :none, updated = :now",
             condition="#s = :receiving AND attribute_not_exists(shards)",
             names={"#s": "status"},
-            values={":finishing": "finishing", ":receiving": "receiving", ":reason": reason, ":none": 0},
+            values={
+                ":finishing": "finishing",
+                ":finished": now_iso(),
+                ":receiving": "receiving",
+                ":reason": reason,
+                ":none": 0,
+            },
         )
 
     def pin_model(self, upload_id: str, version: str) -> UploadRecord:
@@ -247,14 +253,22 @@ class UploadsTable(UploadsReader):
             self.set_finishing(upload_id, upload.attempts)
 
     def set_finishing(self, upload_id: str, attempt: int) -> None:
-        """Hand a running upload over to `complete`, which hears of it through the table's stream."""
+        """Hand a running upload over to `complete`, which hears of it through the table's stream.
+
+        The time is kept as that of its end: whoever writes the results, they are the same.
+        """
         self._update(
             upload_id,
             UPLOAD,
-            "SET #s = :finishing, updated = :now",
+            "SET #s = :finishing, finished = :finished, updated = :now",
             condition=f"#s = :running AND {_SAME_ATTEMPT}",
             names={"#s": "status"},
-            values={":finishing": "finishing", ":running": "running", ":attempts": attempt},
+            values={
+                ":finishing": "finishing",
+                ":finished": now_iso(),
+                ":running": "running",
+                ":attempts": attempt,
+            },
         )
 
     def call_complete(self, upload_id: str) -> None:
@@ -274,17 +288,20 @@ class UploadsTable(UploadsReader):
 
         It stays open until its end was announced, so that `sweep` looks after it.
         """
-        final = {**ending._asdict(), **ending.counts._asdict(), "finished": now_iso()}
+        final = {**ending._asdict(), **ending.counts._asdict()}
         del final["counts"]
         assignments = ", ".join(f"#{name} = :{name}" for name in final)
+        # Results name the time that was kept when they were due, which an older release did not keep.
+        finished = "if_not_exists(finished, :finished)" if ending.results else ":finished"
         return self._update(
             upload_id,
             UPLOAD,
-            f"SET {assignments}, updated = :now",
+            f"SET {assignments}, finished = {finished}, updated = :now",
             condition=f"#status = :finishing AND {_SAME_ATTEMPT}",
             names={f"#{name}": name for name in final},
             values={
                 ":finishing": "finishing",
+                ":finished": now_iso(),
                 ":attempts": attempt,
                 **{f":{name}": value for name, value in final.items()},
             },

@@ -17,7 +17,7 @@ from functions.receive import NO_MODEL, NOT_YET
 from functions.sweep import AGAIN_SECONDS, LOST_AFTER_SECONDS
 from tests.simulation.database import Item
 from tests.simulation.messages import Message, MessageQueue
-from tests.simulation.scheduler import BEGINNING
+from tests.simulation.scheduler import BEGINNING, Invocation
 from tests.simulation.world import World
 
 LONGEST_WAIT_SECONDS = 300
@@ -45,8 +45,8 @@ class Progress:
         """Since when nothing is on its way for an upload, for how long that may last, and why."""
         self._lost: dict[str, str] = {}
         """The way in which a message or event of an upload was lost, where no function is to blame."""
-        self._retried: set[str] = set()
-        """Uploads begun again whose shards are not sent yet: nobody else is told of them."""
+        self._retried: dict[str, Invocation] = {}
+        """The call that sends the shards of an upload begun again: where it dies, nobody is told of the rest."""
         self._about: dict[str, str] = {}
         self.durations: dict[str, tuple[float, float]] = {}
         world.sqs.added.append(self._on_added)
@@ -87,8 +87,11 @@ class Progress:
         sender = self._world.simulation.current
         if self._calm and sender is not None and sender.name.startswith("sweep"):
             self._violate(f"{upload}: the sweep sends it again though nothing went wrong")
-        if queue.name == "ShardsQueue":
-            self._retried.discard(upload)
+        if queue.name == "ShardsQueue" and sender is not None:
+            if sender.name.startswith("retry"):
+                self._retried[upload] = sender
+            else:
+                self._retried.pop(upload, None)
         self._close(upload)
 
     def _on_shown(self, queue: MessageQueue, moment: float) -> None:
@@ -139,7 +142,8 @@ class Progress:
         if old is not None and attempts(new) > attempts(old):
             self._begun[upload] = self._now
             self._lost.pop(upload, None)
-            self._retried.add(upload)
+            assert current is not None, "the call that begins it again"
+            self._retried[upload] = current
             self._open(upload, self._overdue_seconds(), "it is retried")
         elif "announced" in new and (old is None or "announced" not in old):
             self._gaps.pop(upload, None)
@@ -170,7 +174,7 @@ class Progress:
             self._open(upload, self._overdue_seconds(), NOT_YET)
         elif upload in self._world.lambdas.unheard:
             self._open(upload, self._overdue_seconds(), "a change of it was given up")
-        elif upload in self._retried:
+        elif upload in self._retried and not self._retried[upload].ended_well:
             self._open(upload, self._overdue_seconds(), "it is retried")
         elif upload in self._lost:
             self._open(upload, self._overdue_seconds(), self._lost[upload])

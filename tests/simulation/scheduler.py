@@ -118,6 +118,11 @@ class Invocation:
         return not self._greenlet.dead
 
     @property
+    def ended_well(self) -> bool:
+        """True if it came to its end and nothing came between it and a service."""
+        return not (self.running or self.killed or self.disturbed or self.overran)
+
+    @property
     def now(self) -> float:
         return self._simulation.now
 
