@@ -384,3 +384,31 @@ def test_uploads_take_turns_so_that_a_run_that_ends_early_leaves_out_others_than
         assert set(reached) == uploads
         firsts.add(reached[0])
     assert firsts == uploads
+
+
+def test_whoever_writes_the_results_writes_the_same(
+    running_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that was frozen may write them after another has, and after the upload was announced."""
+    world = running_world
+    identity, shards = started(world, fasta(10))
+    split(world, shards[0])
+    world.predict_batches()
+    written = []
+    for time in ("2026-11-26T12:00:00Z", "2027-01-01T00:00:00Z"):
+        monkeypatch.setattr("functions.complete.now_iso", lambda time=time: time)
+        monkeypatch.setattr("functions.services.uploads_table.now_iso", lambda time=time: time)
+        with monkeypatch.context() as frozen, pytest.raises(TimeoutError):
+            frozen.setattr(type(world.aws.uploads), "finish", dying)
+            complete(identity, world.aws)
+        names = ("results.tsv", "results.jsonl", "report.html", "manifest.json")
+        keys = [f"results/{identity}/{name}" for name in names]
+        written.append([world.s3.get_object(Bucket="results", Key=key)["Body"].read() for key in keys])
+    assert written[0] == written[1]
+    world.complete(identity)
+    view = upload_view(world.aws.uploads.get(identity), Counts(), {}, {})
+    assert view["finished"] == json.loads(written[0][-1])["finished"] < "2026-11-26T12:00:00Z"
+
+
+def dying(*_: object) -> bool:
+    raise TimeoutError
