@@ -69,15 +69,14 @@ def complete(upload_id: str, aws: Services) -> None:
         shards = aws.uploads.begun_shards(upload)
         counts = aws.uploads.counts(upload_id, shards)
         status, reason = verdict(counts, upload.reason or _unread(upload, shards), upload.damage)
-        reason = "; ".join(filter(None, (reason, left_out(upload, shards))))
-        results, warnings = dict[str, str](), list[str]()
+        results, warnings = dict[str, str](), left_out(upload, shards)
         try:
             # A shard that was given up because of that counts with what was read of it, not what was done.
             require_records(max(counts.records, records_read(shards)), aws.settings.max_records)
         except InputError as error:
             status, reason = "failed", str(error)
         else:
-            results, warnings = _write_results(upload, shards, counts, status, reason, aws)
+            results, warnings = _write_results(upload, shards, counts, status, reason, warnings, aws)
         ending = Ending(status, reason, counts, progress_of(upload, shards), results, warnings)
         aws.uploads.finish(upload_id, upload.attempts, ending)
         # UploadsComplete, UploadsPartial or UploadsFailed
@@ -94,7 +93,7 @@ def _unread(upload: UploadRecord, shards: Shards) -> str:
     return next((s.unread for n, s in shards.items() if s.unread and attempt_of(n) in telling), "")
 
 
-def left_out(upload: UploadRecord, shards: Shards) -> str:
+def left_out(upload: UploadRecord, shards: Shards) -> list[str]:
     """Says what was not read because it is no FASTA: files of an archive, text before the first record."""
     letters = 0
     for _, shard in sorted(shards.items()):
@@ -102,7 +101,7 @@ def left_out(upload: UploadRecord, shards: Shards) -> str:
         if shard.records:
             break
     before = f"{letters:,} characters of text before the first record were left out" if letters else ""
-    return "; ".join(filter(None, (before, upload.left_out)))
+    return [warning for warning in (before, upload.left_out) if warning]
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
@@ -130,9 +129,15 @@ def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
 
 
 def _write_results(
-    upload: UploadRecord, shards: Shards, counts: Counts, status: str, reason: str, aws: Services
+    upload: UploadRecord,
+    shards: Shards,
+    counts: Counts,
+    status: str,
+    reason: str,
+    warnings: list[str],
+    aws: Services,
 ) -> tuple[dict[str, str], list[str]]:
-    """Write the exports and the manifest; return the key of each, and what the rows warn of.
+    """Write the exports and the manifest; return the key of each, and the warnings with those of the rows.
 
     Raises BrokenContract on a wrong count.
     """
@@ -150,6 +155,7 @@ def _write_results(
         "finished": upload.finished or now_iso(),
         **counts._asdict(),
         "results": aws.storage.uris(keys),
+        "warnings": warnings,
     }
     rows = _Counted(_rows(upload, shards, aws))
     with ExitStack() as stack:
@@ -169,8 +175,8 @@ def _write_results(
             raise BrokenContract(
                 f"{upload.upload_id}: {counts.records} records are counted, {rows.count} stored"
             )
-    warnings = rows.doubts.warnings()
-    manifest |= {"warnings": warnings}
+    warnings = [*warnings, *rows.doubts.warnings()]
+    manifest["warnings"] = warnings
     keys["manifest"] = name_of("manifest.json")
     aws.storage.write(keys["manifest"], [json.dumps(manifest, indent=2).encode()], "application/json")
     return keys, warnings

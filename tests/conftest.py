@@ -32,6 +32,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
+# A server more of each model is the import of PyTorch once more; `tests/cloud` has as many as there are cores.
+os.environ.setdefault("PROTLOC_MODEL_SERVERS", "1")
+
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers a terminal's width
 
 # However this process ends, its clouds end with it; with pytest-xdist each worker is a process that reads this.

@@ -188,11 +188,21 @@ def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
 
 
 def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
-    """Without quotation marks, so that readers with and without quoting find the same cells."""
+    """Of these cells those are quoted that hold a quotation mark, and no others.
+
+    pandas, R and spreadsheets take a mark for the beginning of a quoted cell, which may go on over many lines; they
+    read it back from a quoted one. `cut` and awk know no quoting, and find every cell in its place.
+    """
     yield ("\t".join(COLUMNS) + "\n").encode()
     for row in rows:
         line = "\t".join(cell(column, row[column], defused=defused) for column in COLUMNS)
-        yield (line.replace('"', "'") + "\n").encode("utf-8")
+        if '"' in line:
+            line = "\t".join(map(_quoted, line.split("\t")))
+        yield (line + "\n").encode("utf-8")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if '"' in text else text
 
 
 def _csv(rows: Iterable[Row]) -> Iterator[bytes]:

@@ -48,7 +48,7 @@ class Ending(NamedTuple):
     counts: Counts
     progress: dict[str, int]
     results: dict[str, str]  # the key of each export, by name
-    warnings: list[str]  # what speaks against believing its answers
+    warnings: list[str]  # what was left out of it, and what speaks against believing its answers
 
 
 @dataclass(frozen=True)

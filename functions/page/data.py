@@ -49,6 +49,7 @@ class Data:
 
     def __init__(self, about: Mapping[str, Any], model: Mapping[str, Any] | None, most: int) -> None:
         self._about = {name: about.get(name) for name in ABOUT}
+        self._warnings: list[str] = about.get("warnings") or []
         self._model = _figures(model)
         self._with_rows = (about.get("records") or 0) <= most
         self._remarks: dict[str, int] = {}
@@ -67,8 +68,9 @@ class Data:
                 separator = b",\n"
             else:
                 yield b""
+        warnings = dict.fromkeys([*self._warnings, *self._doubts.warnings()])
         rest = {
-            "about": {**self._about, "warnings": self._doubts.warnings()},
+            "about": {**self._about, "warnings": list(warnings)},
             "model": self._model,
             "remarks": list(self._remarks),
             "summary": self._sums.found(),

@@ -33,14 +33,16 @@ function cell(column, value, defused) {
   return defused ? text.replace(FORMULA, "$1'") : text;
 }
 
+const quoted = (text) => `"${text.replace(/"/g, '""')}"`;
+
 export function written(rows, format, data) {
   const records = rows.map((row) => record(row, data));
   if (format === "txt") return records.map((each) => `${cell("accession", each.accession, false)}\n`).join("");
   if (format === "jsonl") return records.map((each) => `${JSON.stringify(each)}\n`).join("");
   const columns = Object.keys(record({remarks: []}, data));
   const line = format === "csv"
-    ? (cells) => cells.map((text) => (/[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text)).join(",")
-    : (cells) => cells.join("\t").replace(/"/g, "'");
+    ? (cells) => cells.map((text) => (/[",\r\n]/.test(text) ? quoted(text) : text)).join(",")
+    : (cells) => cells.map((text) => (text.includes('"') ? quoted(text) : text)).join("\t");
   const lines = records.map((each) => line(columns.map((column) => cell(column, each[column], format === "csv"))));
   return [columns.join(format === "csv" ? "," : "\t"), ...lines].map((each) => `${each}\n`).join("");
 }

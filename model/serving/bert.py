@@ -1,8 +1,9 @@
 """Parts of `transformers`, imported without the packages that it loads beside them for other ends.
 
-Where they are installed, `import transformers` of a model loads scikit-learn, and with it SciPy, for assisted
-generation (`generation/candidate_generator.py`) and accelerate for models that are cut up. Neither is used
-here, and together they take a processor two seconds of every start of a model server or a training job.
+Where they are installed, `import transformers` of a model loads scikit-learn for assisted generation
+(`generation/candidate_generator.py`), SciPy for it and for the losses of object detection, and accelerate for
+models that are cut up. None is used here, and together they take a processor more than two seconds of every
+start of a model server or a training job.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-UNUSED = ("accelerate", "sklearn")
+UNUSED = ("accelerate", "scipy", "sklearn")
 
 
 @contextmanager

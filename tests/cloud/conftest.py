@@ -72,7 +72,10 @@ class Stack:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home = tmp_path_factory.mktemp("cloud")
     try:
-        yield lifecycle.up(home)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.delenv("PROTLOC_MODEL_SERVERS")
+            started = lifecycle.up(home)
+        yield started
     finally:
         print((home / "cloud.log").read_text()[-6000:])  # pytest shows it where a test failed
         lifecycle.down(home, erase=True)

@@ -424,8 +424,8 @@ def test_an_unavailable_endpoint_is_told_from_a_refusal() -> None:
 def test_an_upload_says_what_of_its_file_was_no_fasta(running_world: World) -> None:
     body = b"; a comment\nmade by hand\n>a\nMKVLAAGIVG\n"
     item = running_world.item(running_world.run(running_world.upload(body)))
-    assert (item["status"], item["predicted"]) == ("complete", 1)
-    assert item["reason"] == "10 characters of text before the first record were left out"
+    assert (item["status"], item["reason"], item["predicted"]) == ("complete", "", 1)
+    assert item["warnings"] == ["10 characters of text before the first record were left out"]
 
 
 def test_each_file_of_an_archive_is_answered_and_the_others_are_named(running_world: World) -> None:
@@ -440,4 +440,5 @@ def test_each_file_of_an_archive_is_answered_and_the_others_are_named(running_wo
         "b of two [file=p/b.faa]",
     ]
     item = running_world.item(identity)
-    assert item["status"] == "complete" and item["reason"].startswith("left out of the archive: README (")
+    assert (item["status"], item["reason"]) == ("complete", "")
+    assert [warning.startswith("left out of the archive: README (") for warning in item["warnings"]] == [True]

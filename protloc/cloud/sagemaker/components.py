@@ -27,13 +27,14 @@ from model.serving.artifact import extracted
 
 SERVE = Path(__file__).with_name("serve.py")
 CONFINED = Path(__file__).with_name("confined.py")
-# Folders that model servers may use besides their own, for who has models that need them.
+# Folders that model servers and training jobs may use besides their own, for who has models that need them.
 FOLDERS_VARIABLE = "PROTLOC_MODEL_FOLDERS"
 INVOCATION_SECONDS = 60.0  # the container's limit on AWS
 # What a person may limit for the cloud as a whole: processes it starts see nothing else of its environment.
 THREADS = ("OMP_NUM_THREADS",)
 SMALL_BYTES = 64 << 20  # of weights; more of them are not held in memory once a core
 MOST_SERVERS = 8  # of one copy of a small model: each takes some 400 MB, most of it PyTorch
+SERVERS_VARIABLE = "PROTLOC_MODEL_SERVERS"
 RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 KEPT_CONNECTIONS = 16
 
@@ -67,12 +68,21 @@ def threads() -> dict[str, str]:
     return {name: os.environ[name] for name in THREADS if name in os.environ}
 
 
+def further_folders() -> list[str]:
+    """The folders that models and jobs may use besides their own."""
+    return [folder for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+
+
 def servers_of(model: Path) -> int:
-    """The number of servers of a copy of the model in this folder: one a core where it is small."""
+    """The number of servers of a copy of the model in this folder: one a core where it is small.
+
+    Fewer where the environment says so, for who has little memory.
+    """
     weights = [path.stat().st_size for path in model.glob("*.safetensors")]
     if not weights or sum(weights) > SMALL_BYTES:
         return 1
-    return min(len(os.sched_getaffinity(0)), MOST_SERVERS)
+    most = int(os.environ.get(SERVERS_VARIABLE) or MOST_SERVERS)
+    return max(1, min(len(os.sched_getaffinity(0)), most))
 
 
 class _Connection(http.client.HTTPConnection):
@@ -98,7 +108,7 @@ class Copy:
         self._connections: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(KEPT_CONNECTIONS)
         scratch = model.with_suffix(".scratch")
         scratch.mkdir(mode=0o700, exist_ok=True)
-        usable = [str(scratch), *filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep))]
+        usable = [str(scratch), *further_folders()]
         self._starter, standard_input = socket.socketpair()
         python = [sys.executable, "-P"]
         with log_path.open("ab") as errors, standard_input:

@@ -3,7 +3,7 @@ container.
 
 The source comes from `sagemaker_submit_directory`, the program from `sagemaker_program`, as the training
 toolkit of SageMaker's containers reads them. Files are fetched and stored as the job's role, checkpoints
-while it runs. The folder and its log are kept.
+while it runs. The program is `confined` to the folder and the cloud. The folder and its log are kept.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from model.serving.artifact import extracted
 from protloc.cloud.sagemaker.checkpoints import Checkpoints
-from protloc.cloud.sagemaker.components import threads
+from protloc.cloud.sagemaker.components import CONFINED, further_folders, threads
 from protloc.cloud.sagemaker.job_log import JobLog
 from protloc.cloud.sagemaker.storage import Storage
 
@@ -199,12 +200,10 @@ def _run_program(
         **job.get("Environment", {}),
     }
     command = [
-        sys.executable,
-        "-P",
-        str(ATTACHED),
-        str(os.getpid()),
-        sys.executable,
-        str(values["sagemaker_program"]),
+        *(sys.executable, "-P", str(ATTACHED), str(os.getpid())),
+        *(sys.executable, "-P", str(CONFINED), "--job", _port(job, environment), str(folder), str(folder)),
+        *(*further_folders(), "--"),
+        *(sys.executable, str(values["sagemaker_program"])),
         *arguments(values),
     ]
     with (folder / "train.log").open("ab") as log, (folder / "stderr.log").open("ab") as errors:
@@ -232,6 +231,12 @@ def _run_program(
         finally:
             sent.send(last=True)
     return status
+
+
+def _port(job: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """The cloud's port, the only one that a job may connect to; 0 where it is isolated."""
+    port = urlsplit(environment.get("AWS_ENDPOINT_URL", "")).port
+    return "0" if job.get("EnableNetworkIsolation") else str(port or 0)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
