@@ -97,6 +97,7 @@ def test_the_api_without_one_permission_fails_and_tells_nobody_why(cloud: Embedd
     until(lambda: is_logged(cloud, "query", "AccessDenied"))
 
 
+@pytest.mark.slow
 def test_a_model_whose_test_is_forbidden_does_not_become_the_active_one(
     cloud: Embedded, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command
     assert {row["model_version"] for row in cloud.rows(answer["upload"])} == {"new-1", None}
 
 
+@pytest.mark.slow
 def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
     cloud: Embedded, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_same_labels_are_nothing_new(promotion: Promotion) -> None:
     assert "new-1" in promotion.again["reason"]
 
 
+@pytest.mark.slow
 def test_what_is_no_better_is_kept_out_with_the_reason_and_its_report(cloud: Embedded) -> None:
     before = left(cloud)
     done = execute(

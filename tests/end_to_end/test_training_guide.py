@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -16,6 +17,8 @@ from tests.conftest import ROOT, Embedded
 from tests.model.runs import write_encoder
 from tests.model.tiny import write_labelled
 from tests.waiting import LIMIT_SECONDS
+
+pytestmark = pytest.mark.slow
 
 # What is made before: the cloud, the environment, and an encoder in the place of ProtBERT's 1.7 GB.
 MADE_BEFORE = ("make deploy ", ".venv/bin/pip ", "source ", "hf download ")

@@ -105,6 +105,7 @@ def test_each_family_is_trained_judged_served_and_asked(
         assert names and all(torch.equal(after[name], before[name].float()) for name in names)
 
 
+@pytest.mark.slow
 def test_two_processes_train_each_family_as_one_does(family: str, channels: Path, tmp_path: Path) -> None:
     folder = write_family(family, tmp_path / family)
     words = [*arguments(channels, tmp_path / "two", folder), "--dropout", "0"]

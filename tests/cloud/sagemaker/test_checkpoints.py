@@ -193,6 +193,7 @@ def with_file(archive: bytes, name: str, text: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_run(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_the_report_of_a_version_is_fetched(cloud: Embedded, tmp_path: Any) -> N
     assert never.exit_code == 2 and "never judged" in never.stderr
 
 
+@pytest.mark.slow
 def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: Any, tmp_path: Path) -> None:
     """The table outlives the stack and says what it hosted, which nothing hosts any more."""
     cloud = with_two(start_embedded(), tmp_path)

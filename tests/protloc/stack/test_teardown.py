@@ -161,6 +161,7 @@ def test_a_component_keeps_its_scaling_until_it_is_gone(monkeypatch: pytest.Monk
     assert (stuck.components, stuck.models, stuck.targets, stuck.alarms) == ([], ["other-1"], set(), set())
 
 
+@pytest.mark.slow
 def test_a_cloud_whose_stack_was_taken_down_hosts_its_model_again(
     start_embedded: Callable[..., Embedded],
 ) -> None:
