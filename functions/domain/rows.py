@@ -190,7 +190,7 @@ def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
 def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
     """Yield a header and a line for each row; cells that hold a quotation mark are quoted, and no others.
 
-    pandas, R and spreadsheets take a mark for the beginning of a quoted cell, which may go on over many lines;
+    pandas, R and spreadsheets take a mark for the beginning of a quoted cell, perhaps of many lines;
     they read it back from a quoted one. `cut` and awk know no quoting, and find every cell in its place.
     """
     yield ("\t".join(COLUMNS) + "\n").encode()
