@@ -124,6 +124,7 @@ def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Pat
     """
     from protloc.embedded import account_of
     from protloc.safe import safe
+    from protloc.stack.kept import Kept
     from protloc.stack.teardown import Teardown
 
     account = account_of(stack, home)
@@ -133,7 +134,7 @@ def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Pat
             raise UsageProblem("taking a stack down asks first; add --yes where nobody can answer")
         question = f"Take down the stack {account.stack}"
         if erase:
-            kept = ", ".join(sorted(name for _, name in work.kept()))
+            kept = ", ".join(sorted(name for _, name in Kept(account).named()))
             question += f", and delete for good what it keeps ({safe(kept)})"
         click.confirm(f"{question}?", abort=True, err=True)
     remains = work.run(erase)

@@ -19,23 +19,17 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse
 
 from protloc.stack.account import Account
+from protloc.stack.kept import BUCKET, BUCKET_POLICY, TABLE, keepers
 from protloc.stack.naming import check_stack_name
+from protloc.stack.parameters import template
 
 # The properties that name a resource to CloudFormation: `primaryIdentifier` of its registry schema.
-IDENTIFIERS = {
-    "AWS::S3::Bucket": "BucketName",
-    "AWS::S3::BucketPolicy": "Bucket",
-    "AWS::DynamoDB::Table": "TableName",
-}
-KEEPING = ("Retain", "RetainExceptOnCreate")
-TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+IDENTIFIERS = {BUCKET: "BucketName", BUCKET_POLICY: "Bucket", TABLE: "TableName"}
 GONE = "DELETE_COMPLETE"
 CHANGE_SET = "adopt-what-was-kept"
 UNHOSTED = "the stack that hosted it was taken down"
@@ -47,16 +41,7 @@ class AdoptionFailed(Exception):
     """The import was refused, with CloudFormation's reason."""
 
 
-def keepers(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The resources of a template that outlive their stack and can be imported, by logical name."""
-    return {
-        name: resource
-        for name, resource in template["Resources"].items()
-        if resource.get("DeletionPolicy") in KEEPING and resource["Type"] in IDENTIFIERS
-    }
-
-
-def kept(client: Any, stack: str) -> Iterator[dict[str, str]]:
+def left_by_deleted(client: Any, stack: str) -> Iterator[dict[str, str]]:
     """Physical names, by logical ones, of what deleted stacks of this name left; the last deleted first."""
     pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=[GONE])
     gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
@@ -82,9 +67,9 @@ def adopt(
     anything is imported. Raises `AdoptionFailed`.
     """
     client = session("cloudformation")
-    declared = keepers(template)
+    declared = {name: each for name, each in keepers(template).items() if each["Type"] in IDENTIFIERS}
     names: dict[str, str] = {}
-    for left in kept(client, stack):
+    for left in left_by_deleted(client, stack):
         names = {
             name: left[_named_by(declared, name)] for name in declared if _named_by(declared, name) in left
         }
@@ -138,8 +123,7 @@ def take_over(account: Account) -> list[str]:
             _until(lambda id_=each["StackId"]: _stack(client, id_), GONE)  # type: ignore[misc]
         note_unhosted(account.client, names)
 
-    template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
-    return adopt(account.client, template, account.stack, make_way)
+    return adopt(account.client, template(), account.stack, make_way)
 
 
 def _is_empty(client: Any, summary: Mapping[str, Any]) -> bool:
@@ -225,14 +209,14 @@ def _update(
 def _named_by(declared: Mapping[str, Any], name: str) -> str:
     """The resource whose physical name identifies this one: of a policy its bucket."""
     properties = declared[name].get("Properties", {})
-    return str(properties["Bucket"]["Ref"]) if declared[name]["Type"] == "AWS::S3::BucketPolicy" else name
+    return str(properties["Bucket"]["Ref"]) if declared[name]["Type"] == BUCKET_POLICY else name
 
 
 def _is_there(session: Callable[[str], Any], kind: str, name: str) -> bool:
     try:
-        if kind == "AWS::DynamoDB::Table":
+        if kind == TABLE:
             session("dynamodb").describe_table(TableName=name)
-        elif kind == "AWS::S3::Bucket":
+        elif kind == BUCKET:
             session("s3").head_bucket(Bucket=name)
         else:
             session("s3").get_bucket_policy(Bucket=name)

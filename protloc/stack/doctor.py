@@ -210,13 +210,16 @@ class Doctor:
         if self.account.embedded:
             return Check("image", UNCHECKED, "the embedded cloud serves models without a container")
         repository, _, tag = self._parameters["InferenceImage"].partition(":")
-        of_the_region = template()["Mappings"]["Registries"].get(self.account.region, {}).get("Account")
-        registry = self._parameters["ImageAccount"] or of_the_region
-        if registry is None:
+        registries = template()["Mappings"]["Registries"]
+        if self.account.region not in registries:
+            # CloudFormation looks it up whichever branch of the condition is taken
+            # (github.com/aws-cloudformation/aws-cloudformation-templates/issues/271).
             detail = f"the template knows no registry of AWS's containers in {self.account.region}"
+            remedy = "add the region and its registry's account to the template's Registries, also where "
             return Check(
-                "image", PROBLEM, detail, "add the region to the template's Registries, or take another"
+                "image", PROBLEM, detail, remedy + "ImageAccount names another; or take another region"
             )
+        registry = self._parameters["ImageAccount"] or registries[self.account.region]["Account"]
         missing = self._client("ecr").batch_get_image(
             registryId=registry, repositoryName=repository, imageIds=[{"imageTag": tag}]
         )["failures"]

@@ -13,6 +13,7 @@ from protloc.cloud.contracts.tasks import refused
 from protloc.cloud.contracts.tasks import task as made
 from protloc.stack.retraining import MAX_NAME_CHARACTERS
 from tests.retraining.machine import Asked, Machine, TaskError
+from tests.template.rendering import render
 from tests.template.test_template import SOURCE
 
 BUCKET = "models-bucket"
@@ -33,7 +34,9 @@ SUBSTITUTIONS = {
     "NotificationsTopic": "arn:aws:sns:us-east-1:123456789012:protloc",
     "InferenceImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4",
     "InferenceMemoryMib": 1024,
+    "InferenceCores": 2,
     "InferenceAcceleratorDevices": 0,
+    "MinCopies": 0,
     "MaxCopies": 2,
     "TrainingInstances": 1,
     "TrainingSpot": "false",
@@ -136,12 +139,25 @@ def test_a_tasks_arguments_are_what_the_service_takes(name: str) -> None:
 
 
 def test_a_component_on_gpus_asks_for_them_and_one_without_names_none() -> None:
-    required = {"NumberOfCpuCoresRequired": 1, "MinMemoryRequiredInMb": 1024}
+    required = {"NumberOfCpuCoresRequired": 2, "MinMemoryRequiredInMb": 1024}
     assert ASKED["AddComponent"].arguments["Specification"]["ComputeResourceRequirements"] == required
     on_gpus = asked(InferenceAcceleratorDevices=1)["AddComponent"]
     require_valid(on_gpus)
     required["NumberOfAcceleratorDevicesRequired"] = 1
     assert on_gpus.arguments["Specification"]["ComputeResourceRequirements"] == required
+
+
+def test_a_component_keeps_a_copy_where_the_endpoint_keeps_an_instance() -> None:
+    """It is paid for in any case, and a call that finds no copy waits for minutes."""
+    assert ASKED["ScaleToZero"].arguments["MinCapacity"] == 0
+    kept = asked(MinCopies=1)["ScaleToZero"]
+    require_valid(kept)
+    assert (kept.arguments["MinCapacity"], kept.arguments["MaxCapacity"]) == (1, 2)
+    template = render(MinInferenceInstances=2)
+    substitutions = template["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert substitutions["MinCopies"] == {"Fn::If": ["KeepsNone", 0, {"Fn::If": ["OnGpus", 0, 1]}]}
+    keeps_none = {"Fn::Equals": [{"Ref": "MinInferenceInstances"}, 0]}
+    assert template["Conditions"]["KeepsNone"] == keeps_none
 
 
 def require_valid(task: Asked) -> None:

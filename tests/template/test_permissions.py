@@ -262,13 +262,16 @@ def test_dependent_actions_are_granted_beside_their_action(stack: Resolved) -> N
 
 
 def test_every_policy_fits_its_limit(stack: Resolved) -> None:
-    """10,240 characters for all inline policies of a role, 2,048 for who may assume it, without white space:
+    """10,240 characters for all inline policies of a role, 2,048 for who may assume it, 6,144 for a managed
+    policy, without white space:
     docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
     for name, role in stack.resources("AWS::IAM::Role"):
         documents = [policy["PolicyDocument"] for policy in role["Policies"]]
         assert sum(map(length, documents)) <= 10_240, name
         assert length(role["AssumeRolePolicyDocument"]) <= 2_048, name
+    for name, policy in stack.resources("AWS::IAM::ManagedPolicy"):
+        assert length(policy["PolicyDocument"]) <= 6_144, name
 
 
 def length(document: dict[str, Any]) -> int:

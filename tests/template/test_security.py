@@ -126,6 +126,13 @@ def test_a_budget_is_told_of_and_off_by_default(rendered: Template) -> None:
         assert subscriber == {"SubscriptionType": "SNS", "Address": {"Ref": "NotificationsTopic"}}
 
 
+def test_a_budget_is_made_once_its_topic_lets_it_in(rendered: Template) -> None:
+    """AWS asks for the topic's policy before the budget:
+    docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html.
+    """
+    assert "NotificationsTopicPolicy" in as_list(rendered["Resources"]["Budget"].get("DependsOn", []))
+
+
 def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered: Template) -> None:
     """Lambda tries that before it makes or changes a function with tracing, by what the role holds by then.
 

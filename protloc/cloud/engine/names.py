@@ -223,6 +223,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_sfn_definition": ("props",),
         "_delete_predecessor": ("delete_fn", "args", "kwargs"),
     },
+    "ministack.services.iam": {"_policies": None},
     "ministack.services.cloudformation.changesets": {"_IMPORT_LOOKUPS": None},
     "ministack.services.cloudformation": {"_stacks": None},
 }

@@ -161,7 +161,7 @@ def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[..., Doc
     [
         ("eu-west-1", "", "763104351884"),
         ("eu-south-1", "", "692866216735"),
-        ("xx-new-1", "123456789012", "123456789012"),
+        ("eu-south-1", "123456789012", "123456789012"),
     ],
 )
 def test_the_image_is_looked_for_in_the_registry_of_the_region(
@@ -180,8 +180,11 @@ def test_the_image_is_looked_for_in_the_registry_of_the_region(
     assert doctor.image().state == OK and asked == [registry]
 
 
-def test_a_region_without_a_registry_is_a_problem() -> None:
-    doctor = Doctor(Account("protloc", "xx-new-1", lambda service: None, False, ""))
+@pytest.mark.parametrize("account", ["", "123456789012"])
+def test_a_region_without_a_registry_is_a_problem(account: str) -> None:
+    """To CloudFormation also where another account is named: it looks for the region in any case."""
+    chosen = {"ImageAccount": account}
+    doctor = Doctor(Account("protloc", "xx-new-1", lambda service: None, False, ""), chosen)
     doctor.__dict__["_description"] = None
     assert doctor.image().state == PROBLEM
 

@@ -92,14 +92,34 @@ def doomed(start_embedded: Callable[..., Embedded]) -> Embedded:
     return cloud
 
 
+HOLDERS = {"User": "somebody", "Group": "some", "Role": "somebodys"}
+
+
+def hold(iam: Any, policy: str) -> None:
+    """Make a user, a group and a role that hold a policy."""
+    iam.create_user(UserName=HOLDERS["User"])
+    iam.create_group(GroupName=HOLDERS["Group"])
+    iam.create_role(RoleName=HOLDERS["Role"], AssumeRolePolicyDocument=json.dumps({"Statement": []}))
+    for kind, name in HOLDERS.items():
+        getattr(iam, f"attach_{kind.lower()}_policy")(**{f"{kind}Name": name, "PolicyArn": policy})
+
+
+def let_go(iam: Any) -> None:
+    """Delete them, which IAM refuses while they hold anything."""
+    for kind, name in HOLDERS.items():
+        getattr(iam, f"delete_{kind.lower()}")(**{f"{kind}Name": name})
+
+
 def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
     client = doomed.client
+    hold(client.client("iam"), client.outputs["UploadersPolicy"])
     machine = client.outputs["RetrainStateMachine"]
     request = {"artifact": "s3://nowhere/model.tar.gz", "version": "unfinished"}
     client.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(request))
 
     result = doomed.protloc("teardown", "--json", "--yes")
     assert result.exit_code == 0, result.stderr
+    let_go(client.client("iam"))
     remains = {rest["resource"] for rest in json.loads(result.stdout)["remains"]}
     expected = {client.outputs[name] for name in ("UploadsBucket", "ResultsBucket", "ModelsBucket")}
     expected |= {client.outputs[name] for name in ("UploadsTable", "ModelsTable")}
