@@ -91,7 +91,8 @@ def apart(
         return challenger, champion, None
     if known.all():
         raise EvaluationError(
-            f"expected proteins in the holdout that neither model has learned from, found none of {len(proteins)}"
+            "expected proteins in the holdout that neither model has learned from, "
+            f"found none of {len(proteins)}"
         )
     figures_of_known: dict[str, Any] = {"proteins": int(known.sum())}
     for side, each in (("challenger", challenger), ("champion", champion)):

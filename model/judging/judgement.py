@@ -177,7 +177,7 @@ class Contestant:
     learned: NDArray[np.bool_] | None = None  # which of those it was asked about they are
 
     def on(self, chosen: NDArray[np.bool_], proteins: Sequence[LabelledProtein]) -> Contestant:
-        """The same, judged by those of `proteins` alone that are `chosen`; what it learned stays told of all."""
+        """The same, judged by those of `proteins` that are `chosen`; `known` stays the number of all."""
         asked = [protein for protein, taken in zip(proteins, chosen, strict=True) if taken]
         answered = self.answered.only(chosen)
         return replace(self, answered=answered, judged=judge_artifact(self.artifact, answered, asked))
