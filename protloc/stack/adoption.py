@@ -19,12 +19,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
+from protloc.project import TEMPLATE
 from protloc.stack.account import Account
 from protloc.stack.naming import check_stack_name
 
@@ -35,7 +35,6 @@ IDENTIFIERS = {
     "AWS::DynamoDB::Table": "TableName",
 }
 KEEPING = ("Retain", "RetainExceptOnCreate")
-TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 GONE = "DELETE_COMPLETE"
 CHANGE_SET = "adopt-what-was-kept"
 UNHOSTED = "the stack that hosted it was taken down"
