@@ -125,7 +125,7 @@ sbom: .venv/develop.stamp
 	  --output-file $(SBOM)/environment.json
 
 clean:
-	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase
+	-@test ! -x $(BIN)/protloc || $(BIN)/protloc down --erase --yes
 	rm -rf .venv .protloc build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,16 +1,17 @@
 """judge: whether a challenger takes the champion's place. It fails closed: what is not shown to be good
 enough changes nothing.
 
-In: the state machine's `{"version", "champion", "snapshot", "evaluation", "manifest"}`, the last two
-addresses of what the jobs wrote. Out: the verdict with a reason for people, every check with what was found
-and expected, and the figures to be kept with the version.
+In: the state machine's `{"version", "champion", "snapshot", "evaluation", "manifest", "report"}`, the last
+three addresses of what the jobs wrote. Out: the verdict with a reason for people, every check with what was
+found and expected, and the figures to be kept with the version: `figures` by themselves, and `metrics` with
+their intervals and numbers of proteins. The report begins with the verdict afterwards.
 
 The checks, over the proteins of the holdout:
 
     complete     all figures are there and finite, of these versions
     holdout      they were measured on this snapshot's holdout, and the challenger learned from its training
                  proteins
-    enough       the holdout has at least ENOUGH proteins
+    enough       at least ENOUGH proteins of the holdout were learned from by neither
     floor        Q10 and macro-F1 reach the stack's floors
     not worse    the interval of each difference to the champion stays above its margin, and Q10 and macro-F1
                  together did not fall
@@ -20,11 +21,13 @@ The checks, over the proteins of the holdout:
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.domain.verdict import with_verdict
 from functions.services import Services, services
 from functions.services.s3 import read_json
 
@@ -77,6 +80,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         snapshot=event["snapshot"],
     )
     logger.info("judged", extra={key: verdict[key] for key in ("promote", "reason")})
+    if event.get("report"):
+        _write_into(event["report"], verdict, aws)
     return verdict
 
 
@@ -92,7 +97,7 @@ def judge(
         checks += _identity(evaluation, manifest, version, champion, snapshot)
         challenger = _part(evaluation, "challenger")
         figures = {name: _number(challenger, name) for name in FIGURES if challenger.get(name) is not None}
-        checks += _alone(challenger, _part(evaluation, "holdout"), floors)
+        checks += _alone(challenger, _answered(evaluation), floors)
         if champion:
             checks += _against(_part(evaluation, "against"), _part(evaluation, "champion"), challenger)
         checks.append(_calibration(challenger, evaluation.get("champion") if champion else None))
@@ -104,7 +109,30 @@ def judge(
         "reason": _reason(failed, figures, evaluation if champion else None),
         "checks": [check._asdict() for check in checks],
         "figures": figures,
+        "metrics": figures | _measured_on(evaluation, figures),
     }
+
+
+def _measured_on(evaluation: Any, figures: dict[str, Any]) -> dict[str, Any]:
+    """How many proteins the figures are of and how sure they are, as far as the evaluation says so."""
+    kept: dict[str, Any] = {"split": "holdout", "intervals": {}}
+    with suppress(Incomplete):
+        kept["proteins"] = _answered(evaluation)
+        intervals = _part(_part(evaluation, "challenger"), "intervals")
+        for name in figures.keys() & intervals.keys():
+            with suppress(Incomplete):
+                kept["intervals"][name] = list(_interval({"interval": intervals[name]}))
+    with suppress(Incomplete):
+        learned = _part(evaluation, "learned")
+        proteins, q10 = _number(learned, "proteins"), _number(_part(learned, "challenger"), "q10")
+        kept["learned"] = {"proteins": proteins, "q10": q10}
+    return kept
+
+
+def _answered(evaluation: dict[str, Any]) -> float:
+    """The proteins that the figures are of: those of the holdout that neither model has learned from."""
+    challenger, holdout = _part(evaluation, "challenger"), _part(evaluation, "holdout")
+    return _number(challenger if "proteins" in challenger else holdout, "proteins")
 
 
 def _identity(evaluation: Any, manifest: Any, version: str, champion: str, snapshot: str) -> Iterator[Check]:
@@ -122,6 +150,10 @@ def _identity(evaluation: Any, manifest: Any, version: str, champion: str, snaps
     measured_on = _part(evaluation, "holdout")
     for name in ("sha256", "proteins"):
         yield _same("holdout", f"{name} of the holdout", measured_on.get(name), holdout.get(name) or "some")
+    answered = challenger.get("proteins")
+    if champion:
+        theirs = _part(evaluation, "champion").get("proteins")
+        yield _same("holdout", "proteins that the champion answered", theirs, answered)
     learned = challenger.get("training_sha256")
     yield _same("holdout", "training proteins", learned, training.get("sha256") or "some")
 
@@ -130,8 +162,7 @@ def _same(check: str, what: str, value: object, expected: object) -> Check:
     return Check(check, value == expected, f"{what} {value}", f"{what} {expected}")
 
 
-def _alone(challenger: dict[str, Any], holdout: dict[str, Any], floors: Floors) -> Iterator[Check]:
-    proteins = _number(holdout, "proteins")
+def _alone(challenger: dict[str, Any], proteins: float, floors: Floors) -> Iterator[Check]:
     yield Check("enough", proteins >= ENOUGH, f"{proteins:g} proteins held out", f"at least {ENOUGH}")
     for name, floor in floors._asdict().items():
         figure = _number(challenger, name)
@@ -244,6 +275,17 @@ def _interval(difference: Any) -> tuple[float, float]:
     if low > high:
         raise Incomplete(f"an interval is {interval!r}")
     return low, high
+
+
+def _write_into(report: str, verdict: dict[str, Any], aws: Services) -> None:
+    """Have the report that a job wrote begin with the verdict; as often as it is asked, it does so once."""
+    bucket, _, key = report.removeprefix("s3://").partition("/")
+    try:
+        page = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    except aws.s3.exceptions.NoSuchKey:
+        return  # the job wrote none, and the verdict stands with the version
+    body = with_verdict(page, verdict).encode()
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="text/html; charset=utf-8")
 
 
 def _read(uri: str, aws: Services) -> Any:

@@ -10,6 +10,7 @@ snapshot is named by what is in the files, not by when they came: the same files
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError
 from functions.services import Services, services
-from functions.services.s3 import Storage
+from functions.services.s3 import Storage, read_json
 
 logger = Logger()
 
@@ -26,6 +27,15 @@ LABELS_PREFIX, BASE_PREFIX = "labels/", "data/base/"
 SUFFIXES = (".fasta", ".fa", ".faa", ".tsv")
 NO_DATA = f"there are no labelled proteins under {LABELS_PREFIX}; add some with `protloc labels add`"
 NO_PROGRAM = "there is no training program in the models bucket; `protloc retrain` puts it there"
+# A retraining is judged by so many proteins that nothing learned from (`judge.ENOUGH`): those that are
+# marked, and every seventh of the others (`model/proteins/related.py`), rounded up for each location.
+ENOUGH, SEVENTH, LOCATIONS = 50, 7, 10
+TOO_FEW = (
+    "there are {records} labelled proteins, of which {held} can be held out at most; {enough} are needed to "
+    f"judge a model, so about {ENOUGH * SEVENTH} proteins, or {{enough}} marked test"
+)
+RECORD, MARKED = re.compile(rb"^>", re.MULTILINE), re.compile(rb"^>.*[ \t]test[ \t\r]*$", re.MULTILINE)
+MAX_COUNTED_BYTES = 16 * 1024 * 1024
 NOTHING_NEW = "the labelled proteins are those that version {version} was judged on"
 
 
@@ -68,6 +78,8 @@ def plan(event: dict[str, Any], aws: Services) -> dict[str, Any]:
         planned["nothing"] = NOTHING_NEW.format(version=latest["version"])
     elif not planned["source"]:
         raise InputError(NO_PROGRAM)
+    elif too_few := _too_few(files, latest.get("snapshot"), aws):
+        planned["nothing"] = too_few
     else:
         _write(planned["snapshot"], files, latest.get("snapshot"), aws)
     logger.info("retraining planned", extra={"snapshot": planned["snapshot"], "files": len(files)})
@@ -87,6 +99,39 @@ def labelled_files(aws: Services) -> Iterator[LabelledFile]:
                     uri = f"s3://{bucket}/{version['Key']}"
                     etag = version["ETag"].strip('"')
                     yield LabelledFile(uri, version["VersionId"], etag, version["Size"], kind)
+
+
+def _too_few(files: list[LabelledFile], parent: str | None, aws: Services) -> str:
+    """Why these files hold too few proteins to judge a model by, or nothing; what a parent held out counts.
+
+    Counts records and not what becomes of them, so that only what cannot be enough is refused: the job that
+    makes the snapshot counts exactly. Reads the smallest first, and no further than until there are enough.
+    """
+    records, held = 0, _held_out(parent, aws) if parent else 0
+    for file in sorted(files, key=lambda each: each.size):
+        if file.size > MAX_COUNTED_BYTES:
+            return ""
+        bucket, _, key = file.uri.removeprefix("s3://").partition("/")
+        body = aws.s3.get_object(Bucket=bucket, Key=key, VersionId=file.version_id)["Body"].read()
+        if key.lower().endswith(".tsv"):
+            rows = body.split(b"\n")[1:]
+            some, marked = len(rows), sum(b"test" in row for row in rows)
+        else:
+            some, marked = len(RECORD.findall(body)), len(MARKED.findall(body))
+        records, held = records + some, held + marked
+        most = held + max(0, records - held) // SEVENTH + LOCATIONS
+        if most >= ENOUGH:
+            return ""
+    return TOO_FEW.format(records=records, held=most, enough=ENOUGH)
+
+
+def _held_out(snapshot: str, aws: Services) -> int:
+    """The proteins that a snapshot held out, which stay so; enough where it is not there any more."""
+    uri = f"s3://{aws.settings.models_bucket}/snapshots/{snapshot}/manifest.json"
+    try:
+        return int(read_json(aws.s3, uri)["splits"]["holdout"]["proteins"])
+    except aws.s3.exceptions.NoSuchKey:
+        return ENOUGH
 
 
 def snapshot_name(files: list[LabelledFile]) -> str:

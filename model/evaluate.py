@@ -21,12 +21,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if not __package__:  # run as a file, as SageMaker's toolkit does: the package is beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model import storage
 from model.failure import failures_told
-from model.judging import bootstrap
+from model.judging import bootstrap, figures
+from model.judging.figures import HEADLINE, Answered, rounded
 from model.judging.judgement import Contestant, EvaluationError, contestant
 from model.proteins.divided import HOLDOUT
 from model.proteins.labelled import LabelledProtein, digest
@@ -74,10 +77,47 @@ def golden_answers(
     ], seconds
 
 
+def apart(
+    challenger: Contestant, champion: Contestant | None, proteins: Sequence[LabelledProtein]
+) -> tuple[Contestant, Contestant | None, dict[str, Any] | None]:
+    """Both models as judged by the proteins that neither has learned from, and the figures of the others.
+
+    A model names what it has learned from: figures with such proteins in them would flatter it. Raises
+    EvaluationError where there are no others.
+    """
+    told = [each.learned for each in (challenger, champion) if each is not None and each.learned is not None]
+    known = np.any(told, axis=0) if told else np.zeros(len(proteins), dtype=bool)
+    if not known.any():
+        return challenger, champion, None
+    if known.all():
+        raise EvaluationError(
+            "expected proteins in the holdout that neither model has learned from, "
+            f"found none of {len(proteins)}"
+        )
+    figures_of_known: dict[str, Any] = {"proteins": int(known.sum())}
+    for side, each in (("challenger", challenger), ("champion", champion)):
+        figures_of_known[side] = each and headline(each.answered.only(known)) | {"learned": each.known}
+    on = [each and each.on(~known, proteins) for each in (challenger, champion)]
+    assert on[0] is not None
+    return on[0], on[1], figures_of_known
+
+
+def headline(answered: Answered) -> dict[str, Any]:
+    """The headline figures of some answers, with their intervals."""
+    found, between = figures.point(answered), bootstrap.intervals(answered)
+    return {name: rounded(found[name]) for name in HEADLINE} | {
+        "intervals": {name: between[name] for name in HEADLINE}
+    }
+
+
 def compared(
-    challenger: Contestant, champion: Contestant | None, proteins: Sequence[LabelledProtein], snapshot: str
+    challenger: Contestant,
+    champion: Contestant | None,
+    proteins: Sequence[LabelledProtein],
+    snapshot: str,
+    learned: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of `evaluation.json`, but for the golden answers."""
+    """The content of `evaluation.json`, but for the golden answers; `learned` as `apart` has it."""
     contestants = [challenger] + ([champion] if champion else [])
     return {
         "schema": SCHEMA,
@@ -90,6 +130,7 @@ def compared(
         "challenger": challenger.described(),
         "champion": champion.described() if champion else None,
         "against": bootstrap.compare(champion.answered, challenger.answered) if champion else None,
+        "learned": learned,
     }
 
 
@@ -149,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.champion:
             before = opened(options.champion, options.champion_version, folder / "champion")
             champion = contestant(model_fn(str(before.folder)), proteins)
-        evaluation = compared(challenger, champion, proteins, manifest["snapshot"])
+        challenger, champion, learned = apart(challenger, champion, proteins)
+        evaluation = compared(challenger, champion, proteins, manifest["snapshot"], learned)
         evaluation |= {"golden": golden, "batch_seconds": seconds}
         text = json.dumps(evaluation, indent=1, allow_nan=False) + "\n"
         storage.write(storage.inside(options.output, "evaluation.json"), text.encode(), storage.JSON)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 from model.serving.artifact import read_artifact
 from protloc.cloud import deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
+from protloc.project import PROJECT
 from protloc.stack import executions
 from protloc.stack.account import USABLE, Account, aws_account
 from protloc.stack.activation import promote
 from protloc.stack.client import Client
 from protloc.stack.versions import add, follow
 
-PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
 READY_SECONDS = 1800.0
@@ -48,7 +47,7 @@ def ready(
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
         if started and known:
-            _end_what_died(client)
+            executions.settle(client)  # what died with the cloud
         if active_model(client) is None:
             _put_into_service(client, model, tell)
         elif _is_news(client, model):
@@ -116,13 +115,6 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
         promote(client, before, tell)
     else:
         add(client, str(model), tell)
-
-
-def _end_what_died(client: Client) -> None:
-    """An execution that died with the cloud left its version without an end, and the lock taken."""
-    client.client("lambda").invoke(
-        FunctionName=client.outputs["RetireFunction"], Payload=json.dumps({"settle_seconds": 0})
-    )
 
 
 def _is_news(client: Client, model: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model.judging import paired, plots
-from model.judging.markdown import LABELS, difference, shown
+from model.judging.markdown import LABELS, SPOKEN_OF, difference, shown
 from model.judging.report import PAGE, figure, locations, mistakes, table
 from model.proteins.divided import SPLITS
 
@@ -27,6 +27,7 @@ PROBLEMS = {
     "duplicates": "The same protein again, counted once",
     "leaks": "Related to a protein of the holdout, so not learned from",
 }
+VERDICT = "<!-- verdict --><!-- /verdict -->"  # where `functions/judge.py` writes what came of it
 LESS_IS_BETTER = ("ece", "membrane_ece", "log_loss")
 
 
@@ -34,18 +35,22 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
     """The HTML of a report; `evaluation` and `manifest` are as their JSON files have them."""
     version = challenger.artifact.version
     title = f"{version} against {champion.artifact.version}" if champion else f"{version}, the first version"
+    learned = evaluation.get("learned")
+    proteins = evaluation["holdout"]["proteins"] - (learned["proteins"] if learned else 0)
     note = (
-        f"Both models answered the same {evaluation['holdout']['proteins']:,} proteins of the holdout"
-        if champion
-        else f"The model answered the {evaluation['holdout']['proteins']:,} proteins of the holdout"
+        f"Both models answered the same {proteins:,}" if champion else f"The model answered the {proteins:,}"
     )
     note += (
-        f" of snapshot {evaluation['snapshot']}, from which {version} did not learn. Intervals are the "
-        "middle 95 % of 1,000 resamples of the proteins (bootstrap)."
+        f" proteins of the holdout of snapshot {evaluation['snapshot']}, from which "
+        f"{'neither' if learned else version} {'learned' if learned else 'did not learn'}. Intervals are the "
+        "middle 95 % of 1,000 resamples of the proteins (bootstrap). A dash stands for what too few proteins "
+        "tell."
     )
-    parts = [f"<p>{html.escape(sentence)}</p>" for sentence in _summary(challenger, champion, evaluation)]
-    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in _known(challenger, champion)]
+    parts = [VERDICT]
+    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in _summary(challenger, champion, evaluation)]
     parts += list(_figures(challenger, champion, evaluation))
+    if learned:
+        parts += list(_learned(challenger, champion, learned))
     judged = challenger.judged | {"split": "holdout"}
     parts += ["<h2>The new model by itself</h2>", locations(judged)]
     history = challenger.artifact.training.get("history", ())
@@ -56,20 +61,32 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
     return PAGE.format(title=html.escape(title), note=html.escape(note), body="\n".join(parts))
 
 
-def _known(*contestants: Contestant | None) -> Iterator[str]:
-    """Name the model whose figures are flattered by proteins that it was trained on."""
-    for each in contestants:
-        if each is not None and each.known:
-            yield (
-                f"{each.artifact.version} has learned from {each.known:,} of these proteins, itself or "
-                "through the version it began with: on these it looks better than on others."
-            )
+def _learned(challenger: Contestant, champion: Contestant | None, learned: Found) -> Iterator[str]:
+    """The figures of proteins that a model has learned from, which flatter it and count for nothing."""
+    sides = [("champion", champion)] * (champion is not None) + [("challenger", challenger)]
+    yield f"<h2>{learned['proteins']:,} proteins that count apart</h2>"
+    told = [
+        f"{each.artifact.version} has learned from {each.known:,} of them"
+        for _, each in sides
+        if each is not None and each.known
+    ]
+    yield (
+        f"<p>{html.escape(', '.join(told))}, itself or through the version it began with: on these it looks "
+        "better than on others, so nothing above counts them.</p>"
+    )
+    rows = [
+        [label, *(shown(learned[side][name], learned[side]["intervals"][name]) for side, _ in sides)]
+        for name, label in LABELS.items()
+        if name in ("q10", "macro_f1")
+    ]
+    yield table(["figure", *(each.artifact.version for _, each in sides if each is not None)], rows)
 
 
 def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Found) -> Iterator[str]:
     """Summarise the comparison in sentences."""
     judged = challenger.judged
-    said = f"{challenger.artifact.version} names {_percent(judged['q10'])} of the locations right"
+    said = f"{challenger.artifact.version} names {_percent(judged['q10'])} of the locations right "
+    said += f"(n = {judged['proteins']:,})"
     if champion is None:
         yield f"{said}; its macro-F1 is {shown(judged['macro_f1'])}."
         return
@@ -83,7 +100,9 @@ def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Fo
         [
             name
             for name, each in zip(judged["locations"], evaluation["against"]["recall"], strict=True)
-            if each["interval"][0] is not None and sign * each["interval"][0 if sign > 0 else 1] > 0
+            if judged["locations"][name]["proteins"] >= SPOKEN_OF
+            and each["interval"][0] is not None
+            and sign * each["interval"][0 if sign > 0 else 1] > 0
         ]
         for sign in (1, -1)
     )

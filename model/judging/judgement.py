@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.judging import bootstrap, figures
 from model.judging import looks as record
@@ -173,6 +174,13 @@ class Contestant:
     answered: Answered
     judged: dict[str, Any]
     known: int | None  # proteins of the holdout that it, or one it began with, learned from; None: not told
+    learned: NDArray[np.bool_] | None = None  # which of those it was asked about they are
+
+    def on(self, chosen: NDArray[np.bool_], proteins: Sequence[LabelledProtein]) -> Contestant:
+        """The same, judged by those of `proteins` that are `chosen`; `known` stays the number of all."""
+        asked = [protein for protein, taken in zip(proteins, chosen, strict=True) if taken]
+        answered = self.answered.only(chosen)
+        return replace(self, answered=answered, judged=judge_artifact(self.artifact, answered, asked))
 
     def described(self) -> dict[str, Any]:
         """Its entry in `evaluation.json`: all figures, without curves and lists."""
@@ -189,9 +197,10 @@ def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
         raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
     answered = Answered.of(*answers_of(model, proteins), proteins)
     judged = judge_artifact(model.artifact, answered, proteins)
-    unseen = seen.unseen(model.artifact.folder, proteins)
-    known = None if unseen is None else len(proteins) - len(unseen)
-    return Contestant(model.artifact, answered, judged, known)
+    learned = seen.learned(model.artifact.folder, proteins)
+    return Contestant(
+        model.artifact, answered, judged, None if learned is None else int(learned.sum()), learned
+    )
 
 
 def compare(champion: Path, challenger: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SPOKEN_OF = 10  # proteins of a location, below which its figures say little and are not shown
 LABELS = {
     "q10": "Q10 (accuracy)",
     "macro_f1": "Macro-F1",
@@ -79,11 +80,17 @@ def _by_location(found: Mapping[str, Any]) -> str:
         return table(
             ["location", "recall"], [[name, shown(value)] for name, value in found["recall"].items()]
         )
-    rows = [
-        [name, *(shown(of[key], of.get(f"{key}_interval")) for key in COLUMNS)]
-        for name, of in found["locations"].items()
-    ]
+    rows = [[name, *by_location(of)] for name, of in found["locations"].items()]
     return table(["location", *COLUMNS.values()], rows)
+
+
+def by_location(found: Mapping[str, Any]) -> list[str]:
+    """The cells of a location: its figures, or dashes where they are of fewer than `SPOKEN_OF` proteins."""
+    enough = found["proteins"] >= SPOKEN_OF
+    return [
+        shown(found[key] if enough or key == "proteins" else None, found.get(f"{key}_interval"))
+        for key in COLUMNS
+    ]
 
 
 def _by_length(found: Mapping[str, Any]) -> str:

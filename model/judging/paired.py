@@ -11,12 +11,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from model.judging.markdown import LABELS
+from model.judging.markdown import LABELS, SPOKEN_OF
 from model.judging.plots import BLUE, GREEN, INK, MUTED, ORANGE, Figure, styled
 
 # Figures that are shares, of which more is better: errors and losses would point the other way.
 SHARES = ("q10", "macro_f1", "mcc", "membrane_q2")
-SPOKEN_OF = 10  # proteins of a location, below which its recall says little
 Found = Mapping[str, Any]
 
 

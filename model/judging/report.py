@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model.judging import plots
-from model.judging.markdown import CAPTIONS, COLUMNS, LABELS, difference, shown
+from model.judging.markdown import CAPTIONS, COLUMNS, LABELS, by_location, difference, shown
 from model.judging.plots import Figure
 from model.serving.artifact import Artifact
 
@@ -83,10 +83,7 @@ def page(judged: Mapping[str, Any], artifact: Artifact, pictures: Mapping[str, F
 
 def locations(judged: Mapping[str, Any]) -> str:
     """The table of figures by location."""
-    rows = [
-        [name, *(shown(found[key], found.get(f"{key}_interval")) for key in COLUMNS)]
-        for name, found in judged["locations"].items()
-    ]
+    rows = [[name, *by_location(found)] for name, found in judged["locations"].items()]
     return table(["location", *COLUMNS.values()], rows)
 
 

@@ -49,10 +49,15 @@ def write(folder: Path, proteins: Iterable[LabelledProtein], earlier: Sequence[P
         save_file({"sequences": every}, folder / FILE)
 
 
+def learned(folder: Path, proteins: Sequence[LabelledProtein]) -> NDArray[np.bool_] | None:
+    """True for each of `proteins` that an artifact has learned from; None where it does not say."""
+    known = read(folder)
+    return None if known is None else np.isin(numbers(proteins), known)
+
+
 def unseen(folder: Path, proteins: Sequence[LabelledProtein]) -> list[LabelledProtein] | None:
     """Those of `proteins` that an artifact has not learned from; None where it does not say."""
-    known = read(folder)
-    if known is None:
+    seen = learned(folder, proteins)
+    if seen is None:
         return None
-    seen = np.isin(numbers(proteins), known)
     return [protein for protein, was_seen in zip(proteins, seen, strict=True) if not was_seen]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import click
 
 from protloc.cli.options import home_option, json_option
 from protloc.cli.shared import note, print_json
-from protloc.errors import Unreachable, UploadProblem
+from protloc.errors import Unreachable, UploadProblem, UsageProblem
 
 
 @click.command()
@@ -42,13 +43,18 @@ def up(home: Path, port: int | None, recover: bool) -> None:
 @home_option
 @click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
 @click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
-def down(home: Path, erase: bool, only_if_saved: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask, also where a training ends with it.")
+def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     """Stop the embedded cloud. Its state stays, unless --erase is given.
+
+    A training that is at work would end with it, so you are asked first.
 
     Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
     """
     from protloc.cloud import lifecycle
 
+    if not yes:
+        _ask_about_training(home.resolve())
     try:
         stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
     except lifecycle.NotKeptError as error:
@@ -59,6 +65,29 @@ def down(home: Path, erase: bool, only_if_saved: bool) -> None:
     click.echo(
         f"{state}, and what it kept is deleted." if erase else f"{state}; its state is kept in {home}."
     )
+
+
+def _ask_about_training(home: Path) -> None:
+    """Ask before a training is ended. Raises UsageProblem where nobody can answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from protloc.cloud import lifecycle
+
+    try:
+        cloud = lifecycle.find(home)
+        if cloud is None:
+            return
+        jobs = cloud.client("sagemaker").list_training_jobs(StatusEquals="InProgress")
+    except (BotoCoreError, ClientError):  # what does not answer can only be stopped
+        return
+    names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
+    if not names:
+        return
+    warning = f"a training is at work and would end: {', '.join(names)}"
+    if not sys.stdin.isatty():
+        raise UsageProblem(f"{warning}. Add --yes to end it, or see it to its end: protloc retrain --follow")
+    note(f"{warning}.")
+    click.confirm("Stop the cloud all the same?", abort=True, err=True)
 
 
 @click.command()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 60
 PIPED_WIDTH = 110
+ENOUGH, SPOKEN_OF = 50, 10  # proteins, and those of a location, below which figures say little
 UNBROKEN = ("upload", "version")  # names to copy into the next command
 STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red"}
 STATE_STYLES = {"in_service": "green", "rejected": "yellow", "failed": "red", "retired": "dim"}
@@ -133,7 +134,7 @@ def show_upload(view: View) -> None:
 
 
 def show_models(answer: View) -> None:
-    table = _table("", "version", "state", "created", "trained on>", "Q10>", "macro F1>")
+    table = _table("", "version", "state", "created", "trained on>", "judged on>", "Q10>", "macro F1>")
     for view in answer["models"]:
         metrics = view["metrics"]
         _add(
@@ -143,7 +144,11 @@ def show_models(answer: View) -> None:
             Text(view["state"], STATE_STYLES.get(view["state"], "")),
             str(view["created"] or "")[:16].replace("T", " "),
             f"{view['proteins']:,}" if view["proteins"] is not None else "",
-            *(_figure(metrics.get(name)) for name in ("q10", "macro_f1")),
+            f"{metrics['proteins']:,}" if isinstance(metrics.get("proteins"), int) else "",
+            *(
+                _sure(metrics.get(name), metrics.get("intervals", {}).get(name), metrics.get("proteins"))
+                for name in ("q10", "macro_f1")
+            ),
         )
     out = console()
     if not table.row_count:
@@ -151,6 +156,7 @@ def show_models(answer: View) -> None:
         return
     out.print(table)
     out.print("* answers new uploads. Figures are those it was judged by, or else those its artifact states.")
+    out.print(f"In brackets the 95 % interval; a dash where fewer than {ENOUGH} proteins tell.")
     for view in answer["models"]:
         if view["reason"]:
             out.print(Text(f"\n{safe(view['version'])}: {safe(view['reason'])}"))
@@ -165,16 +171,38 @@ def show_comparison(comparison: View) -> None:
         f"{second}>",
         *(("difference>", "95 % interval>") if comparison["paired"] else ()),
     )
+    support = comparison["support"]
     table = _table("figure", *columns)
     for name, each in comparison["figures"].items():
-        _add(table, FIGURE_NAMES[name], *_compared(each, comparison["paired"], less_is_better=name == "ece"))
+        cells = _compared(each, comparison["paired"], less_is_better=name == "ece")
+        behind = zip(each["values"], comparison["intervals"][name], support["figures"], strict=True)
+        sure: list[str | Text] = [_sure(*one) for one in behind]
+        enough = all(number is None or number >= ENOUGH for number in support["figures"])
+        _add(table, FIGURE_NAMES[name], *sure, *(cells[2:] if enough else [""] * len(cells[2:])))
+    _add(table, "proteins", *(f"{number:,}" if number is not None else "" for number in support["figures"]))
     out.print(table)
-    recall = _table("recall of", *columns)
+    recall = _table("recall of", "proteins>", *columns)
     for name, each in comparison["recall"].items():
-        _add(recall, BY_NAME[name].display, *_compared(each, comparison["paired"]))
+        numbers = support["recall"][name]
+        cells = _compared(each, comparison["paired"])
+        if any(number is not None and number < SPOKEN_OF for number in numbers):
+            cells = ["–", "–", *("" for _ in cells[2:])]
+        _add(recall, BY_NAME[name].display, _numbers(numbers), *cells)
     out.print(recall)
+    out.print(f"A dash: fewer than {ENOUGH} proteins, or {SPOKEN_OF} of a location, which say little.")
     if comparison["proteins"] is not None:
         out.print(f"Both answered the same {comparison['proteins']:,} proteins of a holdout.")
+    if learned := comparison["learned"]:
+        of_them = [
+            f"{version} had learned from {number:,}"
+            for version, number in zip((first, second), learned["of_them"], strict=True)
+            if number
+        ]
+        values = " and ".join(map(_figure, learned["q10"]))
+        out.print(
+            f"Apart from these: {learned['proteins']:,} more, of which {', '.join(of_them)}. On them Q10 is "
+            f"{values}, which says nothing about other proteins."
+        )
     if comparison["note"]:
         out.print(safe(comparison["note"]))
 
@@ -223,6 +251,24 @@ def show_estimate(name: str, contents: Contents, offers: Iterable[Offer]) -> Non
     if table.row_count:
         output.print(table)
         output.print(Text("Computed, not measured on AWS; us-east-1, from an endpoint without an instance."))
+
+
+def _numbers(numbers: list[int | None]) -> str:
+    """The number of proteins behind two figures: once where it is the same."""
+    known = [f"{number:,}" for number in dict.fromkeys(numbers) if number is not None]
+    return " / ".join(known)
+
+
+def _sure(value: Any, interval: Any, proteins: Any) -> str:
+    """A figure with its 95 % interval; a dash where too few proteins tell it.
+
+    >>> _sure(0.727, [0.71, 0.743], 2773), _sure(0.966, [0.9, 1.0], 29), _sure(0.7, None, None)
+    ('0.727 (0.710–0.743)', '–', '0.700')
+    """
+    if isinstance(proteins, int | float) and proteins < ENOUGH:
+        return "–"
+    between = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval and interval[0] is not None else ""
+    return _figure(value) + (between if _figure(value) else "")
 
 
 def _figure(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ class Protloc(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
+        _print_what_can_be_printed()
         try:
             with aws_errors():
                 code = super().main(args, "protloc", complete_var, standalone_mode=False, **extra)
@@ -41,7 +43,17 @@ class Protloc(click.Group):
         except BrokenPipeError:  # whoever read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:  # a file or folder that is not as a command needs it
+            place = f"{error.filename}: " if error.filename else ""
+            code = _fail(f"{place}{error.strerror or error}", Problem.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_what_can_be_printed() -> None:
+    """Have what the terminal's encoding lacks printed as `?`, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -12,13 +14,21 @@ import click
 
 from protloc.errors import UsageProblem
 
-FORMAT_NAMES = ("tsv", "csv", "jsonl", "parquet")
+FORMAT_NAMES = ("tsv", "csv", "jsonl", "parquet", "xlsx")
+COMPRESSED = ("tsv", "csv", "jsonl")  # which of them an ending .gz compresses
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _default_home() -> Path:
-    return Path(__file__).resolve().parents[2] / ".protloc"
+    """The home in a checkout, or else where programs keep their state (XDG Base Directory Specification)."""
+    from protloc.project import IN_CHECKOUT, PROJECT
+
+    if IN_CHECKOUT:
+        return PROJECT / ".protloc"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "protloc"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "protloc"
 
 
 def home_option(command: Command) -> Command:
@@ -28,7 +38,7 @@ def home_option(command: Command) -> Command:
         show_envvar=True,
         type=click.Path(file_okay=False, path_type=Path),
         default=_default_home,
-        show_default=".protloc in the project",
+        show_default=".protloc in a checkout, else ~/.local/state/protloc",
         help="Folder of the embedded cloud's state. Each folder is a cloud of its own.",
     )(command)
 
@@ -68,6 +78,8 @@ def result_options(command: Command) -> Command:
         **options: Any,
     ) -> Any:
         name = format_name or format_of(output)
+        if output and output.suffix.lower() == ".gz" and name not in COMPRESSED:
+            raise UsageProblem(f"--output {output}: {name} is compressed already; leave .gz out")
         written = written_as(name, spreadsheet)
         if as_json and output == Path("-"):
             raise UsageProblem("--json and --output - both want stdout; choose one")
@@ -92,7 +104,8 @@ def result_options(command: Command) -> Command:
         "-f",
         "format_name",
         type=click.Choice(FORMAT_NAMES),
-        help="Format of the results. Without it: what the end of --output says, else tsv.",
+        help="Format of the results. Without it: what the end of --output says, else tsv. An output whose "
+        "name ends in .gz is compressed.",
     )(collected)
     return cast(Command, collected)
 
@@ -154,18 +167,30 @@ def written_as(format_name: str, spreadsheet: bool) -> str:
     >>> written_as("tsv", True), written_as("csv", True), written_as("tsv", False)
     ('spreadsheet', 'csv', 'tsv')
     """
-    if spreadsheet and format_name not in ("tsv", "csv"):
+    if spreadsheet and format_name not in ("tsv", "csv", "xlsx"):
         raise click.UsageError(
-            f"--spreadsheet is for tsv and csv; {format_name} is no table of a spreadsheet."
+            f"--spreadsheet is for tsv, csv and xlsx; {format_name} is no table of a spreadsheet."
         )
     return "spreadsheet" if spreadsheet and format_name == "tsv" else format_name
 
 
 def format_of(output: Path | None) -> str:
-    """The format that the end of a name asks for.
+    """The format that the end of a name asks for, also before `.gz`. Raises UsageProblem for another end.
 
     >>> format_of(Path("answers.CSV")), format_of(Path("answers")), format_of(None)
     ('csv', 'tsv', 'tsv')
+    >>> format_of(Path("answers.jsonl.gz")), format_of(Path("answers.xlsx"))
+    ('jsonl', 'xlsx')
     """
-    suffix = output.suffix.lstrip(".").lower() if output else ""
-    return suffix if suffix in FORMAT_NAMES else "tsv"
+    if output is None or output == Path("-"):
+        return "tsv"
+    packed = output.suffix.lower() == ".gz"
+    ending = Path(output.stem if packed else output.name).suffix.lower()
+    name = ending.removeprefix(".") or "tsv"
+    if name not in (COMPRESSED if packed else FORMAT_NAMES):
+        endings = ", ".join(f".{each}" for each in FORMAT_NAMES)
+        raise UsageProblem(
+            f"--output {output}: no format ends so; expected {endings}, the first three also with .gz, "
+            "or --format that names it"
+        )
+    return name

@@ -7,6 +7,7 @@ byte; CSV and Parquet are made here from the JSON Lines. A file gets its name on
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -55,9 +56,10 @@ def require_writable(output: Path, source: Path | None = None) -> None:
         return
     if output.is_dir():
         raise UsageProblem(f"--output {output} is a folder; name a file in it")
-    if not output.absolute().parent.is_dir():
-        raise UsageProblem(f"--output {output}: there is no folder {output.absolute().parent}; make it first")
-    if not os.access(output if output.exists() else output.absolute().parent, os.W_OK):
+    folder = output.resolve().parent  # of what a link points to
+    if not folder.is_dir():
+        raise UsageProblem(f"--output {output}: there is no folder {folder}; make it first")
+    if not os.access(output if output.exists() else folder, os.W_OK):
         raise UsageProblem(f"--output {output} may not be written; choose another place with --output")
     if source and output.exists() and source.exists() and output.samefile(source):
         raise UsageProblem(f"--output {output} is the input itself; choose another name")
@@ -68,9 +70,11 @@ def fetch(client: Client, results: dict[str, str], format_name: str, output: Pat
     with _becoming(output) as target:
         if format_name in results:
             client.download(results[format_name], target)
-            return
-        with downloaded_rows(client, results) as rows:
-            write_rows(rows, format_name, target)
+        else:
+            with downloaded_rows(client, results) as rows:
+                write_rows(rows, format_name, target)
+        if output.suffix.lower() == ".gz":
+            _compress(target)
 
 
 def fetch_report(client: Client, view: dict[str, Any], output: Path) -> None:
@@ -101,14 +105,24 @@ def write_rows(rows: Iterable[Row], format_name: str, target: Path) -> None:
     if format_name == "parquet":
         _write_parquet(rows, target)
         return
+    if format_name == "xlsx":
+        from protloc.cli.workbook import write_workbook
+
+        write_workbook(rows, target)
+        return
     with target.open("wb") as file:
         file.writelines((SPREADSHEET if format_name == "spreadsheet" else FORMATS[format_name])(rows))
 
 
 @contextlib.contextmanager
 def _becoming(output: Path) -> Iterator[Path]:
-    """A file that becomes `output`, or is copied to stdout, once it is written without an error."""
-    folder = None if output == STDOUT else output.absolute().parent
+    """A file that becomes `output`, or is copied to stdout, once it is written without an error.
+
+    Where `output` is a symbolic link, the file becomes what it points to.
+    """
+    if output != STDOUT:
+        output = output.resolve()
+    folder = None if output == STDOUT else output.parent
     handle, name = tempfile.mkstemp(prefix=".protloc-", suffix=".part", dir=folder)
     os.close(handle)
     part = Path(name)
@@ -128,6 +142,21 @@ def _becoming(output: Path) -> Iterator[Path]:
             part.replace(output)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _compress(path: Path) -> None:
+    """Compress a file in place; the same content gives the same bytes."""
+    packed = path.with_name(path.name + ".gz")
+    try:
+        with (
+            path.open("rb") as plain,
+            packed.open("wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=0) as stream,
+        ):
+            shutil.copyfileobj(plain, stream)
+        packed.replace(path)
+    finally:
+        packed.unlink(missing_ok=True)
 
 
 def _write_parquet(rows: Iterable[Row], target: Path) -> None:

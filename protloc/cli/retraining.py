@@ -16,13 +16,14 @@ from protloc.cli.shared import client_of, note, print_json, stack_words
 @home_option
 @click.pass_context
 def labels(context: click.Context, as_json: bool, stack: str | None, home: Path) -> None:
-    """List the labelled files that retraining learns from, and add one.
+    """List the labelled files that retraining learns from; add one, or remove it.
 
     \b
     Examples
       protloc labels add mine.fasta
       protloc labels
       protloc labels add deeploc_data.fasta --base
+      protloc labels remove mine.fasta
 
     JSON: labels, each with uri, name, kind (labels or base), bytes, modified.
     """
@@ -54,10 +55,13 @@ def add_labels(
     columns accession, sequence, location and membrane. M is bound to a membrane, S soluble, U not known. A
     header that ends in 'test' keeps the protein for judging. A file of the same name is replaced.
 
-    JSON: uri, proteins, locations.
+    A model is judged by 50 proteins or more that it did not learn from: of those that are not marked, every
+    seventh is held out, so about 350 are needed. Where there are fewer, that is said at once.
+
+    JSON: uri, proteins, locations, and with those that were there: labelled, held_out (about), enough.
     """
     from protloc.safe import safe
-    from protloc.stack.labels import WrongLabels, add
+    from protloc.stack.labels import ENOUGH, WrongLabels, add
 
     stack = stack or of_group[0]
     try:
@@ -72,7 +76,44 @@ def add_labels(
     click.echo(
         f"{added['proteins']:,} proteins of {len(added['locations'])} locations are in {safe(added['uri'])}."
     )
-    click.echo(f"Learn from them: protloc retrain{stack_words(stack)}")
+    if added["enough"]:
+        click.echo(f"Learn from them: protloc retrain{stack_words(stack)}")
+    else:
+        note(
+            f"These are too few to judge a model by: of {added['labelled']:,} labelled proteins about "
+            f"{added['held_out']:,} would be held out, and {ENOUGH} are needed. Add more, about {ENOUGH * 7} "
+            "in all, or mark some as test."
+        )
+
+
+@labels.command("remove")
+@click.argument("name")
+@click.option("--base", is_flag=True, help="One of the stack's base data.")
+@json_option
+@stack_option
+@click.pass_obj
+def remove_labels(
+    of_group: tuple[str | None, Path], name: str, base: bool, as_json: bool, stack: str | None
+) -> None:
+    """Remove the labelled file NAME, so that no later retraining learns from it.
+
+    What learned from it already, stays as it is.
+
+    \b
+    Example
+      protloc labels remove mine.fasta
+
+    JSON: removed, the address it had.
+    """
+    from protloc.safe import safe
+    from protloc.stack.labels import remove
+
+    client = client_of(stack or of_group[0], of_group[1])
+    removed = remove(client, name, "base" if base else "labels")
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"{safe(removed)} is removed; the next retraining does not read it.")
 
 
 @click.command()
@@ -81,6 +122,8 @@ def add_labels(
     "--set", "words", metavar="NAME=VALUE", multiple=True, help="A setting of the training, as epochs=20."
 )
 @click.option("--again", is_flag=True, help="Also where the labels are those that were judged last.")
+@click.option("--follow", is_flag=True, help="Follow the one that is at work, and start none.")
+@click.option("--cancel", is_flag=True, help="Stop the one that is at work; the active version stays.")
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the end.", show_default=True)
 @json_option
 @stack_option
@@ -89,6 +132,8 @@ def retrain(
     version: str | None,
     words: tuple[str, ...],
     again: bool,
+    follow: bool,
+    cancel: bool,
     wait: bool,
     as_json: bool,
     stack: str | None,
@@ -104,20 +149,36 @@ def retrain(
       protloc retrain
       protloc retrain --again --set epochs=20 --set seed=2
       protloc retrain --json | jq .outcome
+      protloc retrain --follow
 
     JSON: outcome (Promoted, KeptChampion, NothingNew, Skipped or Failed), version, reason, report; with
-    --no-wait outcome is null. Exit code: 1 where it failed, else 0.
+    --no-wait or --cancel outcome is null. Exit code: 1 where it failed, else 0.
     """
     from model.source import publish
-    from protloc.errors import UploadProblem
-    from protloc.stack.retraining import outcome, sentence, settings, start
+    from protloc.errors import UploadProblem, UsageProblem
+    from protloc.stack.retraining import at_work, outcome, sentence, settings, start, stop
 
     chosen = settings(words)
-    client = client_of(stack, home, start=True)
-    # The program of the jobs is this project's, on AWS as well.
-    publish(client.client, client.outputs["ModelsBucket"], client.outputs["ModelsTable"])
-    started = start(client, version, chosen, again=again)
+    if follow or cancel:
+        if chosen or again or (follow and cancel):
+            raise UsageProblem(
+                "--follow and --cancel are of a retraining that is at work, and go with --version alone"
+            )
+        client = client_of(stack, home)
+        started = at_work(client, version)
+    else:
+        client = client_of(stack, home, start=True)
+        # The program of the jobs is this project's, on AWS as well.
+        publish(client.client, client.outputs["ModelsBucket"], client.outputs["ModelsTable"])
+        started = start(client, version, chosen, again=again)
     look = f"protloc models{stack_words(stack)}"
+    if cancel:
+        stop(client, started)
+        if as_json:
+            print_json({"outcome": None, "version": started.version, "reason": "cancelled", "report": None})
+        else:
+            click.echo(f"{started.version} is cancelled; the active version stays as it is.")
+        return
     if not wait:
         if as_json:
             print_json({"outcome": None, "version": started.version, "reason": None, "report": None})
@@ -127,7 +188,7 @@ def retrain(
     try:
         ended = outcome(client, started, lambda step: note(f"{started.version}: {step}"))
     except KeyboardInterrupt:
-        note(f"The retraining goes on. Look with: {look}")
+        note(f"The retraining goes on. Come back with: protloc retrain --follow{stack_words(stack)}")
         raise
     if as_json:
         print_json(ended)

@@ -23,10 +23,10 @@ from samtranslator.yaml_helper import yaml_parse
 
 from model import source
 from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
+from protloc.project import PROJECT, TEMPLATE
 from protloc.stack.adoption import adopt, note_unhosted
 from protloc.stack.naming import check_stack_name
 
-PROJECT = Path(__file__).parents[2]
 BUCKET = "protloc-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 NEVER_MADE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
@@ -42,7 +42,7 @@ class DeployError(Exception):
 
 def deploy(
     cloud: Cloud,
-    template: Path = PROJECT / "template.yaml",
+    template: Path = TEMPLATE,
     stack: str = STACK,
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -82,6 +82,7 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
         objects[key] = content
         return {"Bucket": BUCKET, "Key": key}
 
+    root = PROJECT if template == TEMPLATE else template.parent
     globals_function = body.get("Globals", {}).get("Function", {})
     shared = globals_function.pop("CodeUri", None)
     for resource in body["Resources"].values():
@@ -89,7 +90,7 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
         if resource["Type"] == "AWS::Serverless::Function" and "InlineCode" not in properties:
             code = properties.get("CodeUri", shared)
             if isinstance(code, str) and not code.startswith("s3://"):
-                folder = template.parent / code
+                folder = root / code
                 properties_of_build = resource.get("Metadata", {}).get("BuildProperties", {})
                 packages = str(properties_of_build.get("ParentPackages", ""))
                 inside = Path(packages.replace(".", "/")) if packages else Path()
@@ -97,7 +98,7 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
         elif resource["Type"] == "AWS::Serverless::StateMachine":
             definition = properties.get("DefinitionUri")
             if isinstance(definition, str) and not definition.startswith("s3://"):
-                path = template.parent / definition
+                path = root / definition
                 properties["DefinitionUri"] = stored(path.read_bytes(), path.suffix)
     body["Metadata"] = {
         **body.get("Metadata", {}),

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -83,7 +84,11 @@ class Cloud:
 
     @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session(*self.keys, region_name=self.region)
+        """A session of this cloud's own, whatever AWS profiles and files of configuration the user has."""
+        core = botocore.session.get_session()
+        for name, value in (("profile", None), ("config_file", os.devnull), ("credentials_file", os.devnull)):
+            core.set_config_variable(name, value)
+        return boto3.Session(*self.keys, region_name=self.region, botocore_session=core)
 
     def client(self, service: Any, **settings: Any) -> Any:
         """A boto3 client of this cloud; `settings` go into its `Config`."""

@@ -38,7 +38,7 @@ def promote(client: Client, version: str, tell: Tell, *, wait: bool = True) -> V
     from protloc.stack.versions import put_into_service
 
     tell(f"{version} is {view['state']}" + (f" ({safe(view['reason'])})" if view["reason"] else ""))
-    kept = ("artifact", "metrics", "evaluation", "report")
+    kept = ("artifact", "metrics", "evaluation", "report", "snapshot", "created")
     request = {name: view[name] for name in kept if view[name]}
     put_into_service(client, version, request, tell, wait=wait)
     return client.models()

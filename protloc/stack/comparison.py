@@ -8,6 +8,7 @@ it is said whether they are of the same proteins.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from functions.domain.locations import LOCATION_NAMES
@@ -26,6 +27,8 @@ def compare(client: Client, first: View, second: View) -> View:
 def compared(first: View, of_first: View | None, second: View, of_second: View | None) -> View:
     """`figures` and `recall` (by location): a value for each version, `difference` (second - first) and its
     `interval` where they are paired. `proteins` are those both answered, None where they are not the same.
+    `support` is the number of proteins behind each version's figures and recalls, `intervals` those of the
+    figures, and `learned` the figures of proteins that a version had learned from, which count for nothing.
     """
     versions = first["version"], second["version"]
     shown: View = {"versions": list(versions), "paired": True, "note": None}
@@ -34,16 +37,21 @@ def compared(first: View, of_first: View | None, second: View, of_second: View |
             turned = names != versions
             against = evaluation["against"]
             recalls = zip(LOCATION_NAMES, against["recall"], strict=True)
+            answered = [evaluation[side] for side in ("champion", "challenger")][:: -1 if turned else 1]
             return shown | {
-                "proteins": evaluation["holdout"]["proteins"],
+                "proteins": evaluation["challenger"].get("proteins", evaluation["holdout"]["proteins"]),
+                **_worth(answered),
+                "learned": _learned(evaluation.get("learned"), turned),
                 "figures": {name: _paired(against[name], turned) for name in FIGURES if name in against},
                 "recall": {name: _paired(recall_difference, turned) for name, recall_difference in recalls},
             }
-    sides = _side(first, of_first), _side(second, of_second)
+    sides = [_side(first, of_first), _side(second, of_second)]
     same = of_first and of_second and of_first["holdout"]["sha256"] == of_second["holdout"]["sha256"]
     return shown | {
         "paired": False,
         "proteins": of_second["holdout"]["proteins"] if same and of_second else None,
+        **_worth(sides),
+        "learned": None,
         "figures": {name: _beside(sides[0].get(name), sides[1].get(name)) for name in FIGURES},
         "recall": {name: _beside(*(_recall(side, name) for side in sides)) for name in LOCATION_NAMES},
         "note": _note(versions, (of_first, of_second), bool(same)),
@@ -75,6 +83,29 @@ def _paired(paired: View, turned: bool) -> View:
 
 def _less(value: float | None) -> float | None:
     return None if value is None else -value
+
+
+def _worth(sides: Sequence[View]) -> View:
+    """How much each version's figures are worth: numbers of proteins, and intervals."""
+    recalls = {
+        name: [side.get("locations", {}).get(name, {}).get("proteins") for side in sides]
+        for name in LOCATION_NAMES
+    }
+    return {
+        "support": {"figures": [side.get("proteins") for side in sides], "recall": recalls},
+        "intervals": {name: [side.get("intervals", {}).get(name) for side in sides] for name in FIGURES},
+    }
+
+
+def _learned(learned: View | None, turned: bool) -> View | None:
+    if not learned:
+        return None
+    sides = [learned[side] for side in ("champion", "challenger")][:: -1 if turned else 1]
+    return {
+        "proteins": learned["proteins"],
+        "of_them": [side["learned"] for side in sides],
+        "q10": [side["q10"] for side in sides],
+    }
 
 
 def _beside(first: float | None, second: float | None) -> View:

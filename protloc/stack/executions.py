@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from protloc.safe import safe
@@ -43,6 +43,13 @@ def start(client: Client, version: str, request: Mapping[str, Any]) -> str:
     return execution
 
 
+def settle(client: Client) -> None:
+    """End the version of an execution that is over without having said so, and free the lock it held."""
+    client.client("lambda").invoke(
+        FunctionName=client.outputs["RetireFunction"], Payload=json.dumps({"settle_seconds": 0})
+    )
+
+
 def running(client: Client, version: str) -> str | None:
     """The execution that works on a version just now."""
     executions = client.client("stepfunctions").list_executions(
@@ -51,8 +58,17 @@ def running(client: Client, version: str) -> str | None:
     return next((e["executionArn"] for e in executions if e["name"].rpartition("-")[0] == version), None)
 
 
-def follow(client: Client, execution: str, tell: Tell, seconds: float = float("inf")) -> dict[str, Any]:
-    """Wait for an execution, telling its steps; what describes it then. Raises TimeoutError."""
+def follow(
+    client: Client,
+    execution: str,
+    tell: Tell,
+    seconds: float = float("inf"),
+    news: Callable[[], Iterable[str]] = tuple,
+) -> dict[str, Any]:
+    """Wait for an execution, telling its steps and each time what is `news`; what describes it then.
+
+    Raises TimeoutError.
+    """
     states = client.client("stepfunctions")
     end = time.monotonic() + seconds
     pause, steps_told = FIRST_POLL_SECONDS, 0
@@ -62,6 +78,8 @@ def follow(client: Client, execution: str, tell: Tell, seconds: float = float("i
         for step in steps[steps_told:]:
             tell(STEPS[step])
         steps_told = len(steps)
+        for line in news():
+            tell(line)
         if description["status"] != RUNNING:
             return description
         _pause(pause)

@@ -6,17 +6,24 @@ wrong is told by file and line. The name is kept, so a file that is added again 
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from model.proteins.labelled import LABELLED_SUFFIXES, LOCATIONS, LabelError, LabelledProtein, entries
+from model.proteins.related import HELD_OUT
 from protloc.errors import UsageProblem
-from protloc.stack.client import TRANSFER, Client
+from protloc.safe import safe
+from protloc.stack.client import TRANSFER, Client, split_uri
 
 PREFIXES = {"labels": ("UploadsBucket", "labels/"), "base": ("ModelsBucket", "data/base/")}  # kind → where
 
+ENOUGH = 50  # proteins held out, without which no model is judged (`functions/judge.py`)
 View = dict[str, Any]
 
 
@@ -56,11 +63,57 @@ def add(client: Client, path: Path, kind: str) -> View:
     bucket, key = client.outputs[output], prefix + path.name
     client.client("s3").upload_file(str(path), bucket, key, Config=TRANSFER)
     counts = Counter(LOCATIONS[protein.location] for protein in proteins)
+    uri = f"s3://{bucket}/{key}"
     return {
-        "uri": f"s3://{bucket}/{key}",
+        "uri": uri,
         "proteins": len(proteins),
         "locations": {name: counts[name] for name in LOCATIONS if counts[name]},
+        **prospect(client, proteins, uri),
     }
+
+
+def prospect(client: Client, proteins: list[LabelledProtein], uri: str) -> View:
+    """How many proteins there are to learn from with those of the file at `uri`, and whether a model can be
+    judged by them: `labelled`, `held_out` (about), and `enough`.
+
+    The other files are read until there are enough. Those that the caller may not read are not counted.
+    """
+    held_out, known = 0, dict[str, bool]()  # by sequence: marked test
+    with contextlib.suppress(ClientError):
+        for each in (proteins, *_others(client, uri)):
+            known |= {protein.sequence: protein.test for protein in each}
+            held_out = _held_out(known)
+            if held_out >= ENOUGH:
+                break
+    return {"labelled": len(known), "held_out": held_out, "enough": held_out >= ENOUGH}
+
+
+def _held_out(known: Mapping[str, bool]) -> int:
+    marked = sum(known.values())
+    return marked + round((len(known) - marked) * HELD_OUT)
+
+
+def _others(client: Client, uri: str) -> Iterator[list[LabelledProtein]]:
+    """The proteins of each labelled file but the one at `uri`, as far as they can be used."""
+    for file in listed(client):
+        if file["uri"] != uri:
+            bucket, key = split_uri(file["uri"])
+            body = client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            found = (entry for _, entry in entries(io.BytesIO(body), file["name"]))
+            yield [entry for entry in found if not isinstance(entry, LabelError)]
+
+
+def remove(client: Client, name: str, kind: str) -> str:
+    """Take a file away from those that the next retraining reads, and return where it was.
+
+    The bucket keeps its versions for as long as it keeps those of all files.
+    """
+    output, prefix = PREFIXES[kind]
+    bucket, key = client.outputs[output], prefix + name
+    if not any(file["uri"] == f"s3://{bucket}/{key}" for file in listed(client)):
+        raise UsageProblem(f"there is no labelled file {safe(name, 60)}; `protloc labels` lists them")
+    client.client("s3").delete_object(Bucket=bucket, Key=key)
+    return f"s3://{bucket}/{key}"
 
 
 def listed(client: Client) -> Iterator[View]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
 from protloc.errors import UsageProblem
-
-TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+from protloc.project import TEMPLATE
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _LONG_FORM = re.compile(r"ParameterKey=([^,]*),ParameterValue=(.*)", re.DOTALL)

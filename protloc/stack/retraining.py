@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
 
 from protloc.errors import UsageProblem
 from protloc.safe import safe
@@ -17,6 +21,12 @@ from protloc.stack.client import Client
 NAME = re.compile("[a-zA-Z0-9](-?[a-zA-Z0-9])*")
 MAX_NAME_CHARACTERS = 40
 OURS = ("model-version", "training", "validation", "model-dir")  # what the state machine itself sets
+
+JOB_LOGS = "/aws/sagemaker/TrainingJobs"  # docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+_EPOCH, _ACCURACY, _SECONDS = (
+    re.compile(pattern)
+    for pattern in (r"Epoch (\d+)/(\d+) ", r"Validation Accuracy: ([0-9.]+)", r"Seconds: (\d+)")
+)
 
 View = dict[str, Any]
 Tell = Callable[[str], None]
@@ -66,7 +76,8 @@ def start(client: Client, version: str | None, set_: Mapping[str, str | None], *
 
 def outcome(client: Client, started: Started, tell: Tell) -> View:
     """Follow a retraining to its end: `outcome`, `version`, `reason` and `report`."""
-    description = executions.follow(client, started.execution, tell)
+    epochs = Epochs(client, started.execution)
+    description = executions.follow(client, started.execution, tell, news=epochs.news)
     if description["status"] != executions.SUCCEEDED:
         return {
             "outcome": "Failed",
@@ -76,6 +87,97 @@ def outcome(client: Client, started: Started, tell: Tell) -> View:
         }
     output = json.loads(description["output"])
     return {name: output.get(name) or None for name in ("outcome", "version", "reason", "report")}
+
+
+def at_work(client: Client, version: str | None) -> Started:
+    """The retraining that is at work, or the one of this version. Raises UsageProblem where there is none."""
+    states = client.client("stepfunctions")
+    running = states.list_executions(
+        stateMachineArn=client.outputs["RetrainStateMachine"], statusFilter=executions.RUNNING
+    )["executions"]
+    for each in running:
+        description = states.describe_execution(executionArn=each["executionArn"])
+        request = json.loads(description["input"])
+        # As the state machine itself calls one that a schedule starts.
+        named = request.get("version") or f"model-{_milliseconds(description['startDate'])}"
+        if not request.get("artifact") and version in (None, named):
+            return Started(named, each["executionArn"])
+    raise UsageProblem(f"no retraining{f' of {safe(version, 60)}' if version else ''} is at work")
+
+
+def stop(client: Client, started: Started) -> None:
+    """Stop a retraining; its training job ends with it, and what it made so far is taken away."""
+    client.client("stepfunctions").stop_execution(
+        executionArn=started.execution, error="Cancelled", cause="it was cancelled"
+    )
+    with contextlib.suppress(ClientError):  # who may not ask for it leaves it to the hour's own look
+        executions.settle(client)
+
+
+class Epochs:
+    """The epochs that a retraining's training job reports in its log, as lines for people."""
+
+    def __init__(self, client: Client, execution: str) -> None:
+        self._client, self._execution = client, execution
+        self._job, self._tokens, self._may = "", dict[str, str](), True
+        self._epoch, self._accuracy = (0, 0), ""
+
+    def news(self) -> Iterator[str]:
+        """A line for each epoch that ended since the last time; nothing to who may not read the log."""
+        if not self._may:
+            return
+        try:
+            yield from filter(None, map(self._read, self._lines()))
+        except ClientError as error:
+            # Before the first job of an account there is no log at all.
+            self._may = error.response["Error"]["Code"] == "ResourceNotFoundException"
+
+    def _lines(self) -> Iterator[str]:
+        logs = self._client.client("logs")
+        if not self._job:
+            started = self._client.client("stepfunctions").describe_execution(executionArn=self._execution)
+            part = f"-{_milliseconds(started['startDate'])}-"  # how the state machine names its jobs
+            jobs = self._client.client("sagemaker").list_training_jobs(NameContains=part)
+            names = [each["TrainingJobName"] for each in jobs["TrainingJobSummaries"]]
+            self._job = next((name for name in names if part in name and name.endswith("-train")), "")
+            if not self._job:
+                return
+        streams = logs.describe_log_streams(logGroupName=JOB_LOGS, logStreamNamePrefix=f"{self._job}/")
+        for stream in (each["logStreamName"] for each in streams["logStreams"]):
+            token = self._tokens.get(stream)
+            more = {"nextToken": token} if token else {}
+            page = logs.get_log_events(
+                logGroupName=JOB_LOGS, logStreamName=stream, startFromHead=True, **more
+            )
+            self._tokens[stream] = page["nextForwardToken"]
+            yield from (event["message"] for event in page["events"])
+
+    def _read(self, line: str) -> str:
+        """The line for people that a line of the log completes, if so (`model/learning/outcome.py`)."""
+        if match := _EPOCH.match(line):
+            self._epoch, self._accuracy = (int(match[1]), int(match[2])), ""
+        elif match := _ACCURACY.match(line):
+            self._accuracy = f", {float(match[1]):.1%} of the validation proteins right".replace("%", " %")
+        elif (match := _SECONDS.match(line)) and self._epoch[0]:
+            done, epochs = self._epoch
+            left = (epochs - done) * float(match[1])
+            return f"epoch {done} of {epochs}{self._accuracy}" + (
+                f", at most {duration(left)} left" if left else ""
+            )
+        return ""
+
+
+def duration(seconds: float) -> str:
+    """A time in minutes or hours, as a person says it.
+
+    >>> duration(20), duration(200), duration(9000)
+    ('1 min', '4 min', '2.5 h')
+    """
+    return f"{math.ceil(seconds / 60)} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def sentence(ended: View) -> str:

@@ -6,15 +6,19 @@ from copy import deepcopy
 from math import nan
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.domain.locations import LOCATION_NAMES
-from functions.judge import Floors, judge
+from functions.judge import Floors, handler, judge
+from tests.functions.world import World
 
 EVENTS = Path(__file__).parents[2] / "events"
+REPORT = b"<h1>new</h1>\n<!-- verdict --><!-- /verdict -->\n<h2>Figures</h2>"
 FLOORS = Floors(0.5, 0.3)
 ASKED = {"version": "new", "champion": "old", "snapshot": "snap"}
 Change = Callable[[dict[str, Any]], Any]
@@ -249,3 +253,63 @@ def test_no_nonsense_in_an_evaluation_promotes_or_raises(path: tuple[str, ...], 
         assert (path == ("challenger", "q10") and value >= 0.5) or (
             path[-1] == "interval" and value[0] <= value[1]
         )
+
+
+def with_learned(proteins: int, known: int) -> dict[str, Any]:
+    """An evaluation on a holdout of which one of the models has learned a part."""
+    judged = evaluation()
+    for side in ("challenger", "champion"):
+        judged[side] |= {"proteins": proteins - known, "intervals": {"q10": [0.66, 0.74]}}
+    judged["holdout"]["proteins"] = proteins
+    judged["learned"] = {"proteins": known, "challenger": {"q10": 0.8}, "champion": {"q10": 1.0}}
+    return judged
+
+
+def test_proteins_that_a_model_has_learned_do_not_make_a_holdout_large_enough() -> None:
+    manifest = deepcopy(MANIFEST)
+    manifest["splits"]["holdout"]["proteins"] = 72  # type: ignore[index]
+    refused = verdict(with_learned(72, 23), manifest)
+    assert not refused["promote"]
+    assert refused["reason"] == "enough: expected at least 50, found 49 proteins held out"
+    assert verdict(with_learned(72, 22), manifest)["promote"]
+
+
+def test_a_champion_that_answered_other_proteins_is_no_measure() -> None:
+    judged = with_learned(500, 100)
+    judged["champion"]["proteins"] = 500
+    assert "proteins that the champion answered 500" in verdict(judged)["reason"]
+
+
+def test_figures_are_kept_with_their_number_and_intervals() -> None:
+    kept = verdict(with_learned(500, 100))["metrics"]
+    assert (kept["split"], kept["proteins"], kept["q10"]) == ("holdout", 400, 0.71)
+    assert kept["intervals"] == {"q10": [0.66, 0.74]}
+    assert kept["learned"] == {"proteins": 100, "q10": 0.8}
+    broken = with_learned(500, 100)
+    broken["challenger"]["intervals"] = {"q10": [nan, "x"], "ece": None}
+    assert verdict(broken)["metrics"]["intervals"] == {}
+
+
+def test_the_report_begins_with_the_verdict_however_often_it_was_judged(empty_world: World) -> None:
+    world = empty_world
+    places = {name: f"s3://models/evaluations/new/{name}" for name in ("evaluation.json", "report.html")}
+    bodies = {"evaluation.json": json.dumps(evaluation(0.75, 0.70)).encode(), "report.html": REPORT}
+    for name, body in bodies.items():
+        world.s3.put_object(Bucket="models", Key=f"evaluations/new/{name}", Body=body)
+    world.s3.put_object(
+        Bucket="models", Key="snapshots/snap/manifest.json", Body=json.dumps(MANIFEST).encode()
+    )
+    event = ASKED | {"evaluation": places["evaluation.json"], "report": places["report.html"]}
+    event["manifest"] = "s3://models/snapshots/snap/manifest.json"
+    context = Mock(spec_set=LambdaContext, function_name="judge", memory_limit_in_mb=128, aws_request_id="1")
+    context.invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:judge"
+    with patch("functions.judge.services", lambda: world.aws):
+        refused = handler(event, context)
+        handler(event, context)
+    assert not refused["promote"]
+    page = world.s3.get_object(Bucket="models", Key="evaluations/new/report.html")["Body"].read().decode()
+    assert page.count("<h2>Not promoted") == 1 and page.index("Not promoted") < page.index("Figures")
+    assert page.index("<strong>failed</strong>") < page.index("<td>passed</td>")
+    assert "Q10 -5.0 points" in page
+    with patch("functions.judge.services", lambda: world.aws):
+        assert handler(event | {"report": "s3://models/evaluations/none/report.html"}, context) == refused

@@ -87,3 +87,42 @@ def test_hyperparameters_are_the_stacks_with_those_of_the_input_over_them(empty_
 def test_an_artifact_needs_no_labels(empty_world: World) -> None:
     planned = plan({"artifact": "s3://models/two"}, empty_world.aws)
     assert (planned["nothing"], planned["champion"], planned["revision"]) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("records", "marked", "enough"), [(279, 0, False), (280, 0, True), (60, 35, False), (60, 39, True)]
+)
+@pytest.mark.parametrize("table", [False, True])
+def test_too_few_proteins_to_judge_by_are_refused_before_anything_runs(
+    empty_world: World, records: int, marked: int, enough: bool, table: bool
+) -> None:
+    world = empty_world
+    program(world, "s3://models/code/1/sourcedir.tar.gz")
+    marks = [number < marked for number in range(records)]
+    if table:
+        rows = [f"P{n}\tMKV\tNucleus\tS\t{'test' if mark else ''}" for n, mark in enumerate(marks, 1)]
+        put(
+            world,
+            "labels/mine.tsv",
+            "\n".join(["accession\tsequence\tlocation\tmembrane\tsplit", *rows]).encode(),
+        )
+    else:
+        lines = [f">P{n} Nucleus-S{' test' if mark else ''}\r\nMKV\r\n" for n, mark in enumerate(marks, 1)]
+        put(world, "labels/mine.fasta", "".join(lines).encode())
+    planned = plan({}, world.aws)
+    if enough:
+        assert planned["nothing"] == ""
+        return
+    assert planned["nothing"].startswith(f"there are {records} labelled proteins, of which 4")
+    assert "about 350 proteins, or 50 marked test" in planned["nothing"]
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="models", Prefix="snapshots/")
+
+
+def test_what_was_held_out_before_counts(empty_world: World) -> None:
+    world = empty_world
+    program(world, "s3://models/code/1/sourcedir.tar.gz")
+    table(world).put_item(Item=LATEST | {"snapshot": "before", "version": "two"})
+    manifest = json.dumps({"splits": {"holdout": {"proteins": 45}}}).encode()
+    put(world, "snapshots/before/manifest.json", manifest, bucket="models")
+    put(world, "labels/mine.fasta", b">P1 Nucleus-S\nMKV\n")
+    assert plan({}, world.aws)["nothing"] == ""

@@ -5,7 +5,7 @@ from typing import Any
 from functions.services.models_table import ALIAS, SOURCE
 from tests.functions.world import World
 
-LABELS = b">P1 Nucleus-S\nMKV\n"
+LABELS = b"".join(b">P%d Nucleus-S\nMKV\n" % number for number in range(350))
 
 
 def table(world: World) -> Any:

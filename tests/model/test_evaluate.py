@@ -14,6 +14,7 @@ import pytest
 from model import evaluate as challenge
 from model import snapshot
 from model.judging.figures import HEADLINE
+from model.proteins import seen
 from model.proteins.labelled import LOCATIONS, LabelledProtein, digest
 from model.serving.artifact import pack
 from model.serving.inference import model_fn, predict_fn
@@ -93,6 +94,36 @@ def test_golden_answers_are_the_challengers_and_spread_over_locations(
         assert each["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
         assert each["membrane"] == pytest.approx(alone["membrane"], abs=1e-5)
     assert 0 < evaluation["batch_seconds"] < 60
+
+
+def test_proteins_that_a_model_has_learned_are_a_figure_of_their_own(place: Path) -> None:
+    held = snapshot.read_split(str(place / A), "holdout")
+    folder = build_tiny_artifact(place / "knowing", "tiny-1", seed=1)
+    seen.write(folder, held[:15])
+    words = arguments(place, "apart")
+    words[words.index("--champion") + 1] = str(folder)
+    challenge.main(words)
+    found = json.loads((place / "apart" / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    assert found["holdout"]["proteins"] == 40 and found["holdout"]["sha256"] == digest(held)
+    assert found["learned"]["proteins"] == 15
+    assert found["learned"]["champion"]["learned"] == 15 == found["champion"]["holdout_learned"]
+    assert found["learned"]["challenger"]["learned"] is None  # it does not say
+    model = model_fn(str(place / "challenger"))
+    answers = predict_fn([each.sequence for each in held], model)["predictions"]
+    right = [
+        max(range(10), key=each["probabilities"].__getitem__) == protein.location
+        for each, protein in zip(answers, held, strict=True)
+    ]
+    assert found["challenger"]["proteins"] == found["champion"]["proteins"] == 25
+    assert found["challenger"]["q10"] == pytest.approx(sum(right[15:]) / 25)
+    assert found["against"]["q10"]["challenger"] == found["challenger"]["q10"]
+    assert found["learned"]["challenger"]["q10"] == pytest.approx(sum(right[:15]) / 15, abs=1e-4)
+    page = (place / "apart" / "report.html").read_text()
+    assert "answered the same 25 proteins" in page and "15 proteins that count apart" in page
+    assert "tiny-1 has learned from 15 of them" in page
+    seen.write(folder, held)
+    with pytest.raises(SystemExit, match="that neither model has learned from, found none of 40"):
+        challenge.main(words)
 
 
 def test_neither_artifact_is_changed(evaluation: dict[str, Any], place: Path) -> None:

@@ -311,3 +311,14 @@ def reason_after(name: str, problem: TaskError) -> str:
     except StopIteration as end:
         assert end.value.failed
         return str(end.value.output["Cause"])
+
+
+def test_a_version_that_is_promoted_again_keeps_what_it_learned_from_and_when_it_was_made() -> None:
+    request = WAYS["artifact"][0] | {"snapshot": "fedcba9876543210", "created": "2026-10-01T00:00:00.000Z"}
+    answers = {"Plan": {"Payload": PLAN | {"snapshot": ""}}}
+    (record,) = (each for each in calls(machine(), request, answers=answers) if each.state == "Record")
+    kept = {name: record.arguments["Item"][name]["S"] for name in ("snapshot", "created")}
+    assert kept == {name: request[name] for name in kept}
+    (new,) = (each for each in calls(machine(), {}) if each.state == "Record")
+    assert new.arguments["Item"]["created"] == {"S": STARTED}
+    assert new.arguments["Item"]["snapshot"] == {"S": PLAN["snapshot"]}

@@ -89,7 +89,12 @@ class Jobs:
 
     def do_list_training_jobs(self, request: dict[str, Any]) -> dict[str, Any]:
         fields = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingJobStatus")
-        jobs = self._records.tables["training_jobs"].values()
+        part, status = request.get("NameContains", ""), request.get("StatusEquals")
+        jobs = [
+            job
+            for job in self._records.tables["training_jobs"].values()
+            if part in job["TrainingJobName"] and status in (None, job["TrainingJobStatus"])
+        ]
         return {"TrainingJobSummaries": [{field: job[field] for field in fields} for job in jobs]}
 
     def do_stop_training_job(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -161,3 +161,24 @@ def test_the_picture_has_a_row_a_figure_and_a_location_and_passes_over_what_cann
     assert [text.get_text().strip() for axes in (upper, lower) for text in axes.texts] == [
         "not measurable"
     ] * 2
+
+
+def test_what_too_few_proteins_tell_is_a_dash_and_no_claim(
+    pair: tuple[Contestant, Contestant], manifest: dict[str, Any], against: dict[str, Any]
+) -> None:
+    recall = [each | {"interval": (0.1, 0.2)} for each in against["recall"]]
+    few = dict(pair[0].judged["locations"])
+    few["Nucleus"] = few["Nucleus"] | {"proteins": 9}
+    few["Peroxisome"] = few["Peroxisome"] | {"proteins": 10}
+    challenger = replace(pair[0], judged=pair[0].judged | {"locations": few})
+    evaluation = {
+        "snapshot": "a" * 16,
+        "holdout": {"proteins": 120},
+        "against": against | {"recall": recall},
+    }
+    text = comparison.page(challenger, pair[1], evaluation, manifest)
+    (claim,) = re.findall(r"It clearly finds more proteins of: ([^<]*)\.", text)
+    assert "Peroxisome" in claim and "Nucleus" not in claim
+    cells = Page(text).cells
+    assert cells[cells.index("Nucleus") :][:6] == ["Nucleus", "–", "–", "–", "–", "9"]
+    assert "(n = 120)" in text and text.index("<!-- verdict -->") < text.index("<p>new-1")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.domain.locations import LOCATION_NAMES
-from protloc.cli.display import show_comparison
+from protloc.cli.display import show_comparison, show_models
 from protloc.stack.comparison import compared
 
 View = dict[str, Any]
@@ -104,3 +104,47 @@ def test_the_tables_show_both_and_how_sure_the_difference_is(capsys: pytest.Capt
     show_comparison(compared(view("a"), None, view("b\x1b[2J"), None))
     shown = capsys.readouterr().out
     assert "difference" not in shown and "\x1b[2J" not in shown
+
+
+def test_figures_of_few_proteins_are_dashes_and_those_learned_from_stand_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = evaluation("old", "new")
+    for side in ("champion", "challenger"):
+        few[side] |= {"proteins": 29, "intervals": {"q10": [0.6, 0.8]}}
+        few[side]["locations"]["Peroxisome"]["proteins"] = 1
+    few["learned"] = {
+        "proteins": 23,
+        "champion": {"q10": 1.0, "learned": 23},
+        "challenger": {"q10": 0.9, "learned": 0},
+    }
+    show_comparison(compared(view("old"), None, view("new"), few))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    (q10,) = (line for line in lines if line.startswith("Q10"))
+    assert q10.split() == ["Q10", "–", "–"]
+    (peroxisome,) = (line for line in lines if line.startswith("Peroxisome"))
+    assert peroxisome.split() == ["Peroxisome", "1", "–", "–"]
+    text = " ".join(" ".join(lines).split())
+    assert (
+        "Apart from these: 23 more, of which old had learned from 23. On them Q10 is 1.000 and 0.900" in text
+    )
+    assert "the same 29 proteins" in text
+
+
+def test_a_figure_stands_beside_its_number_and_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    sure = evaluation("old", "new")
+    for side, interval in (("champion", [0.66, 0.74]), ("challenger", [0.71, 0.79])):
+        sure[side] |= {"proteins": 500, "intervals": {"q10": interval}}
+    show_comparison(compared(view("old"), None, view("new"), sure))
+    assert "0.700 (0.660–0.740)" in (shown := capsys.readouterr().out) and "0.750 (0.710–0.790)" in shown
+    metrics = {"proteins": 2773, "q10": 0.712, "macro_f1": 0.6, "intervals": {"q10": [0.695, 0.729]}}
+    few = {"proteins": 29, "q10": 0.966, "macro_f1": 0.9}
+    views = [
+        view(name, **each)
+        | {"state": "standby", "active": False, "created": None, "proteins": None, "reason": None}
+        for name, each in (("sure", metrics), ("few", few))
+    ]
+    show_models({"models": views})
+    shown = capsys.readouterr().out
+    assert "2,773" in shown and "0.712 (0.695–0.729)" in shown
+    assert "29" in shown and "0.966" not in shown

@@ -94,11 +94,14 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
     bucket = cloud.client.outputs["ModelsBucket"]
     cloud.client.client("s3").upload_file(str(packed), bucket, "training/three/model.tar.gz")
     uri = f"s3://{bucket}/training/three/model.tar.gz"
-    note_version(cloud, "tiny-3", state="rejected", reason="Q10 fell", artifact=uri)
+    origin = {"snapshot": "0123456789abcdef", "created": "2026-10-01T00:00:00Z"}
+    note_version(cloud, "tiny-3", state="rejected", reason="Q10 fell", artifact=uri, **origin)
     result = cloud.protloc("models", "promote", "tiny-3")
     assert result.exit_code == 0, result.stderr
     assert "tiny-3 is rejected (Q10 fell)" in result.stderr and "starting its server" in result.stderr
     assert cloud.answer("models")["active"] == "tiny-3"
+    (view,) = (each for each in cloud.client.models()["models"] if each["version"] == "tiny-3")
+    assert {name: view[name] for name in origin} == origin
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,22 @@
 """Labels go in, a retraining is followed to its end, and every outcome is told and has its exit code."""
 
+import contextlib
 import json
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from protloc.cloud import lifecycle
 from protloc.stack import executions
 from protloc.stack.client import Client
+from protloc.stack.retraining import JOB_LOGS, Epochs
 from tests.conftest import Embedded
+from tests.model.tiny import write_labelled
 
 GOOD = ">P1 Nucleus-S\nMKVA\n>P2 Cytoplasm-U\nMAAA\n>P3 Nucleus-M test\nMKKK\n"
 
@@ -29,13 +35,35 @@ def test_labels_are_checked_added_and_listed(embedded: Embedded, labelled: Path)
         "uri": f"s3://{bucket}/labels/{labelled.name}",
         "proteins": 3,
         "locations": {"Cytoplasm": 1, "Nucleus": 2},
+        "labelled": 3,
+        "held_out": 1,
+        "enough": False,
     }
     body = embedded.client.client("s3").get_object(Bucket=bucket, Key=f"labels/{labelled.name}")["Body"]
     assert body.read() == labelled.read_bytes()
     files = {each["name"]: each for each in embedded.answer("labels")["labels"]}
     assert files[labelled.name]["kind"] == "labels" and files[labelled.name]["bytes"] == len(GOOD)
     assert labelled.name in embedded.protloc("labels").stdout
-    embedded.client.client("s3").delete_object(Bucket=bucket, Key=f"labels/{labelled.name}")
+    removed = embedded.answer("labels", "remove", labelled.name)
+    assert removed == {"removed": f"s3://{bucket}/labels/{labelled.name}"}
+    assert embedded.answer("labels")["labels"] == []
+    result = embedded.protloc("labels", "remove", labelled.name)
+    assert result.exit_code == 2 and f"no labelled file {labelled.name}" in result.stderr
+
+
+def test_too_few_labels_to_judge_by_are_told_at_once_and_all_files_count(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    first = write_labelled(tmp_path / "first.fasta", 340, test=0)
+    result = embedded.protloc("labels", "add", first)
+    assert result.exit_code == 0
+    assert "of 340 labelled proteins about 49 would be held out, and 50 are needed" in result.stderr
+    assert "protloc retrain" not in result.stdout
+    second = write_labelled(tmp_path / "second.fasta", 20, test=0, seed=1)
+    result = embedded.protloc("labels", "add", second)
+    assert "protloc retrain" in result.stdout and not result.stderr
+    for path in (first, second):
+        assert embedded.protloc("labels", "remove", path.name).exit_code == 0
 
 
 def test_base_data_goes_to_the_operators_place(embedded: Embedded, labelled: Path) -> None:
@@ -168,7 +196,10 @@ def test_an_interruption_leaves_it_running_and_says_how_to_look(
     monkeypatch.setattr(executions, "_pause", interrupted)
     result = embedded.protloc("retrain", "--version", "v-4")
     assert result.exit_code == 130
-    assert "The retraining goes on. Look with: protloc models" in result.stderr
+    assert "The retraining goes on. Come back with: protloc retrain --follow" in result.stderr
+    monkeypatch.undo()
+    machine_of = embedded.protloc("retrain", "--follow", "--version", "none-such")
+    assert machine_of.exit_code == 2 and "no retraining of none-such is at work" in machine_of.stderr
 
 
 def test_without_waiting_it_says_what_is_on_its_way(embedded: Embedded, machine: Machine) -> None:
@@ -196,3 +227,79 @@ def test_impossible_settings_are_refused(embedded: Embedded, machine: Machine, w
     machine(ended("Promoted"))
     result = embedded.protloc("retrain", *words)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+
+
+def test_one_at_work_is_followed_again(embedded: Embedded, machine: Machine) -> None:
+    machine({"Name": "Train", "Type": "Wait", "Seconds": 2, "Next": "End"}, ended("Promoted"))
+    assert embedded.protloc("retrain", "--no-wait", "--version", "v-7").exit_code == 0
+    result = embedded.protloc("retrain", "--follow")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines() == ["v-7: training"]
+    assert result.stdout.startswith("v-7 is the active version now.")
+
+
+def test_one_at_work_is_cancelled(embedded: Embedded, machine: Machine) -> None:
+    machine({"Name": "Train", "Type": "Wait", "Seconds": 600, "Next": "End"}, ended("Promoted"))
+    assert embedded.protloc("retrain", "--no-wait", "--version", "v-8").exit_code == 0
+    result = embedded.protloc("retrain", "--cancel")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "v-8 is cancelled; the active version stays as it is.\n"
+    result = embedded.protloc("retrain", "--cancel")
+    assert result.exit_code == 2 and "no retraining is at work" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--follow", "--cancel"], ["--follow", "--again"], ["--cancel", "--set", "a=1"]]
+)
+def test_what_starts_one_does_not_go_with_what_is_of_one_at_work(
+    embedded: Embedded, words: list[str]
+) -> None:
+    result = embedded.protloc("retrain", *words)
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+
+
+def test_the_epochs_of_a_training_are_told_with_the_time_that_is_left(embedded: Embedded) -> None:
+    logs = embedded.client.client("logs")
+    job = f"protloc-{uuid.uuid4().hex[:8]}-1-train"
+    with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=JOB_LOGS)
+    where = {"logGroupName": JOB_LOGS, "logStreamName": f"{job}/algo-1-1"}
+    logs.create_log_stream(**where)
+    epochs = Epochs(embedded.client, "")
+    epochs._job = job
+
+    def says(*lines: str) -> None:
+        events = [{"timestamp": round(1000 * time.time()), "message": line} for line in lines]
+        logs.put_log_events(**where, logEvents=events)
+
+    assert list(epochs.news()) == []
+    says("Step 1/9 Training Loss: 2.1", "Epoch 1/20 Training Loss: 1.9", "Validation Accuracy: 0.5123")
+    assert list(epochs.news()) == []
+    says("Seconds: 31", "Epoch 20/20 Training Loss: 1.1", "Validation Accuracy: 0.7", "Seconds: 30")
+    assert list(epochs.news()) == [
+        "epoch 1 of 20, 51.2 % of the validation proteins right, at most 10 min left",
+        "epoch 20 of 20, 70.0 % of the validation proteins right",
+    ]
+    assert list(epochs.news()) == []
+
+
+def test_stopping_the_cloud_asks_before_it_ends_a_training(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = lifecycle.find(embedded.home)
+    assert cloud is not None
+    real = cloud.client("sagemaker")
+    jobs = {"TrainingJobSummaries": [{"TrainingJobName": "protloc-1-1-train"}]}
+
+    class Busy(lifecycle.Cloud):
+        def client(self, service: str) -> Any:
+            stub = Mock(wraps=real)
+            stub.list_training_jobs = Mock(return_value=jobs)
+            return stub
+
+    monkeypatch.setattr(lifecycle, "find", lambda home: Busy(cloud.pid, cloud.port, home))
+    result = embedded.protloc("down")
+    assert result.exit_code == 2
+    assert "a training is at work and would end: protloc-1-1-train" in result.stderr
+    monkeypatch.undo()
+    assert lifecycle.find(embedded.home) is not None
