@@ -2,7 +2,7 @@
 # test   the tests, but for those that take long
 # test-all  these, and those that take long: very large files, a retraining that fails in every way
 # simulate-retraining  double starts and crashes of the state machine: SEED=17 or N=5000
-# simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 plays that many
+# simulate  the functions under faults: make simulate SEED=17 replays one schedule, N=10000 [FIRST=5000] plays that many
 # deploy  to AWS, with a model in service and the sample predicted: make deploy [STACK=name] [PARAMETERS="Name=value …"]
 # check  lint, types, security, template, secrets
 # house  the rooms of the project: files, lines, and who imports whom
@@ -42,10 +42,10 @@ test-all: test
 	  -m "(slow or large or failures) and not (shared or page or sam or toolkit or soak)"
 
 simulate: .venv/develop.stamp
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000) --first $(or $(FIRST),0))
 
 simulate-retraining: .venv/develop.stamp
-	@$(BIN)/python -m tests.retraining $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000))
+	@$(BIN)/python -m tests.retraining $(if $(SEED),--seed $(SEED),--schedules $(or $(N),1000) --first $(or $(FIRST),0))
 
 # On AWS, or wherever AWS_ENDPOINT_URL points. The functions run on the Python that can be built for here: 3.13 if
 # it is at hand, else the one of .venv. What is there already is brought up to date.
