@@ -10,7 +10,7 @@ from protloc.cloud.lifecycle import Cloud
 from tests.simulation import differential
 from tests.simulation.differential import Call, Clients
 
-_brief = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_brief = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

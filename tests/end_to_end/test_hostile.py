@@ -69,7 +69,7 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
         assert found == [accession], json.dumps(answer)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(routes()),
     st.sampled_from(["", "", "", *METHODS]),

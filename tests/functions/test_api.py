@@ -103,7 +103,7 @@ def failed(made: World) -> str:
 
 
 @schema.parametrize()
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_tells_of(asked: World, case: schemathesis.Case) -> None:
     case.call_and_validate()
 

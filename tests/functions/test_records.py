@@ -139,7 +139,7 @@ cases = given(
     window_bytes=st.integers(1, 40),
     members=st.integers(0, 3),
 )
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @cases

@@ -80,7 +80,7 @@ def path_of(template: str, filled: list[str]) -> str:
     return "/".join(parts)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(routes()),
     st.sampled_from(["", "", "", *METHODS]),

@@ -14,9 +14,7 @@ from moto import mock_aws
 from tests.simulation import differential
 from tests.simulation.differential import Clients
 
-_thorough = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_thorough = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_every_service_that_is_checked_is_read_here() -> None:
 @pytest.mark.parametrize(
     ("service", "name"), [(service, name) for service, names in USED.items() for name in names.split()]
 )
-@settings(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_was_written_is_read(service: str, name: str, data: st.DataObject) -> None:
     operation = service_model(service).operation_model(name)

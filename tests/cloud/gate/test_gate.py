@@ -378,7 +378,7 @@ queries = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(["GET", "PUT", "POST", "DELETE", "HEAD"]),
     words,

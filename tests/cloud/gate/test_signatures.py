@@ -19,7 +19,7 @@ from botocore.auth import (
 )
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protloc.cloud.gate.claims import Claim, Refused, Sent, claim_of
@@ -75,7 +75,6 @@ SIGNERS = [(SigV4Auth, "sqs"), (SigV4Auth, "execute-api"), (S3SigV4Auth, "s3")]
 PRESIGNERS = [(SigV4QueryAuth, "execute-api"), (S3SigV4QueryAuth, "s3"), (HmacV1QueryAuth, "s3")]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(SIGNERS),
     st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
@@ -114,7 +113,6 @@ def test_a_request_passes_as_botocore_signed_it_and_not_once_it_is_changed(
             admit(request, content, secret)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PRESIGNERS), st.sampled_from(["GET", "PUT"]), texts, st.integers(0, 10_000))
 def test_an_address_that_botocore_presigns_passes_and_none_that_was_changed(
     signer: tuple[type[SigV4QueryAuth], str], method: str, path: str, place: int
@@ -251,7 +249,6 @@ def chunked(parts: list[bytes], trailer: bool) -> tuple[Sent, bytes]:
     return sent, body + b"\r\n"
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=4), st.booleans(), st.data())
 def test_signed_chunks_pass_and_none_that_were_changed(
     parts: list[bytes], trailer: bool, data: st.DataObject

@@ -250,7 +250,7 @@ def from_rows(rows: Sequence[tuple[int, str, int, float, int]]) -> list[Record]:
     return sorted(made, key=lambda each: (each.file, each.line))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS, more=ROWS)
 def test_every_record_ends_in_one_place_and_growing_labels_never_moves_the_holdout(
     rows: list[tuple[int, str, int, float, int]], more: list[tuple[int, str, int, float, int]]

@@ -74,7 +74,7 @@ def test_identical_sequences_get_identical_answers(tiny_model: Model) -> None:
     assert np.abs(answer[0] - answer[2]).max() < 1e-5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=20), seed=st.integers(0, 9))
 def test_any_company_in_any_order_leaves_an_answer_as_it_is(
     tiny_model: Model, lengths: list[int], seed: int

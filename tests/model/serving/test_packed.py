@@ -128,7 +128,7 @@ def test_layers_that_learn_get_the_gradients_of_the_padded_ones() -> None:
         assert (one - other).abs().max() < 1e-3 * max(1.0, float(one.abs().max()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=9))
 def test_packing_and_unpacking_loses_nothing(lengths: list[int]) -> None:
     _, mask = batch(lengths)
@@ -147,7 +147,7 @@ def berts(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, Model]:
 
 
 @pytest.mark.parametrize(("dtype", "allowed"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-3)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=12), seed=st.integers(0, 5))
 def test_an_answer_does_not_depend_on_its_batch_or_place(
     berts: dict[torch.dtype, Model], dtype: torch.dtype, allowed: float, lengths: list[int], seed: int
