@@ -9,12 +9,11 @@ and from the end of all trouble, an upload has a bound to end in.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 
 from functions.domain.upload import FINAL_STATUSES, upload_id
 from functions.receive import NO_MODEL, NOT_YET
-from functions.sweep import AGAIN_SECONDS, LOST_AFTER_SECONDS
+from functions.sweep import AGAIN_SECONDS
 from tests.simulation.database import Item
 from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.scheduler import BEGINNING, Invocation
@@ -210,10 +209,7 @@ class Progress:
 
     def _search_seconds(self) -> float:
         """The search of every hour finds it, from page to page of the bucket's versions."""
-        world = self._world
-        pages = world.scenario.limits.get("LOST_PAGES_A_RUN", 20)
-        rounds = math.ceil(len(world.scenario.files) / 2 / pages)
-        return LOST_AFTER_SECONDS + 3_600 * (1 + rounds) + self._slack()
+        return self._world.scenario.search_seconds + self._slack()
 
     def _open(self, upload: str, seconds: float, why: str) -> None:
         self._gaps.setdefault(upload, (self._now, seconds, why))

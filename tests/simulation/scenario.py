@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from functions.domain.packing import PackingSettings
+from functions.sweep import LOST_AFTER_SECONDS, LOST_PAGES_A_RUN
 from tests.simulation.database import ITEM_BYTES, PAGE_BYTES
 from tests.simulation.model import Weather
 from tests.simulation.scheduler import BEGINNING, Faults
@@ -88,6 +89,12 @@ class Scenario:
             (0.0, BEGINNING + self.promotions[0][0]),
         ]
         return max(self.faults.until, *(end for _, end in spans))
+
+    @property
+    def search_seconds(self) -> float:
+        """The seconds after which the search of every hour has looked at each file, two on a page, at most."""
+        rounds = math.ceil(len(self.files) / 2 / self.limits.get("LOST_PAGES_A_RUN", LOST_PAGES_A_RUN))
+        return LOST_AFTER_SECONDS + HOUR * (1 + rounds)
 
 
 def scenario(seed: int) -> Scenario:
@@ -246,7 +253,9 @@ def _large(chance: random.Random, chosen: Scenario) -> Scenario:
         replace(first, key=f"file {n}.fasta", body=_text(chance, pool, 1), seconds=chance.uniform(0, 60))
         for n in range(chance.choice((100, 200)))
     ]
-    return replace(quick, files=many, latency=0.05, sweep_timeout=5.0)
+    # With a page a run, the search for lost events would come round to all of them in days.
+    limits = {name: most for name, most in quick.limits.items() if name != "LOST_PAGES_A_RUN"}
+    return replace(quick, files=many, limits=limits, latency=0.05, sweep_timeout=5.0)
 
 
 def _calm(chance: random.Random, chosen: Scenario) -> Scenario:

@@ -60,7 +60,8 @@ def _latest_end(chosen: Scenario) -> float:
     what is overdue. A retry has a deadline of its own.
     """
     settings = chosen.settings
-    latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
+    latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files))
+    latest += max(2 * 3600, chosen.search_seconds)
     return (
         latest
         + (1 + chosen.retries) * settings["deadline_seconds"]
