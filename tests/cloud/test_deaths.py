@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,28 @@ def test_a_function_whose_code_was_deleted_is_unpacked_again(own_stack: Stack) -
     assert error is None
     assert json.loads(after["body"])["pid"] != worker
     until(lambda: identity in own_stack.rows("message"))
+
+
+def test_a_function_that_was_deleted_while_it_ran_leaves_no_log_group(
+    own_stack: Stack, tmp_path: Path
+) -> None:
+    """Its role, as which Lambda writes, was deleted with it."""
+    gate, client = Gate(tmp_path / "gate"), own_stack.client("lambda")
+    name, logs = own_stack.outputs["AnswerFunction"], own_stack.client("logs")
+
+    def groups() -> list[str]:
+        named = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
+        return [each["logGroupName"] for each in named]
+
+    ask(own_stack, "pid")
+    (group,) = until(groups)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(ask, own_stack, "pid", gate=str(gate.path))
+        try:
+            until(lambda: gate.reached)
+            client.delete_function(FunctionName=name)
+            logs.delete_log_group(logGroupName=group)
+        finally:
+            gate.open()
+        running.result()
+    assert groups() == []

@@ -40,6 +40,8 @@ class Functions:
         self._log_lock = threading.Lock()
         self._service = module("ministack.services.lambda_svc")
         self._service._execute_function_warm = self.run
+        self._emit = self._service._emit_lambda_logs
+        self._service._emit_lambda_logs = self.emit
         # The engine's are a hash of the function's name: anybody can compute them.
         self._service.execution_credentials = self.credentials
 
@@ -96,6 +98,14 @@ class Functions:
         )
         result = {"body": outcome.payload, "log": outcome.log}
         return {**result, "error": True} if outcome.error else result
+
+    def emit(self, func: dict[str, Any], *rest: Any, **named: Any) -> None:
+        """Write to CloudWatch Logs, unless the function was deleted while it ran.
+
+        Lambda writes as the function's role, which is gone with it; the engine would make its log group anew.
+        """
+        if (func.get("config") or func).get("FunctionName") in self._service._functions:
+            self._emit(func, *rest, **named)
 
     def credentials(self, config: Mapping[str, Any]) -> dict[str, str]:
         """The variables with which a function acts as its role."""

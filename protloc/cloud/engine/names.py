@@ -181,6 +181,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "_prune_orphan_code_blobs": ("referenced",),
         "_execute_function": ("func", "event"),
         "_functions": None,
+        "_emit_lambda_logs": ("func", "request_id", "log_text", "error", "duration_ms"),
         "get_state": (),
         "_esm_wake": None,
         "_esm_backoff_until": None,
