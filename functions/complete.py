@@ -205,14 +205,20 @@ class _Counted:
 
 def _rows(upload: UploadRecord, shards: Shards, aws: Services) -> Iterator[Row]:
     """Every row of the upload in file order, and of a record that was retried the newest."""
-    first_line = 0
+    first_line: int | None = 0
     for first in range(upload.shards):
         numbers = attempted_numbers(first, upload.attempts)
         attempted = [_shard_rows(upload.upload_id, shards[number], aws) for number in numbers]
         for _, rows in groupby(merge(*attempted, key=_offset), key=_offset):
             *_, newest = rows
             yield exported(newest, first_line)
-        first_line += shards[first].lines
+        first_line = _line_after(shards[first], first_line)
+
+
+def _line_after(shard: ShardRecord, first_line: int | None) -> int | None:
+    """The lines up to a shard's end; None from the first one on whose lines nobody has counted."""
+    unknown = first_line is None or (shard.kept is not None and not shard.lines)
+    return None if unknown else (first_line or 0) + shard.lines
 
 
 def _shard_rows(upload_id: str, shard: ShardRecord, aws: Services) -> Iterator[Row]:

@@ -67,8 +67,11 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         reason = str(error)
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
     version = "" if _is_full(aws) else aws.models.active() or ""
-    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom_of(organism)))
+    kingdom = kingdom_of(organism)
+    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom))
     identity = upload.upload_id
+    if kingdom and not upload.organism:  # the row was made when the file could not be looked at yet
+        upload = aws.uploads.pin_organism(identity, kingdom)
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
     if reason and _send_planned(upload, aws):

@@ -1,9 +1,9 @@
 """split: one shard becomes batches; one compressed upload becomes a text that can be cut into shards.
 
 In: shard messages. Out: a message for every batch of proteins that is not done yet, and the shard's
-rejections, which need no model and end here. The batches of a shard are a pure function of the text and
-the settings: a second delivery makes the same ones. A shard of a later attempt holds only the records that
-failed in the attempts before; these have ended, so that is a pure function too.
+rejections, which need no model and end here. The batches of a shard are a pure function of the text and the
+settings that the upload was received under: a second delivery makes the same ones. A shard of a later attempt
+holds only the records that failed in the attempts before; these have ended, so that is a pure function too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -137,7 +137,7 @@ def split(shard: Shard, upload: UploadRecord, aws: Services) -> None:
     done = aws.uploads.settle_shard(upload.upload_id, shard.number)
     lines = LineCount()
     batches = records = residues = 0
-    for batch in pack(_judged(shard, lines, aws), aws.settings.packing):
+    for batch in pack(_judged(shard, lines, aws), upload.packing or aws.settings.packing):
         batches += 1
         records += len(batch.proteins) + len(batch.rejections)
         residues += sum(len(protein.sequence) for protein in batch.proteins)

@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from functions.domain.layout import BYTE_ORDER_MARK as BYTE_ORDER_MARK
 from functions.domain.layout import clean_letters, lay_out, letters_of
+from functions.domain.lines import BYTE_ORDER_MARK as BYTE_ORDER_MARK
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 """A record whose text is longer is measured, not kept."""

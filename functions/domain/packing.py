@@ -15,7 +15,7 @@ from functions.domain.protein import Protein, Rejection
 
 @dataclass(frozen=True)
 class PackingSettings:
-    """The bounds of a batch. A change of any changes the batches of uploads in flight: deploy when idle."""
+    """The bounds of a batch. An upload keeps those it was received under, whatever is deployed meanwhile."""
 
     batch_residues: int = 32_768
     batch_proteins: int = 500

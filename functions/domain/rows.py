@@ -114,15 +114,15 @@ def current(row: Row, has_remarks: bool) -> Row:
     return row
 
 
-def exported(row: Row, first_line: int) -> Row:
+def exported(row: Row, first_line: int | None) -> Row:
     """The row as exported: a reason for a missing answer names the record's line, counted from 1.
 
-    `first_line` is the number of lines before the row's shard.
+    `first_line` is the number of lines before the row's shard, None where a part before it was not read.
     """
     row = dict(row)
-    line = row.pop("line") + first_line + 1
-    if row["status"] != "predicted":
-        row["reason"] = f"line {line}: {row['reason']}"
+    line = row.pop("line")
+    if row["status"] != "predicted" and first_line is not None:
+        row["reason"] = f"line {first_line + line + 1}: {row['reason']}"
     return row
 
 
@@ -190,8 +190,8 @@ def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
 def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
     """Yield a header and a line for each row; cells that hold a quotation mark are quoted, and no others.
 
-    pandas, R and spreadsheets take a mark for the beginning of a quoted cell, perhaps of many lines;
-    they read it back from a quoted one. `cut` and awk know no quoting, and find every cell in its place.
+    pandas, R and spreadsheets take a mark for the beginning of a quoted cell, perhaps of many lines; they
+    read it back from a quoted cell. `cut` and awk know no quoting, and find every cell in its place.
     """
     yield ("\t".join(COLUMNS) + "\n").encode()
     for row in rows:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from functions.domain.errors import InputError
+from functions.domain.packing import PackingSettings
 
 FINAL_STATUSES = ("complete", "partial", "failed")
 
@@ -63,6 +64,7 @@ class Upload:
     deadline: int  # seconds since the epoch
     indexed: bool  # whether predictions go into the predictions table too
     organism: str = ""  # the kingdom that its sender named, if any
+    packing: PackingSettings | None = None  # None where an older release received it
 
 
 @dataclass(frozen=True)

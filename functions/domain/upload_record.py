@@ -4,9 +4,10 @@ A row grows while its upload gets on: what it does not have yet is empty here.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from functions.domain.packing import PackingSettings
 from functions.domain.upload import (
     Counts,
     Inflate,
@@ -111,6 +112,7 @@ class UploadRecord(Upload):
             deadline=row["deadline"],
             indexed=row["indexed"],
             organism=row.get("organism", ""),
+            packing=_packing(row["packing"]) if "packing" in row else None,
             status=row["status"],
             updated=row["updated"],
             reason=row.get("reason", ""),
@@ -146,6 +148,13 @@ class UploadRecord(Upload):
     def tasks(self) -> list[Shard] | list[Inflate]:
         """The messages that begin the present attempt; a decompressed text may have expired."""
         return self.planned_shards() if self.text == self.source else [Inflate(self.upload_id)]
+
+
+def _packing(row: Row) -> PackingSettings:
+    """Settings as a row holds them, perhaps that of a release with others."""
+    return PackingSettings(
+        **{each.name: int(row[each.name]) for each in fields(PackingSettings) if each.name in row}
+    )
 
 
 def records_read(shards: Shards) -> int:

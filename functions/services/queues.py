@@ -19,6 +19,7 @@ logger = Logger()
 # same (botocore/retries/standard.py).
 _OUTAGE_CODES = {
     "BandwidthLimitExceeded",
+    "ConditionalRequestConflict",  # which botocore leaves to us
     "InternalError",
     "InternalServerError",
     "LimitExceededException",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WRITE_PART_BYTES = 8 * 1024 * 1024
 """S3 takes parts from 5 MiB on, 10,000 of them: objects of up to 80 GB."""
 
+CONFLICTS_FORGIVEN = 5
+"""After so many answers of S3 that another writer is at it, the delivery is put off."""
+
 
 class Stored(NamedTuple):
     """The facts that S3 keeps of an object's version."""
@@ -67,14 +70,22 @@ class Storage:
             yield answer["Body"].read()
 
     def put_once(self, key: str, body: bytes) -> bytes:
-        """Store an immutable object; return what stands there: `body`, or what an earlier writer stored."""
-        try:
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
-        except ClientError as error:
-            # 409 is S3's answer to two writers at once: the other one may have won.
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            return self.get(key)
+        """Store an immutable object; return what stands there: `body`, or what an earlier writer stored.
+
+        409 is S3's answer to two writers at once. The other one may have failed too, so it is tried again, as
+        S3 says: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        for attempt in range(CONFLICTS_FORGIVEN + 1):
+            try:
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "PreconditionFailed":
+                    return self.get(key)
+                if code != "ConditionalRequestConflict" or attempt == CONFLICTS_FORGIVEN:
+                    raise
+            else:
+                break
         return body
 
     def get(self, key: str) -> bytes:

@@ -51,8 +51,11 @@ class UploadsReader:
             yield UploadRecord.from_row(from_item(item))
 
     def in_work_at_once(self, most: int) -> int:
-        """Count the uploads that are past receiving and have not ended, up to `most`."""
-        in_work = (upload for upload in self.open_uploads() if upload.status != "receiving")
+        """Count the uploads that were let in and have not ended, up to `most`: those that have their model.
+
+        So one counts from then on, also while it is decompressed.
+        """
+        in_work = (upload for upload in self.open_uploads() if upload.model_version)
         return sum(1 for _ in islice(in_work, most))
 
     def listed(self, size: int, start: Item | None) -> tuple[list[UploadRecord], Item | None]:

@@ -11,6 +11,7 @@ failed before. What belongs to an earlier attempt cannot touch them, and every w
 that ends an attempt is made only if no later one has begun.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -47,6 +48,7 @@ def new_upload(
         deadline=now_seconds() + settings.deadline_seconds,
         indexed=size <= settings.indexed_bytes,
         organism=organism,
+        packing=settings.packing,
     )
 
 
@@ -74,6 +76,7 @@ class UploadsTable(UploadsReader):
                 "deadline": upload.deadline,
                 "indexed": upload.indexed,
                 "organism": upload.organism,
+                **({"packing": asdict(upload.packing)} if upload.packing else {}),
             },
         )
         return self.get(upload.upload_id)
@@ -143,6 +146,18 @@ class UploadsTable(UploadsReader):
             condition="model_version = :none AND #s = :receiving",
             names={"#s": "status"},
             values={":version": version, ":none": "", ":receiving": "receiving"},
+        )
+        return self.get(upload_id)
+
+    def pin_organism(self, upload_id: str, organism: str) -> UploadRecord:
+        """Pin the kingdom that an upload's sender named, where its row was made by who could not know it."""
+        self._update(
+            upload_id,
+            UPLOAD,
+            "SET organism = :organism, updated = :now",
+            condition="(attribute_not_exists(organism) OR organism = :none) AND #s = :receiving",
+            names={"#s": "status"},
+            values={":organism": organism, ":none": "", ":receiving": "receiving"},
         )
         return self.get(upload_id)
 

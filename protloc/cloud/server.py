@@ -58,7 +58,17 @@ class Parts(NamedTuple):
 def build(home: Path, port: int, recover: bool = False) -> Parts:
     """The engine with everything added and its state restored. Raises `LostStateError`."""
     from protloc.cloud.contracts import front_door
-    from protloc.cloud.engine import Engine, access, delivery, durability, fairness, memory, repairs, trust
+    from protloc.cloud.engine import (
+        Engine,
+        access,
+        delivery,
+        durability,
+        fairness,
+        memory,
+        multipart,
+        repairs,
+        trust,
+    )
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
     from protloc.cloud.engine.names import REGION
@@ -93,6 +103,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     engine.add_service(scaling, "applicationautoscaling", "ApplicationAutoScaling")
     templates.add_types(engine, sagemaker, scaling)
     durability.objects_are_kept_whole(lambda: engine.changed())
+    multipart.parts_are_kept_on_disk()
     engine.check_requests(front_door.refusal)
     asked = access.access_log()
     repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)

@@ -36,6 +36,8 @@ ROW_BYTES = 14_000
 SLACK_BYTES = 64 * 1024**2
 """The most that a process may grow by besides, from one wave of uploads to the next: noise."""
 FUNCTION_BYTES = 256 * 1024**2
+SLACK_FILES = 64
+"""The most files and connections that the cloud may hold open besides, from one wave to the next."""
 
 pytestmark = pytest.mark.soak
 
@@ -83,11 +85,13 @@ class Memory:
 
     def __init__(self, cloud_pid: int) -> None:
         self.bytes: dict[str, int] = {}
+        self.files = 0  # and connections, that the cloud held open when it was looked at last
         self.look(cloud_pid)
 
     def look(self, cloud_pid: int) -> None:
         process = psutil.Process(cloud_pid)
         self._note("cloud", process)
+        self.files = process.num_fds()
         for child in process.children(recursive=True):
             try:
                 words = " ".join(child.cmdline())
@@ -204,13 +208,14 @@ def test_no_kill_loses_or_doubles_a_record_and_no_upload_leaves_memory_behind(
     )
     assert soak.check() == records
 
-    waves, rows = [], 0
+    waves, files_open, rows = [], [], 0
     for wave in (1, 2, 3):
         soak.memory = Memory(soak.pid)
         made = files(SEED + wave)
         soak.send(made)
         soak.follow(soak.all_ended)
         waves.append(soak.memory.bytes)
+        files_open.append(soak.memory.files)
         rows += sum(file.text.count(">") for file in made) * (wave > 1)
         print(f"wave {wave}: {soak.memory}")
     soak.check()
@@ -218,6 +223,7 @@ def test_no_kill_loses_or_doubles_a_record_and_no_upload_leaves_memory_behind(
     print(
         f"{rows:,} rows later: cloud {grown['cloud'] / rows:,.0f} bytes a row, model {grown['model'] / 2**20:.0f} MiB"
     )
+    assert files_open[-1] <= files_open[0] + SLACK_FILES, files_open
     assert grown["model"] <= SLACK_BYTES
     assert grown["cloud"] <= rows * ROW_BYTES + SLACK_BYTES
     assert max(wave["function"] for wave in waves) <= FUNCTION_BYTES

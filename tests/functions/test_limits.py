@@ -112,6 +112,15 @@ def test_uploads_beyond_those_in_work_at_once_wait_and_then_are_answered() -> No
             assert here.item(waiting)["status"] == "complete"
 
 
+def test_a_compressed_upload_counts_from_when_it_is_let_in() -> None:
+    with world(max_open_uploads=1) as here:
+        here.activate()
+        first, second = (receive(here.upload(gzip.compress(fasta(3)), key=key), here.aws) for key in "ab")
+        assert first and second
+        assert here.status(first) == "receiving", "its text is still to be written"
+        assert (here.item(second)["reason"], here.item(second)["model_version"]) == (TOO_MANY, "")
+
+
 def test_an_upload_in_work_goes_on_though_the_limit_is_reached() -> None:
     with world(max_open_uploads=1) as here:
         here.activate()

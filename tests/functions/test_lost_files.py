@@ -5,18 +5,25 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.domain.upload import upload_id
+from functions.domain.remarks import FOREIGN
+from functions.domain.upload import Source, upload_id
 from functions.receive import receive
 from functions.services.failures import Failures
 from functions.services.queues import Queue
+from functions.services.uploads_table import new_upload
 from functions.sweep import DEAD_UPLOAD, bury, move, receive_lost
 from tests.functions.test_flow import fasta
-from tests.functions.world import World
+from tests.functions.world import VERSION, World
 
 
 def identity_of(event: dict[str, Any]) -> str:
     detail = event["detail"]
     return upload_id(detail["bucket"]["name"], detail["object"]["key"], detail["object"]["version-id"])
+
+
+def source_of(event: dict[str, Any]) -> Source:
+    detail = event["detail"]
+    return Source(detail["bucket"]["name"], detail["object"]["key"], detail["object"]["version-id"])
 
 
 def kept(world: World, queue: Queue) -> int:
@@ -47,6 +54,22 @@ def test_an_event_that_was_given_up_before_the_row_existed_leaves_a_row_that_is_
     identity = world.run(again)
     item = world.item(identity)
     assert (item["status"], item["predicted"], item["reason"]) == ("complete", 5, "")
+
+
+@pytest.mark.parametrize("made_by", ["a dead letter", "a delivery that could not read the file"])
+def test_an_organism_is_kept_whoever_made_the_row(running_world: World, made_by: str) -> None:
+    world = running_world
+    event = world.upload(fasta(3), organism="Bacillus subtilis")
+    if made_by == "a dead letter":
+        dead(world, event)
+    else:
+        world.aws.uploads.start(new_upload(source_of(event), 1, VERSION, world.aws.settings))
+    assert world.item(identity_of(event))["organism"] == ""
+    identity = world.run(event)
+    assert world.item(identity)["organism"] == "bacteria"
+    assert all(row["remarks"][-1:] == [FOREIGN.format("bacteria")] for row in world.rows(identity))
+    world.run(event)
+    assert world.item(identity)["organism"] == "bacteria"
 
 
 def test_an_event_whose_row_cannot_be_written_stays_a_dead_letter(

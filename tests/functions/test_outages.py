@@ -23,6 +23,7 @@ OUTAGES = [
     answered("InternalServerError", 500),
     answered("SlowDown", 503),
     answered("ProvisionedThroughputExceededException", 400),
+    answered("ConditionalRequestConflict", 409),
     EndpointConnectionError(endpoint_url="https://example.org"),
     ConnectTimeoutError(endpoint_url="https://example.org"),
 ]

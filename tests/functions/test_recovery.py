@@ -75,6 +75,20 @@ def test_a_batch_that_ends_late_in_an_abandoned_shard_changes_nothing(running_wo
     assert world.rows(identity) == []
 
 
+def test_after_a_part_that_was_not_read_no_line_is_named(running_world: World) -> None:
+    world = running_world
+    world.aws = replace(world.aws, settings=replace(world.aws.settings, shard_bytes=60))
+    identity, shards = started(world, fasta(3) + b">bad\nMK1V\n")
+    world.aws.uploads.abandon_shard(replace(shards[0], give_up=TOO_LATE), TOO_LATE)
+    for shard in shards[1:]:
+        split(world, shard)
+    world.predict_batches()
+    world.complete(identity)
+    assert [row["reason"] for row in world.rows(identity) if row["header"] == "bad"] == [
+        "'1' at residue 3 is no amino acid"
+    ]
+
+
 def test_a_death_between_abandoning_a_shard_and_counting_it_is_made_good(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

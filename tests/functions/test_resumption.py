@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -36,6 +37,31 @@ def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, 
         assert batches.setdefault((message["shard"], message["batch"]), text) == text
         assert message["upload"] == identity
     return messages, batches
+
+
+def test_an_upload_keeps_its_batches_through_a_deployment_with_other_settings() -> None:
+    """Half of a shard's batches are done, and it is delivered once more: by then functions cut otherwise."""
+    with world(packing=PackingSettings(batch_proteins=3, window_records=7)) as here:
+        here.activate()
+        identity = receive(here.upload(fasta(20)), here.aws)
+        assert identity
+        (shard,) = here.take(here.aws.shards_queue)
+        here.split([shard])
+        first, batches = batches_of(here, identity)
+        for message in first[::2]:
+            predict(message, here.aws)
+        changed = replace(here.aws.settings, packing=PackingSettings(batch_proteins=2), shard_bytes=100)
+        here.aws = replace(here.aws, settings=changed)
+        here.split([shard])
+        again, same = batches_of(here, identity)
+        assert same.items() <= batches.items() and len(again) == len(first) // 2
+        for message in [*again, *first]:
+            predict(message, here.aws)
+        here.complete(identity)
+        rows = here.rows(identity)
+    assert [row["header"] for row in rows] == [
+        line[1:] for line in fasta(20).decode().split("\n") if line[:1] == ">"
+    ]
 
 
 def outlives_every_death(

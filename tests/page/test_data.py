@@ -41,6 +41,16 @@ def test_the_data_holds_every_row_and_what_makes_its_prediction() -> None:
             assert short[5:] == [row["status"], row["reason"]]
 
 
+def test_the_warnings_are_those_of_the_upload_and_of_its_rows_each_once() -> None:
+    """A report is made before its upload has the rows' warnings, a live page after."""
+    foreign = "1 of 1 answers are for proteins of bacteria, and the model knows eukaryotic cells only"
+    found = list(rows(b">a OS=Escherichia coli\nMKVLAAGIVGLCAK\n"))
+    for known in (["5 characters were left out"], ["5 characters were left out", foreign]):
+        view = about(found) | {"warnings": known}
+        data = json.loads(b"".join(Data(view, None, 10).pieces(found)))
+        assert data["about"]["warnings"] == ["5 characters were left out", foreign]
+
+
 def test_the_sums_are_those_of_the_rows() -> None:
     summary = data_of(ROWS)["summary"]
     predicted = [row for row in ROWS if row["status"] == "predicted"]

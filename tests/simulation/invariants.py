@@ -14,7 +14,11 @@ from tests.simulation.database import SETTLING_SECONDS, Item
 from tests.simulation.messages import Message
 from tests.simulation.objects import Version
 from tests.simulation.progress import Progress, attempts
+from tests.simulation.scheduler import Invocation
 from tests.simulation.world import World
+
+LEAST_WAIT_SECONDS = 5
+"""A batch that could not be ended comes again no sooner: a service that is out is not asked all the time."""
 
 
 class Watch:
@@ -32,10 +36,13 @@ class Watch:
         self.written: dict[str, float] = {}  # when a part was
         self.first_deadline: dict[str, int] = {}
         self.begun: dict[str, float] = {}  # when the last attempt began
+        self.writers: dict[str, Invocation | None] = {}  # of each multipart upload
+        self._let_in: dict[str, float] = {}  # uploads in work, and when each was let in
         overdue = world.scenario.settings["overdue_seconds"]
         self.excused_until = world.scenario.trouble_ends + 2 * overdue + 1_800
         """An upload whose deadline is later than this has no excuse for being late."""
         world.s3.listeners.append(self._on_object)
+        world.s3.begun.append(self._on_parts)
         world.bus.listeners.append(self._on_event)
         world.database.tables["UploadsTable"].listeners.append(self._on_upload)
         world.database.tables["AnswersTable"].listeners.append(self._on_answer)
@@ -61,6 +68,9 @@ class Watch:
             if self._immutable.setdefault(name, version.body) != version.body:
                 self.violate(f"{name} was overwritten")
 
+    def _on_parts(self, identity: str) -> None:
+        self.writers[identity] = self.world.simulation.current
+
     def _on_event(self, detail: Item) -> None:
         upload, attempt = detail["upload"], detail["attempts"]
         for name in () if not detail["results"] else ("results.tsv", "results.jsonl"):
@@ -83,7 +93,9 @@ class Watch:
             if old is not None:
                 self.violate(f"the marker {new['sk']} changed")
             self.marked.setdefault((new["pk"], new["sk"]), now)
-        elif new["sk"] == "upload" and old is None:
+        elif new["sk"] == "upload":
+            self._on_let_in(new)
+        if new["sk"] == "upload" and old is None:
             self.first_deadline[new["pk"]] = int(new["deadline"])
             self.begun[new["pk"]] = now
         elif new["sk"] == "upload" and old is not None:
@@ -101,6 +113,19 @@ class Watch:
                 }
                 if changed:
                     self.violate(f"{new['pk']} changed after its end: {sorted(changed)}")
+
+    def _on_let_in(self, new: Item) -> None:
+        """No more uploads are in work than the stack takes, but for those let in while its index lags."""
+        most = self.world.scenario.settings.get("max_open_uploads", 0)
+        if not new["model_version"] or "open" not in new:
+            self._let_in.pop(new["pk"], None)
+        elif new["pk"] not in self._let_in:
+            current, now = self.world.simulation.current, self.world.simulation.now
+            looked = (current.started if current else now) - self.world.scenario.index_lag - 1
+            inside = sum(since < looked for since in self._let_in.values())
+            self._let_in[new["pk"]] = now
+            if most and inside >= most and attempts(new) == 1:
+                self.violate(f"{new['pk']} is let in beside {inside} others, at most {most} are taken")
 
     def _on_answer(self, old: Item | None, new: Item | None) -> None:
         if new is None:
@@ -122,10 +147,15 @@ class Watch:
         if len(set(sequences)) < len(sequences):
             self.violate("a sequence was asked about twice in one call")
 
-    def _on_message(self, queue: Any, _moment: float) -> None:
-        """The batches of a shard are the same whenever it is split."""
+    def _on_message(self, queue: Any, moment: float) -> None:
+        """The batches of a shard are the same whenever it is split, and none is asked about again at once."""
         if queue.name != "BatchesQueue":
             return
+        current = self.world.simulation.current
+        if current is not None and current.name.startswith("predict"):
+            wait = moment - self.world.simulation.now
+            if wait < LEAST_WAIT_SECONDS:
+                self.violate(f"{current.name} has a batch come again after {wait:.0f} s")
         for message in queue.messages[-1:]:
             batch = json.loads(message.body)
             key = (batch["upload"], batch["shard"], batch["batch"])

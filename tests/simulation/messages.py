@@ -30,6 +30,7 @@ class Message:
     """True if it came back only because its visibility timeout was over."""
     lineage: dict[str, int] = field(default_factory=dict)
     """The number of times that the event behind it has invoked each function."""
+    group: str | None = None
 
 
 @dataclass
@@ -80,7 +81,8 @@ class MessageService:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", f"the group {MessageGroupId!r}")
             if not MessageBody or len(MessageBody.encode()) > 1_048_576:
                 raise refusal("sqs.SendMessage", "InvalidParameterValue", "the message is too long or empty")
-            self.put(self.queues[QueueUrl], MessageBody, DelaySeconds, self._surroundings.lineage())
+            lineage = self._surroundings.lineage()
+            self.put(self.queues[QueueUrl], MessageBody, DelaySeconds, lineage, MessageGroupId)
             return {}
 
         about = (QueueUrl, DelaySeconds, MessageBody)
@@ -131,13 +133,19 @@ class MessageService:
     # What Lambda's poller does, and how it is kept
 
     def put(
-        self, queue: MessageQueue, body: str, delay_seconds: float = 0, lineage: dict[str, int] | None = None
+        self,
+        queue: MessageQueue,
+        body: str,
+        delay_seconds: float = 0,
+        lineage: dict[str, int] | None = None,
+        group: str | None = None,
     ) -> None:
         now = self._surroundings.clock()
         self._receipts += 1
         message = Message(
             body, now, now + queue.retention_seconds, f"message-{self._receipts}", lineage=lineage or {}
         )
+        message.group = group
         queue.messages.append(message)
         for listener in self.added:
             listener(queue, message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ class Version:
     version_id: str
     body: bytes | None
     modified: float
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 class ObjectStore:
@@ -35,6 +36,8 @@ class ObjectStore:
         self.readings_left: dict[tuple[str, str], int] = {}
         """The number of reads of a version, by its key and name, before it is deleted."""
         self._uploads: dict[str, dict[int, bytes]] = {}
+        self.begun: list[Callable[[str], None]] = []
+        """Told of a multipart upload, by its name."""
         self._named = 0
 
     def _require_writable(self, operation: str, key: str) -> None:
@@ -58,6 +61,7 @@ class ObjectStore:
         Body: bytes,  # noqa: N803
         ContentType: str = "",  # noqa: N803
         IfNoneMatch: str = "",  # noqa: N803
+        Metadata: dict[str, str] | None = None,  # noqa: N803
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
             self._require_writable("s3.PutObject", Key)
@@ -67,7 +71,8 @@ class ObjectStore:
                 raise refusal("s3.PutObject", "ConditionalRequestConflict", status=409)
             if IfNoneMatch and self.latest(Bucket, Key) is not None:
                 raise refusal("s3.PutObject", "PreconditionFailed", status=412)
-            return {"VersionId": self._add(Bucket, Key, bytes(Body)).version_id, "ETag": _tag(Body)}
+            version = self._add(Bucket, Key, bytes(Body), Metadata)
+            return {"VersionId": version.version_id, "ETag": _tag(Body)}
 
         return self._surroundings.step("s3.PutObject", (Bucket, Key, len(Body)), apply)
 
@@ -93,7 +98,9 @@ class ObjectStore:
 
     def head_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
         def apply() -> dict[str, Any]:
-            return {"ContentLength": len(self._find("s3.HeadObject", Bucket, Key, VersionId))}
+            body = self._find("s3.HeadObject", Bucket, Key, VersionId)
+            kept = [v for v in self.buckets[Bucket][Key] if VersionId in ("", v.version_id)]
+            return {"ContentLength": len(body), "Metadata": kept[-1].metadata}
 
         return self._surroundings.step("s3.HeadObject", (Bucket, Key), apply)
 
@@ -110,6 +117,8 @@ class ObjectStore:
             self._named += 1
             identity = f"multipart-{self._named}"
             self._uploads[identity] = {}
+            for listener in self.begun:
+                listener(identity)
             return {"UploadId": identity}
 
         return self._surroundings.step("s3.CreateMultipartUpload", (Bucket, Key), apply)
@@ -196,6 +205,11 @@ class ObjectStore:
             "s3.ListObjectVersions", (Bucket, KeyMarker, VersionIdMarker), lambda: page
         )
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The multipart uploads of which parts are kept, for which somebody pays."""
+        return [identity for identity, parts in self._uploads.items() if parts]
+
     # What users do, and how it is kept
 
     def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> None:  # noqa: N803
@@ -213,9 +227,11 @@ class ObjectStore:
         versions = self.buckets[bucket].get(key)
         return versions[-1].body if versions else None
 
-    def _add(self, bucket: str, key: str, body: bytes | None) -> Version:
+    def _add(
+        self, bucket: str, key: str, body: bytes | None, metadata: dict[str, str] | None = None
+    ) -> Version:
         self._named += 1
-        version = Version(f"v{self._named}", body, self._surroundings.clock())
+        version = Version(f"v{self._named}", body, self._surroundings.clock(), metadata or {})
         self.buckets[bucket].setdefault(key, []).append(version)
         for listener in self.listeners:
             listener(bucket, key, version)

@@ -33,6 +33,7 @@ from functions.services.uploads_reader import UPLOAD, batch_key, shard_key
 from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
+from tests.simulation.planted_quietly import QUIET
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
 
@@ -410,6 +411,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     ),
     "no function is allowed to loop": ((deployed, "function", _never_in_a_loop),),
     **DELAYS,
+    **QUIET,
 }
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 
 from functions.domain.upload import FINAL_STATUSES, upload_id
-from functions.receive import NO_MODEL, NOT_YET
+from functions.receive import NO_MODEL, NOT_YET, TOO_MANY
 from functions.sweep import AGAIN_SECONDS
 from tests.simulation.database import Item
 from tests.simulation.messages import Message, MessageQueue
@@ -84,7 +84,12 @@ class Progress:
         if queue.name.endswith("DeadLetters"):
             self._lost.setdefault(upload, "a message of it was a dead letter")
         sender = self._world.simulation.current
-        if self._calm and sender is not None and sender.name.startswith("sweep"):
+        if queue.name in ("ShardsQueue", "BatchesQueue") and message.group != upload:
+            self._violate(
+                f"{upload}: a message of it is in the group {message.group}, and waits behind others"
+            )
+        waits_for_room = (self._item(upload) or {}).get("reason") == TOO_MANY
+        if self._calm and sender is not None and sender.name.startswith("sweep") and not waits_for_room:
             self._violate(f"{upload}: the sweep sends it again though nothing went wrong")
         if queue.name == "ShardsQueue" and sender is not None:
             if sender.name.startswith("retry"):
@@ -137,6 +142,8 @@ class Progress:
             self._release(upload)  # who was held up itself goes on
         if new["sk"] != "upload":
             return
+        if new.get("reason") == TOO_MANY:
+            self._release(upload)  # it waits for others to end
         self._begun.setdefault(upload, self._now)
         if old is not None and attempts(new) > attempts(old):
             self._begun[upload] = self._now

@@ -15,6 +15,9 @@ class Expected(NamedTuple):
 
     offset: int
     sequence: str | None
+    header: str
+    lines: range
+    """Its lines, counted from 1, and the first one after it."""
 
 
 class Reading(NamedTuple):
@@ -28,13 +31,19 @@ def read(body: bytes) -> Reading:
     """Read a file, gzip or not, whole and in memory."""
     text, damaged = _inflated(body) if body[:2] == b"\x1f\x8b" else (body, False)
     found = [
-        Expected(offset, sequence(header, rest)) for offset, header, rest in records(text, LOOKBACK_BYTES)
+        Expected(offset, sequence(header, rest), header.decode("latin-1").strip(), _lines(text, offset, rest))
+        for offset, header, rest in records(text, LOOKBACK_BYTES)
     ]
     if not found:
         return Reading(None, damaged)
     if damaged:
-        found[-1] = Expected(found[-1].offset, None)
+        found[-1] = found[-1]._replace(sequence=None)
     return Reading(found, damaged)
+
+
+def _lines(text: bytes, offset: int, rest: bytes) -> range:
+    first = text[:offset].count(b"\n") + 1
+    return range(first, first + rest.count(b"\n") + 2)
 
 
 def _inflated(body: bytes) -> tuple[bytes, bool]:

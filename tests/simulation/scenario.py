@@ -29,6 +29,7 @@ class File:
     gone_at_read: int | None = None  # which reading of it finds it deleted
     hidden_after: float | None = None  # seconds after it came, by a delete marker
     unwritable: bool = False  # whether its results are refused by S3, for good
+    organism: str = ""  # as its sender names it
 
     @property
     def deleted(self) -> bool:
@@ -76,6 +77,10 @@ class Scenario:
     page_bytes: int = PAGE_BYTES
     older_until: float = 0.0
     """Seconds after the beginning until which functions of an earlier release are at work as well."""
+    changed_after: float = math.inf
+    """Seconds after the beginning from which functions work under `changed`, as somebody has deployed it."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """Settings of packing, and of the cutting of texts."""
 
     @property
     def trouble_ends(self) -> float:
@@ -92,8 +97,11 @@ class Scenario:
 
     @property
     def search_seconds(self) -> float:
-        """The seconds after which the search of every hour has looked at each file, two on a page, at most."""
-        rounds = math.ceil(len(self.files) / 2 / self.limits.get("LOST_PAGES_A_RUN", LOST_PAGES_A_RUN))
+        """The seconds after which the search of every hour has looked at each file at the latest.
+
+        A page holds two, and the last one of a run is looked at once more.
+        """
+        rounds = math.ceil(len(self.files) / (2 * self.limits.get("LOST_PAGES_A_RUN", LOST_PAGES_A_RUN) - 1))
         return LOST_AFTER_SECONDS + HOUR * (1 + rounds)
 
 
@@ -166,6 +174,8 @@ def scenario(seed: int) -> Scenario:
         chosen = _going_away(chance, chosen)
     chosen = _elsewhere(random.Random(f"elsewhere {seed}"), chosen)
     chosen = _large(random.Random(f"large {seed}"), chosen)
+    chosen = _deployed_anew(random.Random(f"deployed {seed}"), chosen)
+    chosen = _many_versions(random.Random(f"versions {seed}"), chosen)
     return _calm(random.Random(f"calm {seed}"), chosen)
 
 
@@ -256,6 +266,35 @@ def _large(chance: random.Random, chosen: Scenario) -> Scenario:
     # With a page a run, the search for lost events would come round to all of them in days.
     limits = {name: most for name, most in quick.limits.items() if name != "LOST_PAGES_A_RUN"}
     return replace(quick, files=many, limits=limits, latency=0.05, sweep_timeout=5.0)
+
+
+def _deployed_anew(chance: random.Random, chosen: Scenario) -> Scenario:
+    """Draw what senders say of their files, how many uploads are let in, and a deployment with other settings."""
+    organisms = ("", "", "Bacillus subtilis", "Saccharomyces cerevisiae", "nobody knows")
+    files = [replace(file, organism=chance.choice(organisms)) for file in chosen.files]
+    settings = dict(chosen.settings)
+    if chance.random() < 0.15:
+        settings["max_open_uploads"] = chance.choice((1, 1, 2))
+    if chance.random() >= 0.15:
+        return replace(chosen, files=files, settings=settings)
+    changed = {
+        "batch_proteins": chance.choice((1, 2, 4, 7)),
+        "window_records": chance.choice((2, 3, 4_096)),
+        "shard_bytes": chance.choice((100, 400)),
+    }
+    return replace(
+        chosen, files=files, settings=settings, changed_after=chance.uniform(0, 300), changed=changed
+    )
+
+
+def _many_versions(chance: random.Random, chosen: Scenario) -> Scenario:
+    """Seldom, a bucket of more versions than one search looks through, the last of which nobody was told of."""
+    if chance.random() >= 1 / 40 or len(chosen.files) > 3:
+        return chosen
+    names = [f"file {number:02d}.fasta" for number in range(chance.choice((5, 8)))]
+    others = [replace(chosen.files[0], key=name, gone_at_read=None, event="sent") for name in names]
+    lost = replace(others[0], key="the last.fasta", event="lost", deleted_after=None, hidden_after=None)
+    return replace(chosen, files=[*others, lost], limits=chosen.limits | {"LOST_PAGES_A_RUN": 1})
 
 
 def _calm(chance: random.Random, chosen: Scenario) -> Scenario:

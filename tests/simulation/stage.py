@@ -41,9 +41,7 @@ class Stage:
 
     def services(self, function: str) -> Services:
         assert self.world is not None
-        invocation = self.world.simulation.current
-        older = invocation is not None and invocation.older
-        return (self.world.older_services if older else self.world.services)[function]
+        return self.world.services_now(function)
 
     def time(self) -> float:
         return self.world.simulation.time() if self.world else BEGINNING

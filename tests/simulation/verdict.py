@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from functions.domain.locations import LOCATION_NAMES
+from functions.domain.organisms import NO_EUKARYOTES, kingdom_of
+from functions.domain.remarks import FOREIGN
 from functions.domain.rows import COLUMNS
-from functions.domain.upload import attempt_of, part_key, result_key, upload_id
+from functions.domain.upload import Counts, attempt_of, part_key, result_key, upload_id
 from functions.services.dynamodb import from_item, iso
 from functions.services.uploads_reader import batch_key, shard_key
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
@@ -56,6 +60,7 @@ class Verdict:
         self.watch.progress.judge()
         self._judge_calls()
         self._judge_dead_letters()
+        self._judge_unfinished()
         return self.watch.violations
 
     def _unfinished(self) -> list[str]:
@@ -144,9 +149,14 @@ class Verdict:
                 f"{upload}: announced {len(details)} times, completions disturbed {disturbed} times"
             )
         if details and any(
-            details[0][name] != item[name] for name in ("status", "reason", "records", "predicted")
+            details[0][name] != item[name]
+            for name in ("status", "reason", "attempts", "warnings", "model_version", *Counts._fields)
+            if name in item
         ):
             self.watch.violate(f"{upload}: announced as something else than it is")
+        results = {name: f"s3://results/{key}" for name, key in item["results"].items()}
+        if details and details[0]["results"] != results:
+            self.watch.violate(f"{upload}: announced with results that are not its own")
 
     def _judge_end(self, upload: str, item: Item, rows: list[Row], reading: Reading, file: File) -> None:
         offsets = [row["offset"] for row in rows]
@@ -169,9 +179,15 @@ class Verdict:
             if len(set(offsets)) != len(offsets) or not lost or offsets != sorted(offsets) or not unread:
                 self.watch.violate(f"{upload}: records at {[r.offset for r in expected]}, rows at {offsets}")
         by_offset = {record.offset: record for record in expected}
+        if item.get("organism", "") != kingdom_of(file.organism):
+            self.watch.violate(f"{upload}: of {item.get('organism')}, its sender says {file.organism}")
         for row in rows:
             if row["offset"] in by_offset:  # another one was told of above
                 self._judge_row(upload, item, row, by_offset[row["offset"]], late)
+                if item["results"]:
+                    self._judge_text(upload, row, by_offset[row["offset"]], kingdom_of(file.organism))
+        if [record.offset for record in expected] == offsets and not unread:
+            self._judge_progress(upload, item, expected)
         whole = not reading.damaged and not item["reason"] and not item["failed"]
         if item["status"] == "complete" and not whole:
             self.watch.violate(
@@ -211,6 +227,39 @@ class Verdict:
         if row["status"] != "failed" or not allowed.get(reason, False):
             self.watch.violate(f"{where}: {row['status']}: {reason}")
         self._judge_given_up(upload, item, row, record.sequence, where)
+
+    def _judge_text(self, upload: str, row: Row, record: Expected, kingdom: str) -> None:
+        """A row says whose it is, where the record stands, and what speaks against it."""
+        where = f"{upload} at {record.offset}"
+        if (row["header"], row["accession"]) != (record.header, record.header.split(" ")[0]):
+            self.watch.violate(f"{where}: named {row['accession']}, {row['header']}")
+        if record.sequence is not None and row["length"] != len(record.sequence):
+            self.watch.violate(f"{where}: {row['length']} residues of {len(record.sequence)}")
+        if row["status"] != "predicted":
+            named = re.match(r"line (\d+): ", row["reason"])
+            shards = self.world.database.tables["UploadsTable"].items[upload].values()
+            if named is None and any("kept" in shard for shard in shards):
+                return  # lines that were not read are not counted
+            allowed = record.lines if row["status"] == "rejected" else record.lines[:1]
+            if named is None or int(named[1]) not in allowed:
+                self.watch.violate(f"{where}: at line {record.lines[0]}: {row['reason']}")
+            return
+        foreign = [FOREIGN.format(kingdom)] if kingdom in NO_EUKARYOTES else []
+        if [remark for remark in row["remarks"] if remark.startswith("of ")] != foreign:
+            self.watch.violate(f"{where}: {row['remarks']} of a file of {kingdom or 'nobody knows what'}")
+
+    def _judge_progress(self, upload: str, item: Item, expected: list[Expected]) -> None:
+        """Everything was found that is there, whatever was begun twice, and all of it is done."""
+        progress = item["progress"]
+        shards = self.world.database.tables["UploadsTable"].items[upload].values()
+        if any("kept" in shard for shard in shards):
+            return
+        residues = sum(len(record.sequence) for record in expected if record.sequence)
+        found = (progress["records_found"], progress["residues_found"])
+        if found != (len(expected), residues):
+            self.watch.violate(f"{upload}: found {found} of {(len(expected), residues)}")
+        if progress["batches_done"] != progress["batches"] or progress["shards_split"] != progress["shards"]:
+            self.watch.violate(f"{upload}: ended, and its progress says {progress}")
 
     def _judge_given_up(self, upload: str, item: Item, row: Row, sequence: str, where: str) -> None:
         """A function that gives a batch up keeps the answers that are known of it."""
@@ -262,12 +311,21 @@ class Verdict:
         table = self.world.database.tables["PredictionsTable"].items
         if not item["indexed"] or cut_short:
             return
-        indexed = {
-            int(i["offset"]): i["status"] for pk, p in table.items() if pk[:26] == upload for i in p.values()
-        }
+        listed = [p[sk] for pk, p in sorted(table.items()) if pk[:26] == upload for sk in sorted(p)]
+        places = [int(row["offset"]) for row in listed]
+        if any(row >= following for row, following in pairwise(places)):
+            self.watch.violate(f"{upload}: the predictions table lists its rows as {places}")
+        indexed = {int(i["offset"]): i["status"] for i in listed}
         expired = self.world.services["predict"].settings.prediction_days == 0
         if not (indexed.items() <= stored.items() if expired else indexed == stored):
             self.watch.violate(f"{upload}: the predictions table holds {len(indexed)} rows of {len(stored)}")
+
+    def _judge_unfinished(self) -> None:
+        """Parts are left by a function that died, or could not tell S3 that they are of no use any more."""
+        for identity in self.world.s3.unfinished:
+            writer = self.watch.writers.get(identity)
+            if writer and not writer.killed and writer.disturbed <= 1:
+                self.watch.violate(f"{writer.name} left the parts of {identity}")
 
     def _judge_dead_letters(self) -> None:
         """No batch dies of waiting: each delivery of a dead one was disturbed by something else.

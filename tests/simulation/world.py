@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any
 from unittest.mock import patch
 
+from functions.domain.organisms import ORGANISM
 from functions.domain.upload import upload_id
 from functions.services import Services
 from functions.services import settings as function_settings
@@ -57,6 +58,7 @@ class World:
             self._queue(f"{name}Queue", dead)
         self.lambdas = Lambda(self)
         self.services = {function: self._services(function) for function in HANDLERS}
+        self.changed_services = {function: self._changed(function) for function in HANDLERS}
         self.older_services = {name: older.services(each) for name, each in self.services.items()}
         self.buried: list[tuple[str, str]] = []  # queue, body
         self.files: dict[tuple[str, str], File] = {}  # by key and version
@@ -102,6 +104,24 @@ class World:
             s3=self.s3,  # type: ignore[arg-type]
         )
 
+    def _changed(self, function: str) -> Services:
+        """The same services under the settings that somebody deploys meanwhile."""
+        aws, changed = self.services[function], dict(self.scenario.changed)
+        if not changed:
+            return aws
+        shard_bytes = changed.pop("shard_bytes")
+        packing = replace(aws.settings.packing, **changed)
+        return replace(aws, settings=replace(aws.settings, packing=packing, shard_bytes=shard_bytes))
+
+    def services_now(self, function: str) -> Services:
+        """The services of a function that is invoked now."""
+        simulation = self.simulation
+        if simulation.current is not None and simulation.current.older:
+            return self.older_services[function]
+        begun = simulation.current.started if simulation.current else simulation.now
+        deployed_anew = begun - BEGINNING >= self.scenario.changed_after
+        return (self.changed_services if deployed_anew else self.services)[function]
+
     def _table(self, name: str) -> Any:
         return self.database.Table(name)
 
@@ -134,7 +154,9 @@ class World:
         simulation.after(simulation.random.uniform(0, 3600), self._every_hour)
 
     def _upload(self, file: File) -> None:
-        version = self.s3.put_object(Bucket="uploads", Key=file.key, Body=file.body)["VersionId"]
+        named = {ORGANISM: file.organism} if file.organism else {}
+        put = self.s3.put_object(Bucket="uploads", Key=file.key, Body=file.body, Metadata=named)
+        version = put["VersionId"]
         self.files[file.key, version] = file
         for listener in self.uploaded:
             listener(file.key, version, file.event)

@@ -105,7 +105,7 @@ def _memory_bytes() -> Iterator[int]:
 
 
 def _leave_rights() -> None:
-    """Leave root none of its capabilities: with CAP_PERFMON it still reads other processes' variables."""
+    """Leave root none of its capabilities: CAP_PERFMON reads other processes' variables all the same."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(64):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)

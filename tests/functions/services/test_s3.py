@@ -8,10 +8,12 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.domain.errors import InputError
 from functions.domain.text import WINDOW_BYTES, Inflater
 from functions.domain.upload import Source
+from functions.services.queues import is_outage
 from functions.services.s3 import WRITE_PART_BYTES
 from tests.functions.world import World
 
@@ -44,6 +46,37 @@ def test_the_first_of_two_writers_of_a_part_is_believed(empty_world: World) -> N
     assert storage.put_once("part", b"first") == b"first"
     assert storage.put_once("part", b"second") == b"first"
     assert storage.get("part") == b"first"
+
+
+@pytest.mark.parametrize("other_wins", [True, False])
+def test_a_conflict_of_two_writers_ends_with_what_one_of_them_stored(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch, other_wins: bool
+) -> None:
+    """S3 answers 409 to who writes beside another one, which may fail itself."""
+    storage, put = empty_world.aws.storage, empty_world.s3.put_object
+    conflict = ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
+    answers = [conflict, conflict]
+
+    def meets_another(**named: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        if other_wins:
+            put(Bucket="results", Key="part", Body=b"another's")
+        return put(**named)
+
+    monkeypatch.setattr(storage.client, "put_object", meets_another)
+    kept = storage.put_once("part", b"mine")
+    assert kept == storage.get("part") == (b"another's" if other_wins else b"mine")
+
+
+def test_a_conflict_that_does_not_end_is_put_off(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def conflicts(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
+
+    monkeypatch.setattr(empty_world.aws.storage.client, "put_object", conflicts)
+    with pytest.raises(ClientError) as raised:
+        empty_world.aws.storage.put_once("part", b"mine")
+    assert is_outage(raised.value)
 
 
 def test_an_object_that_is_gone_is_the_users_to_know(empty_world: World) -> None:
