@@ -58,7 +58,7 @@ deploy: .venv/run.stamp $(if $(filter build/%,$(SAM)),build/sam.stamp)
 	@$(BIN)/protloc doctor --stack $(STACK) --before-deployment $(PARAMETERS)
 	$(BIN)/protloc adopt --stack $(STACK)
 	PATH="$$PATH:$$(dirname $$(readlink -f $(BIN)/python))" $(SAM) build --build-dir build/aws --parameter-overrides FunctionRuntime=$(RUNTIME) $(PARAMETERS)
-	$(SAM) deploy --config-file $(CURDIR)/samconfig.toml --template-file build/aws/template.yaml --stack-name $(STACK) \
+	$(SAM) deploy$(if $(AWS_REGION), --region $(AWS_REGION)) --config-file $(CURDIR)/samconfig.toml --template-file build/aws/template.yaml --stack-name $(STACK) \
 	  --parameter-overrides FunctionRuntime=$(RUNTIME) $(PARAMETERS)
 	$(BIN)/protloc models add model/default --stack $(STACK) --if-none
 	$(BIN)/protloc predict events/sample.fasta --stack $(STACK) --table --output build/sample.$(STACK).tsv

@@ -136,6 +136,22 @@ def test_make_deploy_checks_the_account_for_the_parameters_it_deploys_with() -> 
     assert doctor.endswith(" TrainingLauncher=cpu")
 
 
+@pytest.mark.parametrize(("region", "named"), [("eu-west-3", " --region eu-west-3"), ("", "")])
+def test_make_deploy_deploys_into_the_region_that_it_checked(region: str, named: str) -> None:
+    """The SAM CLI does not read AWS_REGION, and would deploy into the profile's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    commands = subprocess.run(
+        ["make", "-n", "deploy"],
+        cwd=Path(__file__).parents[3],
+        env=environment | ({"AWS_REGION": region} if region else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (deploy,) = (line for line in commands.splitlines() if "/sam deploy" in line)
+    assert deploy.partition(" --config-file")[0].partition("/sam deploy")[2] == named
+
+
 def test_no_quota_for_training_keeps_nobody_from_predicting(on_aws: Callable[..., Doctor]) -> None:
     check = on_aws(quotas(**{"ml.g5.12xlarge for training job usage": 0})).training_quota()
     assert check.state == WARNING and "training job" in check.detail
