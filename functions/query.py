@@ -1,9 +1,12 @@
-"""query: the HTTP API over uploads, predictions, proteins and model versions. It only reads.
+"""query: what the HTTP API tells of uploads, predictions, proteins and model versions, by GET.
+
+This function changes nothing; `retry` and `activate` answer what does.
 
 Lists come in pages: `size` says how long, and a `Link` header with rel="next" leads on. Errors are RFC 9457
 problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
 """
 
+import hashlib
 import json
 import re
 from http import HTTPStatus
@@ -19,11 +22,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.domain.errors import InputError, ProtlocError
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
+from functions.domain.rows import COLUMNS
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
 from functions.http import View, model_view, upload_view
 from functions.services import services
 from functions.services.dynamodb import Item
+from functions.services.predictions_table import Wanted
 
 logger = Logger()
 app = APIGatewayRestResolver(strip_prefixes=[])
@@ -33,6 +38,10 @@ MAX_SIZE = 500
 LINK_SECONDS = 900
 MAX_NAME_CHARACTERS = 100
 """Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
+
+LOOKED_AHEAD = 20
+"""Shards after a page's that are asked whether anything follows."""
+STATUSES = ("predicted", "rejected", "failed")
 
 PROBLEM = "application/problem+json"
 
@@ -63,8 +72,9 @@ def get_upload(upload: str) -> Response[str]:
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
-    _know_only("cursor", "location", "size")
+    _know_only("confidence", "cursor", "fields", "location", "size", "status", "uncertain")
     aws = services()
+    wanted, fields = _wanted(), _fields()
     record = _upload(upload)
     if not record.indexed:
         raise InputError("an upload too large for single predictions; take its results instead")
@@ -75,16 +85,25 @@ def list_predictions(upload: str) -> Response[str]:
             raise InputError(
                 repr(location)[:80], expected=f"one of {', '.join(LOCATION_NAMES)}", where="location"
             )
-        rows, following = aws.predictions.by_location(upload, location, size, cursor)
-        return _page("predictions", rows, following)
+        rows, following = aws.predictions.by_location(upload, location, size, cursor, wanted)
+        return _page("predictions", _only(rows, fields), following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
-    rows, following = aws.predictions.page(upload, shard, size, cursor)
+    rows, following = aws.predictions.page(upload, shard, size, cursor, wanted)
     # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
     while not following and not rows and (shard := shard + 1) < record.shards:
-        rows, following = aws.predictions.page(upload, shard, size, None)
-    if not following and rows and shard + 1 < record.shards:
-        following = {"pk": f"{upload}#{shard + 1:05d}", "sk": "0"}
-    return _page("predictions", rows, following)
+        rows, following = aws.predictions.page(upload, shard, size, None, wanted)
+    if not following and rows:
+        following = _next_shard(upload, shard, record.shards)
+    return _page("predictions", _only(rows, fields), following)
+
+
+def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
+    """Where the rows after those of a shard begin; None if there are none, as of shards without a record."""
+    for later in range(shard + 1, min(shards, shard + 1 + LOOKED_AHEAD)):
+        if services().predictions.page(upload, later, 1, None)[0]:
+            return {"pk": f"{upload}#{later:05d}", "sk": "0"}
+    later = shard + 1 + LOOKED_AHEAD
+    return {"pk": f"{upload}#{later:05d}", "sk": "0"} if later < shards else None
 
 
 @app.get("/uploads/<upload>/results")
@@ -105,13 +124,13 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/.+")  # a name between angle brackets would match neither `/` nor `#`
 def list_by_accession() -> Response[str]:
-    _know_only("cursor", "size")
-    name = _accession()
+    _know_only("cursor", "fields", "size")
+    name, fields = _accession(), _fields()
     if len(name) > MAX_ACCESSION_CHARACTERS:
         expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
         raise InputError(f"{len(name):,}", expected=expected, where="accession")
     rows, following = services().predictions.by_accession(name, _size(), _cursor())
-    return _page("predictions", rows, following)
+    return _page("predictions", _only(rows, fields), following)
 
 
 @app.get("/models")
@@ -183,6 +202,40 @@ def _know_only(*known: str) -> None:
             raise InputError(repr(name)[:40], expected=", ".join(known) or "none", where="parameters")
 
 
+def _wanted() -> Wanted:
+    """The filters of a request, beside its location."""
+    asked = app.current_event.get_query_string_value
+    confidence, status, uncertain = asked("confidence"), asked("status"), asked("uncertain")
+    if confidence is not None and not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", confidence):
+        raise InputError(repr(confidence)[:40], expected="a number from 0 to 1", where="confidence")
+    if status is not None and status not in STATUSES:
+        raise InputError(repr(status)[:40], expected=f"one of {', '.join(STATUSES)}", where="status")
+    if uncertain not in (None, "true", "false"):
+        raise InputError(repr(uncertain)[:40], expected="true or false", where="uncertain")
+    return Wanted(
+        None if confidence is None else float(confidence),
+        status,
+        None if uncertain is None else uncertain == "true",
+    )
+
+
+def _fields() -> list[str] | None:
+    """The columns that are asked for; None for all."""
+    asked = app.current_event.get_query_string_value("fields")
+    if asked is None:
+        return None
+    names = asked.split(",")
+    for name in names:
+        if name not in ("upload", *COLUMNS):
+            expected = f"some of upload, {', '.join(COLUMNS)}, with commas between"
+            raise InputError(repr(name)[:40], expected=expected, where="fields")
+    return names
+
+
+def _only(rows: list[Item], fields: list[str] | None) -> list[Item]:
+    return rows if fields is None else [{name: row[name] for name in fields} for row in rows]
+
+
 def _size() -> int:
     size = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
     if not re.fullmatch("[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_SIZE:
@@ -207,17 +260,21 @@ def _page(name: str, values: list[Item], following: Item | None) -> Response[str
     if following:
         cursor = services().cursors.sign(following, _list_name())
         parameters = {**(app.current_event.query_string_parameters or {}), "cursor": cursor}
-        headers["Link"] = f'<{_path()}?{urlencode(parameters)}>; rel="next"'
+        # The query alone, relative to what was asked (RFC 3986, 5.2.2): whatever stage, domain or prefix the
+        # API is reached by, it leads to the same place.
+        headers["Link"] = f'<?{urlencode(parameters)}>; rel="next"'
     return _json({name: values}, headers)
 
 
-def _path() -> str:
-    context = app.current_event.request_context
-    return context.path or app.current_event.path
-
-
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, json.dumps(value), headers=headers)
+    """An answer, or that it is the one which the caller has already (RFC 9110, 13.1.2)."""
+    body = json.dumps(value)
+    tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    headers = {**(headers or {}), "ETag": tag}
+    known = app.current_event.headers.get("If-None-Match", "")
+    if known.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in known.split(",")]:
+        return Response(HTTPStatus.NOT_MODIFIED, None, "", headers=headers)
+    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, body, headers=headers)
 
 
 def _problem(status: HTTPStatus, detail: str) -> Response[str]:

@@ -18,6 +18,7 @@ Item = dict[str, Any]
 
 _WRITE_BATCH = 25
 _READ_BATCH = 100
+_FILTERED_READS, _FILTERED_ITEMS = 10, 1000
 _ATTEMPTS = 8
 
 
@@ -40,6 +41,29 @@ def now_iso() -> str:
 def iso(seconds: int) -> str:
     """A moment as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def one_page(
+    table: "Table", keys: tuple[str, ...], size: int, start: Item | None, **query: Any
+) -> tuple[list[Any], Item | None]:
+    """At most `size` items of a query, and where the next page begins: None if nothing follows.
+
+    `keys` are the attributes of the index's key and of the table's. With a filter, of which DynamoDB makes
+    use after it has read, the page is what the first read gives that gives anything, and one of
+    `_FILTERED_READS` at most; that something follows is then likely and not sure.
+    """
+    filtered = "FilterExpression" in query
+    for _ in range(_FILTERED_READS if filtered else 1):
+        if start:
+            query["ExclusiveStartKey"] = start
+        # One more than asked for tells whether another page has anything in it.
+        page = table.query(Limit=_FILTERED_ITEMS if filtered else size + 1, **query)
+        items, start = page["Items"], page.get("LastEvaluatedKey")
+        if len(items) > size:
+            return items[:size], {name: items[size - 1][name] for name in keys}
+        if items or not start:
+            break
+    return items, start
 
 
 def to_item(value: Any) -> Any:

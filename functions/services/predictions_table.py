@@ -6,7 +6,9 @@ A record that is retried keeps its item: an answer replaces a failure, a failure
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
@@ -19,6 +21,7 @@ from functions.services.dynamodb import (
     from_text,
     is_condition_failure,
     now_seconds,
+    one_page,
     put_all,
     to_item,
     to_text,
@@ -27,6 +30,29 @@ from functions.services.dynamodb import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
 
+
+class Wanted(NamedTuple):
+    """Which rows are wanted, by what the table can tell: all unless something is named."""
+
+    confidence: float | None = None  # at least
+    status: str | None = None
+    uncertain: bool | None = None
+
+    @property
+    def expression(self) -> Any:
+        """The filter of a query; None where all rows are wanted."""
+        parts = [
+            *([Attr("confidence").gte(to_item(self.confidence))] if self.confidence is not None else ()),
+            *(
+                Attr(name).eq(value)
+                for name, value in (("status", self.status), ("uncertain", self.uncertain))
+                if value is not None
+            ),
+        ]
+        return reduce(and_, parts) if parts else None
+
+
+ALL = Wanted()
 
 _KEPT_OTHERWISE = frozenset((*DERIVED, *PROBABILITY_COLUMNS))
 
@@ -60,29 +86,36 @@ class PredictionsTable:
                 raise
 
     def page(
-        self, upload_id: str, shard: int, size: int, start: Item | None
+        self, upload_id: str, shard: int, size: int, start: Item | None, wanted: Wanted = ALL
     ) -> tuple[list[Row], Item | None]:
-        """Rows of one shard in file order, and where the next page begins."""
-        return self._query(Key("pk").eq(_partition(upload_id, shard)), size, start)
+        """Those rows of one shard that are wanted, in file order, and where the next page begins."""
+        return self._query(Key("pk").eq(_partition(upload_id, shard)), (), size, start, wanted)
 
     def by_location(
-        self, upload_id: str, location: str, size: int, start: Item | None
+        self, upload_id: str, location: str, size: int, start: Item | None, wanted: Wanted = ALL
     ) -> tuple[list[Row], Item | None]:
         condition = Key("upload_location").eq(f"{upload_id}#{location}")
-        return self._query(condition, size, start, IndexName="location")
+        return self._query(condition, ("upload_location",), size, start, wanted, IndexName="location")
 
     def by_accession(self, accession: str, size: int, start: Item | None) -> tuple[list[Row], Item | None]:
         """Rows of every upload that holds this accession, each with its `upload`."""
-        return self._query(Key("accession").eq(accession), size, start, IndexName="accession")
+        condition, keys = Key("accession").eq(accession), ("accession", "upload")
+        return self._query(condition, keys, size, start, ALL, IndexName="accession")
 
     def _query(
-        self, condition: Any, size: int, start: Item | None, **index: str
+        self,
+        condition: Any,
+        keys: tuple[str, ...],
+        size: int,
+        start: Item | None,
+        wanted: Wanted,
+        **index: str,
     ) -> tuple[list[Row], Item | None]:
-        query: dict[str, Any] = {"KeyConditionExpression": condition, "Limit": size, **index}
-        if start:
-            query["ExclusiveStartKey"] = start
-        page = self.table.query(**query)
-        return [_row(item) for item in page["Items"]], page.get("LastEvaluatedKey")
+        query: dict[str, Any] = {"KeyConditionExpression": condition, **index}
+        if expression := wanted.expression:
+            query["FilterExpression"] = expression
+        items, following = one_page(self.table, ("pk", "sk", *keys), size, start, **query)
+        return [_row(item) for item in items], following
 
 
 def _partition(upload_id: str, shard: int) -> str:

@@ -12,7 +12,7 @@ from boto3.dynamodb.conditions import Attr, Key
 
 from functions.domain.upload import FINAL_STATUSES, Counts, attempt_of
 from functions.domain.upload_record import Marker, ShardRecord, UploadRecord, progress_of, sum_of
-from functions.services.dynamodb import Item, from_item, query_all
+from functions.services.dynamodb import Item, from_item, one_page, query_all
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -64,13 +64,9 @@ class UploadsReader:
             "IndexName": "listing",
             "KeyConditionExpression": Key("listing").eq("uploads"),
             "ScanIndexForward": False,
-            "Limit": size,
         }
-        if start:
-            query["ExclusiveStartKey"] = start
-        page = self.table.query(**query)
-        uploads = [UploadRecord.from_row(from_item(item)) for item in page["Items"]]
-        return uploads, page.get("LastEvaluatedKey")
+        items, following = one_page(self.table, ("pk", "sk", "listing", "listed"), size, start, **query)
+        return [UploadRecord.from_row(from_item(item)) for item in items], following
 
     def listing_place(self) -> dict[str, str]:
         """The S3 markers at which the next search of the bucket continues; none at its beginning."""

@@ -96,6 +96,27 @@ def _answer(row: Row) -> list[str | Text]:
     return [accession, location, *numbers, "; ".join(remarks)]
 
 
+def show_protein(row: Row) -> None:
+    """One answer in full: what is said, how sure that is, and a bar for each location."""
+    out = console()
+    out.print(Text(safe(row["header"] or row["accession"], 200), "bold"))
+    if row["status"] != "predicted":
+        out.print(Text(f"  {row['status']}: {safe(row['reason'] or '', 200)}\n"))
+        return
+    doubt = ", doubtful" if row["uncertain"] else ""
+    membrane = "" if row["membrane"] is None else f"; bound to a membrane {row['membrane']:.0%}"
+    out.print(
+        f"  {BY_NAME[row['location']].display} {row['confidence']:.0%}{doubt}{membrane}; "
+        f"{row['length']:,} residues; model {safe(row['model_version'] or '')}"
+    )
+    for remark in row["remarks"]:
+        out.print(Text(f"  {safe(remark, 200)}"))
+    shares = {location: row[f"p:{location.name}"] for location in LOCATIONS}
+    for location, share in sorted(shares.items(), key=lambda each: -each[1]):
+        out.print(Text(f"  {location.display:<24}{share:>5.0%} {'█' * round(20 * share)}".replace("%", " %")))
+    out.print()
+
+
 def show_uploads(uploads: Iterable[View]) -> None:
     table = _table("upload", "file", "status", "records>", "rejected>", "failed>", "created")
     for view in uploads:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
+from protloc.cli.shared import Loudness
 from protloc.errors import Problem, Unreachable, UsageProblem
 
 INTERRUPTED = 130
 
 
 class Protloc(click.Group):
-    """The group of all commands: every error becomes one line on stderr and the exit code it stands for."""
+    """The group of all commands: every error becomes one line on stderr and the exit code it stands for.
+
+    Every command takes `--quiet` and `--verbose`.
+    """
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        _add_loudness(cmd)
+        super().add_command(cmd, name)
 
     def main(
         self,
@@ -28,6 +38,9 @@ class Protloc(click.Group):
         **extra: Any,
     ) -> Any:
         _print_what_can_be_printed()
+        Loudness.quiet = Loudness.verbose = False
+        if os.environ.get("NO_COLOR"):  # https://no-color.org
+            extra["color"] = False
         try:
             with aws_errors():
                 code = super().main(args, "protloc", complete_var, standalone_mode=False, **extra)
@@ -49,6 +62,39 @@ class Protloc(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _add_loudness(command: click.Command) -> None:
+    """Add the options about how much a command says, to those of a group as well."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _add_loudness(each)
+
+    def be(name: str) -> Any:
+        def set_(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+            if value:
+                setattr(Loudness, name, True)
+                if name == "verbose":
+                    logging.basicConfig(format="%(name)s: %(message)s")
+                    logging.getLogger("urllib3.connectionpool").setLevel(logging.DEBUG)
+
+        return set_
+
+    quiet = click.Option(
+        ["--quiet", "-q"],
+        is_flag=True,
+        expose_value=False,
+        callback=be("quiet"),
+        help="Say nothing but errors.",
+    )
+    verbose = click.Option(
+        ["--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=be("verbose"),
+        help="Tell each request, and where an error came from.",
+    )
+    command.params += [quiet, verbose]
+
+
 def _print_what_can_be_printed() -> None:
     """Have what the terminal's encoding lacks printed as `?`, instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
@@ -59,6 +105,8 @@ def _print_what_can_be_printed() -> None:
 def _fail(message: str, code: int) -> int:
     from protloc.safe import safe
 
+    if Loudness.verbose and sys.exc_info()[0]:
+        traceback.print_exc()
     click.echo(f"protloc: {safe(' '.join(message.split()))}", err=True)
     return code
 

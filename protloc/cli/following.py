@@ -116,8 +116,8 @@ def sentence(answer: View) -> str:
     return f"{answer['status']}: {answer['records']:,} records, {counts}, in {took}{where}"
 
 
-def show_outcome(following: Following, answer: View, stack: str | None) -> None:
-    """The answers as a table, and what can be done next."""
+def show_outcome(following: Following, answer: View, stack: str | None, hints: bool = True) -> None:
+    """The answers as a table and, with `hints`, what can be done next."""
     from protloc.cli.display import show_answers
 
     client, view = following.client, following.view
@@ -126,6 +126,8 @@ def show_outcome(following: Following, answer: View, stack: str | None) -> None:
             show_answers(rows, view["records"])
         click.echo()
     click.echo(sentence(answer))
+    if not hints:
+        return
     click.echo(f"\nResults  {safe(answer['output'] or 'none')}")
     click.echo(f"Upload   protloc show{following.words}")
     click.echo(f"API      {client.api_url}/uploads/{following.upload}")

@@ -8,13 +8,10 @@ Everything heavy is imported where it is used, so that `--help` comes at once.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,8 +30,10 @@ from protloc.cli.options import (
     timeout_option,
 )
 from protloc.cli.page import open_page, report
+from protloc.cli.protein import completion, protein
 from protloc.cli.retraining import labels, retrain
-from protloc.cli.shared import client_of, note, print_json, stack_words
+from protloc.cli.shared import client_of, note, print_json, stack_words, upload_of
+from protloc.cli.watching import watch
 from protloc.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 @click.group(
     cls=Protloc, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(package_name="protloc", message="%(package)s %(version)s")
+@click.version_option(None, "-V", "--version", package_name="protloc", message="%(package)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Tell where in the cell each protein of a FASTA file belongs.
@@ -77,7 +76,13 @@ for command in (up, down, status, env):
 
 
 @main.command()
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+)
 @result_options
 @click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
 @timeout_option
@@ -85,21 +90,27 @@ for command in (up, down, status, env):
     "--table/--no-table", default=None, help="Print the answers as a table. Without it: on a terminal."
 )
 @organism_option
+@click.option(
+    "--once",
+    is_flag=True,
+    help="On a cloud of its own, which ends with the command and leaves nothing behind.",
+)
 @stack_option
 @home_option
 def predict(
-    file: Path,
+    files: tuple[Path, ...],
     wanted: Wanted,
     wait: bool,
     timeout: float | None,
     table: bool | None,
     organism: str | None,
+    once: bool,
     stack: str | None,
     home: Path,
 ) -> None:
     """Predict where each protein of FILE belongs (FASTA, plain or gzip; - is stdin).
 
-    FILE may be in any dialect of FASTA and hold up to 5 GiB of text. Every record comes back as one row:
+    Each FILE may be in any dialect of FASTA and hold up to 5 GiB of text. Every record comes back as one row:
     predicted, or rejected with the reason. The embedded cloud is started if none is up.
 
     \b
@@ -107,46 +118,35 @@ def predict(
       protloc predict proteome.fasta
       protloc predict proteome.fasta.gz --format parquet -o answers.parquet
       protloc predict proteome.fasta --json | jq .predicted
+      protloc predict *.faa.gz -o results/
       zcat *.faa.gz | protloc predict - -o all.tsv
+      protloc predict proteome.fasta --once -o answers.tsv.gz
       protloc predict proteome.fasta --stack protloc --timeout 2h
       protloc predict assembly.faa --organism "Aspergillus niger"
 
-    JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason, warnings.
+    JSON: upload, status, records, predicted, rejected, failed, seconds, output, reason, warnings; of several
+    files uploads, a list of these.
     """
-    from protloc.cli.following import Following, sentence, show_outcome, wants_table, warn
-    from protloc.cli.progress import make_progress
-    from protloc.cli.results import STDOUT, default_output, require_writable
+    from functools import partial
 
-    began = time.monotonic()
-    name = "stdin" if file == Path("-") else file.name
-    output = wanted.output or default_output(name, wanted.format_name)
-    if wait:
-        require_writable(output, file)
-    with _opened(file) as stream:
-        client = client_of(stack, home, start=True)
-        size = os.fstat(stream.fileno()).st_size if file.is_file() else None
-        with make_progress() as progress:
-            sent = client.send(stream, name, lambda done: progress.sending(done, size), organism)
-            following = Following(client, sent.upload_id, stack, began)
-            if wait:
-                following.wait(progress, timeout)
-    if not wait:
-        if wanted.as_json:
-            print_json(following.answer(None))
-        else:
-            click.echo(sent.upload_id)
-            note(f"sent; look with `protloc show{following.words}`")
-        return
-    answer, problem = following.conclude(wanted.written, output)
-    warn(answer)
-    if wanted.as_json:
-        print_json(answer)
-    elif wants_table(table, output):
-        show_outcome(following, answer, stack)
-    elif output != STDOUT:
-        click.echo(sentence(answer))
-    if problem is not None:
-        raise problem
+    from protloc.cli.predicting import cloud_of_its_own, run
+
+    if once and stack:
+        raise UsageProblem("--once is of a cloud on this machine, --stack of one in AWS; choose one")
+    if once and not wait:
+        raise UsageProblem("--once ends the cloud with the command, so it waits for the results")
+    with cloud_of_its_own() if once else contextlib.nullcontext(home) as home:
+        run(
+            files,
+            wanted,
+            partial(client_of, stack, home, start=True),
+            wait=wait,
+            timeout=timeout,
+            table=table,
+            organism=organism,
+            stack=stack,
+            hints=not once,
+        )
 
 
 @main.command()
@@ -173,6 +173,8 @@ def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
 def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
     """Show how one upload stands: its status, counts, and where its results are.
 
+    UPLOAD is its id, the first letters of it, `latest`, or the name of its file, here and in other commands.
+
     JSON: upload, status (receiving, running, complete, partial or failed), reason, records, predicted,
     rejected, failed, model_version, created, finished, progress, results, warnings, and where the file is in
     S3.
@@ -180,11 +182,13 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
     from protloc.cli.display import show_upload
     from protloc.cli.progress import stage
 
-    view = client_of(stack, home).upload(upload)
+    client = client_of(stack, home)
+    view = client.upload(upload_of(client, upload))
     if as_json:
         print_json(view)
         return
     show_upload(view)
+    upload = view["upload"]
     if view["finished"]:
         click.echo(f"\nResults as a file: protloc results {upload}{stack_words(stack)}")
     else:
@@ -213,11 +217,12 @@ def results(
     Examples
       protloc results abcdefghijklmnopqrstuvwxyz
       protloc results abcdefghijklmnopqrstuvwxyz --format csv -o answers.csv
-      protloc results abcdefghijklmnopqrstuvwxyz -f jsonl -o - | head
+      protloc results latest -f jsonl -o - | head
 
     JSON: the same object as of `protloc predict`.
     """
-    _take_results(client_of(stack, home), upload, wanted, stack, wait=wait, timeout=timeout)
+    client = client_of(stack, home)
+    _take_results(client, upload_of(client, upload), wanted, stack, wait=wait, timeout=timeout)
 
 
 @main.command()
@@ -252,6 +257,7 @@ def retry(
     if wanted.output:
         require_writable(wanted.output)
     client = client_of(stack, home)
+    upload = upload_of(client, upload)
     view = client.retry(upload)
     note(f"attempt {view['attempts']} at what failed has begun")
     if wait:
@@ -262,7 +268,7 @@ def retry(
         click.echo(upload)
 
 
-for command in (estimate, report, open_page):
+for command in (estimate, protein, report, open_page, watch, completion):
     main.add_command(command)
 
 
@@ -310,21 +316,6 @@ def _take_results(
         click.echo(sentence(answer))
     if problem is not None:
         raise problem
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
-    if file == Path("-"):
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except FileNotFoundError:
-        raise UsageProblem(f"there is no file {file}") from None
-    except OSError as error:
-        raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
-    with stream:
-        yield stream
 
 
 if __name__ == "__main__":

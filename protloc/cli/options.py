@@ -77,7 +77,8 @@ def result_options(command: Command) -> Command:
         as_json: bool,
         **options: Any,
     ) -> Any:
-        name = format_name or format_of(output)
+        folder = output is not None and output.is_dir()
+        name = format_name or format_of(None if folder else output)
         if output and output.suffix.lower() == ".gz" and name not in COMPRESSED:
             raise UsageProblem(f"--output {output}: {name} is compressed already; leave .gz out")
         written = written_as(name, spreadsheet)
@@ -90,8 +91,9 @@ def result_options(command: Command) -> Command:
         "--output",
         "-o",
         type=click.Path(path_type=Path, allow_dash=True),
-        help="Where the results go; - is stdout. Without it: the input's name with .protloc.FORMAT added, "
-        "in the current folder, replacing what an earlier run left there.",
+        help="Where the results go; - is stdout, and for several files it is a folder. Without it: the "
+        "input's name with .protloc.FORMAT added, in the current folder, replacing what an earlier run left "
+        "there.",
     )(collected)
     collected = click.option(
         "--spreadsheet",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from protloc.cli.options import home_option, stack_option
-from protloc.cli.shared import client_of, note, stack_words
+from protloc.cli.shared import client_of, note, stack_words, upload_of
 from protloc.errors import UploadProblem
 
 
@@ -39,7 +39,8 @@ def report(upload: str, output: Path | None, stack: str | None, home: Path) -> N
     from protloc.stack.client import file_name
 
     client = client_of(stack, home)
-    view = client.upload(upload)
+    view = client.upload(upload_of(client, upload))
+    upload = view["upload"]
     if not view["results"]:
         words = f" {upload}{stack_words(stack)}"
         raise UploadProblem(
@@ -76,7 +77,7 @@ def open_page(upload: str | None, port: int | None, browser: bool, stack: str | 
 
     client = client_of(stack, home, start=True)
     if upload:
-        client.upload(upload)
+        upload = client.upload(upload_of(client, upload))["upload"]
     try:
         server = PageServer(client, port or 0, upload or "")
     except OSError as error:

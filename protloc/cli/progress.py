@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple, Self
 
+from protloc.cli.shared import Loudness
 from protloc.safe import safe
 
 WINDOW_SECONDS = 60.0
@@ -167,6 +168,15 @@ class BarProgress(PlainProgress):
         )
 
 
+class NoProgress(PlainProgress):
+    """Says nothing, as --quiet asks."""
+
+    def note(self, text: str) -> None:
+        pass
+
+
 def make_progress() -> PlainProgress:
     """The kind of progress that stderr can show."""
+    if Loudness.quiet:
+        return NoProgress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

@@ -31,6 +31,13 @@ def client_of(stack: str | None, home: Path, *, start: bool = False) -> Client:
     return ready(home, note)
 
 
+def upload_of(client: Client, name: str) -> str:
+    """The id of the upload that a person calls so: by id, its beginning, `latest`, or its file's name."""
+    from protloc.stack.lookup import find
+
+    return find(client, name)
+
+
 def stack_words(stack: str | None) -> str:
     """The words that name the stack in a suggested command."""
     return f" --stack {stack}" if stack else ""
@@ -40,5 +47,13 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
+class Loudness:
+    """How much a command says on stderr besides errors, as its options --quiet and --verbose ask."""
+
+    quiet = False
+    verbose = False
+
+
 def note(text: str) -> None:
-    click.echo(text, err=True)
+    if not Loudness.quiet:
+        click.echo(text, err=True)

@@ -87,7 +87,7 @@ class Cloud:
         """A session of this cloud's own, whatever AWS profiles and files of configuration the user has."""
         core = botocore.session.get_session()
         for name, value in (("profile", None), ("config_file", os.devnull), ("credentials_file", os.devnull)):
-            core.set_config_variable(name, value)
+            core.get_component("config_store").set_config_variable(name, value)
         return boto3.Session(*self.keys, region_name=self.region, botocore_session=core)
 
     def client(self, service: Any, **settings: Any) -> Any:

@@ -41,7 +41,7 @@ RETRIED_STATUSES = {429, 500, 502, 503, 504}
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
 MAX_NAME_BYTES = 900  # of the 1,024 that S3 allows a key
 
-_UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
+UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
 _NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 
 
@@ -112,7 +112,7 @@ class Client:
         return view
 
     def find_upload(self, upload: str) -> View | None:
-        if not _UPLOAD_ID.fullmatch(upload):
+        if not UPLOAD_ID.fullmatch(upload):
             raise UsageProblem(f"an upload's name is 26 letters a-z and digits, found {upload!r}")
         status, answer, _ = self._get(f"/uploads/{quote(upload, safe='')}")
         return None if status == HTTPStatus.NOT_FOUND else _checked(status, answer)
@@ -125,6 +125,10 @@ class Client:
         """The rows of an upload that the API holds, all or those of one location."""
         path = f"/uploads/{quote(upload, safe='')}/predictions"
         yield from self._pages(path, "predictions", **({"location": location} if location else {}))
+
+    def protein(self, accession: str) -> Iterator[View]:
+        """Every row of a protein of this accession, of all uploads that the API holds."""
+        yield from self._pages(f"/proteins/{quote(accession, safe='')}", "predictions")
 
     def models(self) -> View:
         """`models`, newest first; which of them is `active`, which was so before (`previous`), and the
@@ -236,14 +240,18 @@ class Client:
             if answer.status_code == HTTPStatus.OK:
                 raise Unreachable(f"what answers at {self.api_url} is not the API of protloc")
         link = _NEXT_LINK.search(answer.headers.get("Link", ""))
-        return answer.status_code, value, self._below(link[1]) if link else None
+        return answer.status_code, value, self._below(path, link[1]) if link else None
 
-    def _below(self, link: str) -> str:
-        """A link of the API as a path below its URL, whatever the link calls the stage."""
+    def _below(self, path: str, link: str) -> str:
+        """A link in the answer to `path` as a path below the API's URL, whatever the link calls the stage."""
         parts = urlsplit(link)
+        if not parts.path:  # relative to what was asked
+            return f"{path.partition('?')[0]}?{parts.query}"
         stage = urlsplit(self.api_url).path
         path = parts.path.removeprefix(stage)
-        if path == parts.path:  # the API behind a custom domain or a prefix: it names the stage alone
+        if (
+            path == parts.path
+        ):  # of an older release, behind a custom domain or a prefix: it names the stage alone
             path = parts.path.removeprefix("/" + stage.rsplit("/", 1)[-1])
         return f"{path}?{parts.query}"
 

@@ -1,5 +1,6 @@
 """`docs/api.yaml` is true: the functions behind the API, asked in every way the document allows and more, keeps to it."""
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -18,6 +19,7 @@ import functions.retry
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.rows import COLUMNS
 from functions.receive import receive
+from functions.services.settings import Settings
 from functions.sweep import move
 from tests.functions.gateway import SIGNED, application, routes, served_world
 from tests.functions.test_flow import fasta
@@ -66,6 +68,10 @@ schemathesis.openapi.format("accession", st.sampled_from(ACCESSIONS) | st.text(m
 schemathesis.openapi.format("model-version", known_or_not(st.just(VERSION), "[a-z0-9][a-z0-9-]{0,39}"))
 
 
+COLUMN = st.sampled_from(["upload", *COLUMNS])
+schemathesis.openapi.format("fields", st.lists(COLUMN, min_size=1).map(",".join))
+
+
 @schemathesis.auth().apply_to(path_regex=".*")
 class Signer:
     """Signs as far as the gateway looks."""
@@ -111,6 +117,17 @@ def test_every_answer_is_one_that_the_document_tells_of(asked: World, case: sche
 def test_the_document_tells_of_every_route_and_no_other() -> None:
     documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
     assert documented == set(routes())
+
+
+def test_the_table_for_bioinformaticians_tells_of_every_route_and_no_other() -> None:
+    text = (ROOT / "docs" / "bioinformatician.md").read_text()
+    told = set(re.findall(r"`(GET|PUT|POST|DELETE) (/[^`?]*)[^`]*`", text))
+    assert told == set(routes())
+
+
+def test_the_time_that_rows_and_answers_are_kept_is_told() -> None:
+    text = (ROOT / "docs" / "bioinformatician.md").read_text()
+    assert f"for {Settings.prediction_days} days" in text and f"for {Settings.answer_days}; result" in text
 
 
 def test_the_document_tells_of_every_location_and_column() -> None:

@@ -41,7 +41,7 @@ def walk(path: str, name: str, **parameters: str) -> list[dict[str, Any]]:
         target, relation = headers["Link"].split(">; ")
         assert relation == 'rel="next"'
         url = urlsplit(target.removeprefix("<"))
-        assert url.path == f"/v1{path}"
+        assert url.path == ""  # relative to what was asked, whatever the API is reached by
         parameters = {key: found[0] for key, found in parse_qs(url.query).items()}
 
 
@@ -107,7 +107,7 @@ def test_an_accession_is_found_in_both_forms_of_a_path(world: World, accession: 
     assert answer["statusCode"] == 200, answer["body"]
     assert [row["accession"] for row in json.loads(answer["body"])["predictions"]] == [accession]
     target = urlsplit(answer["multiValueHeaders"]["Link"][0].partition(">")[0].removeprefix("<"))
-    assert target.path == f"/v1/proteins/{encoded}"
+    assert target.path == ""
     following = {name: values[0] for name, values in parse_qs(target.query).items()}
     answer = functions.query.handler(event | {"queryStringParameters": following}, Context())
     assert [row["accession"] for row in json.loads(answer["body"])["predictions"]] == [accession]
@@ -211,3 +211,81 @@ def test_models_say_which_one_is_active(world: World) -> None:
         ("test-0", False),
     ]
     assert get("/models/test-0")[1]["metrics"] == {"q10": 0.7}
+
+
+def test_a_page_that_ends_at_the_last_row_leads_to_no_other(world: World) -> None:
+    identity = world.run(world.upload(fasta(25)))
+    path = f"/uploads/{identity}/predictions"
+    for parameters in ({"size": "25"}, {"size": "5"}, {"location": "Nucleus", "size": "1"}):
+        rows = walk(path, "predictions", **parameters)
+        pages, found, following = 0, 0, dict(parameters)
+        while following:
+            _, body, headers = get(path, **following)
+            pages, found = pages + 1, found + len(body["predictions"])
+            assert body["predictions"], "no page is empty"
+            target = headers.get("Link", "").partition(">")[0].removeprefix("<?")
+            following = {key: values[0] for key, values in parse_qs(target).items()}
+        assert found == len(rows)
+    for number in range(4):
+        world.run(world.upload(fasta(1), key=str(number)))
+    assert "Link" not in get("/uploads", size="5")[2] and "Link" in get("/uploads", size="4")[2]
+    assert (
+        "Link" not in get("/proteins/P00000", size="5")[2] and "Link" in get("/proteins/P00000", size="4")[2]
+    )
+
+
+def test_rows_are_filtered_and_cut_to_fields(world: World) -> None:
+    identity = world.run(world.upload(fasta(30) + b">bad\nMK1V\n"))
+    path, rows = f"/uploads/{identity}/predictions", world.rows(identity)
+    table = world.database.Table("PredictionsTable")
+    doubts = {"P00003": True, "P00004": False}  # this world's model has no threshold of its own
+    for item in table.scan()["Items"]:
+        if (accession := item["accession"]) in doubts:
+            table.put_item(Item=item | {"uncertain": doubts[accession]})
+    sure = sorted(row["confidence"] for row in rows if row["confidence"] is not None)[15]
+    confident = [row for row in rows if row["confidence"] is not None and row["confidence"] >= round(sure, 4)]
+    for parameters, expected in (
+        ({"status": "rejected"}, ["bad"]),
+        ({"uncertain": "true"}, ["P00003"]),
+        ({"uncertain": "false"}, ["P00004"]),
+        ({"confidence": f"{sure:.4f}"}, [row["accession"] for row in confident]),
+        (
+            {"location": "Nucleus", "confidence": f"{sure:.4f}"},
+            [row["accession"] for row in confident if row["location"] == "Nucleus"],
+        ),
+    ):
+        for size in ("2", "500"):
+            found = walk(path, "predictions", size=size, **parameters)
+            assert [row["accession"] for row in found] == expected, parameters
+    found = walk(path, "predictions", fields="accession,p:Nucleus", size="7")
+    assert found == [{name: row[name] for name in ("accession", "p:Nucleus")} for row in rows]
+    assert walk("/proteins/P00001", "predictions", fields="upload") == [{"upload": identity}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("confidence", "2"),
+        ("confidence", "nan"),
+        ("status", "done"),
+        ("uncertain", "1"),
+        ("fields", "accession,x"),
+    ],
+)
+def test_a_filter_that_is_none_is_refused_by_its_name(world: World, name: str, value: str) -> None:
+    identity = world.run(world.upload(fasta(1)))
+    status, body, _ = get(f"/uploads/{identity}/predictions", **{name: value})
+    assert status == 400 and body["detail"].startswith(f"{name}: expected ")
+
+
+def test_an_answer_that_the_caller_has_is_not_sent_again(world: World) -> None:
+    identity = world.run(world.upload(fasta(3)))
+    event = golden("api-get-upload") | {"path": f"/uploads/{identity}", "queryStringParameters": None}
+    first = functions.query.handler(event, Context())
+    (tag,) = first["multiValueHeaders"]["ETag"]
+    for known in (tag, f'"other", W/{tag}', "*"):
+        again = functions.query.handler(event | {"headers": {"If-None-Match": known}}, Context())
+        assert (again["statusCode"], again["body"]) == (304, "")
+        assert again["multiValueHeaders"]["ETag"] == [tag]
+    again = functions.query.handler(event | {"headers": {"if-none-match": '"other"'}}, Context())
+    assert again["statusCode"] == 200
