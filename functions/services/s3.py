@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -168,26 +169,39 @@ class StreamWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            if self._upload_id:
-                self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
-                )
-        elif not self._upload_id:
+            self._abort()
+            return
+        try:
+            self._complete()
+        except BaseException:
+            self._abort()
+            raise
+
+    def _complete(self) -> None:
+        if not self._upload_id:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._key,
                 Body=bytes(self._buffer),
                 ContentType=self._content_type,
             )
-        else:
-            if self._buffer:
-                self._flush()
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )
+            return
+        if self._buffer:
+            self._flush()
+        self._client.complete_multipart_upload(
+            Bucket=self._bucket,
+            Key=self._key,
+            UploadId=self._upload_id,
+            MultipartUpload={"Parts": self._parts},
+        )
+
+    def _abort(self) -> None:
+        """Have S3 drop the parts; where it does not, the bucket's rule drops them later."""
+        if self._upload_id:
+            with suppress(ClientError):
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
+                )
 
 
 def read_json(client: "S3Client", uri: str) -> Any:

@@ -38,6 +38,26 @@ def test_an_object_whose_writing_fails_does_not_appear(empty_world: World, size:
     with pytest.raises(OSError, match="gone"):
         empty_world.aws.storage.write("half", pieces())
     assert "Contents" not in empty_world.s3.list_objects_v2(Bucket="results")
+
+
+@pytest.mark.parametrize("call", ["UploadPart", "CompleteMultipartUpload"])
+def test_an_object_whose_last_call_fails_leaves_no_parts(empty_world: World, call: str) -> None:
+    world, seen = empty_world, list[str]()
+
+    def refuse(**_: Any) -> None:
+        seen.append(call)
+        if call != "UploadPart" or len(seen) == 2:
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": "please"}}, call)
+
+    events = world.aws.storage.client.meta.events
+    events.register(f"before-call.s3.{call}", refuse)
+    try:
+        with pytest.raises(ClientError, match="SlowDown"):
+            world.aws.storage.write("half", [bytes(WRITE_PART_BYTES), b"and a little more"])
+    finally:
+        events.unregister(f"before-call.s3.{call}", refuse)
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="results")
+    assert "Uploads" not in world.s3.list_multipart_uploads(Bucket="results")
     assert "Uploads" not in empty_world.s3.list_multipart_uploads(Bucket="results")
 
 
