@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,13 +58,15 @@ def _latest_end(chosen: Scenario) -> float:
     """By when every upload has ended: its deadline, counted from when it was found at the latest, and slack.
 
     Slack is a message that a frozen invocation holds for its queue's visibility timeout, and two rounds of
-    what is overdue. A retry has a deadline of its own.
+    what is overdue. A retry has a deadline of its own. The bucket is searched every hour, some pages a time.
     """
     settings = chosen.settings
+    pages = chosen.limits.get("LOST_PAGES_A_RUN", 20)
+    searches = math.ceil(len(chosen.files) / (2 * pages - 1))
     latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files)) + 2 * 3600
     return (
         latest
         + (1 + chosen.retries) * settings["deadline_seconds"]
         + 2 * settings["overdue_seconds"]
-        + 4 * 3600
+        + (4 + searches) * 3600
     )
