@@ -141,6 +141,10 @@ def _nothing_to_settle(self: UploadsTable, upload_id: str, shard: int) -> dict[i
     return self.done_batches(upload_id, shard)
 
 
+def _from_the_beginning(self: UploadsTable, _place: dict[str, str]) -> None:
+    """Search the first versions of the bucket again, each hour."""
+
+
 # What S3 keeps
 
 
@@ -181,6 +185,7 @@ QUIET: dict[str, tuple[Replaced, ...]] = {
     "there is always room": ((receive, "_is_full", lambda _aws: False),),
     "who waits takes room": ((UploadsTable, "in_work_at_once", _with_those_that_wait),),
     "who is decompressed takes no room": ((UploadsTable, "in_work_at_once", _with_a_text_only),),
+    "each search of the bucket begins anew": ((UploadsTable, "keep_listing_place", _from_the_beginning),),
     "messages are in no group": ((Queue, "send", _ungrouped),),
     "a batch that waits is asked about at once": ((predict, "wait_seconds", lambda _waits: 0),),
     "an upload is full by the number of its shards": ((UploadsTable, "finish_if_full", _full_by_number),),
