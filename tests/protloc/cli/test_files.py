@@ -5,14 +5,15 @@ import json
 import os
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
-import zipfile
 from pathlib import Path
+from typing import Any
 
+import openpyxl
 import pytest
+from openpyxl.utils.escape import unescape
 
 from functions.domain.rows import COLUMNS
-from protloc.cli.workbook import MAIN, write_workbook
+from protloc.cli.workbook import write_workbook
 from tests.conftest import ROOT, SAMPLE, Embedded, from_tsv
 
 SMALL = ">one\nMKVLAAGIVG\n>two\nMKVLAAGIVGL\n"
@@ -24,14 +25,11 @@ def write(path: Path, text: str = SMALL) -> Path:
     return path
 
 
-def cells(path: Path) -> list[list[str]]:
-    """The rows of a workbook, each cell as the text it holds."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            ET.fromstring(archive.read(name))
-        sheet = ET.fromstring(archive.read("xl/worksheets/sheet1.xml"))
-    space = {"m": MAIN}
-    return [["".join(cell.itertext()) for cell in row] for row in sheet.findall("m:sheetData/m:row", space)]
+def cells(path: Path) -> list[tuple[Any, ...]]:
+    """The rows of a workbook, as openpyxl reads them."""
+    sheet = openpyxl.load_workbook(path)["predictions"]
+    assert sheet.freeze_panes == "A2" and sheet.auto_filter.ref == sheet.dimensions
+    return list(sheet.iter_rows(values_only=True))
 
 
 def test_several_files_are_answered_each_in_its_own_place(embedded: Embedded, tmp_path: Path) -> None:
@@ -102,8 +100,11 @@ def test_a_workbook_holds_any_text_as_text(tmp_path: Path) -> None:
     }
     write_workbook([dict.fromkeys(COLUMNS) | odd], tmp_path / "odd.xlsx")
     row = dict(zip(COLUMNS, cells(tmp_path / "odd.xlsx")[1], strict=True))
-    assert (row["accession"], row["remarks"], row["uncertain"], row["membrane"]) == ("=1+1", "a; b", "1", "")
-    assert row["header"] == "<b>&\ufffd\ufffd _x005F_x000D_ \ufffd"
+    assert (row["accession"], row["remarks"], row["uncertain"]) == ("=1+1", "a; b", True)
+    assert row["membrane"] is None
+    # Of inline strings openpyxl shows ECMA-376's escape, which Excel reads as what it stands for.
+    assert unescape(row["header"]) == "<b>&\ufffd\ufffd _x000D_ \ufffd"
+    assert openpyxl.load_workbook(tmp_path / "odd.xlsx").active["A2"].data_type == "s"
 
 
 def test_a_link_is_written_through(embedded: Embedded, tmp_path: Path) -> None:
