@@ -151,7 +151,7 @@ def test_many_seeds_end_with_one_object_that_counts_them() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--schedules", "20"]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     answer = json.loads(output.splitlines()[-1])
-    assert list(answer) == ["schedules", "violations", "seconds", "failing_seeds"]
+    assert list(answer) == ["schedules", "first", "violations", "seconds", "failing_seeds"]
     assert (answer["schedules"], answer["violations"], answer["failing_seeds"]) == (20, 0, [])
 
 
