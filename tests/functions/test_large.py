@@ -37,6 +37,7 @@ def test_decompressing_takes_the_same_memory_for_little_and_for_much() -> None:
     assert large["peak_mib"] <= small["peak_mib"] + FLAT_MIB
 
 
+@pytest.mark.slow
 def test_merging_results_takes_the_same_memory_for_a_small_shard_and_for_a_huge_one() -> None:
     """A shard is as long as the thousandth part of its file, or longer."""
     small = measured("complete", MB)
@@ -53,6 +54,7 @@ def test_a_record_of_a_hundred_megabytes_is_rejected_in_the_memory_of_a_small_on
     assert large["peak_mib"] <= small["peak_mib"] + FLAT_MIB
 
 
+@pytest.mark.slow
 def test_a_shard_of_nothing_but_empty_records_takes_no_more() -> None:
     figures = measured("empty", MB // 2)
     assert figures["reasons"] == ["the record holds no residues"]

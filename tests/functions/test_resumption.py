@@ -25,7 +25,8 @@ from tests.functions.world import World, world
 BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKVLWYAAGG"
 SHORT_BODY = b">a\nMKVLAAGGWY\n>bad\nMK1V\n>last\nMKVLWYAAGG"
 PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
-MOMENTS = ("before-call", "after-call")
+# Before a call is after the one before it; the other is looked at more seldom.
+MOMENTS = (pytest.param("before-call", marks=pytest.mark.slow), "after-call")
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:

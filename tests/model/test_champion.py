@@ -109,6 +109,7 @@ def test_an_ensemble_that_reads_activations_learns_what_one_that_computes_them_d
     assert not list(disk.iterdir()), "the file goes with the process"
 
 
+@pytest.mark.slow
 def test_two_processes_learn_from_an_ensemble_what_one_does(channels: Path, tmp_path: Path) -> None:
     champion = build_tiny_ensemble(tmp_path / "champion", dropout=0.0)  # which each process draws for itself
     settings = ("--start", champion, *STILL)

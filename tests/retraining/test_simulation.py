@@ -5,7 +5,7 @@ import pytest
 from tests.retraining.planted import PLANTED, planted
 from tests.retraining.schedule import Schedule, play, real_machine
 
-SCHEDULES = 60
+SCHEDULES = 30
 
 
 def test_everything_holds_in_every_schedule() -> None:

@@ -12,7 +12,7 @@ from tests.simulation.planted import PLANTED, planted
 from tests.simulation.schedule import play
 from tests.simulation.stage import Stage, staged
 
-SCHEDULES = 250
+SCHEDULES = 120
 
 CAUGHT_BY: dict[str, int] = {
     "batches are counted by an atomic counter": 2,

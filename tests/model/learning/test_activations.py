@@ -88,6 +88,7 @@ def test_frozen_layers_drop_nothing_out_and_the_same_network_stands_above_them(t
     )
 
 
+@pytest.mark.slow
 def test_two_processes_fill_and_read_one_file(channels: Path, encoder: Path, tmp_path: Path) -> None:
     settings = (*SETTINGS, "--frozen-layers", "all", "--activations-dir", str(tmp_path / "disk"))
     running = start_several(plain(channels, tmp_path / "two", "--encoder", encoder, *settings), 2)
