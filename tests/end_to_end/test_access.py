@@ -46,6 +46,7 @@ UNSEEN = {
     "ListData": "SageMaker itself, which lists a channel's files; here the cloud does",
     "ReadEncoders": "only jobs that begin with an encoder of the bucket that is a parameter",
     "Log logs:DescribeLogStreams": "SageMaker itself, before it writes a job's log",
+    "CountBase": "only where the stack has base data",
     "LogInToRegistry": "SageMaker itself, before the container starts",
     "PullImages": "SageMaker itself, before the container starts",
     "CountUploads dynamodb:Query": "sweep counts what there is of an upload whose results cannot be written",

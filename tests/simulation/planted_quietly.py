@@ -119,10 +119,6 @@ _retry = UploadsTable.retry
 # Whose turn it is
 
 
-def _with_those_that_wait(self: UploadsTable, _most: int) -> int:
-    return sum(1 for _ in self.open_uploads())
-
-
 def _with_a_text_only(self: UploadsTable, _most: int) -> int:
     return sum(upload.status != "receiving" for upload in self.open_uploads())
 
@@ -183,7 +179,6 @@ QUIET: dict[str, tuple[Replaced, ...]] = {
     "an attempt has the deadline of the first": ((UploadsTable, "retry", _deadline_of_the_first),),
     "batches are cut by the settings of the day": ((upload_record, "_packing", lambda _row: None),),
     "there is always room": ((receive, "_is_full", lambda _aws: False),),
-    "who waits takes room": ((UploadsTable, "in_work_at_once", _with_those_that_wait),),
     "who is decompressed takes no room": ((UploadsTable, "in_work_at_once", _with_a_text_only),),
     "each search of the bucket begins anew": ((UploadsTable, "keep_listing_place", _from_the_beginning),),
     "messages are in no group": ((Queue, "send", _ungrouped),),
