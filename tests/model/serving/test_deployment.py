@@ -68,7 +68,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_container_unhealthy(tmp_path: 
 @pytest.mark.toolkit
 def test_ray_serve_serves_a_packed_artifact_in_true_batches(tmp_path: Path) -> None:
     folder, batches = unpacked(tmp_path / "model"), tmp_path / "batches"
-    with (folder / "code" / "model" / "inference.py").open("a") as code:
+    with (folder / "code" / "model" / "serving" / "inference.py").open("a") as code:
         code.write(WATCHED.format(path=str(batches)))
     command, environment, url = serve_run(folder)
     with running(command, environment, tmp_path, f"{url}/ping") as log:
