@@ -1,8 +1,7 @@
-"""`protloc estimate`: what a file holds, and what it would take to have it predicted."""
+"""`protloc estimate`: a file's contents, and what it would take to have it predicted."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -32,16 +31,15 @@ def estimate(file: Path, as_json: bool) -> None:
     """
     from functions.domain.errors import InputError
     from protloc.cli.display import show_estimate
+    from protloc.cli.predicting import opened
     from protloc.estimate.offers import offers
     from protloc.estimate.reading import examine
 
     try:
-        with click.open_file(str(file), "rb") as stream:
-            contents = examine(stream if file != Path("-") else sys.stdin.buffer)
+        with opened(file) as stream:
+            contents = examine(stream)
     except InputError as error:
         raise UsageProblem(f"{file} would be refused: {error}") from None
-    except OSError as error:
-        raise UsageProblem(f"{file} cannot be read: {error.strerror}") from None
     ways = list(offers(contents.work)) if contents.work.proteins else []
     if not as_json:
         show_estimate(str(file), contents, ways)

@@ -33,7 +33,7 @@ class Offer:
 
 
 def offers(work: Workload, deployment: Deployment | None = None) -> Iterator[Offer]:
-    """What each way takes and costs, from an endpoint without an instance."""
+    """Follow the work each way, from an endpoint without an instance, and bill it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     here = Deployment(cores=cores, min_instances=cores, max_instances=cores)
     yield Offer("small", f"this machine, {cores} cores", follow(work, EMBEDDED, here), {})

@@ -1,4 +1,4 @@
-"""What a FASTA file holds, read on this machine as a stack would read it."""
+"""Reads a FASTA file on this machine as a stack would, and counts what it holds."""
 
 from __future__ import annotations
 

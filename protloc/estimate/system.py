@@ -35,7 +35,7 @@ Steps = Generator[simpy.Event, Any, None]
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be predicted: one upload."""
+    """The upload that is to be predicted."""
 
     proteins: int
     residues: int

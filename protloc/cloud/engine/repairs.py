@@ -55,21 +55,13 @@ def queue_batches_need_the_single_action() -> None:
 
 def alarms_are_deleted_by_name() -> None:
     """IAM is asked about the alarm that `cloudwatch:DeleteAlarms` names; of several, about the first."""
-    actions = module("ministack.core.iam_actions")
-    extract = actions.extract_resource_arn
 
-    def named(
-        service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
-    ) -> str:
-        resource = str(extract(service, method, path, headers, body, *rest, **more))
-        if service != "monitoring" or resource != "*" or b"AlarmNames" not in body:
+    def alarm(resource: str, body: bytes) -> str:
+        if resource != "*" or b"AlarmNames" not in body:
             return resource
-        try:
-            return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
-        except (ValueError, KeyError, IndexError):
-            return resource
+        return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{json.loads(body)['AlarmNames'][0]}"
 
-    actions.extract_resource_arn = named
+    _resources_are_named("monitoring", alarm)
 
 
 def log_streams_are_asked_about() -> None:
@@ -77,6 +69,17 @@ def log_streams_are_asked_about() -> None:
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
     """
+
+    def stream(resource: str, body: bytes) -> str:
+        if b"logStreamName" not in body or ":log-group:" not in resource:
+            return resource
+        return f"{resource}:log-stream:{json.loads(body)['logStreamName']}"
+
+    _resources_are_named("logs", stream)
+
+
+def _resources_are_named(of: str, name: Callable[[str, bytes], str]) -> None:
+    """IAM is asked about the resource that `name` makes of the engine's and of a call's body."""
     actions = module("ministack.core.iam_actions")
     extract = actions.extract_resource_arn
 
@@ -84,11 +87,11 @@ def log_streams_are_asked_about() -> None:
         service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any, **more: Any
     ) -> str:
         resource = str(extract(service, method, path, headers, body, *rest, **more))
-        if service != "logs" or b"logStreamName" not in body or ":log-group:" not in resource:
+        if service != of:
             return resource
         try:
-            return f"{resource}:log-stream:{json.loads(body)['logStreamName']}"
-        except (ValueError, KeyError):
+            return name(resource, body)
+        except (ValueError, KeyError, IndexError):
             return resource
 
     actions.extract_resource_arn = named

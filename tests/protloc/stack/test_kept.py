@@ -1,4 +1,4 @@
-"""What outlives a stack is found by its name, and nothing of another stack with it."""
+"""The resources that outlive a stack are found by its name, and none of another stack with them."""
 
 from __future__ import annotations
 
