@@ -107,7 +107,7 @@ def _too_few(files: list[LabelledFile], parent: str | None, aws: Services) -> st
     Counts records and not what becomes of them, so that only what cannot be enough is refused: the job that
     makes the snapshot counts exactly. Reads the smallest first, and no further than until there are enough.
     """
-    records, held = 0, _held_out(parent, aws) if parent else 0
+    records, marked, before = 0, 0, _held_out(parent, aws) if parent else 0
     for file in sorted(files, key=lambda each: each.size):
         if file.size > MAX_COUNTED_BYTES:
             return ""
@@ -115,11 +115,11 @@ def _too_few(files: list[LabelledFile], parent: str | None, aws: Services) -> st
         body = aws.s3.get_object(Bucket=bucket, Key=key, VersionId=file.version_id)["Body"].read()
         if key.lower().endswith(".tsv"):
             rows = body.split(b"\n")[1:]
-            some, marked = len(rows), sum(b"test" in row for row in rows)
+            records, marked = records + len(rows), marked + sum(b"test" in row for row in rows)
         else:
-            some, marked = len(RECORD.findall(body)), len(MARKED.findall(body))
-        records, held = records + some, held + marked
-        most = held + max(0, records - held) // SEVENTH + LOCATIONS
+            records, marked = records + len(RECORD.findall(body)), marked + len(MARKED.findall(body))
+        drawn = max(0, records - marked - before) // SEVENTH + LOCATIONS
+        most = min(records, before + marked + drawn)
         if most >= ENOUGH:
             return ""
     return TOO_FEW.format(records=records, held=most, enough=ENOUGH)

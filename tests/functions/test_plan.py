@@ -118,11 +118,18 @@ def test_too_few_proteins_to_judge_by_are_refused_before_anything_runs(
     assert "Contents" not in world.s3.list_objects_v2(Bucket="models", Prefix="snapshots/")
 
 
+def test_no_more_proteins_can_be_held_out_than_there_are(empty_world: World) -> None:
+    program(empty_world, "s3://models/code/1/sourcedir.tar.gz")
+    put(empty_world, "labels/mine.fasta", b">P1 Nucleus-S\nMKV\n>P2 Nucleus-S test\nMKW\n")
+    planned = plan({}, empty_world.aws)["nothing"]
+    assert planned.startswith("there are 2 labelled proteins, of which 2 can be held out at most")
+
+
 def test_what_was_held_out_before_counts(empty_world: World) -> None:
     world = empty_world
     program(world, "s3://models/code/1/sourcedir.tar.gz")
     table(world).put_item(Item=LATEST | {"snapshot": "before", "version": "two"})
     manifest = json.dumps({"splits": {"holdout": {"proteins": 45}}}).encode()
     put(world, "snapshots/before/manifest.json", manifest, bucket="models")
-    put(world, "labels/mine.fasta", b">P1 Nucleus-S\nMKV\n")
+    put(world, "labels/mine.fasta", b">P1 Nucleus-S\nMKV\n" * 60)
     assert plan({}, world.aws)["nothing"] == ""
