@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its 
     from protloc.cloud.engine import Engine
     from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine.state import Saver
-    from protloc.cloud.lambdas.workers import WorkerPool
+    from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker.service import SageMaker
 
 FUNCTIONS_AT_ONCE = 16
@@ -72,7 +72,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
     from protloc.cloud.engine.names import REGION
-    from protloc.cloud.lambdas.workers import WorkerPool
+    from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
     from protloc.cloud.sagemaker.scaling import Scaling
     from protloc.cloud.sagemaker.service import SageMaker

@@ -28,7 +28,7 @@ from protloc.cloud.engine.names import ACCOUNT, TOUCHED, Headers, Response, chec
 from protloc.cloud.engine.requests import answer_unavailable, changes_state, needs_room
 from protloc.cloud.gate.claims import Refused
 from protloc.cloud.lambdas import lineage
-from protloc.cloud.lambdas.workers import WorkerPool
+from protloc.cloud.lambdas.pool import WorkerPool
 
 log = logging.getLogger("protloc.cloud")
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from protloc.cloud.engine.names import REGION, module
 from protloc.cloud.lambdas import lineage
-from protloc.cloud.lambdas.workers import Function, WorkerPool
+from protloc.cloud.lambdas.pool import WorkerPool
+from protloc.cloud.lambdas.workers import Function
 
 if TYPE_CHECKING:
     from protloc.cloud.engine import Engine

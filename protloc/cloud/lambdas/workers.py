@@ -1,10 +1,9 @@
-"""Function processes: each runs one invocation at a time and is used again while it stays healthy.
+"""A function process: it runs one invocation at a time.
 
-A worker is a Python process running AWS's runtime client (`bootstrap`). The thread that invokes a function
+A worker is a Python process running AWS's runtime client (`runtime`). The thread that invokes a function
 serves the Lambda Runtime API to its worker itself: no thread or server exists per worker, an idle one costs
 its memory only. Guaranteed: a process sees the environment given for its function and nothing of the host's;
-a late answer of an ended invocation is never taken for a newer one; at most `limit` invocations run at once,
-further ones wait.
+a late answer of an ended invocation is never taken for a newer one.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from protloc.cloud.lambdas.runtime_http import Connection
+
 RUNTIME = Path(__file__).with_name("runtime.py")
 INIT_SECONDS = 300.0  # AWS gives 10; a busy laptop that starts many at once needs more
-IDLE_SECONDS = 120.0
 STOP_SECONDS = 2.0
 MAX_REQUEST_BYTES = 8 << 20  # an answer of 6 MB, and what is around it
 API = "/2018-06-01/runtime"
@@ -96,38 +95,6 @@ def clean_environment(function: Function, api: str, temporary: Path) -> dict[str
     }
 
 
-class _Connection:
-    """One HTTP/1.1 connection of the runtime client, read as far as it has come."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.received = b""
-
-    def request(self) -> tuple[str, str, dict[str, str], bytes] | None:
-        """The next complete request (method, path, headers in lower case, body), or None until it is all
-        here.
-        """
-        head, separator, rest = self.received.partition(b"\r\n\r\n")
-        if not separator:
-            return None
-        first, *lines = head.decode("latin-1").split("\r\n")
-        method, path, _ = first.split(" ", 2)
-        headers = {
-            name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
-        }
-        length = int(headers.get("content-length", "0"))
-        if len(rest) < length:
-            return None
-        self.received = rest[length:]
-        return method, path, headers, rest[:length]
-
-    def answer(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json"]
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        self.socket.setblocking(True)
-        self.socket.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
-
-
 class Worker:
     """One function process. Used by one thread at a time."""
 
@@ -138,7 +105,7 @@ class Worker:
         temporary.mkdir(parents=True, exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._selector = selectors.DefaultSelector()
-        self._waiting: _Connection | None = None  # the connection that asked for the next event
+        self._waiting: Connection | None = None  # the connection that asked for the next event
         self._log: list[bytes] = []
         # In the address, so that AWS's compiled client sends it: nobody else may take or answer an event.
         self._path = f"/{secrets.token_urlsafe(32)}{API}"
@@ -174,11 +141,9 @@ class Worker:
                 finished = self._serve(limit, request_id="")
                 if finished is not None:
                     self.stop()
-                    return self._outcome(finished, error=True)
+                    return self._outcome(finished)
         except (WorkerGone, TimeoutError) as problem:
-            ended = self._ended()
-            self.stop()
-            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}", ended)
+            return self._exited(request_id, problem)
         timeout = self.function.timeout_seconds
         deadline = time.monotonic() + timeout
         headers = {
@@ -193,14 +158,12 @@ class Worker:
             while True:
                 finished = self._serve(deadline, request_id)
                 if finished is not None:
-                    return self._outcome(finished, error=not finished[0])
+                    return self._outcome(finished)
         except TimeoutError:
             self.stop()
             return self._failure("Sandbox.Timedout", f"Task timed out after {timeout}.00 seconds")
         except (WorkerGone, OSError) as problem:
-            ended = self._ended()
-            self.stop()
-            return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}", ended)
+            return self._exited(request_id, problem)
 
     def stop(self) -> None:
         """End the process and give back what it held. May be called twice."""
@@ -213,7 +176,7 @@ class Worker:
                 self._process.wait()
         self._drain()
         for key in list(self._selector.get_map().values()) if self._selector.get_map() else []:
-            if isinstance(key.data, _Connection):
+            if isinstance(key.data, Connection):
                 key.data.socket.close()
         self._selector.close()
         self._listener.close()
@@ -229,7 +192,7 @@ class Worker:
         for key, _ in self._selector.select(min(remaining, 1.0)):
             if key.data == "listener":
                 connection, _ = self._listener.accept()
-                self._selector.register(connection, selectors.EVENT_READ, _Connection(connection))
+                self._selector.register(connection, selectors.EVENT_READ, Connection(connection))
             elif key.data == "output":
                 self._drain()
             else:
@@ -241,7 +204,7 @@ class Worker:
             raise WorkerGone(f"Runtime exited with error: exit status {self._process.returncode}")
         return None
 
-    def _read(self, connection: _Connection, request_id: str) -> tuple[bool, bytes] | None:
+    def _read(self, connection: Connection, request_id: str) -> tuple[bool, bytes] | None:
         try:
             data = connection.socket.recv(1 << 20)
         except ConnectionError:
@@ -256,7 +219,7 @@ class Worker:
             return None
         if request is None:
             return None
-        method, path, _, body = request
+        method, path, body = request
         if not hmac.compare_digest(path[: len(self._path)].encode(), self._path.encode()):
             connection.answer("403 Forbidden", b'{"errorMessage":"Forbidden","errorType":"AccessDenied"}')
             self._forget(connection)
@@ -268,19 +231,16 @@ class Worker:
         if path == "/init/error":
             connection.answer("202 Accepted")
             return False, body
-        kind = {
-            f"/invocation/{request_id}/response": True,
-            f"/invocation/{request_id}/error": False,
-        }
-        if method == "POST" and path in kind:
+        succeeded = {f"/invocation/{request_id}/response": True, f"/invocation/{request_id}/error": False}
+        if method == "POST" and path in succeeded:
             connection.answer("202 Accepted")
-            return kind[path], body
+            return succeeded[path], body
         connection.answer(
             "400 Bad Request", b'{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}'
         )
         return None
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._selector.unregister(connection.socket)
         connection.socket.close()
 
@@ -305,18 +265,25 @@ class Worker:
             return ""
         return "killed" if -code in KILLING else "exited"
 
-    def _outcome(self, finished: tuple[bool, bytes], error: bool, ended: str = "") -> Outcome:
+    def _outcome(self, finished: tuple[bool, bytes], ended: str = "") -> Outcome:
         self._drain()
         log, self._log = b"".join(self._log), []
+        succeeded, body = finished
         try:
-            payload = json.loads(finished[1]) if finished[1] else None
+            payload = json.loads(body) if body else None
         except ValueError:
-            payload = finished[1].decode("utf-8", "replace")
-        return Outcome(payload, error, log.decode("utf-8", "replace"), self._peak_megabytes(), ended)
+            payload = body.decode("utf-8", "replace")
+        return Outcome(payload, not succeeded, log.decode("utf-8", "replace"), self._peak_megabytes(), ended)
 
     def _failure(self, kind: str, message: str, ended: str = "") -> Outcome:
         body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
-        return self._outcome((False, body), error=True, ended=ended)
+        return self._outcome((False, body), ended)
+
+    def _exited(self, request_id: str, problem: Exception) -> Outcome:
+        """The outcome of an invocation whose process ended before it answered."""
+        ended = self._ended()
+        self.stop()
+        return self._failure("Runtime.ExitError", f"RequestId: {request_id} Error: {problem}", ended)
 
     def _peak_megabytes(self) -> int:
         """The most memory the process ever held, where the system tells (Linux), else 0."""
@@ -326,95 +293,3 @@ class Worker:
             return 0
         line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
         return int(line.split()[1]) // 1024
-
-
-class WorkerPool:
-    """The workers of all functions."""
-
-    def __init__(self, folder: Path, limit: int, limit_each: int) -> None:
-        self._folder = folder
-        self._slots = threading.BoundedSemaphore(limit)
-        self._limit_each = limit_each
-        self._own_slots: dict[str, threading.BoundedSemaphore] = {}
-        self._lock = threading.Lock()
-        self._idle: dict[Function, list[Worker]] = {}
-        self._busy: set[Worker] = set()
-        self._started = 0
-        threading.Thread(target=self._reap, daemon=True, name="worker-reaper").start()
-
-    def invoke(self, function: Function, event: bytes, request_id: str, trace: str = "") -> Outcome:
-        """Run one event in an idle worker of the function, or in a new one; waits where too many run already.
-
-        AWS would start as many as asked for; here they would only share the same few cores.
-        """
-        with self._lock:
-            own = self._own_slots.setdefault(function.arn, threading.BoundedSemaphore(self._limit_each))
-        with own, self._slots:
-            worker = self._lease(function)
-            try:
-                return worker.invoke(event, request_id, trace)
-            finally:
-                self._return(worker)
-
-    def stop(self) -> None:
-        """End every process, busy ones too."""
-        with self._lock:
-            workers = [*self._busy, *(worker for idle in self._idle.values() for worker in idle)]
-            self._idle.clear()
-        for worker in workers:
-            worker.stop()
-
-    def _lease(self, function: Function) -> Worker:
-        with self._lock:
-            # Of another version of its code or settings: of no more use.
-            old = [
-                worker
-                for known in list(self._idle)
-                if known.arn == function.arn and known != function
-                for worker in self._idle.pop(known)
-            ]
-            idle = self._idle.get(function, [])
-            worker = None
-            while idle and worker is None:
-                worker = idle.pop()
-                if not worker.alive:
-                    old.append(worker)
-                    worker = None
-            self._started += 1
-            number = self._started
-        for surplus in old:
-            surplus.stop()
-        if worker is None:
-            worker = Worker(function, self._folder / f"{function.name}-{number}")
-        with self._lock:
-            self._busy.add(worker)
-        return worker
-
-    def _return(self, worker: Worker) -> None:
-        with self._lock:
-            self._busy.discard(worker)
-            if worker.alive:
-                worker.idle_since = time.monotonic()
-                self._idle.setdefault(worker.function, []).append(worker)
-                return
-        worker.stop()
-
-    def _reap(self) -> None:
-        """End workers that were idle for a while; the rest of a burst does not hold memory for long."""
-        while True:
-            time.sleep(IDLE_SECONDS / 8)
-            limit = time.monotonic() - IDLE_SECONDS
-            with self._lock:
-                old = [
-                    worker
-                    for workers in self._idle.values()
-                    for worker in workers
-                    if worker.idle_since < limit
-                ]
-                self._idle = {
-                    function: kept
-                    for function, workers in self._idle.items()
-                    if (kept := [worker for worker in workers if worker not in old])
-                }
-            for worker in old:
-                worker.stop()

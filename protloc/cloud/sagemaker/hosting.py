@@ -1,7 +1,7 @@
-"""SageMaker's hosting: models, endpoints, inference components and InvokeEndpoint.
+"""SageMaker's hosting: inference components and InvokeEndpoint.
 
-An endpoint holds no model of its own; each inference component is the real inference code in server processes
-of its own (`components`). Its model is read from S3 once, as the role that hosts it, and kept unpacked.
+Each component is the real inference code in server processes of its own (`components`). Its model is read
+from S3 once, as the role that hosts it, and kept unpacked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from protloc.cloud.engine.names import ACCOUNT, Response
 from protloc.cloud.sagemaker.components import Component, EndedAnswering, NotRunning, unpack
-from protloc.cloud.sagemaker.records import Records, ServiceError, arn, invalid
+from protloc.cloud.sagemaker.records import Records, ServiceError, invalid
 from protloc.cloud.sagemaker.storage import Storage
 
 MAX_BODY_BYTES = 6 * 1024 * 1024
@@ -25,7 +25,7 @@ log = logging.getLogger("protloc.cloud")
 
 
 class Hosting:
-    """The operations on everything that is hosted."""
+    """The operations on inference components, and invocations of them."""
 
     def __init__(
         self,
@@ -67,141 +67,12 @@ class Hosting:
         for component in list(self._components.values()):
             component.scale(0)
 
-    # ── models and endpoints ────────────────────────────────
-
-    def do_create_model(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request["ModelName"]
-        self._records.absent(
-            "models",
-            name,
-            "ValidationException",
-            f'Cannot create already existing model "{arn("model", name)}".',
-        )
-        self._records.tables["models"][name] = {
-            **request,
-            "ModelArn": arn("model", name),
-            "CreationTime": time.time(),
-        }
-        return {"ModelArn": arn("model", name)}
-
-    def do_describe_model(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._records.find(
-            "models", request["ModelName"], f'Could not find model "{arn("model", request["ModelName"])}".'
-        )
-
-    def do_delete_model(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.do_describe_model(request)
-        del self._records.tables["models"][request["ModelName"]]
-        return {}
-
-    def do_list_models(self, request: dict[str, Any]) -> dict[str, Any]:
-        fields = ("ModelName", "ModelArn", "CreationTime")
-        return {
-            "Models": [
-                {field: model[field] for field in fields} for model in self._records.tables["models"].values()
-            ]
-        }
-
-    def do_create_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request["EndpointConfigName"]
-        own_arn = arn("endpoint-config", name)
-        self._records.absent(
-            "endpoint_configs",
-            name,
-            "ValidationException",
-            f'Cannot create already existing endpoint configuration "{own_arn}".',
-        )
-        for variant in request["ProductionVariants"]:
-            if "ModelName" in variant:
-                self.do_describe_model(variant)
-            elif not request.get("ExecutionRoleArn"):
-                raise invalid("ExecutionRoleArn is required when a production variant names no model.")
-        self._records.tables["endpoint_configs"][name] = {
-            **request,
-            "EndpointConfigArn": own_arn,
-            "CreationTime": time.time(),
-        }
-        return {"EndpointConfigArn": own_arn}
-
-    def do_describe_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request["EndpointConfigName"]
-        return self._records.find(
-            "endpoint_configs",
-            name,
-            f'Could not find endpoint configuration "{arn("endpoint-config", name)}".',
-        )
-
-    def do_delete_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.do_describe_endpoint_config(request)
-        del self._records.tables["endpoint_configs"][request["EndpointConfigName"]]
-        return {}
-
-    def do_create_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        name, now = request["EndpointName"], time.time()
-        self._records.absent(
-            "endpoints",
-            name,
-            "ValidationException",
-            f'Cannot create already existing endpoint "{arn("endpoint", name)}".',
-        )
-        self.do_describe_endpoint_config(request)
-        self._records.tables["endpoints"][name] = {
-            "EndpointName": name,
-            "EndpointArn": arn("endpoint", name),
-            "EndpointStatus": "InService",
-            "EndpointConfigName": request["EndpointConfigName"],
-            "CreationTime": now,
-            "LastModifiedTime": now,
-        }
-        return {"EndpointArn": arn("endpoint", name)}
-
-    def do_update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._endpoint(request["EndpointName"])
-        self.do_describe_endpoint_config(request)
-        endpoint.update(EndpointConfigName=request["EndpointConfigName"], LastModifiedTime=time.time())
-        return {"EndpointArn": endpoint["EndpointArn"]}
-
-    def do_describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._endpoint(request["EndpointName"])
-        config = self._records.tables["endpoint_configs"].get(endpoint["EndpointConfigName"], {})
-        variants = [
-            {
-                "VariantName": variant["VariantName"],
-                "CurrentInstanceCount": 1,
-                "DesiredInstanceCount": 1,
-                **{k: variant[k] for k in ("ManagedInstanceScaling", "RoutingConfig") if k in variant},
-            }
-            for variant in config.get("ProductionVariants", [])
-        ]
-        return {**endpoint, "ProductionVariants": variants} if variants else endpoint
-
-    def do_delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request["EndpointName"]
-        self._endpoint(name)
-        used = [
-            c["InferenceComponentName"]
-            for c in self._records.tables["components"].values()
-            if c["EndpointName"] == name
-        ]
-        if used:
-            raise invalid(
-                f"Cannot delete endpoint {name}: it has the inference components {', '.join(used)}."
-            )
-        del self._records.tables["endpoints"][name]
-        return {}
-
     # ── inference components ────────────────────────────────
 
     def do_create_inference_component(self, request: dict[str, Any]) -> dict[str, Any]:
         name, now = request["InferenceComponentName"], time.time()
-        own_arn = arn("inference-component", name)
-        self._records.absent(
-            "components",
-            name,
-            "ValidationException",
-            f'Cannot create already existing inference component "{own_arn}".',
-        )
-        endpoint = self._endpoint(request["EndpointName"])
+        own_arn = self._records.free_arn("components", name)
+        endpoint = self._records.named("endpoints", request["EndpointName"])
         config = self._records.tables["endpoint_configs"][endpoint["EndpointConfigName"]]
         variants = [variant["VariantName"] for variant in config["ProductionVariants"]]
         variant = request.get("VariantName")
@@ -209,7 +80,7 @@ class Hosting:
             raise invalid(f'Could not find variant "{variant}" of endpoint "{endpoint["EndpointArn"]}".')
         specification = request.get("Specification") or {}
         if "ModelName" in specification:
-            self.do_describe_model(specification)
+            self._records.named("models", specification["ModelName"])
         elif "ArtifactUrl" not in specification.get("Container", {}):
             raise invalid("An inference component needs Specification.ModelName or Specification.Container.")
         copies = int(request.get("RuntimeConfig", {}).get("CopyCount", 1))
@@ -229,7 +100,7 @@ class Hosting:
         return {"InferenceComponentArn": own_arn}
 
     def do_describe_inference_component(self, request: dict[str, Any]) -> dict[str, Any]:
-        component = self._component(request["InferenceComponentName"])
+        component = self._records.named("components", request["InferenceComponentName"])
         running = self._components.get(component["InferenceComponentName"])
         component["RuntimeConfig"]["CurrentCopyCount"] = running.running if running else 0
         return component
@@ -254,7 +125,7 @@ class Hosting:
         }
 
     def do_update_inference_component(self, request: dict[str, Any]) -> dict[str, Any]:
-        component = self._component(request["InferenceComponentName"])
+        component = self._records.named("components", request["InferenceComponentName"])
         if "RuntimeConfig" in request:
             component["RuntimeConfig"]["DesiredCopyCount"] = int(request["RuntimeConfig"]["CopyCount"])
         if "Specification" in request:
@@ -271,7 +142,7 @@ class Hosting:
         )
 
     def do_delete_inference_component(self, request: dict[str, Any]) -> dict[str, Any]:
-        component = self._component(request["InferenceComponentName"])
+        component = self._records.named("components", request["InferenceComponentName"])
         component["InferenceComponentStatus"] = "Deleting"
         self._records.spawn(self.remove_now, component["InferenceComponentName"])
         return {}
@@ -404,14 +275,6 @@ class Hosting:
             return ServiceError("ValidationError", f"Inference Component {name} is in status Failed.")
         return ServiceError(
             "ModelNotReadyException", f"Inference Component {name} has no copy ready yet.", 429
-        )
-
-    def _endpoint(self, name: str) -> dict[str, Any]:
-        return self._records.find("endpoints", name, f'Could not find endpoint "{arn("endpoint", name)}".')
-
-    def _component(self, name: str) -> dict[str, Any]:
-        return self._records.find(
-            "components", name, f'Could not find inference component "{arn("inference-component", name)}".'
         )
 
 

@@ -14,6 +14,14 @@ TABLES = (
     *("package_groups", "packages"),
 )
 
+NAMED = {
+    "models": ("model", "model"),
+    "endpoint_configs": ("endpoint-config", "endpoint configuration"),
+    "endpoints": ("endpoint", "endpoint"),
+    "components": ("inference-component", "inference component"),
+}
+"""The tables whose records have a name of their own: their kind in ARNs, and in messages."""
+
 
 class ServiceError(Exception):
     """A refusal, as AWS words it."""
@@ -52,6 +60,22 @@ class Records:
         if record is None:
             raise invalid(message)
         return record
+
+    def named(self, table: str, name: str) -> dict[str, Any]:
+        """A record of one of the tables in `NAMED`."""
+        kind, noun = NAMED[table]
+        return self.find(table, name, f'Could not find {noun} "{arn(kind, name)}".')
+
+    def free_arn(self, table: str, name: str) -> str:
+        """The ARN of a record to be made; refuses a name that is taken."""
+        kind, noun = NAMED[table]
+        own_arn = arn(kind, name)
+        self.absent(table, name, "ValidationException", f'Cannot create already existing {noun} "{own_arn}".')
+        return own_arn
+
+    def delete(self, table: str, name: str) -> None:
+        self.named(table, name)
+        del self.tables[table][name]
 
     def spawn(self, call: Callable[..., None], *arguments: Any) -> None:
         """Run what takes longer than a request."""

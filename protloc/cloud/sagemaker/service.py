@@ -3,8 +3,8 @@ InvokeEndpoint.
 
 Requests are checked against the AWS SDK's own service model, so a call AWS would refuse is refused here. A
 training job is the real program as a process (`jobs`, `training`), an inference component the real inference
-code in a server process (`hosting`, `components`, `serve`), a model package a record (`packages`). Files are
-read and written as the role the request names.
+code in a server process (`hosting`, `components`, `serve`); the rest are records (`endpoints`, `packages`).
+Files are read and written as the role the request names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from protloc.cloud.contracts import shapes
 from protloc.cloud.contracts.permissions import SAGEMAKER_KINDS
 from protloc.cloud.engine.names import Response
+from protloc.cloud.sagemaker.endpoints import Endpoints
 from protloc.cloud.sagemaker.hosting import Hosting
 from protloc.cloud.sagemaker.jobs import Jobs
 from protloc.cloud.sagemaker.packages import Packages, package_arn
@@ -46,7 +47,7 @@ class SageMaker:
         self._hosting = Hosting(
             self._records, home / "sagemaker" / "models", home / "logs", storage, may_grow
         )
-        self._packages = Packages(self._records)
+        self._parts = (self._jobs, self._hosting, Endpoints(self._records), Packages(self._records), self)
         self._lock = threading.RLock()
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -130,7 +131,7 @@ class SageMaker:
         if problem:
             raise invalid(problem)
         name = f"do_{snake_case(action)}"
-        for part in (self._jobs, self._hosting, self._packages, self):
+        for part in self._parts:
             operation = getattr(part, name, None)
             if operation is not None:
                 with self._lock:

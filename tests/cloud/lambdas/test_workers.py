@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from protloc.cloud.lambdas import workers
-from protloc.cloud.lambdas.workers import Function, Worker, WorkerPool
+from protloc.cloud.lambdas.pool import WorkerPool
+from protloc.cloud.lambdas.workers import Function, Worker
 from tests.waiting import LIMIT_SECONDS, Gate, until
 
 CODE = (
