@@ -71,7 +71,7 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom))
     identity = upload.upload_id
     if kingdom and not upload.organism:  # the row was made when the file could not be looked at yet
-        upload = aws.uploads.pin_organism(identity, kingdom)
+        upload = aws.uploads.pin(identity, organism=kingdom)
     logger.info("upload received", extra={"upload": identity, "bytes": size})
     metrics.add_metric("UploadsReceived", MetricUnit.Count, 1)
     if reason and _send_planned(upload, aws):
@@ -122,7 +122,7 @@ def _wait(upload: Upload, aws: Services) -> None:
     if not version:
         aws.uploads.note(upload.upload_id, NO_MODEL)
         return
-    _send_shards(aws.uploads.pin_model(upload.upload_id, version), aws)
+    _send_shards(aws.uploads.pin(upload.upload_id, model_version=version), aws)
 
 
 def _send_shards(upload: Upload, aws: Services) -> None:

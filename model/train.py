@@ -44,6 +44,7 @@ from model.learning.averages import Average
 from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
 from model.learning.encoders import fetch, read_tokenizer
+from model.learning.epochs import Step, padding_share, plan_epoch
 from model.learning.loss import Goal
 from model.learning.outcome import (
     Answers,
@@ -230,7 +231,7 @@ class Learning:
     learned: Tokens | Activations  # of the training proteins
     chosen_on: Tokens | Activations  # of the validation proteins
     goal: Goal
-    plans: list[list[data.Step]]  # the optimizer steps of every epoch
+    plans: list[list[Step]]  # the optimizer steps of every epoch
     moving: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     average: Average
@@ -244,7 +245,7 @@ class Learning:
         bare, learned, chosen_on = feed(run)
         goal = aim(run, bare, learned)
         plans = [
-            data.plan_epoch(
+            plan_epoch(
                 learned.sizes - SPECIAL_TOKENS,
                 batch_size=settings.batch_size,
                 token_budget=settings.token_budget,
@@ -383,7 +384,7 @@ def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
                 learning.save()
 
 
-def backward(learning: Learning, step: data.Step) -> float:
+def backward(learning: Learning, step: Step) -> float:
     """Compute a step's gradients, the mean over its proteins; return their summed loss over all processes."""
     run, processes, summed = learning.run, learning.run.processes, 0.0
     for position, pack in enumerate(step.packs):
@@ -417,7 +418,7 @@ def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
     progress.history.append(
         {
             "epoch": progress.epoch + 1,
-            "padding": data.padding_share(learning.plans[progress.epoch], learning.learned.sizes),
+            "padding": padding_share(learning.plans[progress.epoch], learning.learned.sizes),
             "training_loss": round(progress.mean_loss(), 4),
             "seconds": seconds,
         }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model.serving.artifact import read_artifact
-from protloc.cloud import deploy, lifecycle, locks, private
+from protloc.cloud import connection, deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.project import PROJECT
 from protloc.stack import executions
@@ -34,7 +34,7 @@ def ready(
     """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
     with _one_at_a_time(home, tell):
         try:
-            started = lifecycle.find(home) is None
+            started = connection.find(home) is None
             if started:
                 tell(f"starting the embedded cloud in {home}")
             cloud = lifecycle.up(home, port, recover)
@@ -65,20 +65,20 @@ def parameters() -> dict[str, str]:
 
 def running(home: Path) -> Client | None:
     """A client of the cloud of `home` as it is: None unless it runs and can answer."""
-    cloud = lifecycle.find(home)
+    cloud = connection.find(home)
     if cloud is None or not _is_deployed(cloud):
         return None
-    return _client(cloud, lifecycle.stack_outputs(cloud))
+    return _client(cloud, connection.stack_outputs(cloud))
 
 
 def account_of(stack: str | None, home: Path) -> Account:
     """The account of a stack in AWS, or of the running embedded cloud. Raises Unreachable, NoRegionError."""
     if stack:
         return aws_account(stack)
-    cloud = lifecycle.find(home.resolve())
+    cloud = connection.find(home.resolve())
     if cloud is None:
         raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
-    return Account(lifecycle.STACK, cloud.region, cloud.client, True, "")
+    return Account(connection.STACK, cloud.region, cloud.client, True, "")
 
 
 def active_model(client: Client) -> str | None:
@@ -90,12 +90,12 @@ def active_model(client: Client) -> str | None:
     return version or None
 
 
-def _is_deployed(cloud: lifecycle.Cloud) -> bool:
+def _is_deployed(cloud: connection.Cloud) -> bool:
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
-    return any(stack["StackName"] == lifecycle.STACK and stack["StackStatus"] in USABLE for stack in stacks)
+    return any(stack["StackName"] == connection.STACK and stack["StackStatus"] in USABLE for stack in stacks)
 
 
-def _client(cloud: lifecycle.Cloud, outputs: dict[str, str]) -> Client:
+def _client(cloud: connection.Cloud, outputs: dict[str, str]) -> Client:
     api_url = cloud.api_url(outputs["ApiId"], outputs["ApiUrl"].rstrip("/").rsplit("/", 1)[-1])
     return Client(outputs, api_url, cloud.session, cloud.client)
 

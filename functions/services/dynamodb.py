@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from functions.domain.errors import ProtlocError
 
 if TYPE_CHECKING:
+    from boto3.dynamodb.conditions import ConditionBase
     from mypy_boto3_dynamodb import DynamoDBServiceResource
     from mypy_boto3_dynamodb.service_resource import Table
 
@@ -117,6 +118,53 @@ def put_new(table: "Table", item: Item) -> bool:
             raise
         return False
     return True
+
+
+def update_if(table: "Table", **request: Any) -> bool:
+    """Update an item; False where its condition does not hold: another worker was there before."""
+    try:
+        table.update_item(**request)
+    except ClientError as error:
+        if not is_condition_failure(error):
+            raise
+        return False
+    return True
+
+
+def update(
+    table: "Table",
+    key: Item,
+    values: Item,
+    condition: "ConditionBase | None" = None,
+    *,
+    once: Item | None = None,
+    add: Item | None = None,
+    remove: Iterable[str] = (),
+) -> bool:
+    """Set an item's attributes to `values`, those `once` that it lacks; `add` to sets; `remove` attributes.
+
+    False where the condition does not hold. Every name is substituted, as many are reserved words:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+    """
+    once, add = once or {}, add or {}
+    sets = [f"#{name} = :{name}" for name in values]
+    sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
+    clauses = {
+        "SET": sets,
+        "ADD": [f"#{name} :{name}" for name in add],
+        "REMOVE": [f"#{name}" for name in remove],
+    }
+    request: dict[str, Any] = {
+        "Key": key,
+        "UpdateExpression": " ".join(
+            f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts
+        ),
+        "ExpressionAttributeNames": {f"#{name}": name for name in (*values, *once, *add, *remove)},
+        "ExpressionAttributeValues": {f":{name}": value for name, value in (values | once | add).items()},
+    }
+    if condition is not None:
+        request["ConditionExpression"] = condition
+    return update_if(table, **request)
 
 
 def put_all(resource: "DynamoDBServiceResource", table_name: str, items: Iterable[Item]) -> None:

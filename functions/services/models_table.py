@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
-from functions.services.dynamodb import Item, from_item, is_condition_failure, now_seconds, query_all
+from functions.services.dynamodb import Item, from_item, now_seconds, query_all, update_if
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -109,18 +109,18 @@ class ModelsTable:
 
     def begin_removing(self, version: str, state: str, reason: str) -> bool:
         """Begin to take away what is left of a version; say whether it still was in that state."""
-        return self._update(**_retiring(version, state, "failed", reason))
+        return update_if(self.table, **_retiring(version, state, "failed", reason))
 
     def note_deletion(self, version: str) -> bool:
         """SageMaker promised to delete a version's component; say whether it was being taken down."""
         update = _in_state(version, "retiring") | {"UpdateExpression": "SET deletion = :promised"}
         update["ExpressionAttributeValues"] |= {":promised": "promised"}
-        return self._update(**update)
+        return update_if(self.table, **update)
 
     def end_retiring(self, version: str) -> bool:
         """Nothing is left of a version; say whether it was being taken down."""
         expression = "SET #state = ends_as REMOVE ends_as, leftover, deletion"
-        return self._update(**_in_state(version, "retiring"), UpdateExpression=expression)
+        return update_if(self.table, **_in_state(version, "retiring"), UpdateExpression=expression)
 
     def holder(self) -> str | None:
         """The execution that holds the lock."""
@@ -129,7 +129,8 @@ class ModelsTable:
 
     def free_lock(self, holder: str) -> bool:
         """Free the lock of an execution that is over; say whether it still held it."""
-        return self._update(
+        return update_if(
+            self.table,
             Key=LOCK,
             UpdateExpression="SET expires = :never REMOVE holder",
             ConditionExpression="holder = :holder",
@@ -138,15 +139,6 @@ class ModelsTable:
 
     def _get(self, key: Item) -> Item:
         return dict(self.table.get_item(Key=key, ConsistentRead=True).get("Item", {}))
-
-    def _update(self, **request: Any) -> bool:
-        try:
-            self.table.update_item(**request)
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
-            return False
-        return True
 
     def _try(self, write: Callable[[], object]) -> None:
         """Write, again where another transaction came between or there was too much to do."""

@@ -11,10 +11,10 @@ failed before. What belongs to an earlier attempt cannot touch them, and every w
 that ends an attempt is made only if no later one has begun.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
-from botocore.exceptions import ClientError
+from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from functions.domain.upload import (
     FINAL_STATUSES,
@@ -27,12 +27,16 @@ from functions.domain.upload import (
     upload_id,
 )
 from functions.domain.upload_record import Marker, UploadRecord
-from functions.services.dynamodb import is_condition_failure, now_iso, now_milliseconds, now_seconds, put_new
+from functions.services.dynamodb import Item, now_iso, now_milliseconds, now_seconds, put_new, update
 from functions.services.settings import Settings
 from functions.services.uploads_reader import LISTING, UPLOAD, UploadsReader, batch_key, shard_key
 
-_SAME_ATTEMPT = "(attempts = :attempts OR attribute_not_exists(attempts))"
-"""The fence. An upload that was never retried has no `attempts`."""
+_UNPLANNED = Attr("status").eq("receiving") & Attr("shards").not_exists()
+
+
+def _same_attempt(attempt: int) -> ConditionBase:
+    """The fence: holds until a later attempt begins. An upload that was never retried has no `attempts`."""
+    return Attr("attempts").eq(attempt) | Attr("attempts").not_exists()
 
 
 def new_upload(
@@ -95,25 +99,16 @@ class UploadsTable(UploadsReader):
         A text of no bytes gives no shards, and the upload is finishing at once.
         """
         shards = plan_shards(upload_id, text, text_size, shard_bytes, damage)
-        planned = self._update(
-            upload_id,
-            UPLOAD,
-            "SET #s = :running, shards = :shards, #t = :text, text_size = :size, shard_bytes = :bytes, "
-            "damage = :damage, left_out = :left_out, updated = :now REMOVE reason",
-            condition="#s = :receiving AND attribute_not_exists(shards)",
-            names={"#s": "status", "#t": "text"},
-            values={
-                ":running": "running",
-                ":receiving": "receiving",
-                ":shards": len(shards),
-                ":text": text._asdict(),
-                ":size": text_size,
-                ":bytes": shard_bytes,
-                ":damage": damage,
-                ":left_out": left_out,
-            },
-        )
-        if not planned:
+        plan = {
+            "status": "running",
+            "shards": len(shards),
+            "text": text._asdict(),
+            "text_size": text_size,
+            "shard_bytes": shard_bytes,
+            "damage": damage,
+            "left_out": left_out,
+        }
+        if not self._update(upload_id, plan, _UNPLANNED, remove=["reason"]):
             self.finish_if_full(upload_id)
             return self.get(upload_id).planned_shards()
         if not shards:
@@ -122,55 +117,23 @@ class UploadsTable(UploadsReader):
 
     def refuse(self, upload_id: str, reason: str) -> None:
         """End an upload whose file cannot be read at all: no shards, no records, and why."""
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET #s = :finishing, finished = :finished, reason = :reason, shards = :none, updated = :now",
-            condition="#s = :receiving AND attribute_not_exists(shards)",
-            names={"#s": "status"},
-            values={
-                ":finishing": "finishing",
-                ":finished": now_iso(),
-                ":receiving": "receiving",
-                ":reason": reason,
-                ":none": 0,
-            },
-        )
+        end = {"status": "finishing", "finished": now_iso(), "reason": reason, "shards": 0}
+        self._update(upload_id, end, _UNPLANNED)
 
-    def pin_model(self, upload_id: str, version: str) -> UploadRecord:
-        """Pin an upload that came before there was any model version; the first pin stands."""
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET model_version = :version, updated = :now",
-            condition="model_version = :none AND #s = :receiving",
-            names={"#s": "status"},
-            values={":version": version, ":none": "", ":receiving": "receiving"},
-        )
-        return self.get(upload_id)
+    def pin(self, upload_id: str, **values: str) -> UploadRecord:
+        """Pin what was unknown when an upload's row was made, all of it or nothing; the first pin stands.
 
-    def pin_organism(self, upload_id: str, organism: str) -> UploadRecord:
-        """Pin the kingdom that an upload's sender named, where its row was made by who could not know it."""
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET organism = :organism, updated = :now",
-            condition="(attribute_not_exists(organism) OR organism = :none) AND #s = :receiving",
-            names={"#s": "status"},
-            values={":organism": organism, ":none": "", ":receiving": "receiving"},
-        )
+        A file may come before there is any model version, and its row before the file can be looked at.
+        """
+        unpinned: ConditionBase = Attr("status").eq("receiving")
+        for name in values:
+            unpinned &= Attr(name).not_exists() | Attr(name).eq("")
+        self._update(upload_id, values, unpinned)
         return self.get(upload_id)
 
     def note(self, upload_id: str, reason: str) -> None:
         """Say why an upload is not getting on, while it waits to be received."""
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET reason = :reason, updated = :now",
-            condition="#s = :receiving AND attribute_not_exists(shards)",
-            names={"#s": "status"},
-            values={":reason": reason, ":receiving": "receiving"},
-        )
+        self._update(upload_id, {"reason": reason}, _UNPLANNED)
 
     # The accounting
 
@@ -178,21 +141,14 @@ class UploadsTable(UploadsReader):
         self, shard: Shard, batches: int, lines: int, records: int, residues: int, left_out: int = 0
     ) -> None:
         """Record what a shard was split into, unless it was abandoned; every batch of it is done or sent."""
-        self._update(
-            shard.upload_id,
-            shard_key(shard.number),
-            "SET batches = :batches, #l = :lines, records = :records, residues = :residues, "
-            "left_out = :left_out, updated = :now",
-            condition="attribute_not_exists(kept)",
-            names={"#l": "lines"},
-            values={
-                ":batches": batches,
-                ":lines": lines,
-                ":records": records,
-                ":residues": residues,
-                ":left_out": left_out,
-            },
-        )
+        contents = {
+            "batches": batches,
+            "lines": lines,
+            "records": records,
+            "residues": residues,
+            "left_out": left_out,
+        }
+        self._update(shard.upload_id, contents, Attr("kept").not_exists(), sort_key=shard_key(shard.number))
         self.close_shard(shard.upload_id, shard.number)
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
@@ -202,16 +158,16 @@ class UploadsTable(UploadsReader):
         read before has its batches on their way, and is abandoned only if it is given up.
         """
         done = self.settle_shard(shard.upload_id, shard.number)
-        missing = "attribute_not_exists(batches_done) OR size(batches_done) < batches"
+        open_shard: ConditionBase = Attr("batches").not_exists()
+        if shard.give_up:
+            missing = Attr("batches_done").not_exists() | Attr("batches_done").size().lt(Attr("batches"))
+            open_shard |= Attr("batches").gt(0) & missing
         self._update(
             shard.upload_id,
-            shard_key(shard.number),
-            "SET batches = :batches, kept = :kept, unread = :reason, #l = if_not_exists(#l, :none), "
-            "updated = :now",
-            condition="attribute_not_exists(kept) AND (attribute_not_exists(batches)"
-            + (f" OR (batches > :none AND ({missing})))" if shard.give_up else ")"),
-            names={"#l": "lines"},
-            values={":batches": len(done), ":kept": sorted(done), ":reason": reason, ":none": 0},
+            {"batches": len(done), "kept": sorted(done), "unread": reason},
+            Attr("kept").not_exists() & open_shard,
+            sort_key=shard_key(shard.number),
+            once={"lines": 0},
         )
         self.close_shard(shard.upload_id, shard.number)
 
@@ -234,12 +190,7 @@ class UploadsTable(UploadsReader):
 
     def settle_batch(self, upload_id: str, shard: int, batch: int) -> None:
         """Do again what follows from a batch's marker; a redelivered batch needs no more than this."""
-        self._update(
-            upload_id,
-            shard_key(shard),
-            "ADD batches_done :batch SET updated = :now",
-            values={":batch": {batch}},
-        )
+        self._update(upload_id, sort_key=shard_key(shard), add={"batches_done": {batch}})
         self.close_shard(upload_id, shard)
 
     def settle_shard(self, upload_id: str, shard: int) -> dict[int, Marker]:
@@ -256,9 +207,7 @@ class UploadsTable(UploadsReader):
         """Count a shard as done if all its batches are, and the upload as full if it was the last."""
         if not self.shard(upload_id, shard).is_full:
             return
-        self._update(
-            upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
-        )
+        self._update(upload_id, add={"shards_done": {shard}})
         self.finish_if_full(upload_id)
 
     def finish_if_full(self, upload_id: str) -> None:
@@ -272,29 +221,12 @@ class UploadsTable(UploadsReader):
 
         The time is kept as that of its end: whoever writes the results, they are the same.
         """
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET #s = :finishing, finished = :finished, updated = :now",
-            condition=f"#s = :running AND {_SAME_ATTEMPT}",
-            names={"#s": "status"},
-            values={
-                ":finishing": "finishing",
-                ":finished": now_iso(),
-                ":running": "running",
-                ":attempts": attempt,
-            },
-        )
+        end = {"status": "finishing", "finished": now_iso()}
+        self._update(upload_id, end, Attr("status").eq("running") & _same_attempt(attempt))
 
     def call_complete(self, upload_id: str) -> None:
         """Make another stream record of an upload that `complete` is not through with."""
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET updated = :now",
-            condition="attribute_exists(#open)",
-            names={"#open": "open"},
-        )
+        self._update(upload_id, condition=Attr("open").exists())
 
     # An upload's end, and another beginning
 
@@ -305,89 +237,46 @@ class UploadsTable(UploadsReader):
         """
         final = {**ending._asdict(), **ending.counts._asdict()}
         del final["counts"]
-        assignments = ", ".join(f"#{name} = :{name}" for name in final)
         # Results name the time that was kept when they were due, which an older release did not keep.
-        finished = "if_not_exists(finished, :finished)" if ending.results else ":finished"
-        return self._update(
-            upload_id,
-            UPLOAD,
-            f"SET {assignments}, finished = {finished}, updated = :now",
-            condition=f"#status = :finishing AND {_SAME_ATTEMPT}",
-            names={f"#{name}": name for name in final},
-            values={
-                ":finishing": "finishing",
-                ":finished": now_iso(),
-                ":attempts": attempt,
-                **{f":{name}": value for name, value in final.items()},
-            },
-        )
+        finished = {"finished": now_iso()}
+        values, once = (final, finished) if ending.results else (final | finished, {})
+        finishing = Attr("status").eq("finishing") & _same_attempt(attempt)
+        return self._update(upload_id, values, finishing, once=once)
 
     def set_announced(self, upload_id: str, attempt: int) -> None:
-        self._update(
-            upload_id,
-            UPLOAD,
-            "SET announced = :now REMOVE #open",
-            condition=_SAME_ATTEMPT,
-            names={"#open": "open"},
-            values={":attempts": attempt},
-        )
+        key = {"pk": upload_id, "sk": UPLOAD}
+        update(self.table, key, {"announced": now_seconds()}, _same_attempt(attempt), remove=["open"])
 
     def retry(self, upload_id: str, attempt: int, deadline: int) -> bool:
         """Begin an attempt at what failed; False unless the one before it has ended with failed records."""
+        failed = Attr("status").is_in(list(FINAL_STATUSES)) & Attr("failed").gt(0)
         return self._update(
             upload_id,
-            UPLOAD,
-            "SET #s = :running, #open = :yes, attempts = :attempt, deadline = :deadline, updated = :now "
-            "REMOVE reason, finished, announced",
-            condition=f"#s IN (:{', :'.join(FINAL_STATUSES)}) AND failed > :none AND {_SAME_ATTEMPT}",
-            names={"#s": "status", "#open": "open"},
-            values={
-                ":running": "running",
-                ":yes": "yes",
-                ":attempt": attempt,
-                ":attempts": attempt - 1,
-                ":deadline": deadline,
-                ":none": 0,
-                **{f":{status}": status for status in FINAL_STATUSES},
-            },
+            {"status": "running", "open": "yes", "attempts": attempt, "deadline": deadline},
+            failed & _same_attempt(attempt - 1),
+            remove=["reason", "finished", "announced"],
         )
 
     def keep_listing_place(self, place: dict[str, str]) -> None:
-        self._update(*LISTING, "SET place = :place, updated = :now", values={":place": place})
+        upload_id, sort_key = LISTING
+        self._update(upload_id, {"place": place}, sort_key=sort_key)
 
     def touch(self, upload_id: str, shard: int, *, given_up: bool) -> None:
         """Note that a shard was sent again, so that it is overdue only after another while."""
-        self._update(
-            upload_id,
-            shard_key(shard),
-            "SET updated = :now, given_up = :given_up",
-            values={":given_up": given_up},
-        )
+        self._update(upload_id, {"given_up": given_up}, sort_key=shard_key(shard))
 
     def _update(
         self,
         upload_id: str,
-        sort_key: str,
-        expression: str,
+        values: Item | None = None,
+        condition: ConditionBase | None = None,
         *,
-        condition: str = "",
-        names: dict[str, str] | None = None,
-        values: dict[str, Any] | None = None,
+        sort_key: str = UPLOAD,
+        once: Item | None = None,
+        add: Item | None = None,
+        remove: Iterable[str] = (),
     ) -> bool:
-        """Update an item; False where the condition does not hold: another worker did it before."""
-        arguments: dict[str, Any] = {
-            "Key": {"pk": upload_id, "sk": sort_key},
-            "UpdateExpression": expression,
-            "ExpressionAttributeValues": {":now": now_seconds(), **(values or {})},
-        }
-        if condition:
-            arguments["ConditionExpression"] = condition
-        if names:
-            arguments["ExpressionAttributeNames"] = names
-        try:
-            self.table.update_item(**arguments)
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
-            return False
-        return True
+        """Update an item, and the time of its last update; False where the condition does not hold."""
+        key = {"pk": upload_id, "sk": sort_key}
+        values = {**(values or {}), "updated": now_seconds()}
+        return update(self.table, key, values, condition, once=once, add=add, remove=remove)

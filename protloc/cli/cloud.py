@@ -71,10 +71,10 @@ def _ask_about_training(home: Path) -> None:
     """Ask before a training is ended. Raises UsageProblem where nobody can answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from protloc.cloud import lifecycle
+    from protloc.cloud import connection
 
     try:
-        cloud = lifecycle.find(home)
+        cloud = connection.find(home)
         if cloud is None:
             return
         jobs = cloud.client("sagemaker").list_training_jobs(StatusEquals="InProgress")
@@ -126,9 +126,9 @@ def env(home: Path, as_json: bool) -> None:
 
     JSON: the variables by name.
     """
-    from protloc.cloud import lifecycle
+    from protloc.cloud import connection
 
-    cloud = lifecycle.find(home.resolve())
+    cloud = connection.find(home.resolve())
     if cloud is None:
         raise Unreachable(f"the embedded cloud of {home.resolve()} is not up; start it with `protloc up`")
     variables = cloud.variables

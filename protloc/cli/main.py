@@ -8,10 +8,7 @@ Everything heavy is imported where it is used, so that `--help` comes at once.
 from __future__ import annotations
 
 import contextlib
-import time
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +20,6 @@ from protloc.cli.operations import adopt, doctor, teardown
 from protloc.cli.options import (
     Wanted,
     home_option,
-    json_option,
     organism_option,
     result_options,
     stack_option,
@@ -32,12 +28,10 @@ from protloc.cli.options import (
 from protloc.cli.page import open_page, report
 from protloc.cli.protein import completion, protein
 from protloc.cli.retraining import labels, retrain
-from protloc.cli.shared import client_of, note, print_json, stack_words, upload_of
+from protloc.cli.shared import client_of
+from protloc.cli.uploads import results, retry, show, uploads
 from protloc.cli.watching import watch
 from protloc.errors import UsageProblem
-
-if TYPE_CHECKING:
-    from protloc.stack.client import Client
 
 
 @click.group(
@@ -149,126 +143,7 @@ def predict(
         )
 
 
-@main.command()
-@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
-@json_option
-@stack_option
-@home_option
-def uploads(limit: int, as_json: bool, stack: str | None, home: Path) -> None:
-    """List the uploads, newest first."""
-    from protloc.cli.display import show_uploads
-
-    views = list(islice(client_of(stack, home).uploads(), limit))
-    if as_json:
-        print_json({"uploads": views})
-    else:
-        show_uploads(views)
-
-
-@main.command()
-@click.argument("upload")
-@json_option
-@stack_option
-@home_option
-def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
-    """Show how one upload stands: its status, counts, and where its results are.
-
-    UPLOAD is its id, the first letters of it, `latest`, or the name of its file, here and in other commands.
-
-    JSON: upload, status (receiving, running, complete, partial or failed), reason, records, predicted,
-    rejected, failed, model_version, created, finished, progress, results, warnings, and where the file is in
-    S3.
-    """
-    from protloc.cli.display import show_upload
-    from protloc.cli.progress import stage
-
-    client = client_of(stack, home)
-    view = client.upload(upload_of(client, upload))
-    if as_json:
-        print_json(view)
-        return
-    show_upload(view)
-    upload = view["upload"]
-    if view["finished"]:
-        click.echo(f"\nResults as a file: protloc results {upload}{stack_words(stack)}")
-    else:
-        now = stage(view)
-        click.echo(f"\nNow {now.phase}" + (f": {now.detail}" if now.detail else ""))
-
-
-@main.command()
-@click.argument("upload")
-@result_options
-@click.option("--wait", is_flag=True, help="Wait for an upload that is still in work.")
-@timeout_option
-@stack_option
-@home_option
-def results(
-    upload: str,
-    wanted: Wanted,
-    wait: bool,
-    timeout: float | None,
-    stack: str | None,
-    home: Path,
-) -> None:
-    """Write the results of an upload into a file.
-
-    \b
-    Examples
-      protloc results abcdefghijklmnopqrstuvwxyz
-      protloc results abcdefghijklmnopqrstuvwxyz --format csv -o answers.csv
-      protloc results latest -f jsonl -o - | head
-
-    JSON: the same object as of `protloc predict`.
-    """
-    client = client_of(stack, home)
-    _take_results(client, upload_of(client, upload), wanted, stack, wait=wait, timeout=timeout)
-
-
-@main.command()
-@click.argument("upload")
-@result_options
-@click.option("--wait/--no-wait", default=True, help="Whether to wait for the results.", show_default=True)
-@timeout_option
-@stack_option
-@home_option
-def retry(
-    upload: str,
-    wanted: Wanted,
-    wait: bool,
-    timeout: float | None,
-    stack: str | None,
-    home: Path,
-) -> None:
-    """Try again those records of an upload that failed.
-
-    Answered and rejected records stay as they are, and the model version is the one the upload began with.
-    The results are made again, with every record in them; those of the attempt before stay where they were.
-
-    \b
-    Examples
-      protloc retry abcdefghijklmnopqrstuvwxyz
-      protloc retry abcdefghijklmnopqrstuvwxyz --no-wait --stack protloc
-
-    JSON: the same object as of `protloc predict`; with --no-wait that of `protloc show`.
-    """
-    from protloc.cli.results import require_writable
-
-    if wanted.output:
-        require_writable(wanted.output)
-    client = client_of(stack, home)
-    upload = upload_of(client, upload)
-    view = client.retry(upload)
-    note(f"attempt {view['attempts']} at what failed has begun")
-    if wait:
-        _take_results(client, upload, wanted, stack, wait=True, timeout=timeout)
-    elif wanted.as_json:
-        print_json(view)
-    else:
-        click.echo(upload)
-
-
-for command in (estimate, protein, report, open_page, watch, completion):
+for command in (uploads, show, results, retry, estimate, protein, report, open_page, watch, completion):
     main.add_command(command)
 
 
@@ -282,40 +157,6 @@ for command in (models, labels, retrain):
 
 for command in (doctor, adopt, teardown):
     main.add_command(command)
-
-
-# ── What the commands share ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _take_results(
-    client: Client, upload: str, wanted: Wanted, stack: str | None, *, wait: bool, timeout: float | None
-) -> None:
-    """Write the results of an upload that is there already, and say how it ended."""
-    from protloc.cli.following import Following, follow, sentence, warn
-    from protloc.cli.results import STDOUT, default_output, require_writable
-    from protloc.safe import safe
-    from protloc.stack.client import file_name
-
-    following = Following(client, upload, stack, time.monotonic())
-    output = wanted.output
-    if output:
-        require_writable(output)
-    if wait:
-        follow(following, timeout)
-    else:
-        following.view = client.upload(upload)
-    if output is None:
-        name = file_name(following.view["key"]) if following.view else upload
-        output = default_output(safe(name), wanted.format_name)
-        require_writable(output)
-    answer, problem = following.conclude(wanted.written, output)
-    warn(answer)
-    if wanted.as_json:
-        print_json(answer)
-    elif answer["output"] and output != STDOUT:
-        click.echo(sentence(answer))
-    if problem is not None:
-        raise problem
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import botocore.exceptions
 from samtranslator.yaml_helper import yaml_parse
 
 from model import source
-from protloc.cloud.lifecycle import STACK, Cloud, stack_outputs
+from protloc.cloud.connection import STACK, Cloud, stack_outputs
 from protloc.project import PROJECT, TEMPLATE
 from protloc.stack.adoption import adopt, note_unhosted
 from protloc.stack.naming import check_stack_name

@@ -13,7 +13,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from protloc.cloud import deploy, lifecycle
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud.connection import Cloud
 
 STACK = Path(__file__).parent / "stack" / "template.yaml"
 

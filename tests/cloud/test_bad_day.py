@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud import deploy, lifecycle
+from protloc.cloud import connection, deploy
+from protloc.cloud.connection import Cloud
 from protloc.cloud.deploy import PROJECT
-from protloc.cloud.lifecycle import Cloud
 from protloc.stack.account import Account
 from protloc.stack.adoption import take_over
 from protloc.stack.naming import BadStackName
@@ -141,14 +141,14 @@ def fill(cloud: Cloud, outputs: dict[str, str]) -> None:
 
 
 def held(cloud: Cloud, outputs: dict[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for name in ("UploadsBucket", "ResultsBucket", "ModelsBucket"):
         body = cloud.client("s3").get_object(Bucket=outputs[name], Key="labels/kept")["Body"].read()
-        found[name] = (outputs[name], body)
+        contents[name] = (outputs[name], body)
     for name in ("UploadsTable", "ModelsTable"):
         rows = cloud.client("dynamodb").scan(TableName=outputs[name])["Items"]
-        found[name] = (outputs[name], rows)
-    return found
+        contents[name] = (outputs[name], rows)
+    return contents
 
 
 def test_a_stack_on_aws_is_begun_with_what_was_kept_before_it_is_deployed(cloud: Cloud, name: str) -> None:
@@ -167,7 +167,7 @@ def test_a_stack_on_aws_is_begun_with_what_was_kept_before_it_is_deployed(cloud:
 @pytest.mark.parametrize("release", RELEASES, ids=[path.stem for path in RELEASES])
 def test_an_update_from_an_earlier_release_keeps_every_row(cloud: Cloud, name: str, release: Path) -> None:
     create(cloud, name, release)
-    before = lifecycle.stack_outputs(cloud, name)
+    before = connection.stack_outputs(cloud, name)
     fill(cloud, before)
     after = deploy.deploy(cloud, stack=name)
     assert held(cloud, after) == held(cloud, before) != {}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud.connection import Cloud
 from tests.simulation import differential
 from tests.simulation.differential import Call, Clients
 

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 
 from model import source
 from protloc.cloud import deploy
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud.connection import Cloud
 from tests.cloud.conftest import STACK, Stack
 
 

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from protloc.cli.main import main
-from protloc.cloud import lifecycle, locks
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud import connection, lifecycle, locks
+from protloc.cloud.connection import Cloud
 from tests.waiting import until
 
 HOLDER = """
@@ -98,7 +98,7 @@ def test_a_stopped_cloud_is_told_as_such_and_ended(own_cloud: Cloud) -> None:
     stopped(own_cloud.pid)
     status = lifecycle.status(own_cloud.home)
     assert (status["state"], status["pid"]) == ("stopped by a signal", own_cloud.pid)
-    assert lifecycle.find(own_cloud.home) is None
+    assert connection.find(own_cloud.home) is None
     with pytest.raises(lifecycle.CloudError, match=f"kill -CONT {own_cloud.pid}"):
         lifecycle.up(own_cloud.home)
     assert lifecycle.down(own_cloud.home)
@@ -150,7 +150,7 @@ def test_a_home_whose_name_begins_like_another_s_is_not_that_one(own_cloud: Clou
     (shorter / "cloud.json").write_text((own_cloud.home / "cloud.json").read_text())
     assert lifecycle.status(shorter)["state"] == "stopped"
     assert not lifecycle.down(shorter)
-    assert lifecycle.find(own_cloud.home) == own_cloud
+    assert connection.find(own_cloud.home) == own_cloud
 
 
 def test_a_cloud_that_is_stopped_while_it_is_asked_is_not_waited_for(
@@ -165,6 +165,6 @@ def test_a_cloud_that_is_stopped_while_it_is_asked_is_not_waited_for(
         return len(seen) > 1 and look(pid)
 
     stopped(own_cloud.pid)
-    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 36_000.0)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 36_000.0)
     monkeypatch.setattr(locks, "is_stopped", running_at_first)
-    assert lifecycle.find(own_cloud.home) is None
+    assert connection.find(own_cloud.home) is None

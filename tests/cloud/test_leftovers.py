@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from protloc.cloud import lifecycle
+from protloc.cloud import connection, lifecycle
 from tests.cloud.conftest import Stack
 from tests.cloud.held import RECORD
 from tests.cloud.sagemaker.models import artifact
@@ -29,14 +29,14 @@ def processes_of(record: Path) -> list[psutil.Process]:
 
 def living(processes: list[psutil.Process]) -> list[str]:
     """Those that still run. One that is dead and that nobody asked about stays a zombie."""
-    found = []
+    living_processes = []
     for process in processes:
         try:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join([str(process.pid), *process.cmdline()]))
+                living_processes.append(" ".join([str(process.pid), *process.cmdline()]))
         except psutil.NoSuchProcess:
             continue
-    return found
+    return living_processes
 
 
 # What a command line holds of each kind of process that a test run starts.
@@ -119,7 +119,7 @@ def test_a_cloud_without_an_owner_outlives_its_starter(tmp_path: Path) -> None:
         pid = int(
             subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], env=environment, cwd=ROOT)
         )
-        cloud = lifecycle.find(tmp_path)
+        cloud = connection.find(tmp_path)
         assert cloud is not None and cloud.pid == pid
     finally:
         assert lifecycle.down(tmp_path, erase=True)

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from protloc.cloud import deploy, lifecycle
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud import connection, deploy, lifecycle
+from protloc.cloud.connection import Cloud
 from tests.cloud.conftest import STACK, Stack
 from tests.cloud.sagemaker.models import artifact
 from tests.cloud.sagemaker.test_sagemaker import describe, invoke, job, put, serving
@@ -34,8 +34,8 @@ def killed(stack: Stack) -> Stack:
 
 def saved(stack: Stack) -> None:
     """Wait until what was done is on disk."""
-    noted = (lifecycle.health(stack.cloud.port, stack.cloud.home) or {})["changes"]
-    until(lambda: (lifecycle.health(stack.cloud.port, stack.cloud.home) or {})["saved"] >= noted)
+    noted = (connection.health(stack.cloud.port, stack.cloud.home) or {})["changes"]
+    until(lambda: (connection.health(stack.cloud.port, stack.cloud.home) or {})["saved"] >= noted)
 
 
 def children(pid: int) -> list[psutil.Process]:
@@ -84,7 +84,7 @@ def test_two_homes_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
         assert stack.client("s3").list_buckets()["Buckets"]
     finally:
         lifecycle.down(tmp_path, erase=True)
-    assert lifecycle.find(stack.cloud.home) is not None
+    assert connection.find(stack.cloud.home) is not None
 
 
 def test_it_listens_on_loopback_only(stack: Stack) -> None:
@@ -197,7 +197,7 @@ def test_after_a_kill_nothing_is_delivered_before_the_models_are_back(
     delivery.open()
     until(lambda: loading.reached)
     assert describe(again, component)["RuntimeConfig"]["CurrentCopyCount"] == 0
-    assert (lifecycle.health(again.cloud.port, again.cloud.home) or {})["delivering"] is False
+    assert (connection.health(again.cloud.port, again.cloud.home) or {})["delivering"] is False
     loading.open()
     row = until(lambda: again.rows("message").get(waiting))
     assert row["saw"]["BOOL"], "it was delivered while the model was still loading"

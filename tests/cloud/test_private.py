@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from protloc.cloud import lifecycle, private
+from protloc.cloud import connection, lifecycle, private
 from protloc.cloud.gate import keys
 from protloc.cloud.lifecycle import CloudError
 from protloc.embedded import ready
@@ -37,7 +37,7 @@ def test_nothing_in_a_home_is_for_others_whatever_the_umask(tmp_path: Path) -> N
     home = tmp_path / "clouds" / "home"
     subprocess.run([sys.executable, "-c", START, str(home)], check=True)
     try:
-        cloud = lifecycle.find(home)
+        cloud = connection.find(home)
         assert cloud is not None
         s3 = cloud.client("s3")
         s3.create_bucket(Bucket="bucket-1")
@@ -89,9 +89,9 @@ def test_a_home_behind_a_link_of_another_user_is_refused(
     lstat = Path.lstat
 
     def of_another(path: Path) -> os.stat_result:
-        found = list(lstat(path))
-        found[stat.ST_UID] = os.geteuid() + 1
-        return os.stat_result(found)
+        fields = list(lstat(path))
+        fields[stat.ST_UID] = os.geteuid() + 1
+        return os.stat_result(fields)
 
     monkeypatch.setattr(Path, "lstat", of_another)
     with pytest.raises(private.NotPrivate, match="somebody else made"):
@@ -145,7 +145,7 @@ def test_a_cloud_whose_key_is_gone_is_not_started_beside_itself(tmp_path: Path) 
     lifecycle.up(home)
     try:
         (home / "credentials").unlink()
-        assert lifecycle.find(home) is None
+        assert connection.find(home) is None
         with pytest.raises(CloudError, match="its access key is gone"):
             lifecycle.up(home)
         lifecycle.down(home)

@@ -16,7 +16,7 @@ import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud.connection import Cloud
 from tests.cloud.conftest import Stack
 from tests.waiting import Gate, until
 

@@ -20,8 +20,8 @@ from samtranslator.yaml_helper import yaml_parse
 from functions.domain.fasta import read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload import Shard, Source, part_key
+from protloc.cloud.connection import STACK
 from protloc.cloud.engine.access import VARIABLE
-from protloc.cloud.lifecycle import STACK
 from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
@@ -357,7 +357,7 @@ def unused(used: Used) -> set[str]:
     asked: dict[str, set[tuple[str, str]]] = {}
     for entry in used.asked():
         asked.setdefault(entry["role"], set()).add((entry["action"], entry["resource"]))
-    found = set()
+    unused_parts = set()
     for role, statement in granted(used.cloud):
         actions, patterns = set(as_list(statement["Action"])), set(as_list(statement["Resource"]))
         seen = [
@@ -367,12 +367,12 @@ def unused(used: Used) -> set[str]:
             if action in actions and fnmatchcase(resource, pattern)
         ]
         if not seen:
-            found.add(statement["Sid"])
+            unused_parts.add(statement["Sid"])
             continue
         rest = actions - {action for action, _ in seen}
         rest |= {pattern.split(":", 5)[5] for pattern in patterns - {pattern for _, pattern in seen}}
-        found |= {f"{statement['Sid']} {each}" for each in rest}
-    return found
+        unused_parts |= {f"{statement['Sid']} {each}" for each in rest}
+    return unused_parts
 
 
 def test_no_role_lacks_what_its_code_calls(used: Used) -> None:

@@ -15,8 +15,8 @@ import yaml
 from samtranslator.yaml_helper import yaml_parse
 
 from protloc.cloud import lifecycle
+from protloc.cloud.connection import Cloud
 from protloc.cloud.contracts import definitions
-from protloc.cloud.lifecycle import Cloud
 from protloc.stack.client import Client, connect
 from tests.conftest import Embedded
 from tests.end_to_end.retraining import QUICK, execute, put_labels

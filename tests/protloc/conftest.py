@@ -1,6 +1,6 @@
 import pytest
 
-from protloc.cloud import lifecycle
+from protloc.cloud import connection
 from tests.conftest import Embedded
 
 
@@ -8,7 +8,7 @@ from tests.conftest import Embedded
 def as_stack(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Name the embedded cloud's stack as one in AWS is named: by boto3's own settings."""
     url = embedded.client.client("s3").meta.endpoint_url
-    access_key, secret_key = lifecycle.Cloud(0, 0, embedded.home).keys
+    access_key, secret_key = connection.Cloud(0, 0, embedded.home).keys
     settings = {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": access_key,

@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
 from functions.domain.rows import COLUMNS
-from protloc.cloud import lifecycle
+from protloc.cloud import connection
 from tests.conftest import SAMPLE, Embedded
 
 CURL = ("curl", "--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:execute-api")
@@ -24,7 +24,7 @@ def upload(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def curl(embedded: Embedded, address: str, *words: str) -> bytes:
     """Ask with curl, as docs/bioinformatician.md does; the address is none of this machine's proxies'."""
-    keys = lifecycle.Cloud(0, 0, embedded.home).keys
+    keys = connection.Cloud(0, 0, embedded.home).keys
     command = [*CURL, "--noproxy", "*", "--user", f"{keys.access_key}:{keys.secret_key}", *words, address]
     return subprocess.run(command, check=True, capture_output=True).stdout
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from boto3.dynamodb.conditions import ConditionExpressionBuilder
+
 from tests.simulation.expressions import Item, Substitutes, compile_condition, compile_update, tokens
 from tests.simulation.surroundings import Calm, Surroundings, refusal
 
@@ -63,13 +65,13 @@ class Table:
         *,
         Key: Item,  # noqa: N803
         UpdateExpression: str,  # noqa: N803
-        ConditionExpression: str = "",  # noqa: N803
+        ConditionExpression: Any = "",  # noqa: N803
         ExpressionAttributeNames: dict[str, str] | None = None,  # noqa: N803
         ExpressionAttributeValues: Item | None = None,  # noqa: N803
     ) -> Item:
         def apply() -> dict[str, Any]:
             old = self._current(key) or {}
-            self._require("dynamodb.UpdateItem", old, ConditionExpression, substitutes)
+            self._require("dynamodb.UpdateItem", old, condition, substitutes)
             new = dict(old) or {self.keys[0]: key[0], self.keys[1]: key[1]}
             change(new, old, substitutes)
             self._check("dynamodb.UpdateItem", new)
@@ -77,9 +79,11 @@ class Table:
             return {}
 
         key = self._key("dynamodb.UpdateItem", Key)
+        condition, of_condition = _as_text(ConditionExpression)
         change = compile_update(UpdateExpression)
         substitutes = {**(ExpressionAttributeNames or {}), **stored(ExpressionAttributeValues or {})}
-        used = {*tokens(UpdateExpression), *tokens(ConditionExpression)}
+        substitutes |= of_condition
+        used = {*tokens(UpdateExpression), *tokens(condition)}
         if unused := set(substitutes) - used:
             raise refusal("dynamodb.UpdateItem", "ValidationException", f"unused in expressions: {unused}")
         about = (self.name, *key, UpdateExpression)
@@ -106,14 +110,16 @@ class Table:
 
         def apply() -> dict[str, Any]:
             readable = self._readable(partition, sort, IndexName, ConsistentRead, value)
-            found = sorted((item for item in readable if holds(KeyConditionExpression, item)), key=place)
+            matching = sorted((item for item in readable if holds(KeyConditionExpression, item)), key=place)
             if not ScanIndexForward:
-                found.reverse()
+                matching.reverse()
             if ExclusiveStartKey:
                 start = place(ExclusiveStartKey)
-                found = [i for i in found if (place(i) > start if ScanIndexForward else place(i) < start)]
-            limit = min(Limit or self.page_items, self._fitting(found))
-            page = found[:limit]
+                matching = [
+                    i for i in matching if (place(i) > start if ScanIndexForward else place(i) < start)
+                ]
+            limit = min(Limit or self.page_items, self._fitting(matching))
+            page = matching[:limit]
             answer: dict[str, Any] = {
                 "Items": [copied(i) for i in page if FilterExpression is None or holds(FilterExpression, i)]
             }
@@ -280,11 +286,11 @@ class Database:
             places = self._surroundings.shuffled(list(range(len(keys))))
             done = len(keys) - self._surroundings.left_undone(len(keys))
             read = table._current if request.get("ConsistentRead") else table._seen
-            found = [read(keys[place]) for place in places[:done]]
+            items = [read(keys[place]) for place in places[:done]]
             left = [wanted[place] for place in places[done:]]
             undone = {name: {**request, "Keys": left}} if left else {}
             return {
-                "Responses": {name: [copied(item) for item in found if item is not None]},
+                "Responses": {name: [copied(item) for item in items if item is not None]},
                 "UnprocessedKeys": undone,
             }
 
@@ -304,19 +310,28 @@ def holds(condition: Any, item: Item) -> bool:
     operator, values = expression["operator"], expression["values"]
     if operator in ("AND", "OR"):
         return (all if operator == "AND" else any)(holds(value, item) for value in values)
-    given = item.get(values[0].name)
+    actual = item.get(values[0].name)
     match operator:
         case "=":
-            return bool(given == values[1])
+            return bool(actual == values[1])
         case "begins_with":
-            return given is not None and str(given).startswith(values[1])
+            return actual is not None and str(actual).startswith(values[1])
         case "<=":
-            return given is not None and bool(given <= values[1])
+            return actual is not None and bool(actual <= values[1])
         case "attribute_exists":
             return values[0].name in item
         case "attribute_not_exists":
             return values[0].name not in item
     raise NotImplementedError(operator)
+
+
+def _as_text(condition: Any) -> tuple[str, Substitutes]:
+    """A condition as boto3 sends it, and what its placeholders stand for."""
+    if isinstance(condition, str):
+        return condition, {}
+    built = ConditionExpressionBuilder().build_expression(condition)
+    values = stored(built.attribute_value_placeholders)
+    return built.condition_expression, {**built.attribute_name_placeholders, **values}
 
 
 def _equal_to(condition: Any, name: str) -> str:

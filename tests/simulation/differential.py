@@ -157,13 +157,13 @@ def _on_table(database: Any, name: str, call: Call) -> Any:
         requests = [{"PutRequest": {"Item": item}} for item in arguments["items"]]
         return database.batch_write_item(RequestItems={name: requests})
     if operation == "batch_get_item":
-        found = database.batch_get_item(
+        answer = database.batch_get_item(
             RequestItems={name: {"Keys": arguments["keys"], "ConsistentRead": True}}
         )
-        items = found["Responses"].get(name, [])
+        items = answer["Responses"].get(name, [])
         return {
             "Items": sorted(items, key=lambda item: (item["pk"], item["sk"])),
-            "all": found["UnprocessedKeys"],
+            "all": answer["UnprocessedKeys"],
         }
     table = database.Table(name)
     return (
@@ -220,14 +220,14 @@ def compare_objects(other: Clients, calls: list[Call]) -> None:
     versions: list[list[str]] = [[], []]
     for call in calls:
         mine, theirs = (
-            _outcome(partial(_on_objects, s3, bucket, call, known), lambda said: said)
+            _outcome(partial(_on_objects, s3, bucket, call, known), lambda answer: answer)
             for s3, known in zip((memory, other.s3), versions, strict=True)
         )
         assert mine == theirs, call
 
 
 def _on_objects(s3: Any, bucket: str, call: Call, versions: list[str]) -> Any:
-    operation, given = call[0], dict(call[1])
+    operation, arguments = call[0], dict(call[1])
     if operation == "list":
         listed: list[dict[str, Any]] = []
         place: dict[str, str] = {}
@@ -239,13 +239,13 @@ def _on_objects(s3: Any, bucket: str, call: Call, versions: list[str]) -> Any:
             place = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
         return sorted((each["Key"], versions.index(each["VersionId"]), each["Size"]) for each in listed)
     if operation == "multipart":
-        return _multipart(s3, bucket, given, versions)
-    if "version" in given:
-        number = given.pop("version")
+        return _multipart(s3, bucket, arguments, versions)
+    if "version" in arguments:
+        number = arguments.pop("version")
         if number >= len(versions):
             return None
-        given["VersionId"] = versions[number]
-    answer = getattr(s3, operation)(Bucket=bucket, **given)
+        arguments["VersionId"] = versions[number]
+    answer = getattr(s3, operation)(Bucket=bucket, **arguments)
     if operation == "put_object":
         versions.append(answer["VersionId"])
     if operation == "get_object":
@@ -301,14 +301,14 @@ class _Consumer:
         self._waiting = False  # a second message could come before the first, or not
 
     def make(self, call: Call) -> Any:
-        return _outcome(lambda: self._make(*call), lambda said: said)
+        return _outcome(lambda: self._make(*call), lambda answer: answer)
 
-    def _make(self, operation: str, given: dict[str, Any]) -> Any:
+    def _make(self, operation: str, arguments: dict[str, Any]) -> Any:
         sqs, receipts = self._sqs, self._receipts
         if operation == "send":
             if not self._waiting:
-                sqs.send_message(QueueUrl=self._live, **given)
-                self._waiting = not given.get("DelaySeconds")
+                sqs.send_message(QueueUrl=self._live, **arguments)
+                self._waiting = not arguments.get("DelaySeconds")
             return None
         if operation == "receive":
             received = sqs.receive_message(QueueUrl=self._live, MaxNumberOfMessages=1, WaitTimeSeconds=0)
@@ -322,10 +322,10 @@ class _Consumer:
             return None
         about = {"QueueUrl": self._live, "ReceiptHandle": receipts[-1]}
         if operation == "show":
-            sqs.change_message_visibility(**about, **given)
+            sqs.change_message_visibility(**about, **arguments)
         else:
             sqs.delete_message(**about)
             self._waiting = False
-        if operation == "delete" or not given["VisibilityTimeout"]:
+        if operation == "delete" or not arguments["VisibilityTimeout"]:
             receipts.pop()  # of no more use: AWS refuses it, moto does not
         return None

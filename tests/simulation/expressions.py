@@ -161,9 +161,9 @@ def _change(section: str, clause: tuple[str, ...], text: str) -> Change:
         case "ADD", (name, value):
 
             def add(new: Item, old: Item, s: Substitutes) -> None:
-                attribute, given = _attribute(name, s), s[value]
-                before = old.get(attribute, Decimal(0) if isinstance(given, Decimal) else set())
-                new[attribute] = before | given if isinstance(given, set) else before + given
+                attribute, operand = _attribute(name, s), s[value]
+                before = old.get(attribute, Decimal(0) if isinstance(operand, Decimal) else set())
+                new[attribute] = before | operand if isinstance(operand, set) else before + operand
 
             return add
         case "DELETE", (name, value):

@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from boto3.dynamodb.conditions import Attr
+
 from functions import complete, predict, split, sweep
 from functions.domain.bisection import Bisection
 from functions.domain.errors import EndpointRefused, EndpointTimedOut
@@ -29,7 +31,7 @@ from functions.services import predictions_table as predictions
 from functions.services.batch_end import count_rows, record_rows
 from functions.services.predictions_table import PredictionsTable
 from functions.services.s3 import Storage
-from functions.services.uploads_reader import UPLOAD, batch_key, shard_key
+from functions.services.uploads_reader import batch_key, shard_key
 from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
@@ -45,16 +47,14 @@ _record_split, _pack = UploadsTable.record_split, split.pack
 
 
 def _add_one(self: UploadsTable, upload_id: str, shard: int, batch: int) -> None:
-    self._update(upload_id, shard_key(shard), "ADD counted :one SET updated = :now", values={":one": 1})
+    self._update(upload_id, sort_key=shard_key(shard), add={"counted": 1})
     self.close_shard(upload_id, shard)
 
 
 def _close_by_number(self: UploadsTable, upload_id: str, shard: int) -> None:
     item = self._item(upload_id, shard_key(shard)) or {}
     if "batches" in item and item.get("counted", 0) >= item["batches"]:
-        self._update(
-            upload_id, UPLOAD, "ADD shards_done :shard SET updated = :now", values={":shard": {shard}}
-        )
+        self._update(upload_id, add={"shards_done": {shard}})
         self.finish_if_full(upload_id)
 
 
@@ -143,7 +143,7 @@ _announce = complete._announce
 
 def _close_at_once(self: UploadsTable, upload_id: str, attempt: int, ending: Any) -> bool:
     ended = _finish(self, upload_id, attempt, ending)
-    self._update(upload_id, UPLOAD, "SET updated = :now REMOVE #open", names={"#open": "open"})
+    self._update(upload_id, remove=["open"])
     return ended
 
 
@@ -155,14 +155,9 @@ _finish = UploadsTable.finish
 
 def _lease_that_expires(self: UploadsTable, upload_id: str, shard: int, batch: int) -> bool:
     now = tables.now_seconds()
-    taken = self._update(
-        upload_id,
-        f"lease#{shard:05d}#{batch:05d}",
-        "SET expires = :expires, taken = :now",
-        condition="attribute_not_exists(expires) OR expires < :now",
-        values={":expires": now + 900},
-    )
-    return not taken
+    lease = f"lease#{shard:05d}#{batch:05d}"
+    free = Attr("expires").not_exists() | Attr("expires").lt(now)
+    return not self._update(upload_id, {"expires": now + 900}, free, sort_key=lease)
 
 
 def _put_over(self: Storage, key: str, body: bytes) -> bytes:
@@ -178,17 +173,11 @@ def _model_of_the_day(self: UploadsTable, upload_id: str, shard: int, batch: int
 def _end_again(self: UploadsTable, upload_id: str, _attempt: int, ending: Any) -> bool:
     final = {**ending._asdict(), **ending.counts._asdict(), "finished": tables.now_iso()}
     del final["counts"]
-    return self._update(
-        upload_id,
-        UPLOAD,
-        f"SET {', '.join(f'#{name} = :{name}' for name in final)}, updated = :now",
-        names={f"#{name}": name for name in final},
-        values={f":{name}": value for name, value in final.items()},
-    )
+    return self._update(upload_id, final)
 
 
 def _note_always(self: UploadsTable, upload_id: str, reason: str) -> None:
-    self._update(upload_id, UPLOAD, "SET reason = :reason, updated = :now", values={":reason": reason})
+    self._update(upload_id, {"reason": reason})
 
 
 # What a service leaves
@@ -257,14 +246,14 @@ def _cut_by_the_clock(records: Any, settings: Any) -> Any:
     return _pack(records, replace(settings, batch_proteins=1 + tables.now_seconds() % 4))
 
 
-def _whatever_the_checksums(body: bytes, **given: Any) -> list[Any]:
+def _whatever_the_checksums(body: bytes, **arguments: Any) -> list[Any]:
     try:
         answer = json.loads(body)
         for each in answer["predictions"]:
             each.pop("checksum", None)
     except (ValueError, TypeError, KeyError):
-        return _read_answer(body, **given)
-    return _read_answer(json.dumps(answer).encode(), **given)
+        return _read_answer(body, **arguments)
+    return _read_answer(json.dumps(answer).encode(), **arguments)
 
 
 _read_answer = endpoint.read_answer
@@ -388,9 +377,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     ),
     "batches depend on the time they are cut at": ((split, "pack", _cut_by_the_clock),),
     "checksums are not looked at": ((endpoint, "read_answer", _whatever_the_checksums),),
-    "an attempt ends another one": (
-        (uploads_table, "_SAME_ATTEMPT", "(attempts = :attempts OR attribute_exists(pk))"),
-    ),
+    "an attempt ends another one": ((uploads_table, "_same_attempt", lambda _attempt: Attr("pk").exists()),),
     "what ends after its shard was abandoned belongs to the result": (
         (UploadsTable, "result_batches", _any_batch),
     ),

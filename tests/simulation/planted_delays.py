@@ -92,7 +92,7 @@ _environment = deployed.environment
 
 
 def _note_the_model_only(upload: Any, aws: Any) -> None:
-    aws.uploads.pin_model(upload.upload_id, aws.models.active() or "")
+    aws.uploads.pin(upload.upload_id, model_version=aws.models.active() or "")
 
 
 # What an answer of a handler says
@@ -197,11 +197,7 @@ def _marker_with_offsets(
     """Leave a marker, and note on the upload itself which batches ended with which counts."""
     put_new(self.table, {"pk": upload, "sk": batch_key(shard, batch), "first": first, **counts._asdict()})
     self._update(
-        upload,
-        UPLOAD,
-        "SET #done = :counts, updated = :now",
-        names={"#done": f"{batch_key(shard, batch)} ended with these counts of records"},
-        values={":counts": counts._asdict()},
+        upload, {f"batch_{shard:05d}_{batch:05d}_ended_with_these_counts_of_records": counts._asdict()}
     )
     self.settle_batch(upload, shard, batch)
 

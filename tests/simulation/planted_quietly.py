@@ -11,13 +11,12 @@ from typing import Any
 from functions import complete, predict, receive, split
 from functions.domain import upload_record
 from functions.domain.rows import exported
-from functions.domain.upload import FINAL_STATUSES, Source, attempted_numbers, require_records
+from functions.domain.upload import Source, attempted_numbers, require_records
 from functions.domain.upload_record import Marker, ShardRecord, UploadRecord
+from functions.services import dynamodb, queues, s3, uploads_table
 from functions.services import predictions_table as predictions
-from functions.services import queues, s3, uploads_table
 from functions.services.queues import Queue
 from functions.services.s3 import Storage, StreamWriter
-from functions.services.uploads_reader import UPLOAD
 from functions.services.uploads_table import UploadsTable
 
 Replaced = tuple[Any, str, Any]
@@ -57,8 +56,11 @@ def _offset_as_it_is(upload_id: str, shard: int, row: Any, expires: int) -> Any:
 _item = predictions._item
 
 
-def _organism_at_first(self: UploadsTable, upload_id: str, _organism: str) -> UploadRecord:
-    return self.get(upload_id)
+def _organism_at_first(self: UploadsTable, upload_id: str, **values: str) -> UploadRecord:
+    return self.get(upload_id) if "organism" in values else _pin(self, upload_id, **values)
+
+
+_pin = UploadsTable.pin
 
 
 # What an upload says
@@ -88,25 +90,9 @@ def _announce_the_first(upload: UploadRecord, aws: Any) -> None:
 _announce = complete._announce
 
 
-def _announced_before(self: UploadsTable, upload_id: str, attempt: int, deadline: int) -> bool:
+def _announced_before(*arguments: Any, remove: Any = (), **rest: Any) -> bool:
     """Begin an attempt whose end was announced with the one before."""
-    return self._update(
-        upload_id,
-        UPLOAD,
-        "SET #s = :running, #open = :yes, attempts = :attempt, deadline = :deadline, updated = :now "
-        "REMOVE reason, finished",
-        condition=f"#s IN (:{', :'.join(FINAL_STATUSES)}) AND failed > :none AND {uploads_table._SAME_ATTEMPT}",
-        names={"#s": "status", "#open": "open"},
-        values={
-            ":running": "running",
-            ":yes": "yes",
-            ":attempt": attempt,
-            ":attempts": attempt - 1,
-            ":deadline": deadline,
-            ":none": 0,
-            **{f":{status}": status for status in FINAL_STATUSES},
-        },
-    )
+    return dynamodb.update(*arguments, remove=[name for name in remove if name != "announced"], **rest)
 
 
 def _deadline_of_the_first(self: UploadsTable, upload_id: str, attempt: int, _deadline: int) -> bool:
@@ -169,13 +155,13 @@ QUIET: dict[str, tuple[Replaced, ...]] = {
     "a part that was not read has no lines": ((complete, "_line_after", _lines_that_are_known),),
     "of a record that was retried the oldest row counts": ((complete, "_rows", _oldest_rows),),
     "offsets are sorted as words": ((predictions, "_item", _offset_as_it_is),),
-    "an organism is noted by who makes the row": ((UploadsTable, "pin_organism", _organism_at_first),),
+    "an organism is noted by who makes the row": ((UploadsTable, "pin", _organism_at_first),),
     "records are found once more in each attempt": ((complete, "progress_of", _found_in_every_attempt),),
     "records of batches that are done are not read": ((UploadsTable, "record_split", _new_records_only),),
     "each attempt is announced with the results of the first": (
         (complete, "_announce", _announce_the_first),
     ),
-    "an attempt counts as announced": ((UploadsTable, "retry", _announced_before),),
+    "an attempt counts as announced": ((uploads_table, "update", _announced_before),),
     "an attempt has the deadline of the first": ((UploadsTable, "retry", _deadline_of_the_first),),
     "batches are cut by the settings of the day": ((upload_record, "_packing", lambda _row: None),),
     "there is always room": ((receive, "_is_full", lambda _aws: False),),

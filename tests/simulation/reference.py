@@ -30,15 +30,15 @@ class Reading(NamedTuple):
 def read(body: bytes) -> Reading:
     """Read a file, gzip or not, whole and in memory."""
     text, damaged = _inflated(body) if body[:2] == b"\x1f\x8b" else (body, False)
-    found = [
+    entries = [
         Expected(offset, sequence(header, rest), header.decode("latin-1").strip(), _lines(text, offset, rest))
         for offset, header, rest in records(text, LOOKBACK_BYTES)
     ]
-    if not found:
+    if not entries:
         return Reading(None, damaged)
     if damaged:
-        found[-1] = found[-1]._replace(sequence=None)
-    return Reading(found, damaged)
+        entries[-1] = entries[-1]._replace(sequence=None)
+    return Reading(entries, damaged)
 
 
 def _lines(text: bytes, offset: int, rest: bytes) -> range:

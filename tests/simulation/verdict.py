@@ -255,9 +255,9 @@ class Verdict:
         if any("kept" in shard for shard in shards):
             return
         residues = sum(len(record.sequence) for record in expected if record.sequence)
-        found = (progress["records_found"], progress["residues_found"])
-        if found != (len(expected), residues):
-            self.watch.violate(f"{upload}: found {found} of {(len(expected), residues)}")
+        progress_found = (progress["records_found"], progress["residues_found"])
+        if progress_found != (len(expected), residues):
+            self.watch.violate(f"{upload}: found {progress_found} of {(len(expected), residues)}")
         if progress["batches_done"] != progress["batches"] or progress["shards_split"] != progress["shards"]:
             self.watch.violate(f"{upload}: ended, and its progress says {progress}")
 

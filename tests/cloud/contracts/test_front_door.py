@@ -11,10 +11,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 from botocore.parsers import RpcV2CBORParser
 
+from protloc.cloud.connection import Cloud
 from protloc.cloud.contracts.front_door import refusal
 from protloc.cloud.contracts.routes import Wire
 from protloc.cloud.contracts.shapes import service_model
-from protloc.cloud.lifecycle import Cloud
 from protloc.cloud.sagemaker.resource_types import check_properties
 from tests.cloud.contracts.parameters import wire
 

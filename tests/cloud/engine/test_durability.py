@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from protloc.cli.main import main
-from protloc.cloud import lifecycle
+from protloc.cloud import connection, lifecycle
+from protloc.cloud.connection import Cloud
 from protloc.cloud.engine.generations import BEFORE, STATE
-from protloc.cloud.lifecycle import Cloud
 from tests.cloud.conftest import Stack
 from tests.cloud.test_lifecycle import killed, saved
 from tests.cloud.test_stack import put_another, send
@@ -37,7 +37,7 @@ def full_disk(cloud: Cloud) -> Iterator[None]:
 
 
 def report(cloud: Cloud) -> dict[str, Any]:
-    return lifecycle.health(cloud.port, cloud.home) or {}
+    return connection.health(cloud.port, cloud.home) or {}
 
 
 def put(stack: Stack, key: str, body: bytes, attempts: int = 1) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_while_the_state_cannot_be_saved_nothing_more_is_taken_and_status_tells(
         assert (status["state"], "File too large" in status["not_saved"]) == ("running", True)
         with pytest.raises(lifecycle.NotKeptError, match="the cloud goes on"):
             lifecycle.down(cloud.home, only_if_saved=True)
-        assert lifecycle.find(cloud.home) == cloud
+        assert connection.find(cloud.home) == cloud
     until(lambda: not report(cloud)["save_failure"])
     assert "not_saved" not in lifecycle.status(cloud.home)
     identity = send(own_stack)

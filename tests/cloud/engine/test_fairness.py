@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from protloc.cloud.connection import Cloud
 from protloc.cloud.engine.fairness import Turns
-from protloc.cloud.lifecycle import Cloud
 
 
 def message(number: int, group: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from protloc.cloud.lifecycle import Cloud
+from protloc.cloud.connection import Cloud
 from tests.waiting import until
 
 NOTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}

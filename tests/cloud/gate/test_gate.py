@@ -28,9 +28,9 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protloc.cloud import lifecycle
+from protloc.cloud import connection
+from protloc.cloud.connection import Cloud
 from protloc.cloud.contracts.front_door import SERVED
-from protloc.cloud.lifecycle import Cloud
 from tests.cloud.conftest import Stack
 from tests.cloud.sagemaker.models import artifact
 from tests.cloud.sagemaker.test_sagemaker import put, serving
@@ -174,7 +174,7 @@ def test_no_answer_lets_a_page_read_it(cloud: Cloud) -> None:
 def test_health_tells_a_stranger_only_that_it_is_there(cloud: Cloud) -> None:
     status, _, body = ask(cloud, path="/_protloc/health")
     assert (status, body) == (200, b"{}")
-    assert (lifecycle.health(cloud.port, cloud.home) or {})["home"] == str(cloud.home)
+    assert (connection.health(cloud.port, cloud.home) or {})["home"] == str(cloud.home)
 
 
 def test_a_role_is_not_told_of_the_cloud(stack: Stack) -> None:

@@ -14,14 +14,11 @@ from model.proteins.labelled import (
     LOCATIONS,
     LabelError,
     LabelledProtein,
-    Step,
     class_weights,
     describe,
     digest,
     entries,
-    padding_share,
     parse_header,
-    plan_epoch,
     read_channel,
     read_labelled,
     split,
@@ -182,13 +179,13 @@ def test_a_table_and_fasta_of_the_same_proteins_are_the_same(tmp_path: Path) -> 
 
 def test_a_report_counts_lengths_and_labels(tmp_path: Path) -> None:
     proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 60))
-    said = describe(proteins)
-    assert said["residues"] == sum(len(protein.sequence) for protein in proteins)
-    assert sum(said["lengths"].values()) == 60 == said["lengths"]["50"] + said["lengths"]["100"]
+    report = describe(proteins)
+    assert report["residues"] == sum(len(protein.sequence) for protein in proteins)
+    assert sum(report["lengths"].values()) == 60 == report["lengths"]["50"] + report["lengths"]["100"]
     exactly = LabelledProtein("P", "A" * 50, 0, 1.0, False)
     assert describe([exactly])["lengths"]["50"] == 1
-    assert said["locations"]["Nucleus"]["proteins"] == 6
-    row = said["locations"]["Nucleus"]
+    assert report["locations"]["Nucleus"]["proteins"] == 6
+    row = report["locations"]["Nucleus"]
     assert row["membrane"] + row["soluble"] + row["unknown"] == 6
 
 
@@ -206,62 +203,22 @@ def test_balance_lifts_rare_locations_and_keeps_the_mean(tmp_path: Path) -> None
     assert np.mean([weights[protein.location] for protein in skewed]) == pytest.approx(1.0)
 
 
-LENGTHS = np.random.default_rng(1).integers(10, 300, 500)
-
-
-def members(packs: list[list[int]]) -> list[int]:
-    return sorted(index for pack in packs for index in pack)
-
-
-def test_an_epoch_sees_every_protein_once_in_packs_of_like_length() -> None:
-    steps = plan_epoch(LENGTHS, batch_size=32, token_budget=2000, seed=1, epoch=0)
-    packs = [pack for step in steps for pack in step.packs]
-    assert members(packs) == list(range(500))
-    assert all(step.proteins == sum(map(len, step.packs)) >= 32 for step in steps[:-1])
-    padded = sum(len(pack) * (max(LENGTHS[pack]) + 2) for pack in packs)
-    assert padded < 1.1 * sum(LENGTHS + 2)
-    assert 0 < padding_share(steps, LENGTHS + 2) < 0.2  # here rounded up to a multiple as well
-    assert padding_share([Step(2, [[0], []])], np.array([32, 64])) == 0
-
-
-def test_the_next_epoch_is_ordered_otherwise_and_a_repeated_one_alike() -> None:
-    def plan(epoch: int) -> list[list[list[int]]]:
-        planned = plan_epoch(LENGTHS, batch_size=32, token_budget=2000, seed=1, epoch=epoch)
-        return [step.packs for step in planned]
-
-    assert plan(0) == plan(0) != plan(1)
-
-
-@pytest.mark.parametrize("world", [2, 3, 8])
-def test_processes_share_each_step_in_equal_number_of_packs(world: int) -> None:
-    alone = plan_epoch(LENGTHS, batch_size=32, token_budget=2000, seed=1, epoch=0)
-    shares = [
-        plan_epoch(LENGTHS, batch_size=32, token_budget=2000, seed=1, epoch=0, rank=rank, world=world)
-        for rank in range(world)
-    ]
-    for number, step in enumerate(alone):
-        parts = [share[number] for share in shares]
-        assert members([pack for part in parts for pack in part.packs]) == members(step.packs)
-        assert len({len(part.packs) for part in parts}) == 1
-        assert {part.proteins for part in parts} == {step.proteins}
-
-
 def test_reading_on_past_what_is_wrong_costs_no_other_record() -> None:
     text = b"what\nis this\n>P0 Nucleus-S\nMKV\n>P1 Nukleus-S\nMKV\n>P2 Nucleus\nM\n>P3 Nucleus-M\nMK1\n>P4 Nucleus-U\nM\nA\n>\xff Nucleus-S\nM\n"
-    found = list(entries(io.BytesIO(text), "labels/x.fasta"))
-    assert [number for number, _ in found] == [1, 3, 5, 7, 9, 11, 14]
-    assert [each.accession if isinstance(each, LabelledProtein) else type(each).__name__ for _, each in found] == [
+    records = list(entries(io.BytesIO(text), "labels/x.fasta"))
+    assert [number for number, _ in records] == [1, 3, 5, 7, 9, 11, 14]
+    assert [each.accession if isinstance(each, LabelledProtein) else type(each).__name__ for _, each in records] == [
         "LabelError", "P0", "UnknownLocation", "LabelError", "LabelError", "P4", "LabelError",
     ]  # fmt: skip
-    assert str(found[2][1]).startswith(
+    assert str(records[2][1]).startswith(
         "labels/x.fasta line 5: unknown location 'Nukleus'; expected one of Cell.m"
     )
 
 
 def test_a_table_is_read_past_its_wrong_lines_and_not_without_its_columns() -> None:
     rows = f"{TABLE}S\tMKV\tP1\t\tNucleus\t\nS\tMKV\tP2\n\nS\tMAA\tP3\t\tPlastid\ttest\n".encode()
-    found = list(entries(io.BytesIO(rows), "x.TSV"))
-    assert [(number, isinstance(each, LabelError)) for number, each in found] == [
+    records = list(entries(io.BytesIO(rows), "x.TSV"))
+    assert [(number, isinstance(each, LabelError)) for number, each in records] == [
         (2, False),
         (3, True),
         (5, False),
@@ -303,4 +260,4 @@ SAFE = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_
     )
 )
 def test_a_written_table_reads_back_as_the_same(proteins: list[LabelledProtein]) -> None:
-    assert [found for _, found in entries(io.BytesIO(table(proteins)), "proteins.tsv")] == proteins
+    assert [protein for _, protein in entries(io.BytesIO(table(proteins)), "proteins.tsv")] == proteins

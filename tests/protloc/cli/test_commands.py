@@ -1,4 +1,4 @@
-"""The other commands: looking at uploads, models and the cloud itself, here and on a stack by name."""
+"""The other commands: models and the cloud itself, here and on a stack by name."""
 
 import json
 import os
@@ -12,17 +12,6 @@ from tests.conftest import SAMPLE, Embedded
 from tests.model.tiny import build_tiny_artifact
 
 STATUS_KEYS = {"pid", "state", "api", "console_url", "home", "active_model"}
-VIEW_KEYS = {
-    "upload",
-    "status",
-    "reason",
-    "records",
-    "predicted",
-    "rejected",
-    "failed",
-    "results",
-    "progress",
-}
 
 
 def test_status_is_the_agreed_json(embedded: Embedded, tmp_path: Path) -> None:
@@ -39,17 +28,6 @@ def test_up_is_quick_and_says_where_the_api_is_when_all_is_there(embedded: Embed
     assert embedded.client.api_url in result.stdout
     assert "deploying" not in result.stderr
     assert "comes with another model" in result.stderr  # the shipped one, which this cloud has never seen
-
-
-def test_show_and_uploads_tell_of_an_upload(embedded: Embedded) -> None:
-    upload = embedded.answer("predict", SAMPLE)["upload"]
-    shown = embedded.answer("show", upload)
-    assert set(shown) >= VIEW_KEYS
-    assert (shown["status"], shown["records"], shown["rejected"]) == ("complete", 47, 1)
-    assert "sample.fasta" in embedded.protloc("show", upload).stdout
-    listed = embedded.answer("uploads", "-n", "1")["uploads"]
-    assert [view["upload"] for view in listed] == [upload]
-    assert upload in embedded.protloc("uploads").stdout
 
 
 def test_pages_are_followed_to_the_end(embedded: Embedded, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from protloc.cloud import lifecycle
+from protloc.cloud import connection
 from protloc.stack import executions
 from protloc.stack.client import Client
 from protloc.stack.retraining import JOB_LOGS, Epochs
@@ -286,20 +286,20 @@ def test_the_epochs_of_a_training_are_told_with_the_time_that_is_left(embedded: 
 def test_stopping_the_cloud_asks_before_it_ends_a_training(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud = lifecycle.find(embedded.home)
+    cloud = connection.find(embedded.home)
     assert cloud is not None
     real = cloud.client("sagemaker")
     jobs = {"TrainingJobSummaries": [{"TrainingJobName": "protloc-1-1-train"}]}
 
-    class Busy(lifecycle.Cloud):
+    class Busy(connection.Cloud):
         def client(self, service: str) -> Any:
             stub = Mock(wraps=real)
             stub.list_training_jobs = Mock(return_value=jobs)
             return stub
 
-    monkeypatch.setattr(lifecycle, "find", lambda home: Busy(cloud.pid, cloud.port, home))
+    monkeypatch.setattr(connection, "find", lambda home: Busy(cloud.pid, cloud.port, home))
     result = embedded.protloc("down")
     assert result.exit_code == 2
     assert "a training is at work and would end: protloc-1-1-train" in result.stderr
     monkeypatch.undo()
-    assert lifecycle.find(embedded.home) is not None
+    assert connection.find(embedded.home) is not None

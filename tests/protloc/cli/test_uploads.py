@@ -1,4 +1,4 @@
-"""`protloc retry`: what it says and how it exits, here and on a stack by name."""
+"""`protloc uploads`, `show` and `retry`: their answers and exit codes, here and on a stack by name."""
 
 import json
 import os
@@ -6,6 +6,29 @@ from pathlib import Path
 
 from tests.conftest import SAMPLE, Embedded
 from tests.end_to_end.failing import failed_upload, without_predict
+
+VIEW_KEYS = {
+    "upload",
+    "status",
+    "reason",
+    "records",
+    "predicted",
+    "rejected",
+    "failed",
+    "results",
+    "progress",
+}
+
+
+def test_show_and_uploads_tell_of_an_upload(embedded: Embedded) -> None:
+    upload = embedded.answer("predict", SAMPLE)["upload"]
+    shown = embedded.answer("show", upload)
+    assert set(shown) >= VIEW_KEYS
+    assert (shown["status"], shown["records"], shown["rejected"]) == ("complete", 47, 1)
+    assert "sample.fasta" in embedded.protloc("show", upload).stdout
+    listed = embedded.answer("uploads", "-n", "1")["uploads"]
+    assert [view["upload"] for view in listed] == [upload]
+    assert upload in embedded.protloc("uploads").stdout
 
 
 def test_a_retry_is_offered_and_done(embedded: Embedded, tmp_path: Path) -> None:
