@@ -247,7 +247,7 @@ def _large(chance: random.Random, chosen: Scenario) -> Scenario:
         weather=replace(chosen.weather, poison={}, answer_seconds=0.0, loaded=[], refusing_seconds=0.0),
         packing=PackingSettings(batch_residues=400, batch_proteins=16),
         settings=chosen.settings | {"shard_bytes": 60},
-        limits=chosen.limits | {"WINDOW_BYTES": 2**20, "WRITE_PART_BYTES": 2**20, "MAX_SHARDS": 1_000},
+        limits=chosen.limits | {"WINDOW_BYTES": 2**20, "WRITE_PART_BYTES": 2**20, "MAX_SHARDS": 350},
         page_items=1_000,
         item_bytes=ITEM_BYTES,
         page_bytes=PAGE_BYTES,
@@ -257,7 +257,7 @@ def _large(chance: random.Random, chosen: Scenario) -> Scenario:
     quick.settings.pop("max_records", None)
     first = chosen.files[0]
     if chance.random() < 0.5:
-        body = _text(chance, pool, records=1_300)
+        body = _text(chance, pool, records=450)
         return replace(quick, files=[replace(first, body=body, gone_at_read=None)])
     many = [
         replace(first, key=f"file {n}.fasta", body=_text(chance, pool, 1), seconds=chance.uniform(0, 60))
