@@ -40,6 +40,7 @@ TOPICS_IN_PLAIN = {
 }
 BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
+    "Explain": "the API's throttle",
     "Retry": "the API's throttle",
     "Sweep": "its schedules, one call a minute",
     "Plan": "the state machine, one task at a time",
