@@ -13,8 +13,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import (
@@ -34,7 +33,6 @@ from functions.services import Services, services
 from functions.services.models_table import GONE
 
 logger = Logger()
-metrics = Metrics()
 
 MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 RETRY_SECONDS = 60
@@ -47,7 +45,6 @@ TOO_LONG = "The model took too long to explain this protein; try again when it h
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     parameters = event["pathParameters"]
     try:
@@ -125,7 +122,6 @@ def _ask(protein: Protein, upload: UploadRecord, aws: Services) -> Explanation:
     if not upload.model_version or (version and version["state"] in GONE):
         name = upload.model_version or "of this upload"
         raise Unexplained(f"model version {name} is not there to ask; send the file again")
-    metrics.add_metric("ExplanationsAsked", MetricUnit.Count, 1)
     logger.info("asking for an explanation", extra={"upload": upload.upload_id, "offset": protein.offset})
     return aws.endpoint.explain(
         protein.sequence,

@@ -70,7 +70,7 @@ def test_a_function_is_told_only_what_settings_know() -> None:
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
     body = api["Body"]
-    assert len(body["paths"]) == 9
+    assert len(body["paths"]) == 10
     for methods in body["paths"].values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]
