@@ -12,7 +12,16 @@ from functions.domain.prediction import Prediction, Unpredictable
 from functions.domain.protein import PREPROCESSING_VERSION, Protein
 from functions.domain.rows import Row, predicted_row
 from functions.domain.upload import Upload
-from functions.services.dynamodb import from_item, from_text, get_all, now_seconds, put_all, to_item, to_text
+from functions.services.dynamodb import (
+    Item,
+    from_item,
+    from_text,
+    get_all,
+    now_seconds,
+    put_all,
+    to_item,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
@@ -69,7 +78,7 @@ class AnswersTable:
 
     def keep_explanation(self, digest: str, model_version: str, explanation: Explanation) -> None:
         expires = now_seconds() + self.days * 86_400
-        item = {
+        item: Item = {
             **_explanation_key(digest, model_version),
             "expires": expires,
             "explanation": dumped(explanation),
