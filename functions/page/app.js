@@ -92,7 +92,7 @@ function Result({data, home, address, go}) {
     ${filtered && html`<p class="filter-note">Below, only <strong>${count(kept.length)}</strong> of ${many(rows.length, "record")} are shown: <code>${address.q}</code> <button type="button" onClick=${() => go({q: ""}, {replace: true})}>Show all</button></p>`}
     <${Composition} data=${data} all=${data.summary} now=${now} filtered=${filtered} chosen=${chosen} choose=${choose} toggle=${toggle} />
     ${data.rows
-      ? html`<${Proteins} data=${data} rows=${rows} kept=${kept} filter=${filter} address=${address} go=${go} />`
+      ? html`<${Proteins} data=${data} home=${home} rows=${rows} kept=${kept} filter=${filter} address=${address} go=${go} />`
       : html`<section aria-labelledby="proteins"><h2 id="proteins">The proteins</h2>
           <p>With ${many(data.about.records, "record")}, this page holds their sums alone. All rows are in <code>${data.about.results?.tsv || "results.tsv"}</code>; <code>protloc results ${data.about.upload}</code> fetches them.</p></section>`}
     ${data.rows && isFinal(data.about) && html`<${Compare} data=${data} rows=${rows} home=${home} found=${compared} setFound=${setCompared} go=${go} />`}
@@ -113,7 +113,7 @@ function Verdict({about, sums: all, toggle, q, clear}) {
   </section>`;
 }
 
-function Proteins({data, rows, kept, filter, address, go}) {
+function Proteins({data, home, rows, kept, filter, address, go}) {
   const box = useRef(null);
   const order = address.sort;
   const hidden = address.columns ? address.columns.split(",") : [];
@@ -165,7 +165,7 @@ function Proteins({data, rows, kept, filter, address, go}) {
     <div class=${row ? "beside open" : "beside"}>
       <div class="list"><${Table} rows=${kept} all=${rows} data=${data} query=${address.q} order=${order} opened=${address.protein} open=${open} hidden=${hidden}
         sort=${(name) => go({sort: name}, {replace: true})} setHidden=${(names) => go({columns: names.join(",")}, {replace: true})} /></div>
-      ${row && html`<${Protein} row=${row} data=${data} close=${close} step=${step} />`}
+      ${row && html`<${Protein} row=${row} data=${data} home=${home} close=${close} step=${step} />`}
     </div>
   </section>`;
 }

@@ -21,6 +21,7 @@ function live() {
     uploads: () => ask("api/uploads"),
     view: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}`),
     load: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}/data`),
+    explain: (upload, offset) => ask(`api/uploads/${encodeURIComponent(upload)}/predictions/${offset}/explanation`),
     download: (upload, format) => `api/uploads/${encodeURIComponent(upload)}/results?format=${format}`,
     // XMLHttpRequest, since fetch does not say how much is sent.
     send: (body, name, progress) => new Promise((resolve, reject) => {

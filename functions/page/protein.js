@@ -1,4 +1,5 @@
 // One protein: what the model says of it, how sure that is in words, and what speaks against believing it.
+import {Explanation} from "./explanation.js";
 import {html, useEffect, useRef} from "./ui.js";
 import {chance, colour, count, inHundred, list, place, shown} from "./words.js";
 import {UNITS} from "./rows.js";
@@ -26,7 +27,7 @@ export function links(row) {
   return [];
 }
 
-export function Protein({row, data, close, step}) {
+export function Protein({row, data, home, close, step}) {
   const title = useRef(null);
   useEffect(() => title.current?.focus({preventScroll: false}), [row]);
   const terms = row.predicted ? data.locations.find(([name]) => name === row.location) : null;
@@ -43,6 +44,7 @@ export function Protein({row, data, close, step}) {
     </div>
     <p class="header">${shown(row.header)}</p>
     ${row.predicted ? html`<${Answer} row=${row} data=${data} />` : html`<p class="refusal"><strong>${row.status === "failed" ? "The model gave no answer." : "This record was not read as a protein."}</strong> ${shown(row.reason)}.</p>`}
+    ${row.predicted && html`<${Explanation} key=${row.offset} row=${row} data=${data} home=${home} />`}
     ${doubts.length > 0 && html`<h4>Reasons for doubt</h4><ul>${doubts.map((doubt) => html`<li>${shown(doubt)}</li>`)}</ul>`}
     ${changed.length > 0 && html`<h4>Changed on reading</h4><ul>${changed.map((remark) => html`<li>${shown(remark)}</li>`)}</ul>`}
     <h4>About the record</h4>

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from functions.services.answers_table import AnswersTable
 from functions.services.cursors import Cursors, stack_cursors
-from functions.services.endpoint import CONNECT_SECONDS, READ_SECONDS, Endpoint
+from functions.services.endpoint import CONNECT_SECONDS, Endpoint
 from functions.services.models_table import ModelsTable
 from functions.services.predictions_table import PredictionsTable
 from functions.services.queues import Queue
@@ -81,7 +81,7 @@ def services() -> Services:
         "sagemaker-runtime",
         Config(
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=names.model_seconds,
             # `max_attempts` would count the requests after the first.
             retries={"mode": "standard", "total_max_attempts": 1},
         ),

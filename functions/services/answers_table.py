@@ -1,16 +1,27 @@
 """The answers table: a model version's earlier answers about a sequence, of any upload.
 
-Keys: pk is the sequence's digest, sk the model version and the preprocessing version. Items expire.
+Keys: pk is the sequence's digest, sk the model version and the preprocessing version; what explains an answer
+stands beside it, with `#explanation` after them. Items expire.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from functions.domain.explanation import Explanation, dumped, loaded
 from functions.domain.prediction import Prediction, Unpredictable
 from functions.domain.protein import PREPROCESSING_VERSION, Protein
 from functions.domain.rows import Row, predicted_row
 from functions.domain.upload import Upload
-from functions.services.dynamodb import from_item, from_text, get_all, now_seconds, put_all, to_item, to_text
+from functions.services.dynamodb import (
+    Item,
+    from_item,
+    from_text,
+    get_all,
+    now_seconds,
+    put_all,
+    to_item,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBServiceResource
@@ -60,6 +71,20 @@ class AnswersTable:
             ),
         )
 
+    def explanation(self, digest: str, model_version: str) -> Explanation | None:
+        """What a model version said of its answer for a sequence; None if it was not asked."""
+        answer = self.resource.Table(self.name).get_item(Key=_explanation_key(digest, model_version))
+        return loaded(str(answer["Item"]["explanation"])) if "Item" in answer else None
+
+    def keep_explanation(self, digest: str, model_version: str, explanation: Explanation) -> None:
+        expires = now_seconds() + self.days * 86_400
+        item: Item = {
+            **_explanation_key(digest, model_version),
+            "expires": expires,
+            "explanation": dumped(explanation),
+        }
+        self.resource.Table(self.name).put_item(Item=item)
+
 
 def ended_rows(proteins: list[Protein], reason: str, upload: Upload, answers: AnswersTable) -> list[Row]:
     """The rows of a batch that is given up: its answers as far as they are known, the others failed."""
@@ -72,3 +97,7 @@ def ended_rows(proteins: list[Protein], reason: str, upload: Upload, answers: An
 
 def _sort_key(model_version: str) -> str:
     return f"{model_version}#{PREPROCESSING_VERSION}"
+
+
+def _explanation_key(digest: str, model_version: str) -> dict[str, str]:
+    return {"pk": digest, "sk": f"{_sort_key(model_version)}#explanation"}

@@ -16,6 +16,7 @@ from functions.domain.errors import (
     EndpointUnavailable,
     OutOfTime,
 )
+from functions.domain.explanation import Explanation, explanation_body, read_explanation
 from functions.domain.prediction import Answer, read_answer, request_body
 
 if TYPE_CHECKING:
@@ -61,22 +62,33 @@ class Endpoint:
         EndpointRefused where the model failed on the request, BrokenContract where the answer is not what was
         agreed.
         """
+        body = self._invoke(request_body(sequences), component)
+        return read_answer(body, sequences=sequences, model_version=model_version)
+
+    def explain(self, sequence: str, *, component: str, model_version: str) -> Explanation:
+        """Ask one model version which residues of a sequence its answer hangs on.
+
+        Raises as `invoke`, and Unexplained where the model has no explanation to give.
+        """
+        body = self._invoke(explanation_body(sequence), component)
+        return read_explanation(body, sequence=sequence, model_version=model_version)
+
+    def _invoke(self, request: bytes, component: str) -> bytes:
         try:
             answer = self.client.invoke_endpoint(
                 EndpointName=self.name,
                 InferenceComponentName=component,
                 ContentType="application/json",
                 Accept="application/json",
-                Body=request_body(sequences),
+                Body=request,
             )
-            body = answer["Body"].read()
+            return answer["Body"].read()
         except ClientError as error:
             raise _meaning(error) from error
         except ReadTimeoutError as error:
             raise EndpointTimedOut(f"{self.name}: no answer in time") from error
         except BotoCoreError as error:  # no connection, or none that lasted
             raise EndpointUnavailable(f"{self.name}: {type(error).__name__}") from error
-        return read_answer(body, sequences=sequences, model_version=model_version)
 
     def asking(
         self, *, component: str, model_version: str, seconds_left: Callable[[], float]

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from functions.domain.packing import PackingSettings
+from functions.services.endpoint import READ_SECONDS
 
 MIB = 1024 * 1024
 
@@ -45,6 +46,7 @@ class Settings:
     floor_macro_f1: float = 0.3
     smoke_seconds: float = 30
     retire_seconds: int = 3600  # after a change, before the version that it drained is taken down
+    model_seconds: int = READ_SECONDS  # that an answer of the model is waited for
     answer_days: int = 90
     prediction_days: int = 365
 

@@ -22,6 +22,10 @@ A body that is one JSON string is a request of that sequence, with spaces betwee
 list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
 fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
 the list's first half, and the odd one, belongs to its beginning and the rest to its end.
+
+`"explain": true` asks for one sequence alone and adds `explanation` to its prediction: how much of the answer
+hangs on each residue it read, by hiding stretches and asking the model again (`importance.py`), some hundred
+answers of work. It is null where the model gave no finite probabilities for what was hidden.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.serving import packed, relatives
+from model.serving import importance, packed, relatives
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
 from model.serving.calibration import Calibration, sets
@@ -74,6 +78,9 @@ JSON = "application/json"
 # Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
 # fewer do), and a GPU wants more to be busy at all.
 TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
+# Tokens of all answers behind one explanation: some seconds of a small model or a GPU, and some twenty of a
+# large encoder on a CPU, which API Gateway waits for.
+EXPLAINED_TOKENS, EXPLAINED_TOKENS_LARGE = 1 << 18, 1 << 14
 LETTERS = ResidueTokenizer(PROTEIN_VOCABULARY)  # as compositions and detectors read sequences
 _NOT_A_RESIDUE = re.compile(r"[^A-Z]")
 
@@ -91,6 +98,7 @@ class Request:
 
     sequences: list[Any]
     attention: bool = False
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class Model:
     token_budget: int
     detector: Detector | None = None  # of what is outside of its knowledge; older artifacts have none
     relatives: Relatives | None = None  # the labelled proteins that vote
+    explained_tokens: int = EXPLAINED_TOKENS
 
 
 def model_fn(model_dir: str) -> Model:
@@ -152,7 +161,9 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     budget = TOKENS_GPU if device.type == "cuda" else TOKENS_SMALL if small else TOKENS_LARGE
     detector = Detector.read(folder, artifact.outside)
     index = Relatives.read(folder, artifact.relatives)
-    return Model(artifact, classifier.to(device).eval(), tokenizer, device, dtype, budget, detector, index)
+    explained = EXPLAINED_TOKENS if small or device.type == "cuda" else EXPLAINED_TOKENS_LARGE
+    classifier.to(device).eval()
+    return Model(artifact, classifier, tokenizer, device, dtype, budget, detector, index, explained)
 
 
 def _below(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -177,10 +188,13 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
     sequences = request.get("sequences") if isinstance(request, dict) else None
     if not isinstance(sequences, list) or not sequences:
         raise RequestError('expected {"sequences": [...]} with at least one sequence')
-    attention = request.get("attention", False)
-    if not isinstance(attention, bool):
-        raise RequestError('expected "attention" to be true or false')
-    return Request(sequences, attention)
+    for name in ("attention", "explain"):
+        if not isinstance(request.get(name, False), bool):
+            raise RequestError(f'expected "{name}" to be true or false')
+    made = Request(sequences, request.get("attention", False), request.get("explain", False))
+    if made.explain and len(sequences) > 1:
+        raise RequestError(f'expected one sequence with "explain", found {len(sequences)}')
+    return made
 
 
 def predict_fn(request: Request | list[Any], model: Model) -> dict[str, Any]:
@@ -206,6 +220,11 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
         sequences += request.sequences
         wanted += [request.attention] * len(request.sequences)
     predictions = _predict(sequences, wanted, model)
+    for request, share in zip(requests, shares, strict=True):
+        if request.explain and isinstance(share, slice):
+            for prediction, sequence in zip(predictions[share], request.sequences, strict=True):
+                if "error" not in prediction:
+                    prediction["explanation"] = _explanation(sequence, model)
     return [
         share
         if isinstance(share, RequestError)
@@ -271,6 +290,23 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
                 predictions[index]["attention"] = None if residues is None else residues.tolist()
     return predictions
+
+
+def _explanation(sequence: str, model: Model) -> dict[str, Any] | None:
+    """What an answer depends on; None where the model fails on a sequence of which a part is hidden."""
+
+    def ask(sequences: Sequence[str]) -> np.ndarray:
+        probabilities = np.empty((len(sequences), len(model.artifact.locations)))
+        for members in pack_by_length([len(each) for each in sequences], range(len(sequences)), budget):
+            probabilities[members] = _answer(model, [sequences[index] for index in members]).probabilities
+        return probabilities
+
+    budget = model.token_budget
+    read = window(sequence, model.artifact.max_residues)
+    explanation = importance.explain(ask, read, model.explained_tokens)
+    if explanation is None:
+        return None
+    return explanation | {"location": model.artifact.locations[explanation["location"]]}
 
 
 def _fault(sequence: Any) -> str | None:

@@ -26,7 +26,7 @@ from protloc.cli.options import (
     timeout_option,
 )
 from protloc.cli.page import open_page, report
-from protloc.cli.protein import completion, protein
+from protloc.cli.protein import completion, explain, protein
 from protloc.cli.retraining import labels, retrain
 from protloc.cli.shared import client_of
 from protloc.cli.uploads import results, retry, show, uploads
@@ -143,7 +143,19 @@ def predict(
         )
 
 
-for command in (uploads, show, results, retry, estimate, protein, report, open_page, watch, completion):
+for command in (
+    uploads,
+    show,
+    results,
+    retry,
+    estimate,
+    protein,
+    explain,
+    report,
+    open_page,
+    watch,
+    completion,
+):
     main.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`protloc protein`: all that is known of one protein, by its accession."""
+"""`protloc protein` and `explain`: all that is known of one protein, and what its answer hangs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from protloc.cli.options import home_option, json_option, stack_option
-from protloc.cli.shared import client_of, print_json
+from protloc.cli.shared import client_of, note, print_json, upload_of
 from protloc.errors import UsageProblem
 
 
@@ -41,6 +41,44 @@ def protein(accession: str, limit: int, as_json: bool, stack: str | None, home: 
             show_protein(row)
     else:
         raise UsageProblem(f"no upload that is kept row by row has a protein {safe(accession, 60)}")
+
+
+@click.command()
+@click.argument("upload")
+@click.argument("accession")
+@json_option
+@stack_option
+@home_option
+def explain(upload: str, accession: str, as_json: bool, stack: str | None, home: Path) -> None:
+    """Show which residues of the protein ACCESSION the answer in UPLOAD hangs on.
+
+    The model is asked again with stretches of the protein hidden. That marks where its answer comes from, not
+    why; the last line says how far to believe the marks. A model that is scaled to zero has to wake up first.
+
+    \b
+    Examples
+      protloc explain latest P12345
+      protloc explain latest P12345 --json | jq .marked
+
+    JSON: the explanation, as `GET /uploads/{upload}/predictions/{offset}/explanation` gives it.
+    """
+    from protloc.cli.explaining import show_explanation
+    from protloc.safe import safe
+
+    client = client_of(stack, home)
+    upload = upload_of(client, upload)
+    rows = [row for row in client.protein(accession) if row["upload"] == upload]
+    row = next((row for row in rows if row["status"] == "predicted"), None)
+    if row is None:
+        kept = "has no answer for" if rows else "is not kept row by row, or has no protein"
+        raise UsageProblem(f"the upload {upload} {kept} {safe(accession, 60)}")
+    if len(rows) > 1:
+        note(f"{len(rows)} records have this name; the first one is explained.")
+    explanation = client.explanation(upload, row["offset"])
+    if as_json:
+        print_json(explanation)
+    else:
+        show_explanation(explanation, row["header"] or accession)
 
 
 @click.command()

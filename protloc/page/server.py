@@ -186,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "uploads", upload, "data"]:
                 self._require_page()
                 self._send(self.page.data(upload), "application/json")
+            case ["api", "uploads", upload, "predictions", offset, "explanation"] if offset.isdecimal():
+                self._require_page()
+                self._json(self.page.client.explanation(upload, int(offset)))
             case ["api", "uploads", upload, "results"]:
                 self._require_page()
                 self._download(upload, parse_qs(address.query).get("format", ["tsv"])[0])

@@ -38,6 +38,7 @@ MIB = 1024 * 1024
 TRANSFER = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, max_concurrency=4)
 RETRIES = 5
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
+ANSWERED_LATER = {502, 503, 504}  # what `explain` answers, or API Gateway for it
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
 MAX_NAME_BYTES = 900  # of the 1,024 that S3 allows a key
 
@@ -130,6 +131,18 @@ class Client:
         """Every row of a protein of this accession, of all uploads that the API holds."""
         yield from self._pages(f"/proteins/{quote(accession, safe='')}", "predictions")
 
+    def explanation(self, upload: str, offset: int) -> View:
+        """Which residues the answer for the row at this offset hangs on.
+
+        Raises UsageProblem where there is nothing to explain, Unreachable where no model is there to ask.
+        """
+        path = f"/uploads/{quote(upload, safe='')}/predictions/{offset}/explanation"
+        # A model that wakes takes minutes, and one that is busy need not be asked again at once.
+        status, answer, _ = self._ask("GET", path, retried=RETRIED_STATUSES - ANSWERED_LATER)
+        if status in ANSWERED_LATER and "detail" in answer:
+            raise Unreachable(str(answer["detail"]))
+        return _checked(status, answer)
+
     def models(self) -> View:
         """`models`, newest first; which of them is `active`, which was so before (`previous`), and the
         `revision` that grows with each change.
@@ -206,7 +219,9 @@ class Client:
     def _get(self, path: str) -> tuple[int, View, str | None]:
         return self._ask("GET", path)
 
-    def _ask(self, method: str, path: str, body: View | None = None) -> tuple[int, View, str | None]:
+    def _ask(
+        self, method: str, path: str, body: View | None = None, retried: set[int] = RETRIED_STATUSES
+    ) -> tuple[int, View, str | None]:
         """Ask the API, signed; return status, JSON answer and the path of the next page.
 
         What is asked may be asked again: a second time, it either changes nothing or is a conflict.
@@ -229,7 +244,7 @@ class Client:
                 if attempt == RETRIES - 1:
                     raise Unreachable(f"the API at {self.api_url} does not answer: {error}") from None
                 continue
-            if answer.status_code not in RETRIED_STATUSES:
+            if answer.status_code not in retried:
                 break
         try:
             value = json.loads(answer.content)
@@ -324,6 +339,6 @@ def _checked(status: int, answer: View) -> View:
         raise Unreachable(f"the API refused us ({detail}); these credentials need execute-api:Invoke on it")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unreachable(f"the API failed with status {status}; try again, or see the query function's log")
-    if status == HTTPStatus.CONFLICT:
+    if status in (HTTPStatus.CONFLICT, HTTPStatus.GONE):
         raise UsageProblem(detail)
     raise UsageProblem(f"the API answered {status}: {detail}")

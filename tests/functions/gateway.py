@@ -1,4 +1,4 @@
-"""API Gateway in front of the functions query, retry and activate, as a WSGI application.
+"""API Gateway in front of the functions query, explain, retry and activate, as a WSGI application.
 
 It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
 to the function: a request without a signature, and one to no route.
@@ -17,6 +17,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import functions.activate
+import functions.explain
 import functions.query
 import functions.retry
 from tests.functions.test_events import Context, golden
@@ -32,7 +33,7 @@ def routes() -> list[tuple[str, str]]:
     functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     events = [
         event["Properties"]
-        for name in ("QueryFunction", "RetryFunction", "ActivateFunction")
+        for name in ("QueryFunction", "ExplainFunction", "RetryFunction", "ActivateFunction")
         for event in functions[name]["Properties"]["Events"].values()
     ]
     return [(event["Method"], event["Path"]) for event in events]
@@ -69,6 +70,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def _handler(method: str, resource: str) -> Callable[..., Any]:
+    if resource.endswith("/explanation"):
+        return functions.explain.handler
     if method == "GET":
         return functions.query.handler
     return functions.activate.handler if resource == "/models/active" else functions.retry.handler
@@ -104,6 +107,6 @@ def served_world() -> Iterator[World]:
             made.activate()
             item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
             made.database.Table("ModelsTable").put_item(Item=item)
-            for module in (functions.query, functions.retry, functions.activate):
+            for module in (functions.query, functions.explain, functions.retry, functions.activate):
                 patch.setattr(module, "services", lambda: made.aws)
             yield made

@@ -59,7 +59,8 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
     contexts = []
 
-    def open_it(address: str | Path, wait_for: str = "h1", **options: Any) -> Any:
+    def open_it(address: str | Path, wait_for: str = "h1", refusals: bool = False, **options: Any) -> Any:
+        """With `refusals` the server may answer so: the browser itself writes each on its console."""
         options = {"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options
         context = browser.new_context(**options)
         contexts.append(context)
@@ -68,7 +69,13 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         url = address.as_uri() if isinstance(address, Path) else address
         own = url.split("/open/")[0].split("#")[0]
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("console", lambda message: wrong.append(f"console: {message.type}: {message.text}"))
+        page.on(
+            "console",
+            lambda message: (
+                (refusals and message.text.startswith("Failed to load resource"))
+                or wrong.append(f"console: {message.type}: {message.text}")
+            ),
+        )
         page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on(
             "request",

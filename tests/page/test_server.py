@@ -11,13 +11,15 @@ from typing import Any, cast
 
 import pytest
 
+from functions.domain.fasta import read_records
 from functions.page.document import document
 from protloc.errors import Unreachable
 from protloc.page.server import PageServer
 from protloc.stack.client import Client, Sent
-from tests.page.made import about, fasta, model, rows
+from tests.page.made import about, explanation, fasta, model, rows
 
-ROWS = list(rows(fasta(50)))
+TEXT = fasta(50)
+ROWS = list(rows(TEXT))
 UPLOAD = about(ROWS)["upload"]
 
 
@@ -42,6 +44,13 @@ class StackOfOne:
 
     def models(self) -> dict[str, Any]:
         return {"models": [model()]}
+
+    def explanation(self, upload: str, offset: int) -> dict[str, Any]:
+        if self.broken:
+            raise Unreachable("The model is not there to ask at the moment.")
+        record = next(each for each in read_records([TEXT]) if each.offset == offset)
+        row = next(row for row in ROWS if row["offset"] == offset)
+        return explanation(row, record.sequence.decode().upper())
 
     def send(self, file: io.BufferedReader, name: str) -> Sent:
         self.taken.append((name, file.read()))
@@ -96,6 +105,7 @@ def test_the_address_works_once_and_leads_to_the_upload(server: PageServer) -> N
         f"/api/uploads/{UPLOAD}",
         f"/api/uploads/{UPLOAD}/data",
         f"/api/uploads/{UPLOAD}/results",
+        f"/api/uploads/{UPLOAD}/predictions/0/explanation",
     ],
 )
 def test_without_the_cookie_nothing_is_answered(server: PageServer, path: str) -> None:
@@ -174,9 +184,18 @@ def test_an_upload_in_work_is_shown_with_the_rows_there_are(server: PageServer) 
     assert len(data["rows"]) == 50 and data["model"]["version"] == model()["version"]
 
 
+def test_an_answer_is_explained_by_the_stack(server: PageServer) -> None:
+    row = next(row for row in ROWS if row["status"] == "predicted")
+    path = f"/api/uploads/{UPLOAD}/predictions/{row['offset']}/explanation"
+    answer = ask(server, path, Cookie=let_in(server))
+    assert answer.status == 200 and json.loads(answer.read())["location"] == row["location"]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
+        (f"/api/uploads/{UPLOAD}/predictions/x/explanation", 404),
+        (f"/api/uploads/{UPLOAD}/predictions/-1/explanation", 404),
         ("/api/uploads/nothing", 404),
         ("/nothing", 404),
         (f"/api/uploads/{UPLOAD}/results?format=tsv", 404),

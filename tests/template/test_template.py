@@ -12,7 +12,7 @@ import yaml
 from cfnlint.api import ManualArgs, lint
 from samtranslator.yaml_helper import yaml_parse
 
-from functions.services.endpoint import CALL_SECONDS, WRITING_SECONDS
+from functions.services.endpoint import CALL_SECONDS, CONNECT_SECONDS, WRITING_SECONDS
 from functions.services.settings import Settings
 from tests.template.rendering import VARIANTS, render
 
@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
 LINTED = yaml.safe_load((ROOT / ".ci" / "cfn-lint.yaml").read_text())
 MACHINE = yaml.safe_load((ROOT / "model" / "retrain.asl.yaml").read_text())
-FLOW = ("receive", "split", "predict", "complete", "query", "retry", "sweep")
+FLOW = ("receive", "split", "predict", "complete", "query", "explain", "retry", "sweep")
+GATEWAY_SECONDS = 29  # that API Gateway waits for a function
 RETRAINING = ("plan", "judge", "smoke", "activate", "retire")
 HANDLERS = (*FLOW, *RETRAINING)
 
@@ -69,7 +70,7 @@ def test_a_function_is_told_only_what_settings_know() -> None:
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
     body = api["Body"]
-    assert len(body["paths"]) == 9
+    assert len(body["paths"]) == 10
     for methods in body["paths"].values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]
@@ -168,5 +169,8 @@ def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, A
 def test_a_function_has_time_for_the_most_that_a_delivery_may_ask_of_it() -> None:
     functions = dict(resources(SOURCE, "AWS::Serverless::Function"))
     assert functions["PredictFunction"]["Timeout"] >= 2 * CALL_SECONDS + WRITING_SECONDS
+    explain = functions["ExplainFunction"]
+    model_seconds = int(explain["Environment"]["Variables"]["MODEL_SECONDS"])
+    assert CONNECT_SECONDS + model_seconds < explain["Timeout"] <= GATEWAY_SECONDS
     (uploads,) = functions["ReceiveFunction"]["Events"].values()
     assert uploads["Properties"]["BatchSize"] == 1, "a thousand shards are sent one by one"

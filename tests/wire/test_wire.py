@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import BrokenContract
+from functions.domain.explanation import dumped, loaded, spread_out
 from functions.domain.locations import LOCATION_NAMES
 from functions.domain.prediction import Prediction
 from functions.domain.protein import ALPHABET
@@ -63,6 +64,18 @@ def test_answers_in_the_wrong_order_are_refused_though_their_lengths_fit(
     monkeypatch.setattr(inference, "predict_fn", turned)
     with pytest.raises(BrokenContract, match="found another's"):
         endpoint.invoke(random_sequences([length, length]), **CALL)
+
+
+@pytest.mark.parametrize("length", [3, 40, 511])
+def test_the_client_reads_how_the_model_explains_an_answer(endpoint: Endpoint, length: int) -> None:
+    (sequence,) = random_sequences([length])
+    (answer,) = endpoint.invoke([sequence], **CALL)
+    assert isinstance(answer, Prediction)
+    explanation = endpoint.explain(sequence, **CALL)
+    assert explanation.location == answer.location
+    assert explanation.probability == pytest.approx(answer.confidence, abs=1e-3)
+    assert len(spread_out(explanation, sequence)["importance"]) == length
+    assert loaded(dumped(explanation)) == explanation
 
 
 def test_every_letter_the_functions_let_pass_the_model_reads(endpoint: Endpoint) -> None:
