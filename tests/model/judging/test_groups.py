@@ -38,14 +38,17 @@ def test_the_card_says_how_sure_it_is_of_each_group_and_that_test_was_looked_at(
     labelled = write_labelled(tmp_path / "labelled.fasta", 60, test=20)
     groups.main([str(folder), str(labelled)])
     artifact = read_artifact(folder)
-    found = artifact.metrics["groups"]["figures"]
-    assert found["all"]["proteins"] == found["29 residues from the middle"]["proteins"] == 20
+    group_figures = artifact.metrics["groups"]["figures"]
+    assert group_figures["all"]["proteins"] == group_figures["29 residues from the middle"]["proteins"] == 20
     assert (
-        found["without one"]["proteins"]
-        + found.get("with a relative in training", {"proteins": 0})["proteins"]
+        group_figures["without one"]["proteins"]
+        + group_figures.get("with a relative in training", {"proteins": 0})["proteins"]
         == 20
     )
     assert [look["proteins"] for look in record.looks(artifact)] == [20]
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert f"| 29 residues from the middle | 20 | {found['29 residues from the middle']['q10']:.4f} |" in card
+    assert (
+        f"| 29 residues from the middle | 20 | {group_figures['29 residues from the middle']['q10']:.4f} |"
+        in card
+    )
     assert "without one" in capsys.readouterr().out

@@ -82,8 +82,8 @@ def test_every_look_at_test_is_listed_and_none_is_ever_lost(run: Run, folder: Pa
     run("--write")
     run("--split", "test", "--write")
     run("--calibrate")
-    found = read_artifact(folder).metrics["looks"]
-    assert [look["split"] for look in found] == ["test", "test"] and found[0] == first[0]
+    looks = read_artifact(folder).metrics["looks"]
+    assert [look["split"] for look in looks] == ["test", "test"] and looks[0] == first[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.count("| tiny-1 | test | 30 |") == 2
 
@@ -140,11 +140,11 @@ def test_calibrating_again_fits_validation_and_drops_the_figures_of_before(run: 
     before = run()
     after = run("--calibrate")
     artifact = read_artifact(folder)
-    said = artifact.calibration
-    assert said["method"] == "temperature" and said["proteins"] == 40
+    fitted = artifact.calibration
+    assert fitted["method"] == "temperature" and fitted["proteins"] == 40
     assert artifact.metrics["split"] == "validation" and "test" not in artifact.metrics
     assert after["log_loss"] < before["log_loss"] and after["q10"] == before["q10"]
-    assert after["uncertain"]["below"] == said["uncertain_below"]
+    assert after["uncertain"]["below"] == fitted["uncertain_below"]
     assert run("--calibrate")["log_loss"] == after["log_loss"], "fitted anew, not on top"
     assert artifact.calibration == read_artifact(folder).calibration
 
@@ -157,15 +157,17 @@ def test_nothing_is_fitted_on_test(run: Run) -> None:
 def test_a_challenger_is_compared_with_the_champion_on_the_same_proteins(run: Run, tmp_path: Path) -> None:
     champion = build_tiny_artifact(tmp_path / "champion", "tiny-0", seed=4)
     run("--split", "all", "--against", champion, "--json", tmp_path / "all.json")
-    found = json.loads((tmp_path / "all.json").read_text())["against"]
+    comparison = json.loads((tmp_path / "all.json").read_text())["against"]
     alone = run("--split", "all", of=champion)
-    assert found["version"] == "tiny-0"
-    loss = found["log_loss"]
+    assert comparison["version"] == "tiny-0"
+    loss = comparison["log_loss"]
     assert (
         loss["champion"] == alone["log_loss"] != loss["challenger"]
-        and found["q10"]["champion"] == alone["q10"]
+        and comparison["q10"]["champion"] == alone["q10"]
     )
-    assert found["q10"]["difference"] == pytest.approx(found["q10"]["challenger"] - alone["q10"], abs=2e-4)
+    assert comparison["q10"]["difference"] == pytest.approx(
+        comparison["q10"]["challenger"] - alone["q10"], abs=2e-4
+    )
     assert len(alone["looks"]) == 2, "being compared with is being looked at"
 
 
@@ -228,9 +230,9 @@ def test_figures_of_a_perfect_model_are_perfect(tmp_path: Path) -> None:
     figures = evaluate.measure(probabilities, membrane, proteins, LOCATIONS)
     for name, value in zip(HEADLINE, (1, 1, 1, 1, 0, 0, 0), strict=True):
         assert figures[name] == value, name
-    for found in figures["locations"].values():
-        assert all(math.isclose(found[name], 1) for name in ("precision", "recall", "f1", "mcc"))
-        assert found["proteins"] == 3
+    for row in figures["locations"].values():
+        assert all(math.isclose(row[name], 1) for name in ("precision", "recall", "f1", "mcc"))
+        assert row["proteins"] == 3
 
 
 def test_proteins_over_510_residues_are_judged_apart() -> None:
