@@ -17,12 +17,12 @@ Imports = dict[str, set[str]]
 
 def modules() -> dict[str, Path]:
     """The modules of the three packages, by dotted name; a package is named without `__init__`."""
-    found = {}
+    paths = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def imports() -> Imports:
@@ -58,19 +58,19 @@ def room(module: str) -> str:
     return ".".join(path.relative_to(ROOT).parent.parts)
 
 
-def between_rooms(found: Imports) -> dict[tuple[str, str], int]:
+def between_rooms(imported: Imports) -> dict[tuple[str, str], int]:
     """Count the imports that lead from one room to another."""
     known = modules()
     rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in known.items()}
     edges: dict[tuple[str, str], int] = defaultdict(int)
-    for module, names in found.items():
+    for module, names in imported.items():
         for name in names & known.keys():
             if rooms[module] != rooms[name]:
                 edges[rooms[module], rooms[name]] += 1
     return dict(edges)
 
 
-def circles(found: Imports) -> list[list[str]]:
+def circles(imported: Imports) -> list[list[str]]:
     """Groups of modules that import each other, directly or not: Tarjan's strongly connected components."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -80,7 +80,7 @@ def circles(found: Imports) -> list[list[str]]:
     def visit(name: str) -> None:
         index[name] = low[name] = len(index)
         stack.append(name)
-        for other in sorted(found[name] & found.keys()):
+        for other in sorted(imported[name] & imported.keys()):
             if other not in index:
                 visit(other)
                 low[name] = min(low[name], low[other])
@@ -92,7 +92,7 @@ def circles(found: Imports) -> list[list[str]]:
                 group.append(member)
             groups.append([*group, name])
 
-    for name in sorted(found):
+    for name in sorted(imported):
         if name not in index:
             visit(name)
     return [sorted(group) for group in groups if len(group) > 1]

@@ -65,8 +65,8 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
     for accession in accessions:
         status, answer, _ = embedded.client._get(f"/proteins/{quote(accession, safe='')}")
         assert status == 200, (accession, status, answer)
-        found = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
-        assert found == [accession], json.dumps(answer)
+        answered_accessions = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
+        assert answered_accessions == [accession], json.dumps(answer)
 
 
 @settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))

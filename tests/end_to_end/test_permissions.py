@@ -81,8 +81,8 @@ def tried_for_ever(cloud: Embedded, function: str) -> Iterator[None]:
 def is_logged(cloud: Embedded, function: str, words: str) -> bool:
     """True if a function has logged `words`."""
     pages = cloud.client.client("logs").get_paginator("filter_log_events")
-    found = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
-    return any(words in event["message"] for page in found for event in page["events"])
+    groups = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
+    return any(words in event["message"] for page in groups for event in page["events"])
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_what_is_there_is_not_installed_again(
 
 
 @pytest.mark.parametrize(
-    "listed, found",
+    "listed, elsewhere",
     [
         ("", []),
         ("global.timeout='60'\nglobal.index-url='https://pypi.org/simple/'\n:env:.find-links=''\n", []),
@@ -187,8 +187,8 @@ def test_what_is_there_is_not_installed_again(
         (":env:.extra_index_url='https://more.example/simple'\n", ["extra-index-url"]),
     ],
 )
-def test_it_is_known_whether_pip_is_configured_to_look_elsewhere(listed: str, found: list[str]) -> None:
-    assert environment.sources(environment.configured(listed)) == found
+def test_it_is_known_whether_pip_is_configured_to_look_elsewhere(listed: str, elsewhere: list[str]) -> None:
+    assert environment.sources(environment.configured(listed)) == elsewhere
 
 
 def test_an_index_is_asked_with_the_proxy_and_the_certificates_that_pip_is_configured_for(

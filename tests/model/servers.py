@@ -98,13 +98,13 @@ def expect_the_contract(folder: Path, invocations: str) -> None:
     sequences = random_sequences([30, 200, 1, 700])
     status, answer = call(invocations, body([*sequences, "not one"], attention=True))
     assert status == 200
-    found = json.loads(answer)["predictions"]
+    answers = json.loads(answer)["predictions"]
     wanted = predict_fn(sequences, model_fn(str(folder)))["predictions"]
-    for one, other in zip(found[:-1], wanted, strict=True):
+    for one, other in zip(answers[:-1], wanted, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
         assert len(one["attention"]) == one["residues_read"]
-    assert found[3]["truncated"] is True
-    assert found[4] == {"error": "expected upper-case letters A-Z, found another character at position 1"}
+    assert answers[3]["truncated"] is True
+    assert answers[4] == {"error": "expected upper-case letters A-Z, found another character at position 1"}
 
     secret = "MWWHKWCWWHMKCWYM"
     status, answer = call(invocations, f'{{"sequences": ["{secret}"'.encode())

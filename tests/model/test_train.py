@@ -148,8 +148,8 @@ def test_a_run_ends_when_it_no_longer_gets_better(
 ) -> None:
     settings = ("--epochs", "9", "--learning-rate", "0", "--patience", "2")
     train.main(plain(channels, tmp_path / "out", *settings))
-    told = re.findall(r"Epoch (\d+)/9", capsys.readouterr().out)
-    assert told == ["1", "2", "3"], "the first is the best, and two more are waited for"
+    epochs = re.findall(r"Epoch (\d+)/9", capsys.readouterr().out)
+    assert epochs == ["1", "2", "3"], "the first is the best, and two more are waited for"
     assert read_artifact(tmp_path / "out").training["best_epoch"] == 1
 
 
@@ -262,14 +262,14 @@ def test_the_encoder_learns_at_its_own_rate_and_nothing_of_one_dimension_decays(
     from_artifact = replace(settings, start=Path("champion"))
     assert {each["weight_decay"] for each in train.parameter_groups(moving, from_artifact)} == {0.1}
     groups = train.parameter_groups(moving, settings)
-    found = {
+    rates = {
         name: (group["rate"], group["weight_decay"])
         for group in groups
         for name, value in moving.items()
         if any(value is each for each in group["params"])
     }
     encoder, head = 1e-5, 1e-3
-    assert [found[name] for name in shapes] == [
+    assert [rates[name] for name in shapes] == [
         (encoder, 0.1),
         (encoder, 0.0),
         (encoder, 0.0),

@@ -75,9 +75,9 @@ def rows(text: bytes) -> Iterator[Row]:
         yield exported(predicted_row(one, answer, UPLOAD), 0)
 
 
-def about(found: list[Row]) -> dict[str, Any]:
+def about(answers: list[Row]) -> dict[str, Any]:
     """The upload of these rows as the API shows it."""
-    statuses = [row["status"] for row in found]
+    statuses = [row["status"] for row in answers]
     return {
         "upload": UPLOAD.upload_id,
         **UPLOAD.source._asdict(),
@@ -88,9 +88,9 @@ def about(found: list[Row]) -> dict[str, Any]:
         "attempts": 1,
         "created": UPLOAD.created,
         "finished": "2026-11-26T02:03:00Z",
-        "records": len(found),
+        "records": len(answers),
         **{name: statuses.count(name) for name in ("predicted", "rejected", "failed")},
-        "residues": sum(row["length"] for row in found if row["status"] == "predicted"),
+        "residues": sum(row["length"] for row in answers if row["status"] == "predicted"),
         "results": {
             name: f"s3://results/results/{UPLOAD.upload_id}/results.{name}" for name in ("tsv", "jsonl")
         },
@@ -107,9 +107,9 @@ def model() -> dict[str, Any]:
     }
 
 
-def write(path: Path, found: list[Row], **changes: Any) -> Path:
+def write(path: Path, answers: list[Row], **changes: Any) -> Path:
     """Write the report of these rows; `changes` are to what the API says of the upload."""
-    path.write_bytes(b"".join(report(found, about(found) | changes, model())))
+    path.write_bytes(b"".join(report(answers, about(answers) | changes, model())))
     return path
 
 
@@ -119,8 +119,8 @@ def main() -> None:
     parser.add_argument("--fasta", type=Path)
     parser.add_argument("--records", type=int, default=6_000)
     asked = parser.parse_args()
-    found = list(rows(asked.fasta.read_bytes() if asked.fasta else fasta(asked.records)))
-    write(asked.report, found)
+    answers = list(rows(asked.fasta.read_bytes() if asked.fasta else fasta(asked.records)))
+    write(asked.report, answers)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Machine:
     """The definition with its substitutions in place. `seconds` tells the time."""
 
     def __init__(self, substitutions: Mapping[str, Any], seconds: Callable[[], float]) -> None:
-        text = re.sub(r"\$\{(\w+)\}", lambda found: str(substitutions[found[1]]), DEFINITION.read_text())
+        text = re.sub(r"\$\{(\w+)\}", lambda match: str(substitutions[match[1]]), DEFINITION.read_text())
         self.definition = _parsed(text)
         self.states: dict[str, Any] = self.definition["States"]
         self._seconds = seconds

@@ -161,9 +161,9 @@ def _change(section: str, clause: tuple[str, ...], text: str) -> Change:
         case "ADD", (name, value):
 
             def add(new: Item, old: Item, s: Substitutes) -> None:
-                attribute, operand = _attribute(name, s), s[value]
-                before = old.get(attribute, Decimal(0) if isinstance(operand, Decimal) else set())
-                new[attribute] = before | operand if isinstance(operand, set) else before + operand
+                attribute, amount = _attribute(name, s), s[value]
+                before = old.get(attribute, Decimal(0) if isinstance(amount, Decimal) else set())
+                new[attribute] = before | amount if isinstance(amount, set) else before + amount
 
             return add
         case "DELETE", (name, value):

@@ -54,7 +54,7 @@ def named(value: Any) -> str | None:
             names = re.findall(r"\$\{([\w:]+)\}", text)
             if any(known.get(name) is None for name in names):
                 return None
-            return re.sub(r"\$\{([\w:]+)\}", lambda found: str(known[found[1]]), text)
+            return re.sub(r"\$\{([\w:]+)\}", lambda placeholder: str(known[placeholder[1]]), text)
         case {"Fn::Select": [int(index), {"Fn::Split": [str(separator), whole]}]}:
             text = named(whole)
             return None if text is None else text.split(separator)[index]

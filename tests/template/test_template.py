@@ -34,8 +34,8 @@ def resources(template: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[s
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, role in resources(template, "AWS::IAM::Role"):
         for policy in role.get("Policies", []):
-            found = policy["PolicyDocument"]["Statement"]
-            for statement in found if isinstance(found, list) else [found]:
+            attached = policy["PolicyDocument"]["Statement"]
+            for statement in attached if isinstance(attached, list) else [attached]:
                 yield name, statement
 
 

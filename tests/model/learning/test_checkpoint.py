@@ -97,8 +97,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) 
     newest.write_bytes(newest.read_bytes()[:-4])
     # What SageMaker's copying leaves beside a file is none of ours.
     (tmp_path / "checkpoint-0000003.safetensors.sagemaker-uploading").write_text("")
-    found = kept.read()
-    assert found is not None and found[2] == {"done": 2} and found[1]["b"].tolist() == [1.0]
+    checkpoint = kept.read()
+    assert checkpoint is not None and checkpoint[2] == {"done": 2} and checkpoint[1]["b"].tolist() == [1.0]
     (tmp_path / "best-0001.safetensors").unlink()
     assert kept.read() is None, "a checkpoint without its best weights is not whole"
 

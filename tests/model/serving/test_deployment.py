@@ -92,9 +92,9 @@ def test_ray_serve_serves_a_packed_artifact_in_true_batches(tmp_path: Path) -> N
     for index, (status, answer) in enumerate(answers):
         if index not in (7, 11):
             assert status == 200
-            (found, _), (wanted, _) = (
+            (predictions, _), (wanted, _) = (
                 json.loads(answer)["predictions"],
                 predict_fn(sequences[index], model)["predictions"],
             )
-            assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+            assert predictions["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
     assert max(int(line) for line in batches.read_text().splitlines()) > 3

@@ -66,8 +66,8 @@ def test_what_cannot_be_measured_stays_unknown_when_turned() -> None:
     unknown = evaluation("old", "new")
     nothing = {"champion": None, "challenger": 0.5, "difference": None, "interval": [None, None]}
     unknown["against"]["recall"][0] = nothing
-    found = compared(view("new"), unknown, view("old"), None)["recall"][LOCATION_NAMES[0]]
-    assert found == {"values": [0.5, None], "difference": None, "interval": [None, None]}
+    recall = compared(view("new"), unknown, view("old"), None)["recall"][LOCATION_NAMES[0]]
+    assert recall == {"values": [0.5, None], "difference": None, "interval": [None, None]}
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,16 @@ def test_versions_that_never_met_stand_side_by_side_and_it_is_said_what_that_is_
 ) -> None:
     first, second = view("a", q10=0.5, recall={"Nucleus": 0.4}), view("b", q10=0.6)
     before = deepcopy((of_first, of_second))
-    found = compared(first, of_first, second, of_second)
-    assert not found["paired"] and found["proteins"] == proteins
-    assert note in found["note"]
-    values = found["figures"]["q10"]
+    comparison = compared(first, of_first, second, of_second)
+    assert not comparison["paired"] and comparison["proteins"] == proteins
+    assert note in comparison["note"]
+    values = comparison["figures"]["q10"]
     assert values["values"] == [0.75 if of_first else 0.5, 0.75 if of_second else 0.6]
     assert values["difference"] is None
-    assert found["recall"]["Nucleus"]["values"] == [0.75 if of_first else 0.4, 0.75 if of_second else None]
+    assert comparison["recall"]["Nucleus"]["values"] == [
+        0.75 if of_first else 0.4,
+        0.75 if of_second else None,
+    ]
     assert before == (of_first, of_second)
 
 

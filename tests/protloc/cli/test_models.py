@@ -60,8 +60,8 @@ def states(cloud: Embedded) -> dict[str, str]:
 def retrainings(cloud: Embedded) -> list[str]:
     """The executions of the state machine so far."""
     machine = cloud.client.outputs["RetrainStateMachine"]
-    found = cloud.client.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
-    return [each["executionArn"] for each in found]
+    executions = cloud.client.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    return [each["executionArn"] for each in executions]
 
 
 @pytest.mark.usefixtures("active")
@@ -105,7 +105,7 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
 
 
 @pytest.mark.parametrize(
-    ("version", "fields", "said"),
+    ("version", "fields", "message"),
     [
         ("none-such", None, "there is no model version none-such"),
         ("at-work", {"state": "training"}, "at-work is training just now"),
@@ -113,12 +113,12 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
     ],
 )
 def test_a_version_that_cannot_be_promoted_is_refused_and_changes_nothing(
-    cloud: Embedded, version: str, fields: dict[str, str] | None, said: str
+    cloud: Embedded, version: str, fields: dict[str, str] | None, message: str
 ) -> None:
     if fields is not None:
         note_version(cloud, version, **fields)
     result = cloud.protloc("models", "promote", version)
-    assert result.exit_code == 2 and said in result.stderr
+    assert result.exit_code == 2 and message in result.stderr
     assert cloud.answer("models")["active"] == "tiny-2"
 
 

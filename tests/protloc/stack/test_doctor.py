@@ -125,14 +125,14 @@ def test_parameters_are_read_as_the_sam_cli_reads_them() -> None:
 
 
 def test_make_deploy_checks_the_account_for_the_parameters_it_deploys_with() -> None:
-    said = subprocess.run(
+    result = subprocess.run(
         ["make", "-n", "deploy", "PARAMETERS=TrainingLauncher=cpu"],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    (doctor,) = (line for line in said.splitlines() if "--before-deployment" in line)
+    (doctor,) = (line for line in result.splitlines() if "--before-deployment" in line)
     assert doctor.endswith(" TrainingLauncher=cpu")
 
 

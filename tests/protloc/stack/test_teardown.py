@@ -62,14 +62,14 @@ def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
 
 def _logs(client: Callable[[str], Any]) -> list[str]:
     """Groups of logs, and of SageMaker's own, which are the account's, their streams."""
-    logs, found = client("logs"), list[str]()
+    logs, lines = client("logs"), list[str]()
     for name in [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]:
         if name == "/aws/sagemaker/TrainingJobs":
             streams = logs.describe_log_streams(logGroupName=name)["logStreams"]
-            found += [f"logs {name} {stream['logStreamName']}" for stream in streams]
+            lines += [f"logs {name} {stream['logStreamName']}" for stream in streams]
         else:
-            found.append(f"logs {name}")
-    return found
+            lines.append(f"logs {name}")
+    return lines
 
 
 def _names(client: Callable[[str], Any], operation: str, members: str, name: str) -> list[str]:
