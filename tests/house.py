@@ -27,11 +27,11 @@ def modules() -> dict[str, Path]:
 
 def imports() -> Imports:
     """The imports of every module: of the project's modules themselves, of others their top-level name."""
-    known = modules()
-    return {name: set(_imported(path, known)) for name, path in known.items()}
+    paths = modules()
+    return {name: set(_imported(path, paths)) for name, path in paths.items()}
 
 
-def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+def _imported(path: Path, paths: dict[str, Path]) -> Iterator[str]:
     typing_only = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -41,15 +41,15 @@ def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (_known(alias.name, known) for alias in node.names)
+            yield from (_known(alias.name, paths) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in known else _known(node.module, known)
+                yield inner if inner in paths else _known(node.module, paths)
 
 
-def _known(name: str, known: dict[str, Path]) -> str:
-    return name if name in known else name.split(".")[0]
+def _known(name: str, paths: dict[str, Path]) -> str:
+    return name if name in paths else name.split(".")[0]
 
 
 def room(module: str) -> str:
@@ -60,11 +60,11 @@ def room(module: str) -> str:
 
 def between_rooms(imported: Imports) -> dict[tuple[str, str], int]:
     """Count the imports that lead from one room to another."""
-    known = modules()
-    rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in known.items()}
+    paths = modules()
+    rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in paths.items()}
     edges: dict[tuple[str, str], int] = defaultdict(int)
     for module, names in imported.items():
-        for name in names & known.keys():
+        for name in names & paths.keys():
             if rooms[module] != rooms[name]:
                 edges[rooms[module], rooms[name]] += 1
     return dict(edges)
@@ -100,9 +100,9 @@ def circles(imported: Imports) -> list[list[str]]:
 
 def picture() -> str:
     """The rooms with their size, then what each imports of the others, as text."""
-    known = modules()
+    paths = modules()
     sizes: dict[str, list[int]] = defaultdict(list)
-    for path in known.values():
+    for path in paths.values():
         sizes[".".join(path.relative_to(ROOT).parent.parts)].append(len(path.read_text().splitlines()))
     edges = between_rooms(imports())
     lines = []

@@ -90,7 +90,7 @@ def few_labels(cloud: Embedded) -> Iterator[None]:
     """Leave two proteins to learn from, each so many times that only the job that compares them can tell."""
     s3, bucket = cloud.client.client("s3"), cloud.client.outputs["UploadsBucket"]
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="labels/")["Contents"]]
-    kept = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+    contents = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     for key in keys:
         s3.delete_object(Bucket=bucket, Key=key)
     few = "".join(f">N{n} Nucleus-S\nMKVAAA\n>C{n} Cytoplasm-S\nMKWCCC\n" for n in range(200))
@@ -99,7 +99,7 @@ def few_labels(cloud: Embedded) -> Iterator[None]:
         yield
     finally:
         s3.delete_object(Bucket=bucket, Key="labels/few.fasta")
-        for key, body in kept.items():
+        for key, body in contents.items():
             s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
@@ -273,7 +273,7 @@ def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
 def test_the_table_has_every_task() -> None:
     definition = yaml.safe_load((Path(__file__).parents[2] / "model" / "retrain.asl.yaml").read_text())
     tasks = {name for name, state in definition["States"].items() if state["Type"] == "Task"}
-    shown = {case.fails_in for case in CASES.values()} | {"Approve", "Notify", "Package"}
+    states = {case.fails_in for case in CASES.values()} | {"Approve", "Notify", "Package"}
     same_permission = {
         "LockSlot",
         "DescribeComponent",
@@ -286,4 +286,4 @@ def test_the_table_has_every_task() -> None:
         "RecordFailure",
         "Unlock",
     }
-    assert tasks - shown - same_permission - {"Remove"} == set()
+    assert tasks - states - same_permission - {"Remove"} == set()

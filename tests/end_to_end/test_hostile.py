@@ -90,9 +90,11 @@ def test_no_signed_request_is_an_error_of_the_server(
 ) -> None:
     """As `tests/hostile/test_api.py`, but through the gate, the gateway and the functions as they are deployed."""
     client = embedded.client
-    asked = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
+    parameters = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
     url = (
-        client.api_url + path_of(route[1], [each or "a" for each in filled]) + (f"?{asked}" if asked else "")
+        client.api_url
+        + path_of(route[1], [each or "a" for each in filled])
+        + (f"?{parameters}" if parameters else "")
     )
     method = method or route[0]
     content = None if method in ("GET", "HEAD") else body.encode("utf-8", "surrogatepass")

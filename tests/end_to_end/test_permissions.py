@@ -23,9 +23,9 @@ def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
     """The stack while one statement is missing from the policy of one of its roles."""
 
     def rest(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        kept = [each for each in statements if each["Sid"] != statement]
-        assert len(kept) == len(statements) - 1
-        return kept
+        others = [each for each in statements if each["Sid"] != statement]
+        assert len(others) == len(statements) - 1
+        return others
 
     with changed(cloud, role, rest):
         yield

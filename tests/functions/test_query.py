@@ -58,8 +58,8 @@ def test_rows_that_an_older_release_indexed_have_every_column_of_today(world: Wo
     (row,) = world.rows(identity)
     table = world.database.Table("PredictionsTable")
     (item,) = table.scan()["Items"]
-    kept = {name: value for name, value in item.items() if name not in ("remarks", "uncertain")}
-    table.put_item(Item=kept | {"reason": "terminal * removed"})
+    older_item = {name: value for name, value in item.items() if name not in ("remarks", "uncertain")}
+    table.put_item(Item=older_item | {"reason": "terminal * removed"})
     (indexed_row,) = walk(f"/uploads/{identity}/predictions", "predictions")
     assert indexed_row == row | {"upload": identity, "uncertain": None}
     assert (indexed_row["reason"], indexed_row["remarks"], indexed_row["second"]) == (
@@ -283,8 +283,8 @@ def test_an_answer_that_the_caller_has_is_not_sent_again(world: World) -> None:
     event = golden("api-get-upload") | {"path": f"/uploads/{identity}", "queryStringParameters": None}
     first = functions.query.handler(event, Context())
     (tag,) = first["multiValueHeaders"]["ETag"]
-    for known in (tag, f'"other", W/{tag}', "*"):
-        again = functions.query.handler(event | {"headers": {"If-None-Match": known}}, Context())
+    for header in (tag, f'"other", W/{tag}', "*"):
+        again = functions.query.handler(event | {"headers": {"If-None-Match": header}}, Context())
         assert (again["statusCode"], again["body"]) == (304, "")
         assert again["multiValueHeaders"]["ETag"] == [tag]
     again = functions.query.handler(event | {"headers": {"if-none-match": '"other"'}}, Context())

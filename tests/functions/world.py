@@ -64,8 +64,8 @@ def _serialize_structure(
         _as_it_was(serializer, serialized, value, shape, key)
         return
     wrapper: dict[str, Any] = {}
-    for name, held in value.items():
-        serializer._serialize(wrapper, held, shape.members[name], name)
+    for name, content in value.items():
+        serializer._serialize(wrapper, content, shape.members[name], name)
     serializer._default_serialize(serialized, wrapper, shape, key)
 
 
@@ -97,8 +97,8 @@ class World:
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
             properties = template[name]["Properties"]
-            wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-            database.create_table(TableName=name, **{k: properties[k] for k in wanted if k in properties})
+            attributes = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+            database.create_table(TableName=name, **{k: properties[k] for k in attributes if k in properties})
 
         def queue(name: str) -> Queue:
             return Queue(self.sqs, self.sqs.create_queue(QueueName=name)["QueueUrl"])

@@ -157,12 +157,14 @@ def test_an_index_whose_file_does_not_come_is_passed_over(
 
 
 def test_with_an_nvidia_gpu_pip_chooses(venv: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    commands: list[str] = []
     monkeypatch.setattr(environment, "nvidia", lambda: True)
     monkeypatch.setattr(environment.Pip, "offered", lambda _, requirement, index: "2.13.0")
-    monkeypatch.setattr(environment.Pip, "install", lambda _, requirement, index: asked.append(index) or True)
+    monkeypatch.setattr(
+        environment.Pip, "install", lambda _, requirement, index: commands.append(index) or True
+    )
     assert setting_up(venv, index.url) == 0
-    assert asked == [""]
+    assert commands == [""]
 
 
 def test_what_is_there_is_not_installed_again(

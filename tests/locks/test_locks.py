@@ -59,11 +59,11 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     torch = {
         "torch": RUN["torch"]
     }  # installed before, alone: which build, and so which hash, is the machine's
-    wanted = {
+    requirements = {
         "run": RUN,
         "develop": RUN | EXTRAS["test"] | EXTRAS["check"] | EXTRAS["lora"] | EXTRAS["sagemaker"],
     }
-    for name, versions in wanted.items():
+    for name, versions in requirements.items():
         locked_versions = locked(LOCKS[name])
         assert (
             versions.items() - {name: next(iter(v)) for name, v in locked_versions.items()}.items()
@@ -98,8 +98,8 @@ def test_every_check_that_is_skipped_says_why() -> None:
     text = (ROOT / ".ci" / "checkov.yaml").read_text()
     skipped = yaml.safe_load(text)["skip-check"]
     assert len(re.findall(r"^  - CKV\w+ # .{20,}$", text, re.MULTILINE)) == len(skipped) == len(set(skipped))
-    known = json.loads((ROOT / ".ci" / "secrets.json").read_text())
-    assert all(each["is_secret"] is False for secrets in known["results"].values() for each in secrets)
+    baseline = json.loads((ROOT / ".ci" / "secrets.json").read_text())
+    assert all(each["is_secret"] is False for secrets in baseline["results"].values() for each in secrets)
 
 
 def components(path: Path) -> dict[str, str]:

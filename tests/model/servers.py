@@ -39,8 +39,8 @@ def unpacked(folder: Path) -> Path:
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with ports.hold_any() as held:
-        port: int = held.getsockname()[1]
+    with ports.hold_any() as bound:
+        port: int = bound.getsockname()[1]
         return port
 
 
@@ -99,8 +99,8 @@ def expect_the_contract(folder: Path, invocations: str) -> None:
     status, answer = call(invocations, body([*sequences, "not one"], attention=True))
     assert status == 200
     answers = json.loads(answer)["predictions"]
-    wanted = predict_fn(sequences, model_fn(str(folder)))["predictions"]
-    for one, other in zip(answers[:-1], wanted, strict=True):
+    expected = predict_fn(sequences, model_fn(str(folder)))["predictions"]
+    for one, other in zip(answers[:-1], expected, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
         assert len(one["attention"]) == one["residues_read"]
     assert answers[3]["truncated"] is True

@@ -142,10 +142,10 @@ def test_a_run_from_the_champion_that_is_killed_goes_on_and_ends_the_same(
     minutes: str,
     status: int,
 ) -> None:
-    kept, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
+    checkpoints, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
     arguments = [
         *plain(channels, tmp_path / "out", *LONG, "--start", "champion"),
-        *("--checkpoint-dir", str(kept), "--checkpoint-minutes", minutes),
+        *("--checkpoint-dir", str(checkpoints), "--checkpoint-minutes", minutes),
     ]
     champions = {"SM_CHANNEL_CHAMPION": str(channels / "input" / "data" / "champion")}
     running = start(arguments, champions, held(gate, 10))

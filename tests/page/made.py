@@ -118,9 +118,9 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--fasta", type=Path)
     parser.add_argument("--records", type=int, default=6_000)
-    asked = parser.parse_args()
-    answers = list(rows(asked.fasta.read_bytes() if asked.fasta else fasta(asked.records)))
-    write(asked.report, answers)
+    options = parser.parse_args()
+    answers = list(rows(options.fasta.read_bytes() if options.fasta else fasta(options.records)))
+    write(options.report, answers)
 
 
 if __name__ == "__main__":

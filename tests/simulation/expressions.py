@@ -85,8 +85,8 @@ def compile_condition(text: str) -> Condition:
             take("(")
             name = take()
             take(")")
-            wanted = token == "attribute_exists"
-            return lambda i, s: (_attribute(name, s) in i) == wanted
+            exists = token == "attribute_exists"
+            return lambda i, s: (_attribute(name, s) in i) == exists
         left, operator = size() if token == "size" else _operand(token), take()
         if operator == "IN":
             take("(")
@@ -170,9 +170,9 @@ def _change(section: str, clause: tuple[str, ...], text: str) -> Change:
 
             def delete(new: Item, old: Item, s: Substitutes) -> None:
                 attribute = _attribute(name, s)
-                left = old.get(attribute, set()) - s[value]
-                if left:
-                    new[attribute] = left
+                remaining = old.get(attribute, set()) - s[value]
+                if remaining:
+                    new[attribute] = remaining
                 else:
                     new.pop(attribute, None)
 

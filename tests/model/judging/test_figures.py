@@ -92,10 +92,10 @@ def test_membrane_q2_leaves_unknown_proteins_out() -> None:
 
 def test_the_membranes_calibration_error_is_that_of_the_known_calls() -> None:
     answered = random_answers()
-    known = answered.bound >= 0
-    call = answered.membrane[known] >= 0.5
-    confidence = np.where(call, answered.membrane[known], 1 - answered.membrane[known])
-    expected = slow_calibration_error(confidence, call == (answered.bound[known] == 1))
+    is_known = answered.bound >= 0
+    call = answered.membrane[is_known] >= 0.5
+    confidence = np.where(call, answered.membrane[is_known], 1 - answered.membrane[is_known])
+    expected = slow_calibration_error(confidence, call == (answered.bound[is_known] == 1))
     assert figures.point(answered)["membrane_ece"] == pytest.approx(expected)
 
 

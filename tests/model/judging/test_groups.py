@@ -19,9 +19,9 @@ def protein(sequence: str) -> LabelledProtein:
 
 def test_a_relative_is_one_of_the_known_and_not_of_those_that_are_asked_about() -> None:
     strangers = random_sequences([200] * 4)
-    known = [protein(sequence) for sequence in strangers[:2]]
-    asked = [protein(strangers[0][:150]), protein(strangers[2]), protein(strangers[2][:150]), known[1]]
-    assert groups.related(asked, known).tolist() == [True, False, False, True]
+    training = [protein(sequence) for sequence in strangers[:2]]
+    queries = [protein(strangers[0][:150]), protein(strangers[2]), protein(strangers[2][:150]), training[1]]
+    assert groups.related(queries, training).tolist() == [True, False, False, True]
 
 
 def test_fragments_are_from_the_middle_or_without_the_beginning() -> None:

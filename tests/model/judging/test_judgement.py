@@ -127,9 +127,13 @@ def test_written_figures_of_test_come_first_and_those_of_validation_stay_beside_
 ) -> None:
     validation, test = run("--write"), run("--split", "test", "--write")
     again = run("--write")
-    kept = read_artifact(folder).metrics
-    assert kept["split"] == "test" and kept["q10"] == test["q10"] and kept["intervals"] == test["intervals"]
-    assert kept["validation"]["q10"] == validation["q10"] == again["q10"]
+    written = read_artifact(folder).metrics
+    assert (
+        written["split"] == "test"
+        and written["q10"] == test["q10"]
+        and written["intervals"] == test["intervals"]
+    )
+    assert written["validation"]["q10"] == validation["q10"] == again["q10"]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"{test['q10']:.4f} ({test['intervals']['q10'][0]:.3f}–" in card
     assert "test: 30 proteins, DeepLoc 1.0's test split, which chose nothing" in card
@@ -187,8 +191,8 @@ def test_the_json_has_everything_and_the_artifact_keeps_what_is_short(
     ) | {"q10_interval": [None, None]}
     assert judged["mistakes"][0]["accession"].startswith("P0")
     assert list(judged["locations"]) == list(LOCATIONS)
-    kept = read_artifact(folder).metrics
-    assert not set(kept) & set(evaluate.DETAILS) and len(json.dumps(kept)) < 8000
+    written = read_artifact(folder).metrics
+    assert not set(written) & set(evaluate.DETAILS) and len(json.dumps(written)) < 8000
     assert "NaN" not in (tmp_path / "all.json").read_text()
 
 

@@ -41,13 +41,13 @@ def test_there_is_a_picture_of_everything_and_of_training_where_its_history_is_k
 
 def test_the_confusion_matrix_shows_each_count_in_its_cell(pictures: dict[str, plots.Figure]) -> None:
     judgement = judged(random_answers(300))
-    shown = {
+    numbers = {
         (int(text.get_position()[1]), int(text.get_position()[0])): int(text.get_text())
         for text in pictures["confusion"].axes[0].texts
         if text.get_text().isdigit()
     }
     counts = np.array(judgement["confusion"])
-    assert shown == {cell: counts[cell] for cell in zip(*map(list, np.nonzero(counts)), strict=True)}
+    assert numbers == {cell: counts[cell] for cell in zip(*map(list, np.nonzero(counts)), strict=True)}
     image = pictures["confusion"].axes[0].images[0].get_array()
     assert np.asarray(image).sum(axis=1) == pytest.approx(1.0)
 

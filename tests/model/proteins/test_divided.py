@@ -125,9 +125,12 @@ def test_without_marks_a_seventh_of_each_location_is_held_out_in_whole_families(
     division = divide(FILES, many(), {})
     split = where(division)
     assert len(split) == len(sequences) and not division.faults
-    counts, held = Counter(locations), Counter(protein.location for protein in division.splits[HOLDOUT])
-    assert all(1 <= held[location] < counts[location] for location in counts)
-    assert all(abs(held[location] - counts[location] / 7) <= 3 for location in range(9))
+    counts, held_counts = (
+        Counter(locations),
+        Counter(protein.location for protein in division.splits[HOLDOUT]),
+    )
+    assert all(1 <= held_counts[location] < counts[location] for location in counts)
+    assert all(abs(held_counts[location] - counts[location] / 7) <= 3 for location in range(9))
     assert_no_relatives(division)
 
 

@@ -88,8 +88,8 @@ def test_a_packed_artifact_serves_from_its_own_code_in_a_fresh_interpreter(
     )
     assert run.returncode == 0, run.stderr
     expected = predict_fn(sequences, model_fn(str(tiny_artifact)))["predictions"]
-    for answer, wanted in zip(json.loads(run.stdout)["predictions"], expected, strict=True):
-        assert answer["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+    for answer, row in zip(json.loads(run.stdout)["predictions"], expected, strict=True):
+        assert answer["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
 
 
 def test_reading_a_description_needs_no_torch(tiny_artifact: Path) -> None:

@@ -42,9 +42,9 @@ def test_the_temperature_finds_back_how_sharp_the_logits_were_made() -> None:
 def test_vector_scaling_finds_back_scales_and_shifts() -> None:
     scale, shift = np.array([0.5, 0.7, 1.0, 1.3, 0.6]), np.array([1.0, -1.0, 0.0, 0.5, -0.5])
     # Logits from which this scale and shift lead to the honest ones (their row means are free).
-    seen = (HONEST - shift) / scale
-    truth = drawn(calibration.scaled(seen, scale, shift))
-    found_scale, found_shift = calibration.fit_vector(seen, truth)
+    logits = (HONEST - shift) / scale
+    truth = drawn(calibration.scaled(logits, scale, shift))
+    found_scale, found_shift = calibration.fit_vector(logits, truth)
     assert found_scale == pytest.approx(scale, abs=0.12)
     assert found_shift - found_shift.mean() == pytest.approx(shift - shift.mean(), abs=0.25)
 

@@ -169,8 +169,8 @@ def test_a_segment_is_pooled_from_its_own_tokens_alone() -> None:
     # One attention, the whole, two segments at the start, one at the end: maximum and mean of 3 features.
     segments = pooled[0][:, 3:].reshape(2, 4, 2, 3)
     for row, tokens in ((0, 8), (1, 3)):
-        kept = values[row, :tokens]
-        for place, part in enumerate((kept, kept[:2], kept[2:4], kept.flip(0)[:3])):
+        segment = values[row, :tokens]
+        for place, part in enumerate((segment, segment[:2], segment[2:4], segment.flip(0)[:3])):
             assert torch.allclose(segments[row, place, 0], part.amax(0))
             assert torch.allclose(segments[row, place, 1], part.mean(0))
 

@@ -100,13 +100,13 @@ def test_versions_that_never_met_stand_side_by_side_and_it_is_said_what_that_is_
 
 def test_the_tables_show_both_and_how_sure_the_difference_is(capsys: pytest.CaptureFixture[str]) -> None:
     show_comparison(compared(view("old"), None, view("new"), evaluation("old", "new")))
-    shown = capsys.readouterr().out
-    assert "old" in shown and "new" in shown
-    assert "+0.050" in shown and "+0.040 to +0.070" in shown
-    assert "the same 500 proteins" in shown
+    output = capsys.readouterr().out
+    assert "old" in output and "new" in output
+    assert "+0.050" in output and "+0.040 to +0.070" in output
+    assert "the same 500 proteins" in output
     show_comparison(compared(view("a"), None, view("b\x1b[2J"), None))
-    shown = capsys.readouterr().out
-    assert "difference" not in shown and "\x1b[2J" not in shown
+    output = capsys.readouterr().out
+    assert "difference" not in output and "\x1b[2J" not in output
 
 
 def test_figures_of_few_proteins_are_dashes_and_those_learned_from_stand_apart(
@@ -139,7 +139,7 @@ def test_a_figure_stands_beside_its_number_and_interval(capsys: pytest.CaptureFi
     for side, interval in (("champion", [0.66, 0.74]), ("challenger", [0.71, 0.79])):
         sure[side] |= {"proteins": 500, "intervals": {"q10": interval}}
     show_comparison(compared(view("old"), None, view("new"), sure))
-    assert "0.700 (0.660–0.740)" in (shown := capsys.readouterr().out) and "0.750 (0.710–0.790)" in shown
+    assert "0.700 (0.660–0.740)" in (output := capsys.readouterr().out) and "0.750 (0.710–0.790)" in output
     metrics = {"proteins": 2773, "q10": 0.712, "macro_f1": 0.6, "intervals": {"q10": [0.695, 0.729]}}
     few = {"proteins": 29, "q10": 0.966, "macro_f1": 0.9}
     views = [
@@ -148,6 +148,6 @@ def test_a_figure_stands_beside_its_number_and_interval(capsys: pytest.CaptureFi
         for name, each in (("sure", metrics), ("few", few))
     ]
     show_models({"models": views})
-    shown = capsys.readouterr().out
-    assert "2,773" in shown and "0.712 (0.695–0.729)" in shown
-    assert "29" in shown and "0.966" not in shown
+    output = capsys.readouterr().out
+    assert "2,773" in output and "0.712 (0.695–0.729)" in output
+    assert "29" in output and "0.966" not in output

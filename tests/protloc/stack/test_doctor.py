@@ -183,17 +183,17 @@ def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[..., Doc
 def test_the_image_is_looked_for_in_the_registry_of_the_region(
     region: str, chosen_account: str, registry: str
 ) -> None:
-    asked: list[str] = []
+    regions: list[str] = []
 
     class Registry:
         def batch_get_image(self, registryId: str, **_: object) -> dict[str, object]:  # noqa: N803
-            asked.append(registryId)
+            regions.append(registryId)
             return {"failures": []}
 
     account = Account("protloc", region, lambda service: Registry(), False, "")
     doctor = Doctor(account, {"ImageAccount": chosen_account})
     doctor.__dict__["_description"] = None
-    assert doctor.image().state == OK and asked == [registry]
+    assert doctor.image().state == OK and regions == [registry]
 
 
 @pytest.mark.parametrize("account", ["", "123456789012"])

@@ -125,10 +125,10 @@ def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
     expected |= {client.outputs[name] for name in ("UploadsTable", "ModelsTable")}
     assert expected <= remains
     # The bucket of deployments belongs to whoever deploys, as SAM's does.
-    left = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
-    kinds = {each.split()[0] for each in left}
-    assert kinds <= {"bucket", "table", "group"}, left
-    assert {each.split()[1] for each in left} == remains
+    leftovers = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
+    kinds = {each.split()[0] for each in leftovers}
+    assert kinds <= {"bucket", "table", "group"}, leftovers
+    assert {each.split()[1] for each in leftovers} == remains
 
     again = doomed.protloc("teardown", "--json", "--yes", "--erase")
     assert again.exit_code == 0, again.stderr
