@@ -102,7 +102,7 @@ def labelled_files(aws: Services) -> Iterator[LabelledFile]:
 
 
 def _too_few(files: list[LabelledFile], parent: str | None, aws: Services) -> str:
-    """Why these files hold too few proteins to judge a model by, or nothing; what a parent held out counts.
+    """The reason why these files are too few to judge a model by, or nothing; what a parent held out counts.
 
     Counts records and not what becomes of them, so that only what cannot be enough is refused: the job that
     makes the snapshot counts exactly. Reads the smallest first, and no further than until there are enough.

@@ -98,7 +98,7 @@ def list_predictions(upload: str) -> Response[str]:
 
 
 def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
-    """Where the rows after those of a shard begin; None if there are none, as of shards without a record."""
+    """The key before the rows that follow a shard's; None if there are none."""
     for later in range(shard + 1, min(shards, shard + 1 + LOOKED_AHEAD)):
         if services().predictions.page(upload, later, 1, None)[0]:
             return {"pk": f"{upload}#{later:05d}", "sk": "0"}

@@ -258,8 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_description(replace(read_artifact(options.artifact), version=options.model_version))
     labelled = data.read_channel(options.labelled, read_artifact(options.artifact).locations)
     add(options.artifact, labelled, **sets)
-    for name, found in read_artifact(options.artifact).outside.get("figures", {}).items():
-        print(f"{name:40} {found}")
+    for name, figure in read_artifact(options.artifact).outside.get("figures", {}).items():
+        print(f"{name:40} {figure}")
 
 
 if __name__ == "__main__":

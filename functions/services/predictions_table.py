@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """Which rows are wanted, by what the table can tell: all unless something is named."""
+    """A choice of rows by attributes of the table: all of them unless one is named."""
 
     confidence: float | None = None  # at least
     status: str | None = None

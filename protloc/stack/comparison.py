@@ -86,7 +86,7 @@ def _less(value: float | None) -> float | None:
 
 
 def _worth(sides: Sequence[View]) -> View:
-    """How much each version's figures are worth: numbers of proteins, and intervals."""
+    """The support of each version's figures: numbers of proteins, and intervals."""
     recalls = {
         name: [side.get("locations", {}).get(name, {}).get("proteins") for side in sides]
         for name in LOCATION_NAMES

@@ -63,7 +63,7 @@ def add(
 
 
 def put_into_service(
-    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool = True
+    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool
 ) -> None:
     """Have the state machine host an artifact of S3 that is `request["artifact"]`, try it and promote it."""
     execution = executions.start(client, version, request)
