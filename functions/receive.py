@@ -68,7 +68,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
     version = "" if _is_full(aws) else aws.models.active() or ""
     kingdom = kingdom_of(organism)
-    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom))
+    labels = aws.models.labels(version)
+    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom, labels))
     identity = upload.upload_id
     if kingdom and not upload.organism:  # the row was made when the file could not be looked at yet
         upload = aws.uploads.pin_organism(identity, kingdom)
@@ -122,7 +123,7 @@ def _wait(upload: Upload, aws: Services) -> None:
     if not version:
         aws.uploads.note(upload.upload_id, NO_MODEL)
         return
-    _send_shards(aws.uploads.pin_model(upload.upload_id, version), aws)
+    _send_shards(aws.uploads.pin_model(upload.upload_id, version, aws.models.labels(version)), aws)
 
 
 def _send_shards(upload: Upload, aws: Services) -> None:

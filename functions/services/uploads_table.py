@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.upload import (
     FINAL_STATUSES,
     Counts,
@@ -36,7 +37,12 @@ _SAME_ATTEMPT = "(attempts = :attempts OR attribute_not_exists(attempts))"
 
 
 def new_upload(
-    source: Source, size: int, model_version: str, settings: Settings, organism: str = ""
+    source: Source,
+    size: int,
+    model_version: str,
+    settings: Settings,
+    organism: str = "",
+    labels: LabelSet = TEN,
 ) -> Upload:
     """An upload as its first reading pins it now."""
     return Upload(
@@ -49,6 +55,7 @@ def new_upload(
         indexed=size <= settings.indexed_bytes,
         organism=organism,
         packing=settings.packing,
+        labels=labels,
     )
 
 
@@ -77,6 +84,7 @@ class UploadsTable(UploadsReader):
                 "indexed": upload.indexed,
                 "organism": upload.organism,
                 **({"packing": asdict(upload.packing)} if upload.packing else {}),
+                **({"labels": upload.labels.text} if upload.labels is not TEN else {}),
             },
         )
         return self.get(upload.upload_id)
@@ -137,15 +145,21 @@ class UploadsTable(UploadsReader):
             },
         )
 
-    def pin_model(self, upload_id: str, version: str) -> UploadRecord:
+    def pin_model(self, upload_id: str, version: str, labels: LabelSet = TEN) -> UploadRecord:
         """Pin an upload that came before there was any model version; the first pin stands."""
         self._update(
             upload_id,
             UPLOAD,
-            "SET model_version = :version, updated = :now",
+            "SET model_version = :version, updated = :now"
+            + (", labels = :labels" if labels is not TEN else ""),
             condition="model_version = :none AND #s = :receiving",
             names={"#s": "status"},
-            values={":version": version, ":none": "", ":receiving": "receiving"},
+            values={
+                ":version": version,
+                ":none": "",
+                ":receiving": "receiving",
+                **({":labels": labels.text} if labels is not TEN else {}),
+            },
         )
         return self.get(upload_id)
 
