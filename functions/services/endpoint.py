@@ -16,6 +16,7 @@ from functions.domain.errors import (
     EndpointUnavailable,
     OutOfTime,
 )
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Answer, read_answer, request_body
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Endpoint:
         self.client = client
         self.name = name
 
-    def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
+    def invoke(
+        self, sequences: list[str], *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> list[Answer]:
         """Ask one model version about these sequences, in one call.
 
         Raises EndpointUnavailable where no model answered, EndpointTimedOut where none did in time,
@@ -76,17 +79,22 @@ class Endpoint:
             raise EndpointTimedOut(f"{self.name}: no answer in time") from error
         except BotoCoreError as error:  # no connection, or none that lasted
             raise EndpointUnavailable(f"{self.name}: {type(error).__name__}") from error
-        return read_answer(body, sequences=sequences, model_version=model_version)
+        return read_answer(body, sequences=sequences, model_version=model_version, labels=labels)
 
     def asking(
-        self, *, component: str, model_version: str, seconds_left: Callable[[], float]
+        self,
+        *,
+        component: str,
+        model_version: str,
+        seconds_left: Callable[[], float],
+        labels: LabelSet = TEN,
     ) -> Callable[[list[str]], list[Answer]]:
         """Return a function that asks one model version, unless too little time is left: then OutOfTime."""
 
         def ask(sequences: list[str]) -> list[Answer]:
             if seconds_left() < CALL_SECONDS + WRITING_SECONDS:
                 raise OutOfTime("too little time left for another call of the model")
-            return self.invoke(sequences, component=component, model_version=model_version)
+            return self.invoke(sequences, component=component, model_version=model_version, labels=labels)
 
         return ask
 

@@ -185,5 +185,5 @@ def test_mistakes_are_the_wrong_answers_most_confident_first() -> None:
     worst = figures.mistakes(answered, most=5)
     assert len(worst) == 5
     assert [confidence for *_, confidence in worst] == sorted((c for *_, c in worst), reverse=True)
-    assert worst[0][2] == pytest.approx(answered.confidence[~answered.right].max(), abs=1e-4)
-    assert all(named == answered.predicted[row] != answered.truth[row] for row, named, _ in worst)
+    assert worst[0][1] == pytest.approx(answered.confidence[~answered.right].max(), abs=1e-4)
+    assert all(answered.predicted[row] != answered.truth[row] for row, _ in worst)

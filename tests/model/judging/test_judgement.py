@@ -231,7 +231,7 @@ def test_figures_of_a_perfect_model_are_perfect(tmp_path: Path) -> None:
     proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 30))
     probabilities = np.eye(10)[[protein.location for protein in proteins]]
     membrane = np.array([max(protein.membrane, 0.0) for protein in proteins])
-    figures = evaluate.measure(probabilities, membrane, proteins, LOCATIONS)
+    figures = evaluate.measured(Answered.of(probabilities, membrane, proteins), LOCATIONS)
     for name, value in zip(HEADLINE, (1, 1, 1, 1, 0, 0, 0), strict=True):
         assert figures[name] == value, name
     for row in figures["locations"].values():
