@@ -40,8 +40,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         return problem(HTTPStatus.BAD_REQUEST, str(error))
     except NotNow as error:
         return problem(HTTPStatus.CONFLICT, str(error))
-    shown = {"active": alias.version, "previous": alias.previous or None, "revision": alias.revision}
-    return answer(HTTPStatus.OK, shown)
+    view = {"active": alias.version, "previous": alias.previous or None, "revision": alias.revision}
+    return answer(HTTPStatus.OK, view)
 
 
 def activate(version: str, revision: int | None, aws: Services) -> Alias:

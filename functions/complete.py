@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import BrokenContract, InputError
 from functions.domain.remarks import Doubts
-from functions.domain.rows import FORMATS, Row, exported, load_part
+from functions.domain.rows import FORMATS, Row, columns_of, exported, load_part
 from functions.domain.upload import (
     FINAL_STATUSES,
     Counts,
@@ -156,6 +156,7 @@ def _write_results(
         **counts._asdict(),
         "results": aws.storage.uris(keys),
         "warnings": warnings,
+        **({"labels": upload.labels.own} if upload.labels.own else {}),
     }
     rows = _Counted(_rows(upload, shards, aws))
     with ExitStack() as stack:
@@ -165,7 +166,8 @@ def _write_results(
         ]
         # Every part is read once: the formats take their copies of the rows in step.
         copies = dict(zip(EXPORTS, tee(rows, len(EXPORTS)), strict=True))
-        texts = [FORMATS[name](copies[name]) for name in EXPORTS if name in FORMATS]
+        columns = columns_of(upload.labels)
+        texts = [FORMATS[name](copies[name], columns) for name in EXPORTS if name in FORMATS]
         view = manifest | {"key": upload.source.key}
         texts.append(report(copies["report"], view, _model(upload, aws)))
         for pieces in zip_longest(*texts, fillvalue=b""):

@@ -42,6 +42,7 @@ def upload_view(
         "progress": progress,
         "results": results or None,
         "warnings": upload.warnings,
+        **({"labels": upload.labels.own} if upload.labels.own else {}),
     }
 
 
@@ -59,4 +60,5 @@ def model_view(item: Item, active: str | None) -> View:
         "snapshot": item.get("snapshot") or None,
         "evaluation": item.get("evaluation") or None,
         "report": item.get("report") or None,
+        **({"labels": json.loads(item["labels"])} if item.get("labels") else {}),
     }

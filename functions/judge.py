@@ -114,7 +114,7 @@ def judge(
 
 
 def _measured_on(evaluation: Any, figures: dict[str, Any]) -> dict[str, Any]:
-    """How many proteins the figures are of and how sure they are, as far as the evaluation says so."""
+    """The number of proteins behind the figures and their intervals, as far as the evaluation has them."""
     kept: dict[str, Any] = {"split": "holdout", "intervals": {}}
     with suppress(Incomplete):
         kept["proteins"] = _answered(evaluation)

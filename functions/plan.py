@@ -36,6 +36,10 @@ TOO_FEW = (
 )
 RECORD, MARKED = re.compile(rb"^>", re.MULTILINE), re.compile(rb"^>.*[ \t]test[ \t\r]*$", re.MULTILINE)
 MAX_COUNTED_BYTES = 16 * 1024 * 1024
+OWN_LABELS = (
+    "version {version}, which is active, has labels of its own, and a retraining learns DeepLoc's ten; train "
+    "the next one by model.launch, and add it with `protloc models add`"
+)
 NOTHING_NEW = "the labelled proteins are those that version {version} was judged on"
 
 
@@ -72,7 +76,9 @@ def plan(event: dict[str, Any], aws: Services) -> dict[str, Any]:
     files = sorted(labelled_files(aws))
     latest = aws.models.latest()
     planned["snapshot"] = snapshot_name(files)
-    if not files:
+    if champion and champion.get("labels"):
+        planned["nothing"] = OWN_LABELS.format(version=alias.version)
+    elif not files:
         planned["nothing"] = NO_DATA
     elif latest.get("snapshot") == planned["snapshot"] and not event.get("again"):
         planned["nothing"] = NOTHING_NEW.format(version=latest["version"])
@@ -102,7 +108,7 @@ def labelled_files(aws: Services) -> Iterator[LabelledFile]:
 
 
 def _too_few(files: list[LabelledFile], parent: str | None, aws: Services) -> str:
-    """Why these files hold too few proteins to judge a model by, or nothing; what a parent held out counts.
+    """The reason why these files are too few to judge a model by, or nothing; what a parent held out counts.
 
     Counts records and not what becomes of them, so that only what cannot be enough is refused: the job that
     makes the snapshot counts exactly. Reads the smallest first, and no further than until there are enough.

@@ -71,7 +71,8 @@ def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], f
 
 def _known_answers(proteins: list[Protein], upload: Upload, aws: Services) -> dict[str, Answer]:
     """Look up earlier answers of this model version for these sequences, by digest."""
-    return dict(aws.answers.find({protein.digest for protein in proteins}, upload.model_version))
+    digests = {protein.digest for protein in proteins}
+    return dict(aws.answers.find(digests, upload.model_version, upload.labels.names))
 
 
 def _ask_model(
@@ -92,6 +93,7 @@ def _ask_model(
         component=aws.settings.component(upload.model_version),
         model_version=upload.model_version,
         seconds_left=seconds_left,
+        labels=upload.labels,
     )
     bisection = Bisection(ask, unknown, message.get("progress"))
     keep = True  # what was answered before the batch has to wait is not asked again

@@ -9,6 +9,7 @@ problems. Results are not sent through the API: it redirects to a link that S3 a
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -20,9 +21,9 @@ from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError, ProtlocError
-from functions.domain.locations import LOCATION_NAMES
+from functions.domain.locations import read_labels
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
-from functions.domain.rows import COLUMNS
+from functions.domain.rows import COLUMNS, PROBABILITY, columns_of, probability_columns
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
 from functions.http import View, model_view, upload_view
@@ -74,17 +75,20 @@ def get_upload(upload: str) -> Response[str]:
 def list_predictions(upload: str) -> Response[str]:
     _know_only("confidence", "cursor", "fields", "location", "size", "status", "uncertain")
     aws = services()
-    wanted, fields = _wanted(), _fields()
+    wanted = _wanted()
     record = _upload(upload)
+    fields = _fields(columns_of(record.labels))
     if not record.indexed:
         raise InputError("an upload too large for single predictions; take its results instead")
     size, cursor = _size(), _cursor()
     location = app.current_event.get_query_string_value("location")
     if location is not None:
-        if location not in LOCATION_NAMES:
+        if location not in record.labels.names:
             raise InputError(
-                repr(location)[:80], expected=f"one of {', '.join(LOCATION_NAMES)}", where="location"
+                repr(location)[:80], expected=f"one of {', '.join(record.labels.names)}", where="location"
             )
+        wanted = wanted._replace(named=location if record.labels.several else None)
+    if location is not None and not record.labels.several:
         rows, following = aws.predictions.by_location(upload, location, size, cursor, wanted)
         return _page("predictions", _only(rows, fields), following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
@@ -98,7 +102,7 @@ def list_predictions(upload: str) -> Response[str]:
 
 
 def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
-    """Where the rows after those of a shard begin; None if there are none, as of shards without a record."""
+    """The key before the rows that follow a shard's; None if there are none."""
     for later in range(shard + 1, min(shards, shard + 1 + LOOKED_AHEAD)):
         if services().predictions.page(upload, later, 1, None)[0]:
             return {"pk": f"{upload}#{later:05d}", "sk": "0"}
@@ -125,7 +129,7 @@ def get_results(upload: str) -> Response[str]:
 @app.get("/proteins/.+")  # a name between angle brackets would match neither `/` nor `#`
 def list_by_accession() -> Response[str]:
     _know_only("cursor", "fields", "size")
-    name, fields = _accession(), _fields()
+    name, fields = _accession(), _fields()  # rows of uploads of several models, perhaps
     if len(name) > MAX_ACCESSION_CHARACTERS:
         expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
         raise InputError(f"{len(name):,}", expected=expected, where="accession")
@@ -219,21 +223,29 @@ def _wanted() -> Wanted:
     )
 
 
-def _fields() -> list[str] | None:
-    """The columns that are asked for; None for all."""
+def _fields(columns: Sequence[str] | None = None) -> list[str] | None:
+    """Those of the columns that are asked for; None for all. Without `columns` those of any model."""
     asked = app.current_event.get_query_string_value("fields")
     if asked is None:
         return None
-    names = asked.split(",")
+    names, known = asked.split(","), columns or COLUMNS
+    if columns is None and any(name.startswith(PROBABILITY) and name not in known for name in names):
+        known = [*known, *_of_own_labels()]
     for name in names:
-        if name not in ("upload", *COLUMNS):
-            expected = f"some of upload, {', '.join(COLUMNS)}, with commas between"
+        if name not in ("upload", *known):
+            expected = f"some of upload, {', '.join(known)}, with commas between"
             raise InputError(repr(name)[:40], expected=expected, where="fields")
     return names
 
 
+def _of_own_labels() -> list[str]:
+    """The columns of probabilities of the models that have labels of their own."""
+    texts = {item.get("labels", "") for item in services().models.all()}
+    return list(dict.fromkeys(name for text in texts for name in probability_columns(read_labels(text))))
+
+
 def _only(rows: list[Item], fields: list[str] | None) -> list[Item]:
-    return rows if fields is None else [{name: row[name] for name in fields} for row in rows]
+    return rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
 
 
 def _size() -> int:

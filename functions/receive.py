@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import FileGone, InputError
 from functions.domain.formats import packing, require_fasta
+from functions.domain.locations import TEN
 from functions.domain.organisms import kingdom_of
 from functions.domain.text import require_size
 from functions.domain.upload import Inflate, Source, Upload, is_folder
@@ -68,7 +69,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
         waits = isinstance(error, FileGone) and _age_seconds(event) < SPREADING_SECONDS
     version = "" if _is_full(aws) else aws.models.active() or ""
     kingdom = kingdom_of(organism)
-    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom))
+    labels = aws.models.labels(version)
+    upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom, labels))
     identity = upload.upload_id
     if kingdom and not upload.organism:  # the row was made when the file could not be looked at yet
         upload = aws.uploads.pin(identity, organism=kingdom)
@@ -122,7 +124,9 @@ def _wait(upload: Upload, aws: Services) -> None:
     if not version:
         aws.uploads.note(upload.upload_id, NO_MODEL)
         return
-    _send_shards(aws.uploads.pin(upload.upload_id, model_version=version), aws)
+    labels = aws.models.labels(version)
+    pinned = {"model_version": version} | ({} if labels is TEN else {"labels": labels.text})
+    _send_shards(aws.uploads.pin(upload.upload_id, **pinned), aws)
 
 
 def _send_shards(upload: Upload, aws: Services) -> None:

@@ -1,8 +1,9 @@
 """smoke: a new model version answers as it should where it is hosted, or is not put into service.
 
-In: the state machine's `{"version", "component", "evaluation"}`; the evaluation is empty for an artifact
-that was brought from outside. Out: what was tried. Raises EndpointUnavailable while the component is still
-starting, which the state machine waits out, and anything else to stop the promotion.
+In: the state machine's `{"version", "component", "evaluation", "labels"}`; the evaluation is empty for an
+artifact that was brought from outside, the labels are for one that tells apart DeepLoc's ten. Out: what was
+tried. Raises EndpointUnavailable while the component is still starting, which the state machine waits out,
+and anything else to stop the promotion.
 
 Proteins whose answers the evaluation tells must get the same ones here, within what other hardware may
 change; one alone must get the same answer as in company; and all of them within the stack's time.
@@ -15,6 +16,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import BrokenContract
+from functions.domain.locations import TEN, LabelSet, read_labels
 from functions.domain.prediction import Prediction
 from functions.services import Services, services
 from functions.services.s3 import read_json
@@ -33,17 +35,20 @@ TOLERANCE = 0.01  # of a probability: bfloat16 here, single precision there
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    return smoke(event["version"], event["component"], event.get("evaluation", ""), services())
+    labels = read_labels(event.get("labels", ""))
+    return smoke(event["version"], event["component"], event.get("evaluation", ""), services(), labels)
 
 
-def smoke(version: str, component: str, evaluation: str, aws: Services) -> dict[str, Any]:
+def smoke(
+    version: str, component: str, evaluation: str, aws: Services, labels: LabelSet = TEN
+) -> dict[str, Any]:
     """Ask the component about golden proteins, together and the first alone. Raises BrokenContract."""
     expected = _expected(evaluation, aws) if evaluation else []
     sequences = [sequence for sequence, _ in expected] or list(GOLDEN)
     begin = time.monotonic()
-    together = _answers(sequences, version, component, aws)
+    together = _answers(sequences, version, component, aws, labels)
     seconds = time.monotonic() - begin
-    alone = _answers(sequences[:1], version, component, aws)[0]
+    alone = _answers(sequences[:1], version, component, aws, labels)[0]
     if _distance(together[0], _values(alone)) > TOLERANCE:
         raise BrokenContract("the model answers differently in company")
     farthest = max(
@@ -69,8 +74,10 @@ def smoke(version: str, component: str, evaluation: str, aws: Services) -> dict[
     return tried
 
 
-def _answers(sequences: list[str], version: str, component: str, aws: Services) -> list[Prediction]:
-    answers = aws.endpoint.invoke(sequences, component=component, model_version=version)
+def _answers(
+    sequences: list[str], version: str, component: str, aws: Services, labels: LabelSet
+) -> list[Prediction]:
+    answers = aws.endpoint.invoke(sequences, component=component, model_version=version, labels=labels)
     for answer in answers:
         if not isinstance(answer, Prediction):
             raise BrokenContract(f"the model cannot answer for a golden protein: {answer.reason}")

@@ -202,7 +202,7 @@ def _with_damaged_end(
 
 def _end_here(batch: Batch, shard: Shard, upload: Upload, aws: Services) -> None:
     """End a batch without the model: its records are rejected, or given up where no answer is known."""
-    rows = [rejected_row(rejection) for rejection in batch.rejections]
+    rows = [rejected_row(rejection, upload.labels) for rejection in batch.rejections]
     if batch.proteins:
         rows += ended_rows(batch.proteins, shard.give_up, upload, aws.answers)
     record_rows(upload, shard.number, batch.number, rows, aws)

@@ -256,10 +256,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = {kind: {name: read_fasta(path) for name, path in files[kind]} for kind in files}
     if options.model_version:
         write_description(replace(read_artifact(options.artifact), version=options.model_version))
-    labelled = data.read_channel(options.labelled, read_artifact(options.artifact).locations)
+    artifact = read_artifact(options.artifact)
+    several = artifact.thresholds is not None
+    labelled = data.read_channel(options.labelled, artifact.locations, several=several)
     add(options.artifact, labelled, **sets)
-    for name, found in read_artifact(options.artifact).outside.get("figures", {}).items():
-        print(f"{name:40} {found}")
+    for name, figure in read_artifact(options.artifact).outside.get("figures", {}).items():
+        print(f"{name:40} {figure}")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def apart(
     A model names what it has learned from: figures with such proteins in them would flatter it. Raises
     EvaluationError where there are no others.
     """
-    told = [each.learned for each in (challenger, champion) if each is not None and each.learned is not None]
-    known = np.any(told, axis=0) if told else np.zeros(len(proteins), dtype=bool)
+    masks = [each.learned for each in (challenger, champion) if each is not None and each.learned is not None]
+    known = np.any(masks, axis=0) if masks else np.zeros(len(proteins), dtype=bool)
     if not known.any():
         return challenger, champion, None
     if known.all():
@@ -104,9 +104,9 @@ def apart(
 
 def headline(answered: Answered) -> dict[str, Any]:
     """The headline figures of some answers, with their intervals."""
-    found, between = figures.point(answered), bootstrap.intervals(answered)
-    return {name: rounded(found[name]) for name in HEADLINE} | {
-        "intervals": {name: between[name] for name in HEADLINE}
+    estimates, intervals = figures.point(answered), bootstrap.intervals(answered)
+    return {name: rounded(estimates[name]) for name in HEADLINE} | {
+        "intervals": {name: intervals[name] for name in HEADLINE}
     }
 
 

@@ -115,12 +115,12 @@ def _sdk(module: str) -> Any:
         raise LaunchError("expected the SageMaker SDK: pip install 'protloc[sagemaker]'") from problem
 
 
-def require_readable(files: Mapping[str, Path]) -> None:
+def require_readable(files: Mapping[str, Path], *, several: bool = False) -> None:
     """Read the files of this machine, by channel, as the job will; raises ValueError where it could not."""
     labels = read_labels(files["labels"]) if "labels" in files else TEN
     for name in ("training", "validation"):
         if name in files and files[name].suffix in LABELLED_SUFFIXES:
-            read_labelled(files[name], names_of(labels))
+            read_labelled(files[name], names_of(labels), several=several)
 
 
 def prefix_of(path: Path) -> str:
@@ -206,7 +206,7 @@ def launch(options: argparse.Namespace) -> None:
     places = {name: getattr(options, name) for name in CHANNELS}
     files = {name: Path(place) for name, place in places.items() if place and not place.startswith("s3://")}
     if options.labels is None or "labels" in files:
-        require_readable(files)
+        require_readable(files, several=dict(options.hyperparameter).get("several") is True)
     for name, path in files.items():
         places[name] = f"s3://{bucket}/{prefix_of(path)}"
     body = request(

@@ -45,7 +45,9 @@ def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_o
         f"{repeated:,} with the sequence of another; membrane: {bound}",
         "",
     ]
-    counts = Counter(locations[protein.location] for protein in proteins)
+    counts = Counter(locations[place] for protein in proteins for place in protein.places)
+    if many := sum(bool(protein.others) for protein in proteins):
+        lines.append(f"  {many:,} are in several locations and counted in each")
     lines += [f"  {name:<22}{count:>8,}" for name, count in counts.most_common()]
     if missing := missing_locations(proteins, locations):
         lines.append(f"  none of {', '.join(missing)}: hardly ever answered by what learns from these alone")
@@ -87,10 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("labelled", type=Path, help="a labelled file, or a folder of them")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="write a histogram of the lengths")
     parser.add_argument("--labels", type=Path, help="a file that names other locations than the ten")
+    parser.add_argument("--several", action="store_true", help="a protein may have several locations, as A|B")
     options = parser.parse_args(arguments)
     try:
         locations = names_of(TEN if options.labels is None else read_labels(options.labels))
-        proteins = read_channel(options.labelled, locations)
+        proteins = read_channel(options.labelled, locations, several=options.several)
     except (LabelError, LabelsError, OSError) as problem:
         raise SystemExit(str(problem)) from problem
     if not proteins:

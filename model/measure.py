@@ -19,10 +19,9 @@ from pathlib import Path
 
 from model.judging import bootstrap
 from model.judging import looks as record
-from model.judging.figures import Answered
-from model.judging.judgement import answers, judge_artifact, kept, recalibrated
+from model.judging.judgement import answered_by, judge_artifact, kept, recalibrated
 from model.proteins.labelled import LabelledProtein, read_channel, split
-from model.serving.artifact import read_artifact, write_description
+from model.serving.artifact import Artifact, read_artifact, write_description
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -54,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     folders = [options.artifact] + ([options.against] if options.against else [])
     artifacts = [read_artifact(folder) for folder in folders]
-    if artifacts[-1].locations != artifacts[0].locations:
+    tasks = [(each.locations, each.thresholds is not None) for each in artifacts]
+    if tasks[-1] != tasks[0]:
         raise SystemExit(
             f"expected {options.against} to tell apart what {options.artifact} does, found others"
         )
-    proteins = _chosen(options, artifacts[0].locations)
+    proteins = _chosen(options, artifacts[0])
     looking = any(protein.test for protein in proteins)
     if looking:
         _expect_writable(folders)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.calibrate:
         artifacts[0] = recalibrated(artifacts[0], proteins)
         write_description(artifacts[0])
-    answered = [Answered.of(*answers(folder, proteins), proteins) for folder in folders]
+    answered = [answered_by(artifact, proteins) for artifact in artifacts]
     judgements = [
         {"version": artifact.version, "split": options.split, **judge_artifact(artifact, each, proteins)}
         for artifact, each in zip(artifacts, answered, strict=True)
@@ -92,10 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report.write(options.report, judged, artifacts[0])
 
 
-def _chosen(options: argparse.Namespace, locations: Sequence[str]) -> list[LabelledProtein]:
-    proteins = read_channel(options.labelled, locations)
+def _chosen(options: argparse.Namespace, artifact: Artifact) -> list[LabelledProtein]:
+    locations, several = artifact.locations, artifact.thresholds is not None
+    proteins = read_channel(options.labelled, locations, several=several)
     if options.split == "validation":
-        proteins = split(proteins, options.validation, locations)[1]
+        proteins = split(proteins, options.validation, locations, several=several)[1]
     elif options.split == "test":
         proteins = [protein for protein in proteins if protein.test]
     if not proteins:

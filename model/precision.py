@@ -94,6 +94,10 @@ def narrowed(
     wide, narrow = (load(artifact.folder, torch.device("cpu"), torch.float32) for _ in range(2))
     if wide.classifier.stem is None:
         raise PrecisionError(f"expected a small model, found {artifact.version}, a large one")
+    if artifact.thresholds is not None:
+        raise PrecisionError(
+            f"expected one location a protein, found {artifact.version}, which names several"
+        )
     narrow.classifier.narrow()
     theirs = answers(narrow, proteins)
     truth = np.array([protein.location for protein in proteins])

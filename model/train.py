@@ -103,8 +103,8 @@ def prepare(settings: Settings, processes: Processes) -> Run:
             f"expected --num-labels {len(labels)}, one for each label, found {settings.num_labels}; "
             f"--labels FILE names others than the ten"
         )
-    training = data.read_channel(settings.training, locations)
-    training, validation = data.split(training, settings.validation, locations)
+    training = data.read_channel(settings.training, locations, several=settings.several)
+    training, validation = data.split(training, settings.validation, locations, several=settings.several)
     if settings.start is not None:
         validation = unknown(validation, settings.start)
     if settings.everything:
@@ -200,10 +200,15 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     if settings.distillation:
         locations, bound = answers_of(run, network, learned)
         taught = tensor(locations.astype(np.float32)), tensor(bound.astype(np.float32))
+    truth = np.array([protein.location for protein in run.training])
+    weights = data.class_weights(run.training, settings.class_balance, len(run.labels))
+    if settings.several:
+        truth = data.memberships(run.training, len(run.labels)).astype(np.float32)
+        weights = np.where(weights > 0, weights, 1)  # that no protein is there is learned, too
     return Goal(
-        truth=tensor(np.array([protein.location for protein in run.training])),
+        truth=tensor(truth),
         membrane=tensor(np.array([protein.membrane for protein in run.training], dtype=np.float32)),
-        weights=tensor(data.class_weights(run.training, settings.class_balance, len(run.labels))),
+        weights=tensor(weights),
         smoothing=settings.label_smoothing,
         shift=tensor(shift),
         taught=taught,
@@ -410,7 +415,7 @@ def backward(learning: Learning, step: Step) -> float:
 def judge_epoch(learning: Learning, answers: Answers, seconds: float) -> None:
     """Measure an epoch by its `answers` to the validation proteins, and keep it if it is the best so far."""
     run, progress = learning.run, learning.progress
-    metrics = report(answers, run.validation, run.locations)
+    metrics = report(answers, run.validation, run.locations, several=run.settings.several)
     if metrics["macro_f1"] > progress.best_f1:
         progress.best_f1, progress.waited = metrics["macro_f1"], 0
     else:

@@ -38,15 +38,15 @@ def ready(
             if started:
                 tell(f"starting the embedded cloud in {home}")
             cloud = lifecycle.up(home, port, recover)
-            known = _is_deployed(cloud)
-            if not known:
+            is_deployed = _is_deployed(cloud)
+            if not is_deployed:
                 tell("deploying template.yaml into it")
             client = _client(cloud, deploy.deploy(cloud, parameters=parameters()))
         except lifecycle.CloudError as error:
             raise Unreachable(str(error)) from None
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
-        if started and known:
+        if started and is_deployed:
             executions.settle(client)  # what died with the cloud
         if active_model(client) is None:
             _put_into_service(client, model, tell)
@@ -105,11 +105,11 @@ def _put_into_service(client: Client, model: Path, tell: Tell) -> None:
     if not model.is_dir():
         raise UploadProblem(f"no model in {model}; put one into service with `protloc models add ARTIFACT`")
     now = client.models()
-    for known in now["models"]:
-        if known["state"] != "hosting":
+    for view in now["models"]:
+        if view["state"] != "hosting":
             continue
-        if execution := executions.running(client, known["version"]):
-            follow(client, execution, known["version"], tell)
+        if execution := executions.running(client, view["version"]):
+            follow(client, execution, view["version"], tell)
             return
     if before := now["previous"]:  # of a stack that was taken down
         promote(client, before, tell)
@@ -121,8 +121,8 @@ def _is_news(client: Client, model: Path) -> bool:
     """True if this cloud has never seen the shipped model, as after an update of protloc."""
     if not model.is_dir():
         return False
-    known = {view["version"] for view in client.models()["models"]}
-    return read_artifact(model).version not in known
+    versions = {view["version"] for view in client.models()["models"]}
+    return read_artifact(model).version not in versions
 
 
 @contextlib.contextmanager

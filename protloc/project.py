@@ -1,4 +1,4 @@
-"""Where the project's own files are: in a checkout beside this package, in an installed wheel inside it."""
+"""The places of the project's own files: beside this package, or inside it in an installed wheel."""
 
 from pathlib import Path
 

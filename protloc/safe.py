@@ -10,8 +10,8 @@ def safe(text: str, width: int | None = None) -> str:
     >>> safe("a\\x1b[2Jb"), safe("abcdef", 4)
     ('a\\\\x1b[2Jb', 'abc…')
     """
-    shown = text if text.isprintable() else "".join(c if c.isprintable() else _code(c) for c in text)
-    return shown if width is None or len(shown) <= width else shown[: width - 1] + "…"
+    printable = text if text.isprintable() else "".join(c if c.isprintable() else _code(c) for c in text)
+    return printable if width is None or len(printable) <= width else printable[: width - 1] + "…"
 
 
 def _code(character: str) -> str:

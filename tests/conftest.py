@@ -99,8 +99,8 @@ def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, *
         return
     from protloc.cloud.contracts import front_door, validation
 
-    if found := validation.violations(model, params):
-        code, message = front_door.coded(model, found)
+    if problems := validation.violations(model, params):
+        code, message = front_door.coded(model, problems)
         raise ClientError({"Error": {"Code": code, "Message": message}}, model.name)
 
 

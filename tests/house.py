@@ -17,21 +17,21 @@ Imports = dict[str, set[str]]
 
 def modules() -> dict[str, Path]:
     """The modules of the three packages, by dotted name; a package is named without `__init__`."""
-    found = {}
+    paths = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def imports() -> Imports:
     """The imports of every module: of the project's modules themselves, of others their top-level name."""
-    known = modules()
-    return {name: set(_imported(path, known)) for name, path in known.items()}
+    paths = modules()
+    return {name: set(_imported(path, paths)) for name, path in paths.items()}
 
 
-def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+def _imported(path: Path, paths: dict[str, Path]) -> Iterator[str]:
     typing_only = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -41,15 +41,15 @@ def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (_known(alias.name, known) for alias in node.names)
+            yield from (_known(alias.name, paths) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in known else _known(node.module, known)
+                yield inner if inner in paths else _known(node.module, paths)
 
 
-def _known(name: str, known: dict[str, Path]) -> str:
-    return name if name in known else name.split(".")[0]
+def _known(name: str, paths: dict[str, Path]) -> str:
+    return name if name in paths else name.split(".")[0]
 
 
 def room(module: str) -> str:
@@ -58,19 +58,19 @@ def room(module: str) -> str:
     return ".".join(path.relative_to(ROOT).parent.parts)
 
 
-def between_rooms(found: Imports) -> dict[tuple[str, str], int]:
+def between_rooms(imported: Imports) -> dict[tuple[str, str], int]:
     """Count the imports that lead from one room to another."""
-    known = modules()
-    rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in known.items()}
+    paths = modules()
+    rooms = {name: ".".join(path.relative_to(ROOT).parent.parts) for name, path in paths.items()}
     edges: dict[tuple[str, str], int] = defaultdict(int)
-    for module, names in found.items():
-        for name in names & known.keys():
+    for module, names in imported.items():
+        for name in names & paths.keys():
             if rooms[module] != rooms[name]:
                 edges[rooms[module], rooms[name]] += 1
     return dict(edges)
 
 
-def circles(found: Imports) -> list[list[str]]:
+def circles(imported: Imports) -> list[list[str]]:
     """Groups of modules that import each other, directly or not: Tarjan's strongly connected components."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -80,7 +80,7 @@ def circles(found: Imports) -> list[list[str]]:
     def visit(name: str) -> None:
         index[name] = low[name] = len(index)
         stack.append(name)
-        for other in sorted(found[name] & found.keys()):
+        for other in sorted(imported[name] & imported.keys()):
             if other not in index:
                 visit(other)
                 low[name] = min(low[name], low[other])
@@ -92,7 +92,7 @@ def circles(found: Imports) -> list[list[str]]:
                 group.append(member)
             groups.append([*group, name])
 
-    for name in sorted(found):
+    for name in sorted(imported):
         if name not in index:
             visit(name)
     return [sorted(group) for group in groups if len(group) > 1]
@@ -100,9 +100,9 @@ def circles(found: Imports) -> list[list[str]]:
 
 def picture() -> str:
     """The rooms with their size, then what each imports of the others, as text."""
-    known = modules()
+    paths = modules()
     sizes: dict[str, list[int]] = defaultdict(list)
-    for path in known.values():
+    for path in paths.values():
         sizes[".".join(path.relative_to(ROOT).parent.parts)].append(len(path.read_text().splitlines()))
     edges = between_rooms(imports())
     lines = []

@@ -25,9 +25,9 @@ def until(condition: Callable[[], Value], reason: str | Callable[[], object] = "
     end, pause = time.monotonic() + LIMIT_SECONDS, FIRST_PAUSE_SECONDS
     while not (value := condition()):
         if time.monotonic() > end:
-            shown = reason if isinstance(reason, str) else reason()
+            explanation = reason if isinstance(reason, str) else reason()
             raise AssertionError(
-                f"nothing came in {LIMIT_SECONDS:g} s: {shown}; the last value was {value!r}"
+                f"nothing came in {LIMIT_SECONDS:g} s: {explanation}; the last value was {value!r}"
             )
         time.sleep(pause)
         pause = min(pause * 1.3, LAST_PAUSE_SECONDS)

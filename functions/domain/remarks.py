@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping
 from math import sqrt
 from typing import Any
 
+from functions.domain.locations import LOCATION_NAMES
 from functions.domain.organisms import NO_EUKARYOTES, kingdom_of_header
 from functions.domain.prediction import Prediction
 
 FOREIGN = "of {}, and the model knows eukaryotic cells only"
 UNLIKE = "unlike the eukaryotic proteins that the model learned from"
+UNLIKE_ITS_OWN = "unlike the proteins that the model learned from"
+"""Of a model with labels of its own, which may be of any cells."""
 LIKE = {
     "prokaryotic": "more like one of a bacterium or archaeon",
     "artificial": "more like one that no cell makes",
@@ -32,15 +35,21 @@ def doubts(prediction: Prediction, header: str, organism: str) -> list[str]:
 
     `organism` is the kingdom that the upload is said to be of; what a header says goes before it.
     """
+    if prediction.names != LOCATION_NAMES:
+        return _unlike(prediction, UNLIKE_ITS_OWN)
     kingdom = kingdom_of_header(header) or organism
     remarks = [FOREIGN.format(kingdom)] if kingdom in NO_EUKARYOTES else []
-    if kingdom in WITHOUT_PLASTIDS and prediction.location == "Plastid":
+    if kingdom in WITHOUT_PLASTIDS and "Plastid" in prediction.places:
         remarks.append(NO_PLASTIDS.format(kingdom))
-    if prediction.outside_like and prediction.outside is not None:
-        like = LIKE.get(prediction.outside_like)
-        share = f"{UNLIKE}, {prediction.outside:.1%} of which are less so"
-        remarks.append(f"{share}; {like}" if like else share)
-    return remarks
+    return remarks + _unlike(prediction, UNLIKE)
+
+
+def _unlike(prediction: Prediction, words: str) -> list[str]:
+    if not prediction.outside_like or prediction.outside is None:
+        return []
+    like = LIKE.get(prediction.outside_like)
+    share = f"{words}, {prediction.outside:.1%} of which are less so"
+    return [f"{share}; {like}" if like else share]
 
 
 class Doubts:
@@ -48,6 +57,7 @@ class Doubts:
 
     def __init__(self) -> None:
         self._predicted = self._unlike = 0
+        self._words = UNLIKE
         self._foreign: Counter[str] = Counter()
 
     def count(self, row: Mapping[str, Any]) -> None:
@@ -57,7 +67,9 @@ class Doubts:
         self._predicted += 1
         remarks: Iterable[str] = row["remarks"] or ()
         for remark in remarks:
-            self._unlike += remark.startswith(UNLIKE)
+            if remark.startswith((UNLIKE, UNLIKE_ITS_OWN)):
+                self._unlike += 1
+                self._words = UNLIKE if remark.startswith(UNLIKE) else UNLIKE_ITS_OWN
             for kingdom in NO_EUKARYOTES:
                 self._foreign[kingdom] += remark == FOREIGN.format(kingdom)
 
@@ -73,5 +85,5 @@ class Doubts:
         ]
         usual = USUAL_SHARE * self._predicted
         if self._predicted >= LEAST_TOLD and self._unlike > usual + 2 * sqrt(usual * (1 - USUAL_SHARE)):
-            warnings.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {UNLIKE}")
+            warnings.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {self._words}")
         return warnings

@@ -2,17 +2,19 @@
 
 A row is a plain dictionary with the keys of COLUMNS plus `line`, the lines before the record within its
 shard; it travels as JSON Lines inside result parts, and becomes a line of the exports once the lines
-of the shards before it are known.
+of the shards before it are known. A model with labels of its own has a column of probabilities for each of
+them; where it gives a protein several locations, `location` has them all, as `Cytoplasm|Nucleus`.
 """
 
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Protocol
 
-from functions.domain.locations import BY_NAME, LOCATION_NAMES
+from functions.domain.locations import LOCATION_NAMES, TEN, LabelSet
 from functions.domain.prediction import Answer, Prediction, second_of
 from functions.domain.protein import Protein, Rejection
 from functions.domain.remarks import doubts
@@ -20,9 +22,12 @@ from functions.domain.upload import Upload
 
 Row = dict[str, Any]
 
-PROBABILITY_COLUMNS: tuple[str, ...] = tuple(f"p:{name}" for name in LOCATION_NAMES)
+PROBABILITY = "p:"
+"""Begins the name of each column of probabilities."""
 
-COLUMNS: tuple[str, ...] = (
+PROBABILITY_COLUMNS: tuple[str, ...] = tuple(f"{PROBABILITY}{name}" for name in LOCATION_NAMES)
+
+_BEFORE: tuple[str, ...] = (
     "accession",
     "status",
     "location",
@@ -40,22 +45,36 @@ COLUMNS: tuple[str, ...] = (
     "reason",
     "remarks",
     "go",
-    *PROBABILITY_COLUMNS,
-    "header",
-    "offset",
 )
+_AFTER = ("header", "offset")
+
+COLUMNS: tuple[str, ...] = (*_BEFORE, *PROBABILITY_COLUMNS, *_AFTER)
+"""The columns of a model that tells apart DeepLoc's ten."""
 
 DERIVED = ("go", "second", "second_confidence")
 """Columns that follow from others, and are kept nowhere but where rows travel whole."""
 
-_PROBABILITIES = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
+_PROBABILITIES = {"confidence", "second_confidence", "membrane"}
 _FORMULA = re.compile(r"""(?:^|(?<=[,;]))(?=[\s"]*[=+\-@＝＋－＠])""")
 """The beginning of a formula, also after a comma or semicolon, which split cells in some countries."""
 
 
+@cache
+def columns_of(labels: LabelSet) -> tuple[str, ...]:
+    """The columns of a model's rows."""
+    return (*_BEFORE, *probability_columns(labels), *_AFTER)
+
+
+@cache
+def probability_columns(labels: LabelSet) -> tuple[str, ...]:
+    """The columns of probabilities, in the order of the labels."""
+    return tuple(f"{PROBABILITY}{name}" for name in labels.names)
+
+
 def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
     """The row of a protein the model was asked about."""
-    row = _blank_row(protein, len(protein.sequence))
+    labels = upload.labels
+    row = _blank_row(protein, len(protein.sequence), labels)
     row |= {"model_version": upload.model_version, "remarks": list(protein.remarks)}
     if not isinstance(answer, Prediction):
         return row | {"status": "failed", "reason": answer.reason}
@@ -73,17 +92,18 @@ def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
         "residues_read": answer.residues_read,
         "truncated": answer.truncated,
         "remarks": [*protein.remarks, *doubts(answer, protein.header, upload.organism)],
-        "go": ",".join(BY_NAME[answer.location].go),
-        **dict(zip(PROBABILITY_COLUMNS, answer.probabilities, strict=True)),
+        "go": labels.go_of(answer.places),
+        **dict(zip(probability_columns(labels), answer.probabilities, strict=True)),
     }
 
 
-def rejected_row(rejection: Rejection) -> Row:
-    return _blank_row(rejection, rejection.length) | {"status": "rejected", "reason": rejection.reason}
+def rejected_row(rejection: Rejection, labels: LabelSet = TEN) -> Row:
+    row = _blank_row(rejection, rejection.length, labels)
+    return row | {"status": "rejected", "reason": rejection.reason}
 
 
-def _blank_row(record: Protein | Rejection, length: int) -> Row:
-    row: Row = dict.fromkeys(COLUMNS)
+def _blank_row(record: Protein | Rejection, length: int, labels: LabelSet) -> Row:
+    row: Row = dict.fromkeys(columns_of(labels))
     row |= {
         "accession": record.accession,
         "length": length,
@@ -96,7 +116,7 @@ def _blank_row(record: Protein | Rejection, length: int) -> Row:
 
 
 def current(row: Row, has_remarks: bool) -> Row:
-    """The row with every column of today, also if it was kept by an older release.
+    """The row about DeepLoc's ten with every column of today, also if it was kept by an older release.
 
     `has_remarks` says whether it was kept with remarks: before there were any, the reason of a predicted row
     said what was changed on reading.
@@ -108,7 +128,7 @@ def current(row: Row, has_remarks: bool) -> Row:
             row["reason"] = None
     row |= dict.fromkeys(DERIVED)
     if row["location"]:
-        row["go"] = ",".join(BY_NAME[row["location"]].go)
+        row["go"] = TEN.go_of((row["location"],))
         probabilities = [row[column] for column in PROBABILITY_COLUMNS]
         row["second"], row["second_confidence"] = second_of(probabilities)
     return row
@@ -165,7 +185,7 @@ def cell(column: str, value: Any, *, defused: bool = True) -> str:
         value = "; ".join(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if column in _PROBABILITIES:
+    if column in _PROBABILITIES or column.startswith(PROBABILITY):
         return f"{value:.4f}"
     if not isinstance(value, str):
         return str(value)
@@ -177,25 +197,25 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
-def _tsv(rows: Iterable[Row]) -> Iterator[bytes]:
+def _tsv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[bytes]:
     """For programs: one record a line, accessions as databases write them."""
-    return _tab_separated(rows, defused=False)
+    return _tab_separated(rows, columns, defused=False)
 
 
-def _spreadsheet(rows: Iterable[Row]) -> Iterator[bytes]:
+def _spreadsheet(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[bytes]:
     """TSV of which a spreadsheet runs nothing."""
-    return _tab_separated(rows, defused=True)
+    return _tab_separated(rows, columns, defused=True)
 
 
-def _tab_separated(rows: Iterable[Row], *, defused: bool) -> Iterator[bytes]:
+def _tab_separated(rows: Iterable[Row], columns: Sequence[str], *, defused: bool) -> Iterator[bytes]:
     """Yield a header and a line for each row; cells that hold a quotation mark are quoted, and no others.
 
     pandas, R and spreadsheets take a mark for the beginning of a quoted cell, perhaps of many lines; they
     read it back from a quoted cell. `cut` and awk know no quoting, and find every cell in its place.
     """
-    yield ("\t".join(COLUMNS) + "\n").encode()
+    yield ("\t".join(columns) + "\n").encode()
     for row in rows:
-        line = "\t".join(cell(column, row[column], defused=defused) for column in COLUMNS)
+        line = "\t".join(cell(column, row[column], defused=defused) for column in columns)
         if '"' in line:
             line = "\t".join(map(_quoted, line.split("\t")))
         yield (line + "\n").encode("utf-8")
@@ -205,25 +225,30 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if '"' in text else text
 
 
-def _csv(rows: Iterable[Row]) -> Iterator[bytes]:
+def _csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for row in rows:
-        writer.writerow([cell(column, row[column]) for column in COLUMNS])
+        writer.writerow([cell(column, row[column]) for column in columns])
         yield buffer.getvalue().encode("utf-8")
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue().encode("utf-8")
 
 
-def _jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
+def _jsonl(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[bytes]:
     for row in rows:
-        yield _json_line({column: row[column] for column in COLUMNS})
+        yield _json_line({column: row[column] for column in columns})
 
 
-FORMATS: dict[str, Callable[[Iterable[Row]], Iterator[bytes]]] = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
-"""Each takes exported rows in file order and yields the file's bytes, a piece a row."""
+class Format(Protocol):
+    """Takes exported rows in file order and their columns, and yields the file's bytes, a piece a row."""
+
+    def __call__(self, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[bytes]: ...
+
+
+FORMATS: dict[str, Format] = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
 
 SPREADSHEET = _spreadsheet
 """TSV for a spreadsheet, as `FORMATS` has the others."""

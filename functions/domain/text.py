@@ -17,7 +17,7 @@ MAX_TEXT_BYTES = 5 * 1024**3
 results of, within Lambda's 900 seconds."""
 
 
-def require_size(size: int, size_words: str, stack_most: int | None = None) -> None:
+def require_size(size: int, size_words: str, stack_most: int | None) -> None:
     """Raise InputError where a text of this many bytes is too long for one upload, or one of this stack."""
     most = MAX_TEXT_BYTES if stack_most is None else min(stack_most, MAX_TEXT_BYTES)
     if size > most:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from functions.domain.errors import InputError
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.packing import PackingSettings
 
 FINAL_STATUSES = ("complete", "partial", "failed")
@@ -65,6 +66,7 @@ class Upload:
     indexed: bool  # whether predictions go into the predictions table too
     organism: str = ""  # the kingdom that its sender named, if any
     packing: PackingSettings | None = None  # None where an older release received it
+    labels: LabelSet = TEN  # of the model version, pinned with it
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from functions.domain.locations import read_labels
 from functions.domain.packing import PackingSettings
 from functions.domain.upload import (
     Counts,
@@ -113,6 +114,7 @@ class UploadRecord(Upload):
             indexed=row["indexed"],
             organism=row.get("organism", ""),
             packing=_packing(row["packing"]) if "packing" in row else None,
+            labels=read_labels(row.get("labels", "")),
             status=row["status"],
             updated=row["updated"],
             reason=row.get("reason", ""),

@@ -79,7 +79,7 @@ function App({home}) {
 function Result({data, home, address, go}) {
   const names = data.locations.map(([name]) => name);
   const rows = useMemo(() => unpack(data), [data]);
-  const filter = useMemo(() => parse(address.q), [address.q]);
+  const filter = useMemo(() => parse(address.q, names), [address.q, data]);
   const [compared, setCompared] = useState(null);
   const kept = useMemo(() => (filter.problem || !address.q.trim() ? rows : rows.filter(filter.test)), [rows, filter, compared]);
   const filtered = kept !== rows;

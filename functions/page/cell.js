@@ -42,6 +42,11 @@ const SHAPES = [
 const OUTSIDE = {name: "Extracellular", from: 0, to: 460, label: [624, 446], anchor: "end"};
 const DROPS = "M598 404 a6 6 0 1 0 .1 0 M574 424 a4 4 0 1 0 .1 0 M618 416 a3 3 0 1 0 .1 0 M24 96 a5 5 0 1 0 .1 0 M40 74 a3 3 0 1 0 .1 0";
 
+// True if these are the ten that are drawn.
+export function isDrawn(names) {
+  return names.length === SHAPES.length + 1 && [OUTSIDE, ...SHAPES].every((shape) => names.some(([name]) => name === shape.name));
+}
+
 export function Cell({names, now, chosen, choose, look}) {
   const most = Math.max(1, ...names.map(([name]) => now[name][0]));
   const total = names.reduce((sum, [name]) => sum + now[name][0], 0);

@@ -1,6 +1,6 @@
 // Two results side by side: which proteins are in both, and which of them are in another place.
 import {html, useEffect, useRef, useState} from "./ui.js";
-import {colour, count, fileName, many, place, share, shown} from "./words.js";
+import {colour, count, fileName, many, share, shown} from "./words.js";
 import {unpack} from "./rows.js";
 import {term} from "./filter.js";
 
@@ -12,7 +12,7 @@ export function readResult(text) {
     if (!data?.rows) throw new Error("This page holds no rows. Take the file results.jsonl beside it.");
     return {name: fileName(data.about.key), model: data.about.model_version, rows: unpack(data)};
   }
-  const known = (row) => row.status === "predicted" && place(row.location) !== "" && Number.isFinite(row.confidence);
+  const known = (row) => row.status === "predicted" && typeof row.location === "string" && Number.isFinite(row.confidence);
   const rows = text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
   if (!rows.length || !("accession" in rows[0] && "location" in rows[0])) throw new Error("These are no results of protloc.");
   return {
@@ -22,7 +22,9 @@ export function readResult(text) {
 }
 
 // Tells each row its counterpart (`was`): the record of the same header there, or else of the same accession.
-export function match(rows, others) {
+// Answers are compared where they are of the same `names` of locations.
+export function match(rows, others, names) {
+  const known = new Set(names);
   const waiting = new Map();
   for (const key of ["header", "accession"]) for (const other of others) {
     const name = `${key} ${other[key]}`;
@@ -38,7 +40,7 @@ export function match(rows, others) {
     if (candidates.length) taken.add(row.was = candidates.shift());
   }
   const both = rows.filter((row) => row.was);
-  const answered = both.filter((row) => row.predicted && row.was.predicted && place(row.was.location));
+  const answered = both.filter((row) => row.predicted && row.was.predicted && row.was.location.split("|").every((name) => known.has(name)));
   const flows = new Map();
   for (const row of answered) {
     const flow = `${row.was.location}\n${row.location}`;
@@ -61,7 +63,7 @@ export function Compare({data, rows, home, found, setFound, go}) {
     setProblem("");
     try {
       const other = await reading;
-      setFound({...match(rows, other.rows), name: other.name, model: other.model});
+      setFound({...match(rows, other.rows, data.locations.map(([name]) => name)), name: other.name, model: other.model});
     } catch (error) {
       setProblem(error instanceof SyntaxError || error instanceof TypeError ? "This file cannot be read as results of protloc." : error.message);
     }
@@ -85,14 +87,20 @@ export function Compare({data, rows, home, found, setFound, go}) {
 function Found({found, data, go}) {
   const moved = found.flows.filter(([from, to]) => from !== to);
   const number = moved.reduce((sum, flow) => sum + flow[2], 0);
-  const display = new Map(data.locations.map(([name, title]) => [name, title]));
+  const display = displays(data);
   return html`<p role="status" class="answer"><strong>${many(found.both, "record")}</strong> ${found.both === 1 ? "is" : "are"} in both. Of ${count(found.answered)} with two answers, <button type="button" class="link" onClick=${() => go({q: "moved:yes"})}>${count(number)} (${share(number, found.answered)}) are in another place</button>.${found.here ? ` ${count(found.here)} are only here.` : ""}${found.there ? ` ${count(found.there)} are only there.` : ""}</p>
     ${number > 0 && html`<div class="two">
       <figure><${Flows} flows=${found.flows} data=${data} /><figcaption>Left: ${shown(found.name)}, model ${shown(found.model)}. Right: this one. The strong bands are proteins that moved.</figcaption></figure>
       <ul class="moves" aria-label="Moves, most frequent first">${moved.slice(0, 12).map(([from, to, many]) => html`<li key=${from + to}>
-        <button type="button" class="link" onClick=${() => go({q: `${term("was", from)} ${term("location", to)}`})}>${count(many)}</button> <span class=${colour(from)}><span class="dot" aria-hidden="true"></span></span>${display.get(from)} → <span class=${colour(to)}><span class="dot" aria-hidden="true"></span></span>${display.get(to)}</li>`)}
+        <button type="button" class="link" onClick=${() => go({q: `${term("was", from)} ${term("location", to)}`})}>${count(many)}</button> <span class=${colour(from)}><span class="dot" aria-hidden="true"></span></span>${display(from)} → <span class=${colour(to)}><span class="dot" aria-hidden="true"></span></span>${display(to)}</li>`)}
         ${moved.length > 12 && html`<li class="soft">and ${count(moved.length - 12)} rarer ones</li>`}</ul>
     </div>`}`;
+}
+
+// A location as people call it, or several.
+function displays(data) {
+  const titles = new Map(data.locations.map(([name, title]) => [name, title]));
+  return (location) => location.split("|").map((name) => titles.get(name)).join(", ");
 }
 
 const HEIGHT = 360;
@@ -100,7 +108,9 @@ const GAP = 4;
 
 // Each location as a block on both sides, and a band for every flow between them.
 function Flows({flows, data}) {
-  const names = data.locations.map(([name]) => name);
+  const display = displays(data);
+  // Several locations of a protein flow as what they are together.
+  const names = data.several ? [...new Set(flows.flatMap(([from, to]) => [from, to]))].sort() : data.locations.map(([name]) => name);
   const total = flows.reduce((sum, flow) => sum + flow[2], 0);
   const scale = (HEIGHT - GAP * (names.length - 1)) / total;
   const sides = [0, 1].map((side) => {
@@ -124,10 +134,10 @@ function Flows({flows, data}) {
   });
   return html`<svg class="flows" viewBox="0 -8 640 ${HEIGHT + 16}" role="img" aria-label="How proteins moved between locations; the list beside it has the numbers">
     ${bands}
-    ${[0, 1].map((side) => data.locations.map(([name, display]) => {
+    ${[0, 1].map((side) => names.map((name) => {
       const {y, size} = sides[side].get(name);
       return size > 0 && html`<rect class="${colour(name)} block" x=${side ? 470 : 160} width="10" y=${y} height=${size} />
-        ${size > 9 && html`<text x=${side ? 488 : 152} y=${y + size / 2 + 4} text-anchor=${side ? "start" : "end"}>${display}</text>`}`;
+        ${size > 9 && html`<text x=${side ? 488 : 152} y=${y + size / 2 + 4} text-anchor=${side ? "start" : "end"}>${display(name)}</text>`}`;
     }))}
   </svg>`;
 }

@@ -1,6 +1,6 @@
 // What is in the file: the cell and bars of the same colours, how sure the answers are, and why some are none.
 import {html, useState} from "./ui.js";
-import {Cell} from "./cell.js";
+import {Cell, isDrawn} from "./cell.js";
 import {colour, count, many, share} from "./words.js";
 import {isFinal} from "./progress.js";
 import {term} from "./filter.js";
@@ -23,10 +23,10 @@ export function Composition({data, all, now, filtered, chosen, choose, toggle}) 
       ? html`<p>No protein of this file was answered.</p>`
       : html`
     <div class="two">
-      <figure>
+      ${isDrawn(names) && html`<figure>
         <${Cell} names=${names} now=${now.locations} chosen=${chosen} choose=${choose} look=${look} />
         <figcaption>${looked ? tell(looked) : html`The stronger a colour, the more proteins are there. The hatched part is doubtful. ${data.rows && html`<span class="screen">Press a compartment to see its proteins alone.</span>`}`}</figcaption>
-      </figure>
+      </figure>`}
       <ul class="bars" aria-label="Proteins by location">
         ${order.map(([name, display]) => {
           const [number, doubtful] = now.locations[name];
@@ -44,17 +44,17 @@ export function Composition({data, all, now, filtered, chosen, choose, toggle}) 
           </button></li>`;
         })}
         <li class="key"><span class="swatch plain" aria-hidden="true"></span> answered with some certainty
-          <span class="swatch hatched" aria-hidden="true"></span> doubtful${filtered ? html` <span class="swatch was" aria-hidden="true"></span> left out by the filter` : ""}</li>
+          <span class="swatch hatched" aria-hidden="true"></span> doubtful${filtered ? html` <span class="swatch was" aria-hidden="true"></span> left out by the filter` : ""}${data.several ? html`<br />A protein in several locations is counted in each.` : ""}</li>
       </ul>
     </div>
-    <${Sureness} sums=${now} />`}
+    <${Sureness} sums=${now} several=${data.several} />`}
     <${Kinds} title="What was remarked" kinds=${now.remarks} field="remark" toggle=${data.rows && toggle} />
     <${Kinds} title="Why some records have no answer" kinds=${now.reasons} field="reason" toggle=${data.rows && toggle} />
   </section>`;
 }
 
 // The histogram of confidence.
-function Sureness({sums}) {
+function Sureness({sums, several}) {
   if (!sums.predicted) return null;
   const bins = sums.confidence;
   const most = Math.max(...bins.map(([sure, unsure]) => sure + unsure));
@@ -74,7 +74,7 @@ function Sureness({sums}) {
       <line class="axis" x1="10" x2="410" y1=${height + 0.5} y2=${height + 0.5} />
       ${[0, 0.2, 0.4, 0.6, 0.8, 1].map((mark) => html`<text x=${mark * 400 + 10} y=${height + 16} text-anchor="middle">${mark}</text>`)}
     </svg>
-    <figcaption><strong>How sure the answers are.</strong> ${words} A confidence of 0.8 means: of a hundred answers like it, about 80 are right.</figcaption>
+    <figcaption><strong>How sure the answers are.</strong> ${words} A confidence of 0.8 means: of a hundred answers like it, about 80 are right${several ? ", in every location that they name and in no other" : ""}.</figcaption>
   </figure>`;
 }
 

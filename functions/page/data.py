@@ -1,14 +1,16 @@
 """The page's data: what happened to an upload, its rows in a short form, and their sums, as one JSON object.
 
     {"format": 1, "rows": [...] or null, "about": {...}, "model": {...} or null, "remarks": [...],
-     "summary": {...}, "locations": [...]}
+     "summary": {...}, "locations": [...], "several": true or false,
+     "thresholds": [[display, number], ...]}
 
 The object is written in one pass over the rows, in pieces, and holds at most `most` rows: of a longer upload
 it holds the sums alone. A row is `[accession, header, offset, length, remarks, …]`, where `remarks` are
 places in the list of that name, and then, of a predicted one, `[ten probabilities], membrane,
 residues_read, uncertain, relative, [locations that hold the true one nine times in ten]`, or else `status,
-reason`. Probabilities are ten-thousandths, null where the model says none. All that follows from them
-(location, confidence, second) the page works out as `prediction.py` does.
+reason`. A predicted row of a model that gives a protein several locations ends with
+`[those that are named], confidence`. Probabilities are ten-thousandths, null where the model says none. All
+that follows from them (location, confidence, second) the page works out as `prediction.py` does.
 """
 
 import json
@@ -18,9 +20,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from functions.domain.locations import LOCATION_NAMES, LOCATIONS
+from functions.domain.locations import BETWEEN, TEN, LabelSet, labels_of
 from functions.domain.remarks import Doubts
-from functions.domain.rows import PROBABILITY_COLUMNS, Row
+from functions.domain.rows import Row, probability_columns
 
 FORMAT = 1
 
@@ -47,14 +49,20 @@ _VARYING = re.compile(r"'[^']*'|[0-9][0-9,.]*|^line [0-9]+: ")
 class Data:
     """Writes the data of one upload, from `about` as the API shows it."""
 
-    def __init__(self, about: Mapping[str, Any], model: Mapping[str, Any] | None, most: int) -> None:
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        model: Mapping[str, Any] | None,
+        most: int,
+    ) -> None:
+        self._labels = labels_of(about.get("labels"))
         self._about = {name: about.get(name) for name in ABOUT}
         self._warnings: list[str] = about.get("warnings") or []
         self._model = _figures(model)
         self._with_rows = (about.get("records") or 0) <= most
         self._remarks: dict[str, int] = {}
         self._doubts = Doubts()
-        self._sums = Sums()
+        self._sums = Sums(self._labels)
 
     def pieces(self, rows: Iterable[Row]) -> Iterator[bytes]:
         """Yield the object: one piece for each row, which may be empty, and one before and after them all."""
@@ -74,7 +82,15 @@ class Data:
             "model": self._model,
             "remarks": list(self._remarks),
             "summary": self._sums.found(),
-            "locations": [[each.name, each.display, each.go, each.uniprot] for each in LOCATIONS],
+            "locations": [
+                [each.name, each.display, each.go, each.uniprot] for each in self._labels.locations
+            ],
+            "several": self._labels.several,
+            "thresholds": [
+                [each.display, each.threshold]
+                for each in self._labels.locations
+                if each.threshold is not None
+            ],
         }
         yield (b"]," if self._with_rows else b",") + dumps(rest)[1:]
 
@@ -83,11 +99,16 @@ class Data:
         short = [row["accession"], row["header"], row["offset"], row["length"], remarks]
         if row["status"] != "predicted":
             return [*short, row["status"], row["reason"]]
-        probabilities = [round(row[column] * 10_000) for column in PROBABILITY_COLUMNS]
+        names = self._labels.names
+        probabilities = [round(row[column] * 10_000) for column in probability_columns(self._labels)]
         uncertain = None if row["uncertain"] is None else int(row["uncertain"])
         membrane = None if row["membrane"] is None else round(row["membrane"] * 10_000)
-        places = None if row["locations_90"] is None else [*map(LOCATION_NAMES.index, row["locations_90"])]
-        return [*short, probabilities, membrane, row["residues_read"], uncertain, row["relative"], places]
+        places = None if row["locations_90"] is None else [*map(names.index, row["locations_90"])]
+        short += [probabilities, membrane, row["residues_read"], uncertain, row["relative"], places]
+        if self._labels.several:
+            named = [*map(names.index, row["location"].split(BETWEEN))]
+            short += [named, round(row["confidence"] * 10_000)]
+        return short
 
 
 FIGURES = ("split", "proteins", "q10", "membrane_q2", "intervals", "locations", "uncertain")
@@ -114,9 +135,9 @@ def _finite(value: Any) -> Any:
 class Sums:
     """The sums of rows that the page draws; `summary.js` makes the same of the rows that a filter leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: LabelSet = TEN) -> None:
         self._statuses = Counter[str]()
-        self._locations = {each.name: [0, 0, 0] for each in LOCATIONS}
+        self._locations = {name: [0, 0, 0] for name in labels.names}
         self._confidence = [[0, 0] for _ in range(BINS)]
         self._remarks = Counter[str]()
         self._reasons = Counter[str]()
@@ -129,10 +150,11 @@ class Sums:
             _count_kind(self._reasons, row["reason"] or "")
             return
         doubtful = bool(row["uncertain"])
-        of_location = self._locations[row["location"]]
-        of_location[0] += 1
-        of_location[1] += doubtful
-        of_location[2] += (row["membrane"] or 0.0) >= 0.5
+        for name in row["location"].split(BETWEEN):
+            of_location = self._locations[name]
+            of_location[0] += 1
+            of_location[1] += doubtful
+            of_location[2] += (row["membrane"] or 0.0) >= 0.5
         self._confidence[min(int(row["confidence"] * BINS), BINS - 1)][doubtful] += 1
         self._doubtful += doubtful
         self._truncated += bool(row["truncated"])
@@ -141,7 +163,7 @@ class Sums:
 
     def found(self) -> dict[str, Any]:
         """The sums: of each location `[proteins, doubtful, bound to a membrane]`, of each bin of confidence
-        `[certain, doubtful]`.
+        `[certain, doubtful]`. A protein in several locations is counted in each.
         """
         return {
             "predicted": self._statuses["predicted"],

@@ -63,14 +63,14 @@ def bundle(entry: str) -> str:
     constant or class where it is declared, or as one list at the end.
     """
     parts: list[str] = []
-    seen: dict[str, str] = {}
+    sources: dict[str, str] = {}
 
     def add(path: str) -> str:
-        if path in seen:
-            if not seen[path]:
+        if path in sources:
+            if not sources[path]:
                 raise ValueError(f"{path} imports itself, by way of others")
-            return seen[path]
-        seen[path] = ""
+            return sources[path]
+        sources[path] = ""
         text = (FOLDER / path).read_text(encoding="utf-8")
         folder = Path(path).parent
 
@@ -94,7 +94,7 @@ def bundle(entry: str) -> str:
             exports.append("default: _default")
         scope = f"_{len(parts)}_{re.sub(r'[^a-z]', '_', Path(path).stem)}"
         parts.append(f"const {scope} = (() => {{\n{text.strip()}\nreturn {{{', '.join(exports)}}};\n}})();\n")
-        seen[path] = scope
+        sources[path] = scope
         return scope
 
     add(entry)

@@ -30,11 +30,12 @@ export const FIELDS = [...new Set([...Object.keys(TEXTS), ...Object.keys(NUMBERS
 const TERM = /(-?)(?:([a-z_]+)(:|>=|<=|>|<|=))?("[^"]*"?|[^\s"]+)/gi;
 
 // The test for rows that a text stands for, or a sentence that says why it stands for none.
-export function parse(text) {
+// A field's value that is one of the `labels` means that location alone, not each whose name holds it.
+export function parse(text, labels = []) {
   const tests = [];
   for (const [, minus, name, sign, quoted] of text.matchAll(TERM)) {
     const value = quoted.replace(/^"|"$/g, "");
-    const found = name ? fieldTest(name.toLowerCase(), sign, value, minus + name + sign + quoted) : wordTest(value);
+    const found = name ? fieldTest(name.toLowerCase(), sign, value, minus + name + sign + quoted, labels) : wordTest(value);
     if (typeof found === "string") return {problem: found};
     tests.push(minus ? (row) => !found(row) : found);
   }
@@ -46,7 +47,7 @@ function wordTest(value) {
   return (row) => row.text.includes(word);
 }
 
-function fieldTest(name, sign, value, whole) {
+function fieldTest(name, sign, value, whole, labels) {
   if (!FIELDS.includes(name)) {
     // A word with a colon in it, as accessions have it, and no field that was mistyped.
     if (sign === ":" && !/^[a-z]{4,}$/.test(name)) return wordTest(whole.replace(/^-/, "").replace(/"/g, ""));
@@ -60,13 +61,15 @@ function fieldTest(name, sign, value, whole) {
     if (!TEXTS[name]) return `After “${name}:” comes ${TRUTHS[name] ? "yes or no" : "no word"}; for a number write ${name}>0.5.`;
     const plain = (word) => word.toLowerCase().replace(/[\s._/]+/g, " ").trim();
     const values = value.split(",").map(plain).filter(Boolean);
+    const exact = new Set(labels.map(plain));
+    const inside = (words, each) => words.some((one) => (exact.has(each) ? one === each : one.includes(each)));
     const known = new Map(); // most fields say the same of many rows
     return (row) => {
       const text = TEXTS[name](row);
       if (!known.has(text)) {
         if (known.size > 1000) known.clear();
-        const words = plain(text);
-        known.set(text, values.some((each) => words.includes(each)));
+        const words = name === "location" || name === "was" ? text.split(/[\n|]/).map(plain) : [plain(text)];
+        known.set(text, values.some((each) => inside(words, each)));
       }
       return known.get(text);
     };

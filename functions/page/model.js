@@ -1,6 +1,6 @@
 // May I trust it: what the model was measured to be, and what it cannot know.
 import {html} from "./ui.js";
-import {colour, count, date, many, shown} from "./words.js";
+import {colour, count, date, isOfTen, many, shown} from "./words.js";
 
 const percent = (value) => (typeof value === "number" ? `${Math.round(100 * value)}\u00a0%` : "–");
 const interval = (pair) => (Array.isArray(pair) && typeof pair[0] === "number" ? `${Math.round(100 * pair[0])} to ${Math.round(100 * pair[1])}\u00a0%` : "");
@@ -13,7 +13,7 @@ export function Model({data}) {
   return html`<section aria-labelledby="model">
     <h2 id="model">Can I trust it?</h2>
     ${typeof metrics.q10 === "number"
-      ? html`<p>The model <strong>${shown(about.model_version)}</strong> was tested on ${many(metrics.proteins, "protein")} that it had not learned from. It put <strong>${percent(metrics.q10)}</strong> of them where they are${metrics.intervals?.q10 ? ` (${interval(metrics.intervals.q10)}, had other proteins of this kind been asked)` : ""}, and told right for ${percent(metrics.membrane_q2)} whether they are bound to a membrane.${metrics.uncertain ? ` Of those it was sure of, ${percent(metrics.uncertain.certain_accuracy)} were right; of those it doubted, ${percent(metrics.uncertain.uncertain_accuracy)}.` : ""} Some places are easier than others:</p>
+      ? html`<p>The model <strong>${shown(about.model_version)}</strong> was tested on ${many(metrics.proteins, "protein")} that it had not learned from. It put <strong>${percent(metrics.q10)}</strong> of them where they are${data.several ? ", in each of their locations and in no other" : ""}${metrics.intervals?.q10 ? ` (${interval(metrics.intervals.q10)}, had other proteins of this kind been asked)` : ""}${typeof metrics.membrane_q2 === "number" ? ` and told right for ${percent(metrics.membrane_q2)} whether they are bound to a membrane` : ""}.${metrics.uncertain ? ` Of those it was sure of, ${percent(metrics.uncertain.certain_accuracy)} were right; of those it doubted, ${percent(metrics.uncertain.uncertain_accuracy)}.` : ""} Some places are easier than others:</p>
         <div class="wide" tabindex="0" role="region" aria-label="Figures of the model by location"><table class="figures">
           <thead><tr><th scope="col">Location</th><th scope="col">Tested on</th><th scope="col">Of those there, it finds</th><th scope="col"><span class="unseen">Interval of that</span></th><th scope="col">Of those it puts there, right are</th></tr></thead>
           <tbody>${data.locations.filter(([name]) => places[name]).map(([name, display]) => {
@@ -31,8 +31,12 @@ export function Model({data}) {
       : html`<p>These answers are of the model <strong>${shown(about.model_version || "that was active")}</strong>. Its figures are not in this page; <code>protloc models</code> shows them.</p>`}
     <h3>What it cannot know</h3>
     <ul>
-      <li>It knows eukaryotic cells only. For a protein of a bacterium, an archaeon or a virus it names the most similar of its ten places, which means little.</li>
-      <li>It names one place. A protein that lives in two gets one of them, and often the other as the next best.</li>
+      ${isOfTen(data)
+        ? html`<li>It knows eukaryotic cells only. For a protein of a bacterium, an archaeon or a virus it names the most similar of its ten places, which means little.</li>`
+        : html`<li>It knows the places of its own labels only. A protein that is elsewhere gets the most similar of them, which means little.</li>`}
+      ${data.several
+        ? html`<li>It names a place from its threshold on, which was chosen on proteins of its training: ${data.thresholds.map(([display, threshold]) => `${display} ${threshold.toFixed(2)}`).join(", ")}.</li>`
+        : html`<li>It names one place. A protein that lives in two gets one of them, and often the other as the next best.</li>`}
       <li>It reads the sequence and nothing else: not the tissue, not the time, not what a cell does to the protein.</li>
       <li>A confidence holds for proteins like those of its test. Remarks say where a protein is unlike them.</li>
     </ul>

@@ -5,11 +5,11 @@ export const UNITS = 10000;
 export function unpack(data) {
   const names = data.locations.map(([name]) => name);
   const shown = new Map(data.locations.map(([name, display]) => [name, display]));
-  return (data.rows || []).map((short, index) => new Row(short, index, data.remarks, names, shown));
+  return (data.rows || []).map((short, index) => new Row(short, index, data.remarks, names, shown, data.several));
 }
 
 class Row {
-  constructor(short, index, remarks, names, shown) {
+  constructor(short, index, remarks, names, shown, several) {
     [this.accession, this.header, this.offset, this.length] = short;
     this.index = index;
     this.remarks = short[4].map((at) => remarks[at]);
@@ -17,6 +17,7 @@ class Row {
     if (!this.predicted) {
       [this.status, this.reason] = [short[5], short[6] || ""];
       this.location = this.second = null;
+      this.places = [];
       this.confidence = this.membrane = this.secondConfidence = NaN;
       this.doubtful = this.truncated = false;
     } else {
@@ -25,11 +26,14 @@ class Row {
       const units = short[5];
       let first = 0;
       for (let at = 1; at < units.length; at++) if (units[at] > units[first]) first = at;
-      let second = first === 0 ? 1 : 0;
-      for (let at = 0; at < units.length; at++) if (at !== first && units[at] > units[second]) second = at;
+      const named = several ? short[11] : [first];
+      let second = -1;
+      for (let at = 0; at < units.length; at++) if (!named.includes(at) && (second < 0 || units[at] > units[second])) second = at;
       this.units = units;
-      [this.location, this.confidence] = [names[first], units[first] / UNITS];
-      [this.second, this.secondConfidence] = [names[second], units[second] / UNITS];
+      this.places = named.map((at) => names[at]);
+      this.location = this.places.join("|");
+      this.confidence = (several ? short[12] : units[first]) / UNITS;
+      [this.second, this.secondConfidence] = second < 0 ? [null, NaN] : [names[second], units[second] / UNITS];
       this.membrane = short[6] === null ? NaN : short[6] / UNITS;
       this.read = short[7];
       this.uncertain = short[8] === null ? null : Boolean(short[8]);
@@ -38,7 +42,7 @@ class Row {
       this.likely = short[10] && short[10].map((at) => names[at]);
       this.truncated = this.read < this.length;
     }
-    this.shownLocation = this.predicted ? shown.get(this.location) : "";
+    this.shownLocation = this.places.map((name) => shown.get(name)).join(", ");
     this.text = [this.accession, this.header, this.shownLocation, this.reason, ...this.remarks]
       .join("\n").toLowerCase();
   }
@@ -59,10 +63,12 @@ export function sums(rows, names, bins = 20) {
       addKind(reasons, row.reason);
       continue;
     }
-    const at = found.locations[row.location];
-    at[0] += 1;
-    at[1] += row.doubtful;
-    at[2] += row.membrane >= 0.5;
+    for (const name of row.places) {
+      const at = found.locations[name];
+      at[0] += 1;
+      at[1] += row.doubtful;
+      at[2] += row.membrane >= 0.5;
+    }
     found.confidence[Math.min(Math.floor(row.confidence * bins), bins - 1)][row.doubtful ? 1 : 0] += 1;
     found.doubtful += row.doubtful;
     found.truncated += row.truncated;

@@ -11,14 +11,14 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 function record(row, data) {
   const names = data.locations.map(([name]) => name);
   const p = (units) => (units === undefined || Number.isNaN(units) ? null : units);
-  const terms = row.predicted ? data.locations.find(([name]) => name === row.location)[2] : [];
+  const terms = new Set(data.locations.filter(([name]) => row.places?.includes(name)).flatMap((each) => each[2]));
   return {
     accession: row.accession, status: row.status, location: row.location, confidence: p(row.confidence),
     uncertain: row.predicted ? row.uncertain : null, second: row.second, second_confidence: p(row.secondConfidence),
     relative: row.relative ?? null, locations_90: row.likely ?? null,
     membrane: p(row.membrane), length: row.length, residues_read: row.predicted ? row.read : null,
     truncated: row.predicted ? row.truncated : null, model_version: row.status === "rejected" ? null : data.about.model_version,
-    reason: row.reason || null, remarks: row.remarks, go: row.predicted ? terms.join(",") : null,
+    reason: row.reason || null, remarks: row.remarks, go: row.predicted ? [...terms].join(",") : null,
     ...Object.fromEntries(names.map((name, at) => [`p:${name}`, row.predicted ? row.units[at] / UNITS : null])),
     header: row.header, offset: row.offset,
   };

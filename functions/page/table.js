@@ -135,7 +135,7 @@ function cell(name, row, open, names) {
     case "confidence":
       return html`<span class="meter ${colour(row.location)} ${row.doubtful ? "hatched" : ""}"><span style=${{width: `${100 * row.confidence}%`}}></span></span> ${row.confidence.toFixed(2)}`;
     case "second":
-      return html`${names.find((each) => each[0] === row.second)[1]} <span class="soft">${row.secondConfidence.toFixed(2)}</span>`;
+      return row.second && html`${names.find((each) => each[0] === row.second)[1]} <span class="soft">${row.secondConfidence.toFixed(2)}</span>`;
     case "membrane":
       if (Number.isNaN(row.membrane)) return "–";
       return html`${row.membrane >= 0.5 ? "bound" : "free"} <span class="soft">${row.membrane.toFixed(2)}</span>`;

@@ -51,6 +51,17 @@ export function place(location) {
   return Object.hasOwn(PLACES, location) ? PLACES[location] : "";
 }
 
+// The same of a location, or of several with "|" between, that a model may have named itself.
+export function placeIn(location, data, last = "and") {
+  const display = (name) => data.locations.find((each) => each[0] === name)?.[1] || shown(name);
+  return list((location || "").split("|").map((name) => place(name) || display(name)), last);
+}
+
+// True for a model that tells apart DeepLoc's ten, whatever it makes of them.
+export function isOfTen(data) {
+  return data.locations.length === 10 && data.locations.every(([name]) => place(name));
+}
+
 export function list(words, last = "and") {
   if (words.length < 2) return words.join("");
   return `${words.slice(0, -1).join(", ")} ${last} ${words[words.length - 1]}`;
@@ -72,7 +83,7 @@ export function duration(seconds) {
 
 // The class that carries a location's colour.
 export function colour(location) {
-  return `at-${location.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  return `at at-${location.split("|")[0].toLowerCase().replace(/[^a-z]+/g, "-")}`;
 }
 
 // The file's own name out of its key.

@@ -5,9 +5,10 @@ stands beside it, with `#explanation` after them. Items expire.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.domain.explanation import Explanation, dumped, loaded
+from functions.domain.locations import LOCATION_NAMES
 from functions.domain.prediction import Prediction, Unpredictable
 from functions.domain.protein import PREPROCESSING_VERSION, Protein
 from functions.domain.rows import Row, predicted_row
@@ -35,8 +36,10 @@ class AnswersTable:
         self.name = name
         self.days = days
 
-    def find(self, digests: Iterable[str], model_version: str) -> dict[str, Prediction]:
-        """Look up the answers for these sequences, by digest."""
+    def find(
+        self, digests: Iterable[str], model_version: str, names: tuple[str, ...] = LOCATION_NAMES
+    ) -> dict[str, Prediction]:
+        """Look up the answers for these sequences, by digest; `names` are the version's locations."""
         sort_key = _sort_key(model_version)
         keys = [{"pk": digest, "sk": sort_key} for digest in sorted(set(digests))]
         known = {}
@@ -44,7 +47,7 @@ class AnswersTable:
             values = from_item(item)
             known[values["pk"]] = Prediction(
                 tuple(from_text(values["probabilities"])),
-                None if values["membrane"] is None else float(values["membrane"]),
+                None if values.get("membrane") is None else float(values["membrane"]),
                 values["residues_read"],
                 values["truncated"],
                 values.get("uncertain"),  # this and what follows older releases did not keep
@@ -52,6 +55,9 @@ class AnswersTable:
                 values.get("outside_like", ""),
                 values.get("relative"),
                 None if values.get("locations_90") is None else tuple(values["locations_90"]),
+                None if values.get("named") is None else tuple(values["named"]),
+                None if values.get("sure") is None else float(values["sure"]),
+                names,
             )
         return known
 
@@ -65,7 +71,7 @@ class AnswersTable:
                     "pk": digest,
                     "sk": _sort_key(model_version),
                     "expires": expires,
-                    **to_item(prediction._asdict() | {"probabilities": to_text(prediction.probabilities)}),
+                    **to_item(_kept(prediction)),
                 }
                 for digest, prediction in answers.items()
             ),
@@ -86,9 +92,17 @@ class AnswersTable:
         self.resource.Table(self.name).put_item(Item=item)
 
 
+def _kept(prediction: Prediction) -> dict[str, Any]:
+    """The values of an answer that are kept; its version knows the names of the locations."""
+    values = prediction._asdict() | {"probabilities": to_text(prediction.probabilities)}
+    left_out = ("names",) if prediction.named else ("names", "named", "sure")
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
 def ended_rows(proteins: list[Protein], reason: str, upload: Upload, answers: AnswersTable) -> list[Row]:
     """The rows of a batch that is given up: its answers as far as they are known, the others failed."""
-    known = answers.find({protein.digest for protein in proteins}, upload.model_version)
+    digests = {protein.digest for protein in proteins}
+    known = answers.find(digests, upload.model_version, upload.labels.names)
     return [
         predicted_row(protein, known.get(protein.digest, Unpredictable(reason)), upload)
         for protein in proteins

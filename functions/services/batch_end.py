@@ -19,7 +19,7 @@ def record_rows(upload: Upload, shard: int, batch: int, rows: list[Row], aws: Se
     if stored != body:
         rows = load_part(stored)
     if upload.indexed:
-        aws.predictions.put(upload.upload_id, shard, rows)
+        aws.predictions.put(upload.upload_id, shard, rows, upload.labels)
     counts = count_rows(rows)
     first = min(row["offset"] for row in rows)
     aws.uploads.record_batch(upload.upload_id, shard, batch, counts, first)

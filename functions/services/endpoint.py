@@ -17,6 +17,7 @@ from functions.domain.errors import (
     OutOfTime,
 )
 from functions.domain.explanation import Explanation, explanation_body, read_explanation
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Answer, read_answer, request_body
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Endpoint:
         self.client = client
         self.name = name
 
-    def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
+    def invoke(
+        self, sequences: list[str], *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> list[Answer]:
         """Ask one model version about these sequences, in one call.
 
         Raises EndpointUnavailable where no model answered, EndpointTimedOut where none did in time,
@@ -63,7 +66,7 @@ class Endpoint:
         agreed.
         """
         body = self._invoke(request_body(sequences), component)
-        return read_answer(body, sequences=sequences, model_version=model_version)
+        return read_answer(body, sequences=sequences, model_version=model_version, labels=labels)
 
     def explain(self, sequence: str, *, component: str, model_version: str) -> Explanation:
         """Ask one model version which residues of a sequence its answer hangs on.
@@ -91,14 +94,19 @@ class Endpoint:
             raise EndpointUnavailable(f"{self.name}: {type(error).__name__}") from error
 
     def asking(
-        self, *, component: str, model_version: str, seconds_left: Callable[[], float]
+        self,
+        *,
+        component: str,
+        model_version: str,
+        seconds_left: Callable[[], float],
+        labels: LabelSet = TEN,
     ) -> Callable[[list[str]], list[Answer]]:
         """Return a function that asks one model version, unless too little time is left: then OutOfTime."""
 
         def ask(sequences: list[str]) -> list[Answer]:
             if seconds_left() < CALL_SECONDS + WRITING_SECONDS:
                 raise OutOfTime("too little time left for another call of the model")
-            return self.invoke(sequences, component=component, model_version=model_version)
+            return self.invoke(sequences, component=component, model_version=model_version, labels=labels)
 
         return ask
 

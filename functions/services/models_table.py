@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
+from functions.domain.locations import TEN, LabelSet, read_labels
 from functions.services.dynamodb import Item, from_item, now_seconds, query_all, update_if
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class ModelsTable:
     def get(self, version: str) -> Item | None:
         item: Item = from_item(self._get(_key(version)))
         return item or None
+
+    def labels(self, version: str) -> LabelSet:
+        """The locations that a version tells apart."""
+        return read_labels((self.get(version) or {}).get("labels", "")) if version else TEN
 
     def all(self) -> list[Item]:
         """Every version, newest first."""

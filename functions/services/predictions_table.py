@@ -2,18 +2,21 @@
 
 Keys: pk is upload#shard and sk the offset, so that an upload reads in file order; the index `accession`
 finds a protein across uploads, the index `location` the proteins of one location within an upload.
-A record that is retried keeps its item: an answer replaces a failure, a failure never an answer.
+A record that is retried keeps its item: an answer replaces a failure, a failure never an answer. An item of a
+model with labels of its own has their names (`names`), and where several are a protein's those that are
+(`named`), by which a location's are found within an upload instead.
 """
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
-from functions.domain.rows import COLUMNS, DERIVED, PROBABILITY_COLUMNS, Row, current
+from functions.domain.locations import BETWEEN, TEN, LabelSet, labels_of
+from functions.domain.rows import DERIVED, Row, columns_of, current, probability_columns
 from functions.domain.upload import attempt_of, first_shard
 from functions.services.dynamodb import (
     Item,
@@ -32,11 +35,12 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """Which rows are wanted, by what the table can tell: all unless something is named."""
+    """A choice of rows by attributes of the table: all of them unless one is named."""
 
     confidence: float | None = None  # at least
     status: str | None = None
     uncertain: bool | None = None
+    named: str | None = None  # a location among several
 
     @property
     def expression(self) -> Any:
@@ -48,13 +52,12 @@ class Wanted(NamedTuple):
                 for name, value in (("status", self.status), ("uncertain", self.uncertain))
                 if value is not None
             ),
+            *([Attr("named").contains(self.named)] if self.named is not None else ()),
         ]
         return reduce(and_, parts) if parts else None
 
 
 ALL = Wanted()
-
-_KEPT_OTHERWISE = frozenset((*DERIVED, *PROBABILITY_COLUMNS))
 
 
 class PredictionsTable:
@@ -65,10 +68,10 @@ class PredictionsTable:
         self.table = resource.Table(name)
         self.days = days
 
-    def put(self, upload_id: str, shard: int, rows: Iterable[Row]) -> None:
-        """Store the rows of a shard of any attempt."""
+    def put(self, upload_id: str, shard: int, rows: Iterable[Row], labels: LabelSet = TEN) -> None:
+        """Store the rows of a shard of any attempt; `labels` are those of the upload's model version."""
         expires = now_seconds() + self.days * 86_400
-        items = [_item(upload_id, first_shard(shard), row, expires) for row in rows]
+        items = [_item(upload_id, first_shard(shard), row, expires, labels) for row in rows]
         put_all(self.resource, self.table.name, (item for item in items if item["status"] != "failed"))
         for item in items:
             if item["status"] == "failed":
@@ -122,28 +125,40 @@ def _partition(upload_id: str, shard: int) -> str:
     return f"{upload_id}#{shard:05d}"
 
 
-def _item(upload_id: str, shard: int, row: Row, expires: int) -> Item:
-    kept = {name: value for name, value in row.items() if name not in _KEPT_OTHERWISE}
-    item: Item = to_item(kept)
+def _item(upload_id: str, shard: int, row: Row, expires: int, labels: LabelSet) -> Item:
+    probabilities = probability_columns(labels)
+    kept_otherwise = {*probabilities, *(DERIVED if labels is TEN else ())}
+    item: Item = to_item({name: value for name, value in row.items() if name not in kept_otherwise})
     item |= {
         "pk": _partition(upload_id, shard),
         "sk": f"{row['offset']:015d}",
         "upload": upload_id,
         "expires": expires,
     }
+    if labels is not TEN:
+        item["names"] = list(labels.names)
     if row["location"]:
-        item["probabilities"] = to_text(row[column] for column in PROBABILITY_COLUMNS)
+        item["probabilities"] = to_text(row[column] for column in probabilities)
+        if labels.several:
+            item["named"] = row["location"].split(BETWEEN)
+        else:
+            item["upload_location"] = f"{upload_id}#{row['location']}"
     if not row["accession"]:
         item.pop("accession")  # an index key may not be empty
-    if row["location"]:
-        item["upload_location"] = f"{upload_id}#{row['location']}"
     return item
 
 
 def _row(item: Item) -> Row:
     values = from_item(item)
-    row: Row = {"upload": values["upload"]} | {column: values.get(column) for column in COLUMNS}
+    labels = _labels(tuple(values.get("names", ())))
+    row: Row = {"upload": values["upload"]} | {column: values.get(column) for column in columns_of(labels)}
     if "probabilities" in values:  # older releases kept one value a location
-        row |= zip(PROBABILITY_COLUMNS, from_text(values["probabilities"]), strict=True)
+        row |= zip(probability_columns(labels), from_text(values["probabilities"]), strict=True)
     row["accession"] = row["accession"] or ""
-    return current(row, "remarks" in values)
+    return row if "names" in values else current(row, "remarks" in values)
+
+
+@cache
+def _labels(names: tuple[str, ...]) -> LabelSet:
+    """Labels of these names; DeepLoc's ten where there are none."""
+    return labels_of([{"name": name, "display": name, "go": ()} for name in names])

@@ -100,15 +100,15 @@ class Queue:
 
     def drain(self, limit: int) -> Iterator[tuple[dict[str, Any], str]]:
         """Yield up to `limit` messages with their receipts, without waiting for more to come."""
-        taken = 0
-        while taken < limit:
+        received = 0
+        while received < limit:
             messages = self.client.receive_message(
-                QueueUrl=self.url, MaxNumberOfMessages=min(10, limit - taken), WaitTimeSeconds=0
+                QueueUrl=self.url, MaxNumberOfMessages=min(10, limit - received), WaitTimeSeconds=0
             ).get("Messages", [])
             if not messages:
                 return
             for message in messages:
-                taken += 1
+                received += 1
                 yield _load(message["Body"]), message["ReceiptHandle"]
 
     def delete(self, receipt: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.upload import (
     FINAL_STATUSES,
     Counts,
@@ -40,7 +41,12 @@ def _same_attempt(attempt: int) -> ConditionBase:
 
 
 def new_upload(
-    source: Source, size: int, model_version: str, settings: Settings, organism: str = ""
+    source: Source,
+    size: int,
+    model_version: str,
+    settings: Settings,
+    organism: str = "",
+    labels: LabelSet = TEN,
 ) -> Upload:
     """An upload as its first reading pins it now."""
     return Upload(
@@ -53,6 +59,7 @@ def new_upload(
         indexed=size <= settings.indexed_bytes,
         organism=organism,
         packing=settings.packing,
+        labels=labels,
     )
 
 
@@ -81,6 +88,7 @@ class UploadsTable(UploadsReader):
                 "indexed": upload.indexed,
                 "organism": upload.organism,
                 **({"packing": asdict(upload.packing)} if upload.packing else {}),
+                **({"labels": upload.labels.text} if upload.labels is not TEN else {}),
             },
         )
         return self.get(upload.upload_id)

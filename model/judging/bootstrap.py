@@ -34,7 +34,7 @@ _GROWING = ("ece", "membrane_ece")
 Interval = tuple[float | None, float | None]
 
 
-def drawings(proteins: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[Labels]:
+def drawings(proteins: int, resamples: int, seed: int) -> Iterator[Labels]:
     """Rows (some, proteins) of resamples, `resamples` in all; the same for the same arguments."""
     random = np.random.default_rng(seed)
     block = max(1, _INDICES_AT_ONCE // max(proteins, 1))
@@ -50,11 +50,11 @@ def resampled(answered: Answered, resamples: int = RESAMPLES, seed: int = SEED) 
 
 def interval(values: Floats, *, around: float | None = None) -> Interval:
     """The middle 95 % of `values`, those that cannot be told left out; moved so that its mean is `around`."""
-    told = values[np.isfinite(values)]
-    if not len(told):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return None, None
-    shift = 0.0 if around is None else around - float(told.mean())
-    low, high = np.quantile(told, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + shift
+    shift = 0.0 if around is None else around - float(finite.mean())
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + shift
     return rounded(max(low, 0.0) if around is not None else low), rounded(high)
 
 
@@ -64,21 +64,21 @@ def intervals(answered: Answered, resamples: int = RESAMPLES, seed: int = SEED) 
     Calibration errors are positive by construction and resampling inflates them; their intervals are moved
     back by that much and end at 0.
     """
-    found, drawn = point(answered), resampled(answered, resamples, seed)
+    estimate, samples = point(answered), resampled(answered, resamples, seed)
     return {
         name: [interval(column) for column in values.T]
         if values.ndim == 2
-        else interval(values, around=float(found[name]) if name in _GROWING else None)
-        for name, values in drawn.items()
+        else interval(values, around=float(estimate[name]) if name in _GROWING else None)
+        for name, values in samples.items()
     }
 
 
-def error_by_chance(answered: Answered, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+def error_by_chance(answered: Answered, resamples: int = RESAMPLES) -> Interval:
     """The ECE of a model that is right exactly as often as it says, on this few proteins: mean and 95 %.
 
     An ECE below the second number is no evidence of miscalibration at all.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     confidence = answered.confidence
     block = max(1, _INDICES_AT_ONCE // max(len(confidence), 1))
     errors = np.concatenate(
@@ -110,9 +110,9 @@ def compare(
     if not same:
         raise ValueError("expected both models' answers to the same proteins, found others")
     old, new = point(champion), point(challenger)
-    drawn = resampled(champion, resamples, seed), resampled(challenger, resamples, seed)
+    samples = resampled(champion, resamples, seed), resampled(challenger, resamples, seed)
 
-    pairs = {name: (old[name], new[name], drawn[0][name], drawn[1][name]) for name in old}
+    pairs = {name: (old[name], new[name], samples[0][name], samples[1][name]) for name in old}
     recalls = zip(*(values.T for values in pairs["location_recall"]), strict=True)
     return {name: _difference(*pairs[name]) for name in HEADLINE} | {
         "recall": [_difference(*values) for values in recalls]

@@ -137,7 +137,9 @@ def card(artifact: Artifact) -> str:
     recipe = {name: value for name, value in training.items() if name != "history"}
     below = artifact.calibration.get("uncertain_below")
     membrane = ", and whether it is bound to a membrane" if knows_membrane else ""
-    tells = f"""Tells in which of {count} places of a eukaryotic cell a protein belongs{membrane}, from its
+    cell = "" if artifact.labels else " of a eukaryotic cell"
+    several = "" if artifact.thresholds is None else ", one or several,"
+    tells = f"""Tells in which of {count} places{cell}{several} a protein belongs{membrane}, from its
         amino-acid sequence alone. {_design(artifact)}, {training["parameters"]:,} parameters in all; made
         {artifact.created} by `model/train.py`."""
     return CARD.format(
@@ -149,7 +151,7 @@ def card(artifact: Artifact) -> str:
         certain="read it."
         if below is None
         else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
-        figures=figures_of(artifact.metrics),
+        figures=figures_of(artifact.metrics) + ("" if artifact.thresholds is None else _several(artifact)),
         calibration=_calibration(artifact),
         outside=_outside(artifact.outside),
         precision=_precision(artifact.precision, not data.get("validation_learned_from")),
@@ -163,6 +165,19 @@ def card(artifact: Artifact) -> str:
         looks=_looks(metrics.get("looks"), metrics.get("split")),
         rare=_rare(metrics),
     )
+
+
+def _several(artifact: Artifact) -> str:
+    """Say how figures are meant where a protein may have several places, and from where on each is named."""
+    assert artifact.thresholds is not None
+    named = zip(artifact.locations, artifact.thresholds, strict=True)
+    overlap = artifact.metrics.get("jaccard")
+    text = f"""A protein may be in several places. An answer is right if it names each and no other, so
+        Q10 is the share of such answers and a confidence the probability of one; macro-F1 and the correlation
+        are means over the places, each against the rest. The mean overlap of named and true places (Jaccard)
+        is {shown(overlap)}. A place is named from this probability on, chosen on validation for the highest
+        correlation: {", ".join(f"{name} {threshold:.2f}" for name, threshold in named)}."""
+    return "\n\n" + textwrap.fill(" ".join(text.split()), WIDTH)
 
 
 def _index(artifact: Artifact) -> str:
@@ -187,6 +202,8 @@ def _calibration(artifact: Artifact) -> str:
         method = "a temperature for proteins with a near relative, with a distant one and with none"
     if said.get("method") == "vector":
         method = "a scale and a shift for each place (vector scaling)"
+    if said.get("method") == "labels":
+        method = "a temperature for each place"
     also = "" if said["membrane_temperature"] is None else " and by a temperature for the membrane"
     paragraphs = [
         f"""Probabilities are calibrated on the validation split, by {method}{also}:

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model.judging import paired, plots
-from model.judging.markdown import LABELS, SPOKEN_OF, difference, shown
+from model.judging.markdown import LABELS, MIN_PROTEINS_PER_LOCATION, difference, shown
 from model.judging.report import PAGE, figure, locations, mistakes, table
 from model.proteins.divided import SPLITS
 
 if TYPE_CHECKING:
     from model.judging.judgement import Contestant
 
-Found = Mapping[str, Any]
+Figures = Mapping[str, Any]
 EXAMPLES = 10  # problems of each kind that the page shows
 PROBLEMS = {
     "malformed": "Not readable, left out",
@@ -31,7 +31,7 @@ VERDICT = "<!-- verdict --><!-- /verdict -->"  # where `functions/judge.py` writ
 LESS_IS_BETTER = ("ece", "membrane_ece", "log_loss")
 
 
-def page(challenger: Contestant, champion: Contestant | None, evaluation: Found, manifest: Found) -> str:
+def page(challenger: Contestant, champion: Contestant | None, evaluation: Figures, manifest: Figures) -> str:
     """The HTML of a report; `evaluation` and `manifest` are as their JSON files have them."""
     version = challenger.artifact.version
     title = f"{version} against {champion.artifact.version}" if champion else f"{version}, the first version"
@@ -61,17 +61,17 @@ def page(challenger: Contestant, champion: Contestant | None, evaluation: Found,
     return PAGE.format(title=html.escape(title), note=html.escape(note), body="\n".join(parts))
 
 
-def _learned(challenger: Contestant, champion: Contestant | None, learned: Found) -> Iterator[str]:
+def _learned(challenger: Contestant, champion: Contestant | None, learned: Figures) -> Iterator[str]:
     """The figures of proteins that a model has learned from, which flatter it and count for nothing."""
     sides = [("champion", champion)] * (champion is not None) + [("challenger", challenger)]
     yield f"<h2>{learned['proteins']:,} proteins that count apart</h2>"
-    told = [
+    notes = [
         f"{each.artifact.version} has learned from {each.known:,} of them"
         for _, each in sides
         if each is not None and each.known
     ]
     yield (
-        f"<p>{html.escape(', '.join(told))}, itself or through the version it began with: on these it looks "
+        f"<p>{html.escape(', '.join(notes))}, itself or through the version it began with: on these it looks "
         "better than on others, so nothing above counts them.</p>"
     )
     rows = [
@@ -82,17 +82,17 @@ def _learned(challenger: Contestant, champion: Contestant | None, learned: Found
     yield table(["figure", *(each.artifact.version for _, each in sides if each is not None)], rows)
 
 
-def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Found) -> Iterator[str]:
+def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Figures) -> Iterator[str]:
     """Summarise the comparison in sentences."""
     judged = challenger.judged
-    said = f"{challenger.artifact.version} names {_percent(judged['q10'])} of the locations right "
-    said += f"(n = {judged['proteins']:,})"
+    sentence = f"{challenger.artifact.version} names {_percent(judged['q10'])} of the locations right "
+    sentence += f"(n = {judged['proteins']:,})"
     if champion is None:
-        yield f"{said}; its macro-F1 is {shown(judged['macro_f1'])}."
+        yield f"{sentence}; its macro-F1 is {shown(judged['macro_f1'])}."
         return
     of_q10 = evaluation["against"]["q10"]
     yield (
-        f"{said}, {champion.artifact.version} {_percent(champion.judged['q10'])}: "
+        f"{sentence}, {champion.artifact.version} {_percent(champion.judged['q10'])}: "
         f"{_points(of_q10['difference'])} points, between {_points(of_q10['interval'][0])} and "
         f"{_points(of_q10['interval'][1])} with 95 % confidence."
     )
@@ -100,7 +100,7 @@ def _summary(challenger: Contestant, champion: Contestant | None, evaluation: Fo
         [
             name
             for name, each in zip(judged["locations"], evaluation["against"]["recall"], strict=True)
-            if judged["locations"][name]["proteins"] >= SPOKEN_OF
+            if judged["locations"][name]["proteins"] >= MIN_PROTEINS_PER_LOCATION
             and each["interval"][0] is not None
             and sign * each["interval"][0 if sign > 0 else 1] > 0
         ]
@@ -119,7 +119,7 @@ def _points(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
-def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Found) -> Iterator[str]:
+def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Figures) -> Iterator[str]:
     """The headline figures, beside the champion's where there is one."""
     judged = challenger.judged
     if champion is None:
@@ -150,7 +150,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fo
     yield figure("differences", paired.differences(evaluation["against"], judged["locations"]))
 
 
-def _data(manifest: Found) -> Iterator[str]:
+def _data(manifest: Figures) -> Iterator[str]:
     """Describe the snapshot: its sources, what changed since the last one, and what was left out."""
     yield "<h2>Data</h2>"
     changes = manifest["changes"]
@@ -180,16 +180,16 @@ def _data(manifest: Found) -> Iterator[str]:
     yield "<h2>Files</h2>"
     yield table(["file", "kind", "proteins", "duplicates", "left out"], files)
     for kind, what in PROBLEMS.items():
-        found = manifest["problems"][kind]
-        if found["total"]:
-            yield _problems(found["total"], what, found["first"])
+        problem = manifest["problems"][kind]
+        if problem["total"]:
+            yield _problems(problem["total"], what, problem["first"])
 
 
 def _name(uri: str) -> str:
     return uri.removeprefix("s3://").partition("/")[2] if uri.startswith("s3://") else uri
 
 
-def _problems(total: int, what: str, first: Sequence[Found]) -> str:
+def _problems(total: int, what: str, first: Sequence[Figures]) -> str:
     rows = [[each["where"], each["problem"]] for each in first[:EXAMPLES]]
     shown_of = f", the first {len(rows)}" if total > len(rows) else ""
     summary = html.escape(f"{what}: {total:,}{shown_of}")

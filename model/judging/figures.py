@@ -3,21 +3,26 @@
 Counting figures are functions of a confusion matrix (truth, predicted), and all figures take any number of
 leading dimensions, so that a thousand resamples (`bootstrap.py`) are measured by the code that measures
 one. A figure that its proteins cannot tell (the recall of a location without any) is NaN, None in JSON.
+
+Where a protein may have several locations, an answer is right if it names each of them and no other, and
+each location is counted by itself, against the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.proteins.labelled import MEMBRANE_UNKNOWN, LabelledProtein
+from model.proteins.labelled import MEMBRANE_UNKNOWN, LabelledProtein, memberships
+from model.serving import several as of_several
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 BINS = 15  # equally wide, of a calibration error; what DeepLoc's successors and the calibration papers use
 # Residues, both ends in: the article reads 510, the shipped model 2,046.
@@ -33,33 +38,70 @@ class Answered:
 
     probabilities: Floats  # (proteins, locations)
     membrane: Floats  # (proteins)
-    truth: Labels  # (proteins), index of the location
+    truth: Labels  # (proteins), index of the location, the first of several
     bound: Floats  # (proteins), 1 bound, 0 soluble, MEMBRANE_UNKNOWN
     lengths: Labels  # (proteins), residues
+    places: Bools | None = None  # (proteins, locations), all true ones, where a protein may have several
+    thresholds: Floats | None = None  # (locations), from which on a location is named; with `places`
 
     @classmethod
-    def of(cls, probabilities: Floats, membrane: Floats, proteins: Sequence[LabelledProtein]) -> Answered:
-        """Answers to `proteins`, in their order."""
+    def of(
+        cls,
+        probabilities: Floats,
+        membrane: Floats,
+        proteins: Sequence[LabelledProtein],
+        thresholds: Sequence[float] | None = None,
+        *,
+        several: bool = False,
+    ) -> Answered:
+        """Answers to `proteins`, in their order; `thresholds` of a model of several locations a protein.
+
+        Logits of such a model are `several` before it has any.
+        """
+        answers = np.asarray(probabilities, dtype=np.float64)
+        several = several or thresholds is not None
         return cls(
-            np.asarray(probabilities, dtype=np.float64),
+            answers,
             np.asarray(membrane, dtype=np.float64),
             np.array([protein.location for protein in proteins], dtype=np.int64),
             np.array([protein.membrane for protein in proteins], dtype=np.float64),
             np.array([len(protein.sequence) for protein in proteins], dtype=np.int64),
+            memberships(proteins, answers.shape[1]) if several else None,
+            None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
         )
 
     def __len__(self) -> int:
         return len(self.truth)
 
-    def only(self, chosen: NDArray[np.bool_]) -> Answered:
+    def only(self, chosen: Bools) -> Answered:
         """The rows where `chosen` (proteins) is true."""
-        return Answered(
-            self.probabilities[chosen],
-            self.membrane[chosen],
-            self.truth[chosen],
-            self.bound[chosen],
-            self.lengths[chosen],
+        return replace(
+            self,
+            probabilities=self.probabilities[chosen],
+            membrane=self.membrane[chosen],
+            truth=self.truth[chosen],
+            bound=self.bound[chosen],
+            lengths=self.lengths[chosen],
+            places=None if self.places is None else self.places[chosen],
         )
+
+    @property
+    def memberships(self) -> Bools:
+        """Which protein is in which location (proteins, locations)."""
+        if self.places is not None:
+            return self.places
+        table = np.zeros(self.probabilities.shape, dtype=np.bool_)
+        table[np.arange(len(self)), self.truth] = True
+        return table
+
+    @property
+    def named(self) -> Bools:
+        """Which locations the answers name (proteins, locations)."""
+        if self.thresholds is not None:
+            return of_several.named(self.probabilities, self.thresholds)
+        table = np.zeros(self.probabilities.shape, dtype=np.bool_)
+        table[np.arange(len(self)), self.predicted] = True
+        return table
 
     @property
     def predicted(self) -> Labels:
@@ -69,15 +111,26 @@ class Answered:
 
     @property
     def confidence(self) -> Floats:
-        """The probability of the most probable location."""
+        """The probability that an answer is right: its location, or all that it names and no other."""
+        if self.thresholds is not None:
+            return of_several.confidence(self.probabilities, self.named)
         best: Floats = self.probabilities.max(axis=1)
         return best
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """True where the most probable location is the true one, as an array (proteins,)."""
-        hits: NDArray[np.bool_] = self.predicted == self.truth
+    def right(self) -> Bools:
+        """True where the named location is the true one, or all are and no other, as an array (proteins,)."""
+        hits: Bools = self.predicted == self.truth
+        if self.thresholds is not None:
+            hits = (self.named == self.memberships).all(axis=1)
         return hits
+
+    def confusion(self) -> Floats:
+        """Counts (locations, locations): a row a true location, a column a named one.
+
+        Of proteins in several locations, each pair of a true and a named one is counted.
+        """
+        return self.memberships.astype(np.float64).T @ self.named
 
 
 def confusion(truth: Labels, predicted: Labels, locations: int) -> Floats:
@@ -101,8 +154,12 @@ def by_location(counts: Floats) -> dict[str, Floats]:
     correlation of a location that is never named or never true is 0, as is usual.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    true, named = counts.sum(axis=-1), counts.sum(axis=-2)
-    total = counts.sum(axis=(-2, -1))[..., None]
+    return _against_the_rest(hits, counts.sum(axis=-1), counts.sum(axis=-2), counts.sum(axis=(-2, -1)))
+
+
+def _against_the_rest(hits: Floats, true: Floats, named: Floats, total: Floats) -> dict[str, Floats]:
+    """The same of counts (..., locations) and the number of proteins (...)."""
+    total = total[..., None]
     scale = np.sqrt(true * (total - true)) * np.sqrt(named * (total - named))
     return {
         "precision": _share(hits, named),
@@ -162,6 +219,8 @@ def figures(answered: Answered, rows: Labels) -> dict[str, Floats]:
     `location_<name>`.
     """
     truth, confidence, right = answered.truth, answered.confidence, answered.right
+    if answered.thresholds is not None:
+        return _of_several(answered, rows)
     counts = confusion(truth[rows], answered.predicted[rows], answered.probabilities.shape[1])
     given = answered.probabilities[np.arange(len(truth)), truth]
     return {
@@ -172,6 +231,38 @@ def figures(answered: Answered, rows: Labels) -> dict[str, Floats]:
         "ece": calibration_error(confidence[rows], right[rows]),
         "log_loss": -np.log(given + 1e-12)[rows].mean(axis=-1),
     } | {f"location_{name}": values for name, values in by_location(counts).items()}
+
+
+def _of_several(answered: Answered, rows: Labels) -> dict[str, Floats]:
+    """The same where a protein may have several locations.
+
+    `q10` is the share of answers that are right as a whole, macro-F1 and the correlation are means over the
+    locations that occur, each against the rest, and the log loss is the sum over the locations.
+    """
+    truth, named = answered.memberships, answered.named
+    drawn = np.stack([np.bincount(sample, minlength=len(answered)) for sample in rows]).astype(np.float64)
+    hits, true = drawn @ (truth & named), drawn @ truth  # (samples, locations)
+    of_locations = _against_the_rest(hits, true, drawn @ named, drawn.sum(axis=-1))
+    occurs, right = true > 0, answered.right
+    losses = of_several.log_losses(answered.probabilities, truth)
+
+    def mean(values: Floats) -> Floats:
+        return _share(np.where(occurs, np.nan_to_num(values), 0.0).sum(axis=-1), occurs.sum(axis=-1))
+
+    return {
+        "q10": right[rows].mean(axis=-1),
+        "macro_f1": mean(of_locations["f1"]),
+        "mcc": mean(of_locations["mcc"]),
+        **_of_membrane(answered, rows),
+        "ece": calibration_error(answered.confidence[rows], right[rows]),
+        "log_loss": losses[rows].mean(axis=-1),
+    } | {f"location_{name}": values for name, values in of_locations.items()}
+
+
+def overlap(answered: Answered) -> float | None:
+    """The mean Jaccard index of named and true locations: those in both by those in either."""
+    truth, named = answered.memberships, answered.named
+    return rounded(((truth & named).sum(axis=1) / (truth | named).sum(axis=1)).mean())
 
 
 def _of_membrane(answered: Answered, rows: Labels) -> dict[str, Floats]:
@@ -209,7 +300,7 @@ def reliability(answered: Answered) -> list[dict[str, Any]]:
     ]
 
 
-def accuracy_by_rank(confidence: Floats, right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def accuracy_by_rank(confidence: Floats, right: Bools) -> tuple[Floats, Floats]:
     """Confidences, highest first, and the accuracy of the answers up to each: answers given first.
 
     Equally confident answers count each as their mean, so that their order does not matter.
@@ -249,13 +340,12 @@ def uncertain(answered: Answered, below: float) -> dict[str, Any]:
     }
 
 
-def mistakes(answered: Answered, most: int = 20) -> list[tuple[int, int, float]]:
-    """Row, named location and confidence of the most confident wrong answers, worst first."""
+def mistakes(answered: Answered, most: int = 20) -> list[tuple[int, float]]:
+    """Row and confidence of the most confident wrong answers, worst first."""
+    confidence = answered.confidence
     wrong = np.flatnonzero(~answered.right)
-    worst = wrong[np.argsort(-answered.confidence[wrong], kind="stable")][:most]
-    return [
-        (int(row), int(answered.predicted[row]), rounded(answered.confidence[row]) or 0.0) for row in worst
-    ]
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    return [(int(row), rounded(confidence[row]) or 0.0) for row in worst]
 
 
 def rounded(value: Any) -> float | None:

@@ -77,7 +77,7 @@ def measure(
 
     def asked_of(asked: Sequence[LabelledProtein]) -> tuple[Answered, list[dict[str, Any]]]:
         given = evaluate.predictions_of(model, asked)
-        return Answered.of(*evaluate.arrays(given), asked), given
+        return Answered.of(*evaluate.arrays(given), asked, model.artifact.thresholds), given
 
     whole, with_relative = asked_of(proteins), related(proteins, known)
     groups = {"all": whole}
@@ -122,9 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     options = parser.parse_args(arguments)
-    locations = read_artifact(options.artifact).locations
-    proteins = read_channel(options.labelled, locations)
-    training, validation = split(proteins, options.validation, locations)
+    judged = read_artifact(options.artifact)
+    locations, several = judged.locations, judged.thresholds is not None
+    proteins = read_channel(options.labelled, locations, several=several)
+    training, validation = split(proteins, options.validation, locations, several=several)
     asked = [protein for protein in proteins if protein.test] if options.split == "test" else validation
     unseen = seen.unseen(options.artifact, asked)
     asked = asked if unseen is None else unseen

@@ -19,8 +19,9 @@ from model.judging import bootstrap, figures
 from model.judging import looks as record
 from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
 from model.proteins import seen
-from model.proteins.labelled import LOCATIONS, LabelledProtein
+from model.proteins.labelled import BETWEEN, LOCATIONS, LabelledProtein
 from model.serving import calibration
+from model.serving import several as of_several
 from model.serving.artifact import Artifact, read_artifact, write_description
 
 if TYPE_CHECKING:
@@ -35,24 +36,23 @@ class EvaluationError(ValueError):
     """A model or its proteins cannot be judged; says what was expected and found."""
 
 
-def measure(
-    probabilities: Floats, membrane: Floats, proteins: Sequence[LabelledProtein], locations: Sequence[str]
-) -> dict[str, Any]:
-    """The figures without intervals of `probabilities` (proteins, locations) and `membrane` (proteins)."""
-    return _measured(Answered.of(probabilities, membrane, proteins), locations)
-
-
-def _measured(answered: Answered, locations: Sequence[str]) -> dict[str, Any]:
+def measured(answered: Answered, locations: Sequence[str]) -> dict[str, Any]:
+    """The figures without intervals."""
     found = figures.point(answered)
-    support = np.bincount(answered.truth, minlength=len(locations))
-    return {name: rounded(found[name]) for name in HEADLINE} | {
-        "proteins": len(answered),
-        "locations": {
-            location: {name: rounded(found[f"location_{name}"][index]) for name in BY_LOCATION}
-            | {"proteins": int(support[index])}
-            for index, location in enumerate(locations)
-        },
-    }
+    support = answered.memberships.sum(axis=0)
+    of_several = {} if answered.thresholds is None else {"jaccard": figures.overlap(answered)}
+    return (
+        {name: rounded(found[name]) for name in HEADLINE}
+        | of_several
+        | {
+            "proteins": len(answered),
+            "locations": {
+                location: {name: rounded(found[f"location_{name}"][index]) for name in BY_LOCATION}
+                | {"proteins": int(support[index])}
+                for index, location in enumerate(locations)
+            },
+        }
+    )
 
 
 def judge(
@@ -65,7 +65,7 @@ def judge(
 ) -> dict[str, Any]:
     """Everything this project says about answers: figures, their intervals, tables and curves."""
     between = bootstrap.intervals(answered, resamples)
-    judged = _measured(answered, locations)
+    judged = measured(answered, locations)
     for index, location in enumerate(locations):
         judged["locations"][location]["recall_interval"] = between["location_recall"][index]
     by_chance = dict(zip(("mean", "at_most"), bootstrap.error_by_chance(answered, resamples), strict=True))
@@ -73,24 +73,25 @@ def judge(
         "intervals": {name: between[name] for name in HEADLINE},
         "ece_by_chance": by_chance,
         "lengths": [_band(answered, first, last, resamples) for first, last in (*LENGTH_BANDS, (LONG, None))],
-        "confusion": figures.confusion(answered.truth, answered.predicted, len(locations))
-        .astype(int)
-        .tolist(),
+        "confusion": answered.confusion().astype(int).tolist(),
         "reliability": figures.reliability(answered),
         "abstention": figures.abstention(answered),
     }
     if uncertain_below is not None:
         judged["uncertain"] = figures.uncertain(answered, uncertain_below)
     if accessions:
+        tables = answered.memberships, answered.named
         judged["mistakes"] = [
             {
                 "accession": accessions[row],
-                "location": locations[int(answered.truth[row])],
-                "named": locations[named],
+                **{
+                    key: BETWEEN.join(locations[place] for place in np.flatnonzero(table[row]).tolist())
+                    for key, table in zip(("location", "named"), tables, strict=True)
+                },
                 "confidence": confidence,
                 "length": int(answered.lengths[row]),
             }
-            for row, named, confidence in figures.mistakes(answered)
+            for row, confidence in figures.mistakes(answered)
         ]
     return judged
 
@@ -151,7 +152,13 @@ def predictions_of(model: Model, proteins: Sequence[LabelledProtein]) -> list[di
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     """All figures of an artifact over labelled proteins."""
-    return judge_artifact(read_artifact(folder), Answered.of(*answers(folder, proteins), proteins), proteins)
+    artifact = read_artifact(folder)
+    return judge_artifact(artifact, answered_by(artifact, proteins), proteins)
+
+
+def answered_by(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Answered:
+    """What an artifact answers to `proteins`, beside the truth."""
+    return Answered.of(*answers(artifact.folder, proteins), proteins, artifact.thresholds)
 
 
 def judge_artifact(
@@ -193,8 +200,12 @@ class Contestant:
 
 def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
     """A loaded model, asked about `proteins`, whose locations are DeepLoc's, as those of a retraining are."""
-    if model.artifact.locations != LOCATIONS:
-        raise EvaluationError(f"expected the locations {LOCATIONS}, found {model.artifact.locations}")
+    if model.artifact.locations != LOCATIONS or model.artifact.thresholds is not None:
+        raise EvaluationError(
+            f"expected one of the locations {LOCATIONS} a protein, found a model of "
+            f"{', '.join(model.artifact.locations)}"
+            + ("" if model.artifact.thresholds is None else ", several")
+        )
     answered = Answered.of(*answers_of(model, proteins), proteins)
     judged = judge_artifact(model.artifact, answered, proteins)
     learned = seen.learned(model.artifact.folder, proteins)
@@ -205,23 +216,37 @@ def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
 
 def compare(champion: Path, challenger: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
     """Two artifacts on the same proteins: figures of both, differences and their intervals."""
-    old, new = (Answered.of(*answers(folder, proteins), proteins) for folder in (champion, challenger))
+    old, new = (answered_by(read_artifact(folder), proteins) for folder in (champion, challenger))
     return bootstrap.compare(old, new)
 
 
 def recalibrated(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Artifact:
     """The artifact with a calibration fitted anew on `proteins`, and without figures: they were another's."""
     with tempfile.TemporaryDirectory() as place:
-        plain = replace(artifact, folder=Path(place), calibration=NEUTRAL)
+        neutral: dict[str, Any] = dict(NEUTRAL)
+        if artifact.thresholds is not None:
+            every = len(artifact.locations)
+            neutral |= {"label_temperatures": [1.0] * every, "thresholds": [0.5] * every}
+        plain = replace(artifact, folder=Path(place), calibration=neutral)
         for file in artifact.folder.iterdir():
             if file.is_file() and file.name != "artifact.json":
                 (plain.folder / file.name).symlink_to(file.resolve())
         write_description(plain)
         probabilities, membrane = answers(plain.folder, proteins)
-    truth = Answered.of(probabilities, membrane, proteins)
-    with np.errstate(divide="ignore"):
-        # Logits but for a constant a row, which calibration takes out; never infinite.
-        logits = np.maximum(np.log(probabilities), -700.0)
-        bound = np.clip(np.log(membrane) - np.log1p(-membrane), -700.0, 700.0)
-    fitted = calibration.fit(logits, truth.truth, bound, truth.bound)
+    truth = Answered.of(probabilities, membrane, proteins, artifact.thresholds)
+    bound = _logits(membrane)
+    if artifact.thresholds is not None:
+        fitted = of_several.fit(_logits(probabilities), truth.memberships, bound, truth.bound)
+    else:
+        with np.errstate(divide="ignore"):
+            # Logits but for a constant a row, which calibration takes out; never infinite.
+            logits = np.maximum(np.log(probabilities), -700.0)
+        fitted = calibration.fit(logits, truth.truth, bound, truth.bound)
     return record.without_figures(replace(artifact, calibration=fitted))
+
+
+def _logits(probabilities: Floats) -> Floats:
+    """The logits of probabilities of any shape, never infinite."""
+    with np.errstate(divide="ignore"):
+        logits: Floats = np.clip(np.log(probabilities) - np.log1p(-probabilities), -700.0, 700.0)
+    return logits

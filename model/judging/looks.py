@@ -24,39 +24,39 @@ def looks(artifact: Artifact) -> list[dict[str, Any]]:
     return [dict(look) for look in metrics.get("looks", [])]
 
 
-def _look(artifact: Artifact, found: Mapping[str, Any]) -> dict[str, Any]:
+def _look(artifact: Artifact, figures: Mapping[str, Any]) -> dict[str, Any]:
     return {"date": now(), "version": artifact.version} | {
-        name: found.get(name) for name in ("split", "proteins", "q10", "macro_f1")
+        name: figures.get(name) for name in ("split", "proteins", "q10", "macro_f1")
     }
 
 
-def with_look(artifact: Artifact, found: Mapping[str, Any]) -> Artifact:
-    """The artifact with one look more, at what `found` says."""
-    return _with_looks(artifact, [*looks(artifact), _look(artifact, found)])
+def with_look(artifact: Artifact, figures: Mapping[str, Any]) -> Artifact:
+    """The artifact with one look more, at what `figures` say."""
+    return _with_looks(artifact, [*looks(artifact), _look(artifact, figures)])
 
 
 def with_looks_of(artifact: Artifact, earlier: Iterable[Artifact]) -> Artifact:
     """The artifact with the looks of those that came before it."""
-    seen: list[dict[str, Any]] = []
+    all_looks: list[dict[str, Any]] = []
     for each in (*earlier, artifact):
-        seen += [look for look in looks(each) if look not in seen]
-    return _with_looks(artifact, seen)
+        all_looks += [look for look in looks(each) if look not in all_looks]
+    return _with_looks(artifact, all_looks)
 
 
-def _with_looks(artifact: Artifact, seen: list[dict[str, Any]]) -> Artifact:
-    return artifact.with_metrics({**artifact.metrics, "looks": seen}) if seen else artifact
+def _with_looks(artifact: Artifact, all_looks: list[dict[str, Any]]) -> Artifact:
+    return artifact.with_metrics({**artifact.metrics, "looks": all_looks}) if all_looks else artifact
 
 
-def with_figures(artifact: Artifact, found: Mapping[str, Any]) -> Artifact:
-    """The artifact under `found`, which names its split; figures of that split give way, others stay."""
-    seen, by_split = looks(artifact), {}
+def with_figures(artifact: Artifact, figures: Mapping[str, Any]) -> Artifact:
+    """The artifact with `figures`, which name their split, in place of those it had of that split."""
+    all_looks, by_split = looks(artifact), {}
     before = {name: value for name, value in artifact.metrics.items() if name not in ("looks", *SPLITS)}
     if "split" in before:
         by_split[before["split"]] = before
     by_split |= {name: artifact.metrics[name] for name in SPLITS if name in artifact.metrics}
-    by_split[found["split"]] = dict(found)
-    first = by_split.pop("test" if "test" in by_split else found["split"])
-    return _with_looks(artifact.with_metrics({**first, **by_split}), seen)
+    by_split[figures["split"]] = dict(figures)
+    first = by_split.pop("test" if "test" in by_split else figures["split"])
+    return _with_looks(artifact.with_metrics({**first, **by_split}), all_looks)
 
 
 def without_figures(artifact: Artifact) -> Artifact:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SPOKEN_OF = 10  # proteins of a location, below which its figures say little and are not shown
+MIN_PROTEINS_PER_LOCATION = 10  # of fewer, its figures say little and are not shown
 LABELS = {
     "q10": "Q10 (accuracy)",
     "macro_f1": "Macro-F1",
@@ -41,21 +41,21 @@ def figures_of(metrics: Mapping[str, Any]) -> str:
     splits = {metrics["split"]: metrics}
     splits |= {name: metrics[name] for name in ("test", "validation", "all") if name in metrics}
     parts = [_sentence(splits), _headline(splits)]
-    for name, found in splits.items():
-        parts += [f"By location ({name}):", _by_location(found)]
-        if "lengths" in found:
-            parts += [f"By length in residues ({name}):", _by_length(found)]
+    for name, figures in splits.items():
+        parts += [f"By location ({name}):", _by_location(figures)]
+        if "lengths" in figures:
+            parts += [f"By length in residues ({name}):", _by_length(figures)]
     return "\n\n".join(parts)
 
 
 def _sentence(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    said = {
+    meanings = {
         "test": "DeepLoc 1.0's test split, which chose nothing",
         "validation": "a validation split, on which settings were chosen",
         "all": "every protein of a labelled file",
     }
     listed = "; ".join(
-        f"{name}: {found['proteins']:,} proteins, {said[name]}" for name, found in splits.items()
+        f"{name}: {figures['proteins']:,} proteins, {meanings[name]}" for name, figures in splits.items()
     )
     brackets = "In brackets the 95 % interval by bootstrap over proteins (1,000 resamples)."
     return f"Measured on {listed}." + (
@@ -67,33 +67,36 @@ def _headline(splits: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [
             label,
-            *(shown(found.get(name), found.get("intervals", {}).get(name)) for found in splits.values()),
+            *(
+                shown(figures.get(name), figures.get("intervals", {}).get(name))
+                for figures in splits.values()
+            ),
         ]
         for name, label in LABELS.items()
-        if any(found.get(name) is not None for found in splits.values())
+        if any(figures.get(name) is not None for figures in splits.values())
     ]
     return table(["", *splits], rows)
 
 
-def _by_location(found: Mapping[str, Any]) -> str:
-    if "locations" not in found:  # an artifact from before there was more than recall
+def _by_location(figures: Mapping[str, Any]) -> str:
+    if "locations" not in figures:  # an artifact from before there was more than recall
         return table(
-            ["location", "recall"], [[name, shown(value)] for name, value in found["recall"].items()]
+            ["location", "recall"], [[name, shown(value)] for name, value in figures["recall"].items()]
         )
-    rows = [[name, *by_location(of)] for name, of in found["locations"].items()]
+    rows = [[name, *by_location(of)] for name, of in figures["locations"].items()]
     return table(["location", *COLUMNS.values()], rows)
 
 
-def by_location(found: Mapping[str, Any]) -> list[str]:
-    """The cells of a location: its figures, or dashes where they are of fewer than `SPOKEN_OF` proteins."""
-    enough = found["proteins"] >= SPOKEN_OF
+def by_location(figures: Mapping[str, Any]) -> list[str]:
+    """The cells of a location: its figures, or dashes where they are of too few proteins."""
+    enough = figures["proteins"] >= MIN_PROTEINS_PER_LOCATION
     return [
-        shown(found[key] if enough or key == "proteins" else None, found.get(f"{key}_interval"))
+        shown(figures[key] if enough or key == "proteins" else None, figures.get(f"{key}_interval"))
         for key in COLUMNS
     ]
 
 
-def _by_length(found: Mapping[str, Any]) -> str:
+def _by_length(figures: Mapping[str, Any]) -> str:
     rows = [
         [
             f"{band['from']:,} and more" if band["to"] is None else f"{band['from']:,}–{band['to']:,}",
@@ -102,7 +105,7 @@ def _by_length(found: Mapping[str, Any]) -> str:
             shown(band["membrane_q2"]),
             shown(band["proteins"]),
         ]
-        for band in found["lengths"]
+        for band in figures["lengths"]
     ]
     return table(["residues", "Q10", "macro-F1", "membrane Q2", "proteins"], rows)
 
@@ -121,13 +124,13 @@ def shown(value: Any, interval: Sequence[float | None] | None = None) -> str:
     return f"{text} ({interval[0]:.3f}–{interval[1]:.3f})" if interval and interval[0] is not None else text
 
 
-def difference(found: Mapping[str, Any]) -> str:
+def difference(comparison: Mapping[str, Any]) -> str:
     """A comparison of a figure as text: the change with its sign, and its interval."""
-    if found["difference"] is None:
+    if comparison["difference"] is None:
         return "–"
-    low, high = found["interval"]
+    low, high = comparison["interval"]
     between = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
-    return f"{found['difference']:+.4f}{between}".replace("-", "−")
+    return f"{comparison['difference']:+.4f}{between}".replace("-", "−")
 
 
 def percent(share: float | None) -> str:

@@ -11,25 +11,25 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from model.judging.markdown import LABELS, SPOKEN_OF
+from model.judging.markdown import LABELS, MIN_PROTEINS_PER_LOCATION
 from model.judging.plots import BLUE, GREEN, INK, MUTED, ORANGE, Figure, styled
 
 # Figures that are shares, of which more is better: errors and losses would point the other way.
 SHARES = ("q10", "macro_f1", "mcc", "membrane_q2")
-Found = Mapping[str, Any]
+Figures = Mapping[str, Any]
 
 
-def differences(against: Found, locations: Mapping[str, Found]) -> Figure:
+def differences(against: Figures, locations: Mapping[str, Figures]) -> Figure:
     """Challenger - champion: headline figures above, the recall of each location below."""
     named = [(LABELS[name], against[name]) for name in SHARES]
     located = sorted(
         zip(locations.items(), against["recall"], strict=True), key=lambda pair: -pair[0][1]["proteins"]
     )
     recalls = [
-        (f"{name.replace('.', ' ').replace('/', ' / ')}  ({found['proteins']:,})", difference)
-        for (name, found), difference in located
+        (f"{name.replace('.', ' ').replace('/', ' / ')}  ({figures['proteins']:,})", difference)
+        for (name, figures), difference in located
     ]
-    few = [found["proteins"] < SPOKEN_OF for (_, found), _ in located]
+    few = [figures["proteins"] < MIN_PROTEINS_PER_LOCATION for (_, figures), _ in located]
     with styled():
         figure = Figure(figsize=(7.5, 6.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=(len(named) + 1, len(recalls) + 1))
@@ -48,20 +48,20 @@ def differences(against: Found, locations: Mapping[str, Found]) -> Figure:
     return figure
 
 
-def _forest(axes: Axes, rows: Sequence[tuple[str, Found]], few: Sequence[bool]) -> None:
+def _forest(axes: Axes, rows: Sequence[tuple[str, Figures]], few: Sequence[bool]) -> None:
     """One line a row, the first on top; rows of `few` proteins are pale."""
     axes.axvline(0, color=INK, linewidth=1)
-    for row, ((_, found), pale) in enumerate(zip(rows, few, strict=True)):
-        if found["difference"] is None:
+    for row, ((_, comparison), pale) in enumerate(zip(rows, few, strict=True)):
+        if comparison["difference"] is None:
             axes.text(0, row, "  not measurable", color=MUTED, va="center", size=8.5)
             continue
-        low, high = found["interval"]
+        low, high = comparison["interval"]
         sure = low is not None and (low > 0 or high < 0)
         mark, colour = ("o", BLUE) if not sure else ("^", GREEN) if low > 0 else ("v", ORANGE)
         alpha = 0.4 if pale else 1.0
         if low is not None:
             axes.plot([low, high], [row, row], color=colour, alpha=0.35 * alpha, linewidth=6)
-        axes.plot(found["difference"], row, mark, color=colour, alpha=alpha, markersize=7)
+        axes.plot(comparison["difference"], row, mark, color=colour, alpha=alpha, markersize=7)
     axes.set_yticks(range(len(rows)), [label for label, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     widest = max(0.01, *(abs(end) for end in axes.get_xlim()))

@@ -46,7 +46,7 @@ STYLE: Any = {  # Any: matplotlib types the keys one by one
     "savefig.facecolor": "white",
     "svg.hashsalt": "protloc",
 }
-Found = Mapping[str, Any]
+Figures = Mapping[str, Any]
 
 
 __all__ = ["Figure", "draw", "save", "styled"]
@@ -57,7 +57,7 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)
 
 
-def draw(judged: Found, history: Sequence[Found] = ()) -> dict[str, Figure]:
+def draw(judged: Figures, history: Sequence[Figures] = ()) -> dict[str, Figure]:
     """Every picture that there are figures for, by name."""
     with styled():
         pictures = {
@@ -88,7 +88,7 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _title(axes: Axes, title: str, judged: Found) -> None:
+def _title(axes: Axes, title: str, judged: Figures) -> None:
     """Write a figure's title, and under it the proteins that it is drawn from."""
     axes.set_title(title, pad=24)
     sample = f"{judged['proteins']:,} proteins, {judged.get('split', 'all')}"
@@ -104,20 +104,20 @@ def _name(location: str) -> str:
     return location.replace(".", " ").replace("/", " / ")
 
 
-def training(history: Sequence[Found]) -> Figure:
+def training(history: Sequence[Figures]) -> Figure:
     """Losses, and figures on validation, by epoch."""
     epochs = [each["epoch"] for each in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.set_title("Loss by epoch")
-    right.set_title("Figures on validation by epoch")
-    _line(left, epochs, history, "training_loss", "training", BLUE, "o")
-    _line(left, epochs, history, "validation_loss", "validation", ORANGE, "s")
-    _line(right, epochs, history, "q10", "Q10", BLUE, "o")
-    _line(right, epochs, history, "macro_f1", "macro-F1", ORANGE, "s")
-    _line(right, epochs, history, "membrane_q2", "membrane Q2", GREEN, "^")
-    _in_percent(right.yaxis)
-    for axes in (left, right):
+    loss_axes, figure_axes = figure.subplots(1, 2)
+    loss_axes.set_title("Loss by epoch")
+    figure_axes.set_title("Figures on validation by epoch")
+    _line(loss_axes, epochs, history, "training_loss", "training", BLUE, "o")
+    _line(loss_axes, epochs, history, "validation_loss", "validation", ORANGE, "s")
+    _line(figure_axes, epochs, history, "q10", "Q10", BLUE, "o")
+    _line(figure_axes, epochs, history, "macro_f1", "macro-F1", ORANGE, "s")
+    _line(figure_axes, epochs, history, "membrane_q2", "membrane Q2", GREEN, "^")
+    _in_percent(figure_axes.yaxis)
+    for axes in (loss_axes, figure_axes):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
@@ -125,20 +125,26 @@ def training(history: Sequence[Found]) -> Figure:
 
 
 def _line(
-    axes: Axes, epochs: Sequence[int], history: Sequence[Found], key: str, label: str, colour: str, mark: str
+    axes: Axes,
+    epochs: Sequence[int],
+    history: Sequence[Figures],
+    key: str,
+    label: str,
+    colour: str,
+    mark: str,
 ) -> None:
     values = [np.nan if each.get(key) is None else each[key] for each in history]
     if np.isfinite(values).any():
         axes.plot(epochs, values, color=colour, marker=mark, markersize=4, label=label)
 
 
-def by_location(judged: Found) -> Figure:
+def by_location(judged: Figures) -> Figure:
     """Recall with its interval and precision of each location, the most frequent on top."""
     located = sorted(judged["locations"].items(), key=lambda item: item[1]["proteins"])
     figure, axes = sheet(7.5, 4.6)
     _title(axes, "Recall and precision by location", judged)
-    for row, (_, found) in enumerate(located):
-        low, high = found.get("recall_interval") or (None, None)
+    for row, (_, figures) in enumerate(located):
+        low, high = figures.get("recall_interval") or (None, None)
         if low is not None:
             axes.plot([low, high], [row, row], color=BLUE, alpha=0.35, linewidth=6, solid_capstyle="round")
     rows = np.arange(len(located))
@@ -146,9 +152,9 @@ def by_location(judged: Found) -> Figure:
         ("recall", BLUE, "o", "recall, with its 95 % interval"),
         ("precision", ORANGE, "D", "precision"),
     ):
-        values = [np.nan if found[key] is None else found[key] for _, found in located]
+        values = [np.nan if figures[key] is None else figures[key] for _, figures in located]
         axes.scatter(values, rows, color=colour, marker=mark, s=38, zorder=3, label=label)
-    axes.set_yticks(rows, [f"{_name(name)}  ({found['proteins']:,})" for name, found in located])
+    axes.set_yticks(rows, [f"{_name(name)}  ({figures['proteins']:,})" for name, figures in located])
     axes.set_xlim(-0.02, 1.02)
     _in_percent(axes.xaxis)
     axes.grid(axis="y", visible=False)
@@ -157,7 +163,7 @@ def by_location(judged: Found) -> Figure:
     return figure
 
 
-def confusion(judged: Found) -> Figure:
+def confusion(judged: Figures) -> Figure:
     """Counts, each true location's row shaded by the share that was named so."""
     counts = np.array(judged["confusion"], dtype=float)
     totals = counts.sum(axis=1, keepdims=True)
@@ -194,7 +200,7 @@ def confusion(judged: Found) -> Figure:
     return figure
 
 
-def reliability(judged: Found) -> Figure:
+def reliability(judged: Figures) -> Figure:
     """Plot the accuracy and the number of answers at each confidence."""
     bins = judged["reliability"]
     figure = Figure(figsize=(5.6, 6), layout="constrained")
@@ -202,18 +208,18 @@ def reliability(judged: Found) -> Figure:
     _title(upper, "Accuracy by confidence", judged)
     upper.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, label="as often as it says")
     stated = np.array([each["confidence"] for each in bins])
-    found = np.array([each["accuracy"] for each in bins])
+    accuracy = np.array([each["accuracy"] for each in bins])
     proteins = np.array([each["proteins"] for each in bins])
-    low, high = _wilson(found, proteins)
-    errors = np.clip([found - low, high - found], 0, None)
+    low, high = _wilson(accuracy, proteins)
+    errors = np.clip([accuracy - low, high - accuracy], 0, None)
     label = "right, with its 95 % interval"
-    upper.errorbar(stated, found, errors, fmt="o", color=BLUE, ecolor="#7fb8d8", elinewidth=2, label=label)
+    upper.errorbar(stated, accuracy, errors, fmt="o", color=BLUE, ecolor="#7fb8d8", elinewidth=2, label=label)
     upper.set_ylabel("share right")
     upper.legend(loc="upper left")
-    said = f"ECE {judged['ece']:.3f}"
+    note = f"ECE {judged['ece']:.3f}"
     if judged.get("ece_by_chance"):
-        said += f"\nby chance up to {judged['ece_by_chance']['at_most']:.3f}"
-    upper.text(0.97, 0.05, said, ha="right", transform=upper.transAxes)
+        note += f"\nby chance up to {judged['ece_by_chance']['at_most']:.3f}"
+    upper.text(0.97, 0.05, note, ha="right", transform=upper.transAxes)
     starts, ends = [np.array([each[key] for each in bins]) for key in ("from", "to")]
     lower.bar(starts, proteins, width=ends - starts, align="edge", color=BLUE, edgecolor="white", linewidth=1)
     lower.set_ylabel("proteins")
@@ -229,15 +235,15 @@ def reliability(judged: Found) -> Figure:
     return figure
 
 
-def abstention(judged: Found) -> Figure:
+def abstention(judged: Figures) -> Figure:
     """Accuracy against the share answered."""
     points = judged["abstention"]["points"]
-    share, found = (np.array([each[key] for each in points]) for key in ("share", "accuracy"))
+    share, accuracy = (np.array([each[key] for each in points]) for key in ("share", "accuracy"))
     figure, axes = sheet(6.4, 4.2)
     _title(axes, "Accuracy when the least sure stay unanswered", judged)
-    low, high = _wilson(found, np.maximum(1, np.round(share * judged["proteins"])))
+    low, high = _wilson(accuracy, np.maximum(1, np.round(share * judged["proteins"])))
     axes.fill_between(share, low, high, color=BLUE, alpha=0.15, linewidth=0, label="95 % interval")
-    axes.plot(share, found, color=BLUE, marker="o", markersize=3.5, label="accuracy of the answers given")
+    axes.plot(share, accuracy, color=BLUE, marker="o", markersize=3.5, label="accuracy of the answers given")
     uncertain = judged.get("uncertain") or {}
     if uncertain.get("certain_accuracy") is not None:
         at = (uncertain["certain_share"], uncertain["certain_accuracy"])
@@ -250,8 +256,8 @@ def abstention(judged: Found) -> Figure:
             away = {"xytext": (14, 12), "ha": "left", "va": "bottom"}
         axes.annotate(text, at, textcoords="offset points", color=ORANGE, weight="bold", **away)
     axes.annotate(
-        f"all: {100 * found[-1]:.1f} %",
-        (share[-1], found[-1]),
+        f"all: {100 * accuracy[-1]:.1f} %",
+        (share[-1], accuracy[-1]),
         (-6, -16),
         textcoords="offset points",
         ha="right",
@@ -265,7 +271,7 @@ def abstention(judged: Found) -> Figure:
     return figure
 
 
-def by_length(judged: Found) -> Figure:
+def by_length(judged: Figures) -> Figure:
     """Q10 by length, with intervals."""
     bands = [band for band in judged["lengths"] if band["proteins"]]
     names = [
@@ -275,13 +281,13 @@ def by_length(judged: Found) -> Figure:
     ]
     figure, axes = sheet(7, 4)
     _title(axes, "Q10 by length", judged)
-    found = np.array([band["q10"] for band in bands])
+    accuracy = np.array([band["q10"] for band in bands])
     low, high = np.array([band["q10_interval"] for band in bands], dtype=float).T
     # Summaries over other bands are set apart by a hatch.
     summary = ["//" if band["to"] is None and band["from"] < bands[-2]["from"] else "" for band in bands]
-    axes.bar(range(len(bands)), found, 0.62, color="#7fb8d8", edgecolor=BLUE, hatch=summary)
-    errors = np.clip([found - low, high - found], 0, None)
-    axes.errorbar(range(len(bands)), found, errors, fmt="none", ecolor=INK, elinewidth=1.5, capsize=4)
+    axes.bar(range(len(bands)), accuracy, 0.62, color="#7fb8d8", edgecolor=BLUE, hatch=summary)
+    errors = np.clip([accuracy - low, high - accuracy], 0, None)
+    axes.errorbar(range(len(bands)), accuracy, errors, fmt="none", ecolor=INK, elinewidth=1.5, capsize=4)
     axes.axhline(judged["q10"], color=ORANGE, linewidth=1.4, linestyle=(0, (4, 3)))
     axes.text(
         len(bands) - 0.5,

@@ -83,7 +83,7 @@ def page(judged: Mapping[str, Any], artifact: Artifact, pictures: Mapping[str, F
 
 def locations(judged: Mapping[str, Any]) -> str:
     """The table of figures by location."""
-    rows = [[name, *by_location(found)] for name, found in judged["locations"].items()]
+    rows = [[name, *by_location(figures)] for name, figures in judged["locations"].items()]
     return table(["location", *COLUMNS.values()], rows)
 
 
@@ -104,13 +104,13 @@ def mistakes(worst: Sequence[Mapping[str, Any]]) -> str:
     """The table of wrong answers, those of UniProt's proteins with a link to their entries."""
     rows = [
         [
-            found["accession"],
-            found["location"],
-            found["named"],
-            shown(found["confidence"]),
-            shown(found["length"]),
+            mistake["accession"],
+            mistake["location"],
+            mistake["named"],
+            shown(mistake["confidence"]),
+            shown(mistake["length"]),
         ]
-        for found in worst
+        for mistake in worst
     ]
     return table(["accession", "true", "named", "confidence", "residues"], rows, link=True)
 

@@ -21,12 +21,18 @@ def summed_loss(
 ) -> Tensor:
     """The loss summed over proteins: location, and membrane where it is known.
 
-    Shapes: locations (batch, locations), bound, truth and membrane (batch), weights (locations).
+    Shapes: locations (batch, locations), bound, truth and membrane (batch), weights (locations). Where a
+    protein may have several locations, truth is 1 or 0 (batch, locations), and each is learned by itself.
     """
-    by_class = nn.functional.cross_entropy(locations, truth, reduction="none", label_smoothing=smoothing)
     known = (membrane != MEMBRANE_UNKNOWN).float()
     by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, membrane * known, reduction="none")
-    return (by_class * weights[truth]).sum() + MEMBRANE_WEIGHT * (by_membrane * known).sum()
+    of_membrane = MEMBRANE_WEIGHT * (by_membrane * known).sum()
+    if truth.ndim > 1:
+        softened = truth * (1 - smoothing) + smoothing / 2
+        by_label = nn.functional.binary_cross_entropy_with_logits(locations, softened, reduction="none")
+        return (by_label * weights).sum() + of_membrane
+    by_class = nn.functional.cross_entropy(locations, truth, reduction="none", label_smoothing=smoothing)
+    return (by_class * weights[truth]).sum() + of_membrane
 
 
 def summed_distance(
@@ -50,7 +56,7 @@ def summed_distance(
 class Goal:
     """The goal of a run: the labels it learns, and how much it keeps of the model that it began with."""
 
-    truth: Tensor  # (proteins): their locations
+    truth: Tensor  # (proteins): their locations; or (proteins, locations), where they may have several
     membrane: Tensor  # (proteins)
     weights: Tensor  # (locations)
     smoothing: float

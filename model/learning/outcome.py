@@ -25,6 +25,7 @@ from model.proteins import related as homology
 from model.proteins import seen
 from model.proteins.labels import TEN, Label, names_of
 from model.serving import calibration, relatives
+from model.serving import several as of_several
 from model.serving.artifact import (
     Artifact,
     now,
@@ -77,13 +78,21 @@ def served_precision(classifier: ProteinClassifier, precision: str) -> str:
 
 
 def report(
-    answers: Answers, proteins: Sequence[data.LabelledProtein], locations: Sequence[str] = data.LOCATIONS
+    answers: Answers,
+    proteins: Sequence[data.LabelledProtein],
+    locations: Sequence[str] = data.LOCATIONS,
+    *,
+    several: bool = False,
 ) -> dict[str, Any]:
-    """An epoch's figures on validation, calibrated by temperature."""
-    truth = Answered.of(*answers, proteins)
-    fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
+    """An epoch's figures on validation, calibrated by temperature, or by temperatures and thresholds."""
+    truth = Answered.of(*answers, proteins, several=several)
+    if several:
+        fitted = of_several.fit(answers[0], truth.memberships, answers[1], truth.bound)
+    else:
+        fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
     calibrated = calibration.Calibration.read(fitted, len(locations)).apply(*answers)
-    metrics = evaluate.measure(*calibrated, proteins, locations)
+    answered = Answered.of(*calibrated, proteins, fitted.get("thresholds"))
+    metrics = evaluate.measured(answered, locations)
     return metrics | {"loss": metrics["log_loss"], "split": "validation"}
 
 
@@ -93,14 +102,18 @@ def judge(
     locations: Sequence[str] = data.LOCATIONS,
     index: Relatives | None = None,
     max_residues: int = 0,
+    *,
+    several: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose the calibration on validation, and compute every figure that the artifact keeps under it.
 
     With an `index`, answers are joined with the votes of relatives for what is read of each protein.
     """
-    truth = Answered.of(*answers, proteins)
+    truth = Answered.of(*answers, proteins, several=several)
     logits, membrane = answers
-    if index is None:
+    if several:
+        kinds, fitted = None, of_several.fit(logits, truth.memberships, membrane, truth.bound)
+    elif index is None:
         kinds, fitted = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
     else:
         read = [window(protein.sequence, max_residues) for protein in proteins]
@@ -109,7 +122,7 @@ def judge(
         of_all = truth.truth, membrane, truth.bound, kinds, len(relatives.KINDS)
         fitted = calibration.fit_kinds(logits, *of_all)
     calibrated = calibration.Calibration.read(fitted, len(locations)).apply(logits, membrane, kinds)
-    answered = Answered.of(*calibrated, proteins)
+    answered = Answered.of(*calibrated, proteins, fitted.get("thresholds"))
     judged = evaluate.judge(answered, locations, uncertain_below=fitted["uncertain_below"])
     return fitted, evaluate.kept(judged) | {"split": "validation"}
 
@@ -159,7 +172,14 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
         run.tokenizer,
         version=settings.model_version,
         max_residues=settings.max_residues,
-        judged=judge(answers, run.validation, run.locations, index, settings.max_residues),
+        judged=judge(
+            answers,
+            run.validation,
+            run.locations,
+            index,
+            settings.max_residues,
+            several=settings.several,
+        ),
         proteins=run.training,
         learned_from={
             "sha256": data.digest(run.training),

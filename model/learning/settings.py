@@ -67,6 +67,7 @@ class Settings:
     validation: Path | None = None  # accessions, or labelled proteins; None: families are held out
     labels: Path | None = None  # a file that names the locations; None: DeepLoc's ten
     num_labels: int | None = None  # how many they must be; None: any number
+    several: bool = False  # a protein may have several of them
     model_dir: Path = Path("artifact")
     output_data_dir: Path | None = None  # for metrics.json and history.json
     model_version: str = "small"
@@ -122,6 +123,10 @@ class Settings:
                 raise ValueError(f"expected --{name.replace('_', '-')} of at least 0, found {rate}")
         if self.distillation and self.start is None:
             raise ValueError("expected --start with --distillation, found none to hold on to")
+        if self.several and self.start is not None:
+            raise ValueError(
+                "expected no --start with --several, which learns from an encoder or from nothing"
+            )
         if isinstance(self.frozen_layers, str) and self.frozen_layers not in ("all", POOLING):
             raise ValueError(
                 f"expected --frozen-layers with a number, all or pooling, found {self.frozen_layers}"
@@ -219,6 +224,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     add("--encoder-learning-rate", type=float, help=f"of a pretrained encoder that moves: {PRETRAINED_RATE}")
     add("--labels", type=Path, default=environment.get("SM_CHANNEL_LABELS"), help="names other locations")
     add("--num-labels", type=int, help="of locations; another number than there are is refused")
+    add("--several", type=_flag, nargs="?", const=True, help="locations a protein, as A|B in its file")
     add("--weight-decay", type=float)
     add("--warmup", type=float, help="share of the optimizer steps")
     add("--class-balance", type=float, help="0: as they come, 1: all locations alike")

@@ -4,7 +4,8 @@ FASTA in DeepLoc's dialect, or a table. A FASTA header reads `>ACCESSION Locatio
 letter (M bound, S soluble, U unknown) follows the *last* hyphen, since two-compartment names such as
 `Cytoplasm-Nucleus` hold one themselves. A table's first line names its columns, of which `accession`,
 `sequence`, `location` and `membrane` (M, S, U or nothing) are read, and `split` (test or anything else) if
-it is there. Labels are matched by name. Needs numpy only.
+it is there. Labels are matched by name. Where several locations a protein are learned, they stand with `|`
+between, `Nucleus|Cytoplasm`. Needs numpy only.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ LOCATIONS = (
     "Peroxisome",
     "Plastid",
 )
-# DeepLoc 1.0 counts its 146 proteins of both compartments under Cytoplasm.
-ALSO_KNOWN_AS = {"Cytoplasm-Nucleus": "Cytoplasm"}
+# DeepLoc 1.0 counts its 146 proteins of both under Cytoplasm; where several are learned, they are in both.
+ALSO_KNOWN_AS = {"Cytoplasm-Nucleus": ("Cytoplasm", "Nucleus")}
 MEMBRANE_UNKNOWN = -1.0
 MEMBRANE_LETTERS = {"M": 1.0, "S": 0.0, "U": MEMBRANE_UNKNOWN}
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
@@ -46,6 +47,7 @@ COLUMNS = ("accession", "sequence", "location", "membrane")
 UNREADABLE = "\ufffd"  # where a file is not UTF-8
 REPEATED = 40  # characters of a file that an error shows
 PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
+BETWEEN = "|"  # the locations of one protein
 
 
 class LabelError(ValueError):
@@ -69,15 +71,21 @@ class LabelledProtein:
 
     accession: str
     sequence: str
-    location: int
+    location: int  # the first that its file names
     membrane: float
     test: bool
+    others: tuple[int, ...] = ()  # in which it is as well, where several are learned
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """All its locations."""
+        return (self.location, *self.others)
 
 
 def parse_header(
-    header: str, where: str, locations: Sequence[str] = LOCATIONS
-) -> tuple[str, str, float, bool]:
-    """Accession, location name, membrane value and test mark of a header (without its `>`)."""
+    header: str, where: str, locations: Sequence[str] = LOCATIONS, *, several: bool = False
+) -> tuple[str, tuple[str, ...], float, bool]:
+    """Accession, location names, membrane value and test mark of a header (without its `>`)."""
     words = header.split()
     if len(words) not in (2, 3) or (len(words) == 3 and words[2] != "test"):
         raise LabelError(f"expected '>ACCESSION Location-M [test]', found {len(words)} words", where)
@@ -86,19 +94,28 @@ def parse_header(
         raise LabelError(f"expected a label ending in -M, -S or -U, found {_repeated(words[1])}", where)
     return (
         _accession(words[0], where),
-        _known(location, where, locations),
+        _known(location, where, locations, several),
         MEMBRANE_LETTERS[letter],
         len(words) == 3,
     )
 
 
-def _known(location: str, where: str, locations: Sequence[str]) -> str:
-    if location not in locations:
-        location = ALSO_KNOWN_AS.get(location, location)
-    if location not in locations:
-        problem = f"unknown location {_repeated(location)}; expected one of {', '.join(locations)}"
-        raise UnknownLocation(problem, where)
-    return location
+def _known(text: str, where: str, locations: Sequence[str], several: bool) -> tuple[str, ...]:
+    """The one location that stands there, or all of them where several are learned."""
+    if text in locations:
+        return (text,)
+    if text in ALSO_KNOWN_AS and all(name in locations for name in ALSO_KNOWN_AS[text]):
+        return ALSO_KNOWN_AS[text][: None if several else 1]
+    names = tuple(name.strip() for name in text.split(BETWEEN))
+    for name in names:
+        if name not in locations:
+            problem = f"unknown location {_repeated(name)}; expected one of {', '.join(locations)}"
+            raise UnknownLocation(problem, where)
+    if len(names) > 1 and not several:
+        raise LabelError("expected one location, found several; a training with --several learns them", where)
+    if len(set(names)) < len(names):
+        raise LabelError(f"expected each location once, found {_repeated(text)}", where)
+    return names
 
 
 def _accession(text: str, where: str) -> str:
@@ -114,11 +131,13 @@ def _repeated(text: str) -> str:
     return repr(text if len(text) <= REPEATED else f"{text[:REPEATED]}…")
 
 
-def read_labelled(path: Path, locations: Sequence[str] = LOCATIONS) -> list[LabelledProtein]:
+def read_labelled(
+    path: Path, locations: Sequence[str] = LOCATIONS, *, several: bool = False
+) -> list[LabelledProtein]:
     """The labelled proteins of a FASTA file or table, in file order; raises LabelError at the first fault."""
     proteins = list[LabelledProtein]()
     with path.open("rb") as file:
-        for _, entry in entries(file, path.name, locations):
+        for _, entry in entries(file, path.name, locations, several=several):
             if isinstance(entry, LabelError):
                 raise entry
             proteins.append(entry)
@@ -126,12 +145,13 @@ def read_labelled(path: Path, locations: Sequence[str] = LOCATIONS) -> list[Labe
 
 
 def entries(
-    file: BinaryIO, name: str, locations: Sequence[str] = LOCATIONS
+    file: BinaryIO, name: str, locations: Sequence[str] = LOCATIONS, *, several: bool = False
 ) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
     """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
 
     `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
-    stands before a FASTA file's first record is one entry, and a table without its columns is one.
+    stands before a FASTA file's first record is one entry, and a table without its columns is one. A protein
+    of several locations is a fault unless `several` are learned.
     """
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
     suffix = Path(name).suffix.lower()
@@ -140,15 +160,14 @@ def entries(
         return
     for number, read in _rows(lines) if suffix == ".tsv" else _records(lines):
         try:
-            yield number, read(f"{name} line {number}", locations)
+            yield number, read(f"{name} line {number}", locations, several)
         except LabelError as error:
             yield number, error
     lines.detach()  # the file is its owner's to close
 
 
-Reading = Callable[
-    [str, Sequence[str]], LabelledProtein
-]  # of where it stands, and the locations; raises LabelError
+# Of where it stands, the locations, and whether a protein may have several; raises LabelError.
+Reading = Callable[[str, Sequence[str], bool], LabelledProtein]
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
@@ -169,13 +188,16 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
         yield number, partial(_of_record, header, "".join(parts))
 
 
-def _of_nothing(where: str, locations: Sequence[str]) -> LabelledProtein:
+def _of_nothing(where: str, locations: Sequence[str], several: bool) -> LabelledProtein:
     raise LabelError("expected '>' to begin the first record", where)
 
 
-def _of_record(header: str, text: str, where: str, locations: Sequence[str]) -> LabelledProtein:
-    accession, location, membrane, test = parse_header(header, where, locations)
-    return LabelledProtein(accession, _residues(text, where), locations.index(location), membrane, test)
+def _of_record(
+    header: str, text: str, where: str, locations: Sequence[str], several: bool
+) -> LabelledProtein:
+    accession, names, membrane, test = parse_header(header, where, locations, several=several)
+    first, *others = map(locations.index, names)
+    return LabelledProtein(accession, _residues(text, where), first, membrane, test, tuple(others))
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
@@ -191,13 +213,15 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Reading]]:
             yield number, partial(_of_row, names, line.rstrip("\r\n").split("\t"))
 
 
-def _of_other_columns(names: Sequence[str], where: str, locations: Sequence[str]) -> LabelledProtein:
+def _of_other_columns(
+    names: Sequence[str], where: str, locations: Sequence[str], several: bool
+) -> LabelledProtein:
     missing = next(name for name in COLUMNS if name not in names)
     raise LabelError(f"expected columns {', '.join(COLUMNS)}; no {missing}", where)
 
 
 def _of_row(
-    names: Sequence[str], cells: Sequence[str], where: str, locations: Sequence[str]
+    names: Sequence[str], cells: Sequence[str], where: str, locations: Sequence[str], several: bool
 ) -> LabelledProtein:
     if len(cells) != len(names):
         raise LabelError(f"expected {len(names)} columns, found {len(cells)}", where)
@@ -205,13 +229,10 @@ def _of_row(
     letter = row["membrane"] or "U"
     if letter not in MEMBRANE_LETTERS:
         raise LabelError(f"expected membrane M, S, U or nothing, found {_repeated(letter)}", where)
-    return LabelledProtein(
-        _accession(row["accession"], where),
-        _residues(row["sequence"], where),
-        locations.index(_known(row["location"], where, locations)),
-        MEMBRANE_LETTERS[letter],
-        row.get("split") == "test",
-    )
+    accession, sequence = _accession(row["accession"], where), _residues(row["sequence"], where)
+    first, *others = map(locations.index, _known(row["location"], where, locations, several))
+    test = row.get("split") == "test"
+    return LabelledProtein(accession, sequence, first, MEMBRANE_LETTERS[letter], test, tuple(others))
 
 
 def _residues(text: str, where: str) -> str:
@@ -232,12 +253,14 @@ def table(proteins: Iterable[LabelledProtein]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def read_channel(path: Path, locations: Sequence[str] = LOCATIONS) -> list[LabelledProtein]:
+def read_channel(
+    path: Path, locations: Sequence[str] = LOCATIONS, *, several: bool = False
+) -> list[LabelledProtein]:
     """The labelled proteins of a file, or of every labelled file of a SageMaker channel's folder."""
     files = [path] if path.is_file() else _files(path, LABELLED_SUFFIXES)
     if not files:
         raise LabelError(f"expected a labelled file ({', '.join(LABELLED_SUFFIXES)}) in {path}, found none")
-    return [protein for file in files for protein in read_labelled(file, locations)]
+    return [protein for file in files for protein in read_labelled(file, locations, several=several)]
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -245,7 +268,11 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def split(
-    proteins: Sequence[LabelledProtein], validation: Path | None, locations: Sequence[str] = LOCATIONS
+    proteins: Sequence[LabelledProtein],
+    validation: Path | None,
+    locations: Sequence[str] = LOCATIONS,
+    *,
+    several: bool = False,
 ) -> tuple[list[LabelledProtein], list[LabelledProtein]]:
     """Training and validation proteins; those marked `test` are in neither.
 
@@ -266,7 +293,8 @@ def split(
         if len(lists) != 1:
             raise LabelError(f"expected one list or labelled file in {validation}, found {len(lists)}")
         if lists[0].suffix in LABELLED_SUFFIXES:
-            chosen = [protein for protein in read_labelled(lists[0], locations) if not protein.test]
+            read = read_labelled(lists[0], locations, several=several)
+            chosen = [protein for protein in read if not protein.test]
             # By sequence: files of several people may use the same accessions for different proteins.
             sequences = {protein.sequence for protein in chosen}
             return _both([protein for protein in usable if protein.sequence not in sequences], chosen)
@@ -291,7 +319,7 @@ def _both(
 
 def missing_locations(proteins: Iterable[LabelledProtein], locations: Sequence[str] = LOCATIONS) -> list[str]:
     """The locations that no protein is labelled with."""
-    there = {protein.location for protein in proteins}
+    there = {place for protein in proteins for place in protein.places}
     return [name for index, name in enumerate(locations) if index not in there]
 
 
@@ -299,7 +327,8 @@ def digest(proteins: Iterable[LabelledProtein]) -> str:
     """SHA-256 over what is learned from, so that an artifact can name its data."""
     state = hashlib.sha256()
     for protein in proteins:
-        state.update(f"{protein.accession} {protein.location} {protein.membrane} ".encode())
+        places = BETWEEN.join(map(str, protein.places))
+        state.update(f"{protein.accession} {places} {protein.membrane} ".encode())
         state.update(f"{protein.sequence}\n".encode())
     return state.hexdigest()
 
@@ -308,7 +337,7 @@ def describe(proteins: Sequence[LabelledProtein], locations: Sequence[str] = LOC
     """Count the proteins by length and by location, for a report.
 
     `lengths` counts proteins of up to so many residues (and above the bound before), `locations` those of
-    each location by their membrane label.
+    each location by their membrane label; one of several locations counts in each.
     """
     lengths = np.array([len(protein.sequence) for protein in proteins])
     bounds = (50, 100, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000)
@@ -316,8 +345,9 @@ def describe(proteins: Sequence[LabelledProtein], locations: Sequence[str] = LOC
     names = {1.0: "membrane", 0.0: "soluble", MEMBRANE_UNKNOWN: "unknown"}
     table = {location: dict.fromkeys(("proteins", *names.values()), 0) for location in locations}
     for protein in proteins:
-        for column in ("proteins", names[protein.membrane]):
-            table[locations[protein.location]][column] += 1
+        for place in protein.places:
+            for column in ("proteins", names[protein.membrane]):
+                table[locations[place]][column] += 1
     return {
         "residues": int(lengths.sum()),
         "lengths": dict(zip([*map(str, bounds), "more"], counts.tolist(), strict=True)),
@@ -330,15 +360,25 @@ def class_weights(
 ) -> NDArray[np.float32]:
     """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
 
-    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0.
+    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0. Of proteins in
+    several locations each counts once in each of them.
     """
-    counts = Counter(protein.location for protein in proteins)
+    counts = Counter(place for protein in proteins for place in protein.places)
+    whole = counts.total()
     raw = np.array(
-        [(len(proteins) / locations / counts[i]) ** balance if counts[i] else 0.0 for i in range(locations)]
+        [(whole / locations / counts[i]) ** balance if counts[i] else 0.0 for i in range(locations)]
     )
     total = sum(raw[location] * count for location, count in counts.items())
-    weights: NDArray[np.float32] = (raw * len(proteins) / total).astype(np.float32)
+    weights: NDArray[np.float32] = (raw * whole / total).astype(np.float32)
     return weights
+
+
+def memberships(proteins: Sequence[LabelledProtein], locations: int) -> NDArray[np.bool_]:
+    """Which protein is in which location (proteins, locations)."""
+    table = np.zeros((len(proteins), locations), dtype=np.bool_)
+    for row, protein in enumerate(proteins):
+        table[row, list(protein.places)] = True
+    return table
 
 
 def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:

@@ -18,8 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model.proteins.labelled import LOCATIONS
+from model.serving.artifact import DESCRIPTION, Artifact
 
 MOST = 256  # labels; what a person can still tell apart, and far more than any published set
+# Of one label: a stack keeps all labels of a model beside every upload, in an item of at most 400 KB.
+MOST_CHARACTERS, MOST_TERMS = 100, 10
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+() -]{0,59}")
 TERM = re.compile(r"GO:\d{7}")
 
@@ -63,16 +66,25 @@ def read_labels(path: Path) -> tuple[Label, ...]:
 
 def _label(row: dict[str, str], where: str) -> Label:
     name, display = (row.get("name") or "").strip(), (row.get("display") or "").strip()
-    if not NAME.fullmatch(name):
-        raise LabelsError(
-            f"{where}: expected a name of at most 60 letters, digits and . _ / + ( ) -, found {name[:60]!r}"
-        )
-    if not display.isprintable():
-        raise LabelsError(f"{where}: expected a display name of printable characters")
     terms = tuple(term.strip() for term in (row.get("go") or "").split(",") if term.strip())
-    if wrong := [term for term in terms if not TERM.fullmatch(term)]:
+    return _checked(Label(name, display or name, terms), where)
+
+
+def _checked(label: Label, where: str) -> Label:
+    if not NAME.fullmatch(label.name):
+        raise LabelsError(
+            f"{where}: expected a name of at most 60 letters, digits and . _ / + ( ) -, "
+            f"found {label.name[:60]!r}"
+        )
+    if not label.display.isprintable() or len(label.display) > MOST_CHARACTERS:
+        raise LabelsError(
+            f"{where}: expected a display name of printable characters, at most {MOST_CHARACTERS}"
+        )
+    if wrong := [term for term in label.go if not TERM.fullmatch(term)]:
         raise LabelsError(f"{where}: expected terms such as GO:0005634, found {wrong[0][:40]!r}")
-    return Label(name, display or name, terms)
+    if len(label.go) > MOST_TERMS:
+        raise LabelsError(f"{where}: expected at most {MOST_TERMS} terms, found {len(label.go)}")
+    return label
 
 
 def names_of(labels: Sequence[Label]) -> tuple[str, ...]:
@@ -82,3 +94,23 @@ def names_of(labels: Sequence[Label]) -> tuple[str, ...]:
 
 TEN = tuple(Label(name, name.replace(".", " ")) for name in LOCATIONS)
 """DeepLoc's, whose terms the stack knows (`functions/domain/locations.py`)."""
+
+
+def own_labels(artifact: Artifact) -> list[dict[str, object]]:
+    """The labels of a model as a stack takes them, each with its threshold where a protein may have several.
+
+    Empty for one of DeepLoc's ten, of which a protein has one: those a stack knows by itself. Raises
+    LabelsError for what no file of labels could have said.
+    """
+    described = [
+        Label(str(each["name"]), str(each["display"]), tuple(each["go"])) for each in artifact.labels
+    ]
+    labels = [_checked(label, DESCRIPTION) for label in described]
+    if labels and (names_of(labels) != artifact.locations or len(labels) > MOST):
+        raise LabelsError(f"{DESCRIPTION}: expected a label for each location, at most {MOST}")
+    if artifact.thresholds is None:
+        return [label.described() for label in labels]
+    if len(artifact.thresholds) != len(artifact.locations):
+        raise LabelsError(f"{DESCRIPTION}: expected a threshold for each location")
+    pairs = zip(labels or TEN, artifact.thresholds, strict=True)
+    return [label.described() | {"threshold": float(threshold)} for label, threshold in pairs]

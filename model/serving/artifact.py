@@ -101,6 +101,11 @@ class Artifact:
         """True if the head was judged, and the model calibrated, in bf16, where the processor has it."""
         return self.precision.get("head") == "bf16"
 
+    @property
+    def thresholds(self) -> Sequence[float] | None:
+        """The threshold of each location, where a protein may have several; None where it has one."""
+        return self.calibration.get("thresholds")
+
     def with_metrics(self, metrics: Mapping[str, Any]) -> Artifact:
         """The same artifact under newly measured figures."""
         return replace(self, metrics=metrics)

@@ -40,10 +40,14 @@ class Calibration:
     membrane_scale: float | None  # None: nothing is known of membranes
     uncertain_below: float | None = None
     reach: Floats | None = None  # (kinds): the probability that a set of locations collects
+    label_temperatures: Floats | None = None  # (locations), of a model of several locations a protein
 
     @classmethod
     def read(cls, description: Mapping[str, Any], locations: int) -> Calibration:
         """Read an artifact's `calibration`; older artifacts have temperatures only."""
+        of_labels = description.get("label_temperatures")
+        if of_labels is not None:
+            description = {"location_temperature": 1.0, **description}
         scale = description.get("location_scale", [1 / description["location_temperature"]] * locations)
         shift = description.get("location_shift", [0.0] * locations)
         if by_kind := description.get("temperature_by_relative"):
@@ -56,6 +60,7 @@ class Calibration:
             None if description["membrane_temperature"] is None else 1 / description["membrane_temperature"],
             description.get("uncertain_below"),
             None if reach is None else np.array(reach, dtype=np.float64),
+            None if of_labels is None else np.array(of_labels, dtype=np.float64),
         )
 
     def apply(
@@ -63,6 +68,7 @@ class Calibration:
     ) -> tuple[Floats, Floats]:
         """Probabilities (proteins, locations), rows summing to 1, and (proteins), of logits of these shapes.
 
+        Where a protein may have several locations, each is a probability of its own and rows sum to anything.
         `kinds` (proteins) are indices of `relatives.KINDS`, for a model that looks up relatives. Logits that
         are not finite give NaN in their own row, and a model that learned nothing of membranes NaN for every
         protein's.
@@ -72,9 +78,12 @@ class Calibration:
             rows = np.zeros(len(locations), dtype=np.int64) if kinds is None else kinds
             scale, shift = scale[rows], shift[rows]
         with np.errstate(invalid="ignore", over="ignore"):
-            calibrated = softmax(scaled(locations, scale, shift))
+            if self.label_temperatures is None:
+                calibrated = softmax(scaled(locations, scale, shift))
+            else:
+                calibrated = logistic(locations / self.label_temperatures)
             membrane_scale = np.nan if self.membrane_scale is None else self.membrane_scale
-            bound: Floats = 1 / (1 + np.exp(-np.asarray(membrane, dtype=np.float64) * membrane_scale))
+            bound = logistic(membrane * membrane_scale)
         return calibrated, bound
 
 
@@ -100,6 +109,13 @@ def fit_reach(probabilities: Floats, truth: Labels, share: float = SET_SHARE) ->
     needed = np.sort(_before(probabilities)[np.arange(len(truth)), truth])
     place = min(len(truth), int(np.ceil((len(truth) + 1) * share))) - 1
     return round(float(needed[place]) + 1e-6, 6)
+
+
+def logistic(logits: Floats) -> Floats:
+    """The probability that each of the logits stands for, of any shape."""
+    with np.errstate(over="ignore"):
+        probabilities: Floats = 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))
+    return probabilities
 
 
 def softmax(logits: Floats) -> Floats:
@@ -273,7 +289,7 @@ def _held_out(
     logits: Floats, truth: Labels, fitted: Callable[[Floats, Labels], tuple[Floats, Floats]]
 ) -> Floats:
     """Probabilities (proteins, locations) of each protein by a calibration fitted on the other folds."""
-    folds = _folds(truth)
+    folds = folds_of(truth)
     probabilities = np.empty(logits.shape)
     for fold in np.unique(folds):
         held, rest = folds == fold, folds != fold
@@ -283,7 +299,7 @@ def _held_out(
     return probabilities
 
 
-def _folds(truth: Labels) -> Labels:
+def folds_of(truth: Labels) -> Labels:
     """A fold for each protein, the same every time; each location is spread evenly over them."""
     shuffled = np.random.default_rng(0).permutation(len(truth))
     by_location = shuffled[np.argsort(truth[shuffled], kind="stable")]

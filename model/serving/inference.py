@@ -15,6 +15,11 @@ An artifact that has a threshold and a detector says with each answer below whic
 the nearest one is (`relative`, one of `relatives.KINDS`), and which locations together hold the truth nine
 times in ten (`locations_90`, the most probable one first).
 
+One that gives a protein several locations says from which probability on it names each (`thresholds`, in the
+order of `locations`), and with each answer the locations it names (`named`, at least one, in that order) and
+the probability that these and no others are right (`confidence`, see `several.py`). Its probabilities are one
+by one, and do not sum to 1.
+
 A body that is one JSON string is a request of that sequence, with spaces between its residues or without.
 `membrane` of a prediction is null if the model learned from no protein whose membrane is known.
 
@@ -44,7 +49,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.serving import importance, packed, relatives
+from model.serving import importance, packed, relatives, several
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertConfig
 from model.serving.calibration import Calibration, sets
@@ -232,6 +237,7 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
             "model_version": artifact.version,
             "locations": list(artifact.locations),
             **_bounds(model),
+            **({} if artifact.thresholds is None else {"thresholds": list(artifact.thresholds)}),
             "predictions": predictions[share],
         }
         for share in shares
@@ -282,9 +288,13 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
                 predictions[index] |= {"outside": float(shares[row]), "outside_like": likes[row]}
             if answers.kinds is not None:
                 predictions[index]["relative"] = relatives.KINDS[answers.kinds[row]]
+            if answers.named is not None:
+                names, sure = answers.named
+                places = [model.artifact.locations[place] for place in np.flatnonzero(names[row])]
+                predictions[index] |= {"named": places, "confidence": float(sure[row])}
             if answers.sets is not None:
-                places = model.artifact.locations
-                predictions[index]["locations_90"] = [places[place] for place in answers.sets[row]]
+                places = [model.artifact.locations[place] for place in answers.sets[row]]
+                predictions[index]["locations_90"] = places
             if wanted[index]:
                 looked = answers.attention
                 residues = None if looked is None else looked[row, 1 : lengths[index] + 1]
@@ -325,12 +335,13 @@ def _fault(sequence: Any) -> str | None:
 class Answers:
     """A model's answers to some sequences, a row each."""
 
-    probabilities: np.ndarray  # (sequences, locations), each row of sum 1
+    probabilities: np.ndarray  # (sequences, locations), each row of sum 1 unless a protein may have several
     membrane: np.ndarray  # (sequences)
     attention: np.ndarray | None  # (sequences, tokens)
     outside: tuple[np.ndarray, list[str]] | None  # as of `Detector.judge`
     kinds: np.ndarray | None  # (sequences): indices of `relatives.KINDS`
     sets: list[list[int]] | None  # the locations of each one's set, the most probable one first
+    named: tuple[np.ndarray, np.ndarray] | None  # (sequences, locations) and (sequences), as of `several`
 
 
 @torch.inference_mode()
@@ -363,7 +374,16 @@ def _answer(model: Model, sequences: list[str]) -> Answers:
         None if model.detector is None or numbers is None else model.detector.judge(numbers.numpy()),
         kinds,
         _sets(calibration, probabilities, kinds),
+        _named(model.artifact, probabilities),
     )
+
+
+def _named(artifact: Artifact, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The locations that answers name, and how sure that is, where a protein may have several."""
+    if artifact.thresholds is None:
+        return None
+    names = several.named(probabilities, np.array(artifact.thresholds))
+    return names, several.confidence(probabilities, names)
 
 
 def _sets(

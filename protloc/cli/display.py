@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from functions.domain.locations import BY_NAME, LOCATIONS
-from functions.domain.rows import Row
+from functions.domain.locations import BETWEEN, TEN, LabelSet
+from functions.domain.rows import PROBABILITY, Row
 from protloc.safe import safe
 
 if TYPE_CHECKING:
@@ -46,8 +46,18 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def show_answers(rows: Iterable[Row], records: int) -> None:
-    """The first rows as a table, and how many proteins belong where."""
+def display_of(location: str, labels: LabelSet = TEN) -> str:
+    """A location as people call it, or several; one of a model that is not at hand by its own name.
+
+    >>> display_of("Cytoplasm|Golgi.apparatus")
+    'Cytoplasm, Golgi apparatus'
+    """
+    names = location.split(BETWEEN)
+    return ", ".join(labels.by_name[name].display if name in labels.by_name else name for name in names)
+
+
+def show_answers(rows: Iterable[Row], records: int, labels: LabelSet = TEN) -> None:
+    """The first rows as a table, and how many proteins belong where; `labels` are the model's."""
     out = console()
     table = _table("accession", "location", "confidence>", "membrane>", "length>", "remark")
     locations: Counter[str] = Counter()
@@ -56,29 +66,31 @@ def show_answers(rows: Iterable[Row], records: int) -> None:
     for number, row in enumerate(rows):
         statuses[row["status"]] += 1
         if row["status"] == "predicted":
-            locations[row["location"]] += 1
+            locations.update(row["location"].split(BETWEEN))
             if row["membrane"] is not None:
                 asked_of += 1
                 membrane += row["membrane"] >= 0.5
         if number < TABLE_ROWS:
-            _add(table, *_answer(row))
+            _add(table, *_answer(row, labels))
     out.print(table)
     if records > TABLE_ROWS:
         out.print(f"… and {records - TABLE_ROWS:,} more rows in the results file.\n")
     predicted = statuses["predicted"]
     if predicted:
         summary = _table("location", "proteins>", "share>")
-        for location in LOCATIONS:
+        for location in labels.locations:
             if count := locations[location.name]:
                 _add(summary, location.display, f"{count:,}", f"{count / predicted:.0%}")
         out.print(summary)
+        if labels.several:
+            out.print("A protein in several locations is counted in each.")
         if asked_of:
             out.print(f"{membrane:,} of {asked_of:,} are more likely than not bound to a membrane.")
         else:
             out.print("This model says nothing about membranes.")
 
 
-def _answer(row: Row) -> list[str | Text]:
+def _answer(row: Row, labels: LabelSet) -> list[str | Text]:
     accession = safe(row["accession"] or "(no name)", 24)
     length = f"{row['length']:,}"
     if row["status"] != "predicted":
@@ -88,9 +100,9 @@ def _answer(row: Row) -> list[str | Text]:
     remarks = [safe(remark, 110) for remark in row["remarks"]]
     if row["truncated"]:
         remarks.append(f"{row['residues_read']:,} residues read")
-    location = BY_NAME[row["location"]].display
-    if row["uncertain"]:
-        location += f" (or {BY_NAME[row['second']].display})"
+    location = display_of(row["location"], labels)
+    if row["uncertain"] and row["second"]:
+        location += f" (or {display_of(row['second'], labels)})"
     membrane = "–" if row["membrane"] is None else f"{row['membrane']:.2f}"
     numbers = [f"{row['confidence']:.2f}", membrane, length]
     return [accession, location, *numbers, "; ".join(remarks)]
@@ -106,14 +118,15 @@ def show_protein(row: Row) -> None:
     doubt = ", doubtful" if row["uncertain"] else ""
     membrane = "" if row["membrane"] is None else f"; bound to a membrane {row['membrane']:.0%}"
     out.print(
-        f"  {BY_NAME[row['location']].display} {row['confidence']:.0%}{doubt}{membrane}; "
+        f"  {display_of(row['location'])} {row['confidence']:.0%}{doubt}{membrane}; "
         f"{row['length']:,} residues; model {safe(row['model_version'] or '')}"
     )
     for remark in row["remarks"]:
         out.print(Text(f"  {safe(remark, 200)}"))
-    shares = {location: row[f"p:{location.name}"] for location in LOCATIONS}
+    names = [column.removeprefix(PROBABILITY) for column in row if column.startswith(PROBABILITY)]
+    shares = {display_of(name): row[f"{PROBABILITY}{name}"] for name in names}
     for location, share in sorted(shares.items(), key=lambda each: -each[1]):
-        out.print(Text(f"  {location.display:<24}{share:>5.0%} {'█' * round(20 * share)}".replace("%", " %")))
+        out.print(Text(f"  {location:<24}{share:>5.0%} {'█' * round(20 * share)}".replace("%", " %")))
     out.print()
 
 
@@ -208,7 +221,7 @@ def show_comparison(comparison: View) -> None:
         cells = _compared(each, comparison["paired"])
         if any(number is not None and number < SPOKEN_OF for number in numbers):
             cells = ["–", "–", *("" for _ in cells[2:])]
-        _add(recall, BY_NAME[name].display, _numbers(numbers), *cells)
+        _add(recall, display_of(name), _numbers(numbers), *cells)
     out.print(recall)
     out.print(f"A dash: fewer than {ENOUGH} proteins, or {SPOKEN_OF} of a location, which say little.")
     if comparison["proteins"] is not None:

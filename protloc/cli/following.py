@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 import click
 
@@ -118,12 +119,14 @@ def sentence(answer: View) -> str:
 
 def show_outcome(following: Following, answer: View, stack: str | None, hints: bool = True) -> None:
     """The answers as a table and, with `hints`, what can be done next."""
+    from functions.domain.locations import labels_of
     from protloc.cli.display import show_answers
 
     client, view = following.client, following.view
+    labels = labels_of(view.get("labels") if view else None)
     if answer["output"] and view:
         with downloaded_rows(client, view["results"]) as rows:
-            show_answers(rows, view["records"])
+            show_answers(rows, view["records"], labels)
         click.echo()
     click.echo(sentence(answer))
     if not hints:
@@ -132,11 +135,12 @@ def show_outcome(following: Following, answer: View, stack: str | None, hints: b
     click.echo(f"Upload   protloc show{following.words}")
     click.echo(f"API      {client.api_url}/uploads/{following.upload}")
     if not stack:
+        place = quote("Nucleus" if "Nucleus" in labels.names else labels.names[0])
         click.echo(
             '         eval "$(protloc env)"; '
             f"curl --aws-sigv4 aws:amz:{client.region}:execute-api \\\n"
             '           --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\\n'
-            f"           '{client.api_url}/uploads/{following.upload}/predictions?location=Nucleus'"
+            f"           '{client.api_url}/uploads/{following.upload}/predictions?location={place}'"
         )
         click.echo("Stop     protloc down")
 

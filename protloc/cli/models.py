@@ -107,8 +107,8 @@ def compare_models(of_group: Group, first: str, second: str, as_json: bool, stac
     from protloc.stack.comparison import compare
 
     client = client_of(stack or of_group[0], of_group[1])
-    known = client.models()
-    comparison = compare(client, find(known, first), find(known, second))
+    listing = client.models()
+    comparison = compare(client, find(listing, first), find(listing, second))
     if as_json:
         print_json(comparison)
     else:

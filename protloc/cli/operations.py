@@ -134,8 +134,8 @@ def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Pat
             raise UsageProblem("taking a stack down asks first; add --yes where nobody can answer")
         question = f"Take down the stack {account.stack}"
         if erase:
-            kept = ", ".join(sorted(name for _, name in Kept(account).named()))
-            question += f", and delete for good what it keeps ({safe(kept)})"
+            names = ", ".join(sorted(name for _, name in Kept(account).named()))
+            question += f", and delete for good what it keeps ({safe(names)})"
         click.confirm(f"{question}?", abort=True, err=True)
     remains = work.run(erase)
     if as_json:

@@ -119,13 +119,13 @@ class PlainProgress:
         if now.phase != self._phase:
             self._estimate = Estimate()
         moment = time.monotonic()
-        left = self._estimate.seconds_left(moment, now.done, now.total)
+        seconds_left = self._estimate.seconds_left(moment, now.done, now.total)
         if now.phase == self._phase and moment - self._told < PLAIN_SECONDS:
             return
         self._phase, self._told = now.phase, moment
         parts = [now.detail] if now.detail else []
-        if left is not None:
-            parts.append(f"about {duration(left)} left")
+        if seconds_left is not None:
+            parts.append(f"about {duration(seconds_left)} left")
         self.note(": ".join([now.phase, ", ".join(parts)] if parts else [now.phase]))
 
 
@@ -157,8 +157,10 @@ class BarProgress(PlainProgress):
     def show(self, now: Stage) -> None:
         if now.phase != self._phase:
             self._estimate, self._phase = Estimate(), now.phase
-        left = self._estimate.seconds_left(time.monotonic(), now.done, now.total)
-        detail = ", ".join(filter(None, [now.detail, f"about {duration(left)} left" if left else ""]))
+        seconds_left = self._estimate.seconds_left(time.monotonic(), now.done, now.total)
+        detail = ", ".join(
+            filter(None, [now.detail, f"about {duration(seconds_left)} left" if seconds_left else ""])
+        )
         self._bar.update(
             self._task,
             description=now.phase,

@@ -13,12 +13,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY_COLUMNS, SPREADSHEET, Row
+from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY, SPREADSHEET, Row
 from protloc.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ STDOUT = Path("-")
 ROW_GROUP_ROWS = 50_000
 
 _INTEGERS = {"length", "residues_read", "offset"}
-_NUMBERS = {"confidence", "second_confidence", "membrane", *PROBABILITY_COLUMNS}
+_NUMBERS = {"confidence", "second_confidence", "membrane"}
 _TRUTHS = {"truncated", "uncertain"}
 _LISTS = {"remarks", "locations_90"}
 _REPEATED = {
@@ -102,16 +102,23 @@ def downloaded_rows(client: Client, results: dict[str, str]) -> Iterator[Iterato
 
 
 def write_rows(rows: Iterable[Row], format_name: str, target: Path) -> None:
+    """Write rows, whose columns are those of the first one: a model may have labels of its own."""
+    following = iter(rows)
+    first = next(following, None)
+    columns = COLUMNS if first is None else tuple(first)
+    rows = following if first is None else chain([first], following)
     if format_name == "parquet":
-        _write_parquet(rows, target)
+        _write_parquet(rows, columns, target)
         return
     if format_name == "xlsx":
         from protloc.cli.workbook import write_workbook
 
-        write_workbook(rows, target)
+        write_workbook(rows, columns, target)
         return
     with target.open("wb") as file:
-        file.writelines((SPREADSHEET if format_name == "spreadsheet" else FORMATS[format_name])(rows))
+        file.writelines(
+            (SPREADSHEET if format_name == "spreadsheet" else FORMATS[format_name])(rows, columns)
+        )
 
 
 @contextlib.contextmanager
@@ -159,20 +166,20 @@ def _compress(path: Path) -> None:
         packed.unlink(missing_ok=True)
 
 
-def _write_parquet(rows: Iterable[Row], target: Path) -> None:
+def _write_parquet(rows: Iterable[Row], columns: Sequence[str], target: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
     def kind(column: str) -> Any:
         if column in _INTEGERS:
             return pyarrow.int64()
-        if column in _NUMBERS:
+        if column in _NUMBERS or column.startswith(PROBABILITY):
             return pyarrow.float64()
         if column in _LISTS:
             return pyarrow.list_(pyarrow.string())
         return pyarrow.bool_() if column in _TRUTHS else pyarrow.string()
 
-    schema = pyarrow.schema([(column, kind(column)) for column in COLUMNS])
+    schema = pyarrow.schema([(column, kind(column)) for column in columns])
     following = iter(rows)
     dictionaries = sorted(_REPEATED)
     with pyarrow.parquet.ParquetWriter(

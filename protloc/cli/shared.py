@@ -48,7 +48,7 @@ def print_json(value: Any) -> None:
 
 
 class Loudness:
-    """How much a command says on stderr besides errors, as its options --quiet and --verbose ask."""
+    """The amount of text on stderr besides errors, as the options --quiet and --verbose ask."""
 
     quiet = False
     verbose = False

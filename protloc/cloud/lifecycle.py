@@ -132,9 +132,9 @@ def _require_kept(home: Path, problem: str) -> None:
     """Raise `NotKeptError` unless the newest state on disk is the one with which the cloud ended."""
     seal = Generations(home / "state", home / "s3").last_seal()
     if seal is None or not seal.last:
-        kept = f"kept is the state of {_moment(seal.taken)}" if seal else "no state is kept"
+        outcome = f"kept is the state of {_moment(seal.taken)}" if seal else "no state is kept"
         why = problem or f"{home / 'cloud.log'} says why"
-        raise NotKeptError(f"the cloud is stopped, and what changed last is not kept ({why}); {kept}")
+        raise NotKeptError(f"the cloud is stopped, and what changed last is not kept ({why}); {outcome}")
 
 
 def _moment(seconds: float) -> str:
@@ -180,14 +180,14 @@ def status(home: Path | str) -> dict[str, Any]:
 def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
     with _lock(home, "running", RUNNING_SECONDS):
         pass  # a writer of the cloud that was killed a moment ago has finished
-    held = _port(home, wanted)
-    port = held.getsockname()[1]
+    bound = _port(home, wanted)
+    port = bound.getsockname()[1]
     log_path = home / "cloud.log"
     try:
         opened = private.opened(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except private.NotPrivate as problem:
         raise CloudError(str(problem)) from None
-    with opened as log, held:
+    with opened as log, bound:
         begin = log_path.stat().st_size
         process = subprocess.Popen(
             [
@@ -196,7 +196,7 @@ def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
                 "-c",
                 "from protloc.cloud.server import main; main()",
                 str(home),
-                str(held.fileno()),
+                str(bound.fileno()),
                 *(["--recover"] if recover else []),
             ],
             cwd=home,
@@ -205,7 +205,7 @@ def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=[held.fileno()],
+            pass_fds=[bound.fileno()],
         )
     try:
         processes.write_note(home, {"pid": process.pid, "port": port})
@@ -232,12 +232,12 @@ def _start(home: Path, wanted: int | None, recover: bool = False) -> Cloud:
 def _port(home: Path, wanted: int | None) -> socket.socket:
     """The port for the cloud of `home`, held: the one that is wanted, the one it had, or any."""
     if wanted:
-        held = ports.hold(wanted)
-        if held is None:
+        bound = ports.hold(wanted)
+        if bound is None:
             raise CloudError(
                 f"port {wanted} is in use: choose another with --port, or none to have one chosen"
             )
-        return held
+        return bound
     note = processes.read_note(home)
     try:
         if not note.get("port"):

@@ -23,29 +23,29 @@ class PortsTakenError(Exception):
 
 def hold(port: int) -> socket.socket | None:
     """A socket listening on `port` of the loopback interface, None where it is taken."""
-    held = socket.socket()
-    held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last cloud may linger
+    bound = socket.socket()
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last cloud may linger
     try:
-        held.bind(("127.0.0.1", port))
-        held.listen(128)  # Linux lets two sockets be bound so, but only one listen
+        bound.bind(("127.0.0.1", port))
+        bound.listen(128)  # Linux lets two sockets be bound so, but only one listen
     except OSError:
-        held.close()
+        bound.close()
         return None
-    return held
+    return bound
 
 
 def hold_again(port: int, leaving: Callable[[], bool]) -> socket.socket | None:
     """The port that the cloud had; waits for it while the process that had it is still `leaving`."""
     end = time.monotonic() + LEAVING_SECONDS
-    while (held := hold(port)) is None and leaving() and time.monotonic() < end:
+    while (bound := hold(port)) is None and leaving() and time.monotonic() < end:
         time.sleep(PAUSE_SECONDS)
-    return held
+    return bound
 
 
 def hold_any() -> socket.socket:
     """A port that is free. Raises `PortsTakenError`."""
     for port in random.sample(range(FIRST, LAST + 1), 200):
-        if (held := hold(port)) is not None:
-            return held
+        if (bound := hold(port)) is not None:
+            return bound
     raise PortsTakenError(f"expected a free port from {FIRST} to {LAST}, found none in 200 tries")

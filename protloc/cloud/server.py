@@ -105,9 +105,9 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     durability.objects_are_kept_whole(lambda: engine.changed())
     multipart.parts_are_kept_on_disk()
     engine.check_requests(front_door.refusal)
-    asked = access.access_log()
-    repairs.repair_all(lambda: engine.changed(), asked, sagemaker.hosted)
-    trust.services_need_to_be_let_in(asked)
+    requests = access.access_log()
+    repairs.repair_all(lambda: engine.changed(), requests, sagemaker.hosted)
+    trust.services_need_to_be_let_in(requests)
     engine.refusal = access.refusals(sagemaker.hosted)
     delivery.functions_may_be_allowed_to_loop()
     delivery.messages_keep_the_trace_of_their_sender()
@@ -216,15 +216,15 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         parts.pool.stop()
 
     async def serve() -> None:
-        asked, closing = asyncio.Event(), asyncio.Event()
+        stopping, closing = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         server = asyncio.create_task(
             hypercorn.asyncio.serve(application, config, shutdown_trigger=closing.wait)
         )
-        while not asked.is_set() and home.exists():  # a cloud without its folder is over
+        while not stopping.is_set() and home.exists():  # a cloud without its folder is over
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asked.wait(), HOME_CHECK_SECONDS)
+                await asyncio.wait_for(stopping.wait(), HOME_CHECK_SECONDS)
             if server.done():
                 server.result()
                 break

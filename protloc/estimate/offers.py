@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from protloc.estimate.system import Deployment, Rates, Run, Workload, bill, follow
 
@@ -32,7 +32,7 @@ class Offer:
         return sum(self.dollars.values())
 
 
-def offers(work: Workload, deployment: Deployment | None = None) -> Iterator[Offer]:
+def offers(work: Workload) -> Iterator[Offer]:
     """Follow the work each way, from an endpoint without an instance, and bill it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     here = Deployment(cores=cores, min_instances=cores, max_instances=cores)
@@ -42,6 +42,6 @@ def offers(work: Workload, deployment: Deployment | None = None) -> Iterator[Off
         ("ProtBERT", "ml.g6.xlarge", 35_000.0),
         ("ProtBERT", "ml.g5.xlarge", 45_000.0),
     ):
-        stack = replace(deployment or Deployment(), instance=instance)
+        stack = Deployment(instance=instance)
         run = follow(work, Rates(rate), stack)
         yield Offer(model, instance, run, bill(work, run, stack))

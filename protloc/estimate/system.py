@@ -50,7 +50,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast the parts are. A function's seconds are those of one whole processor.
+    """The speeds of the parts. A function's seconds are those of one whole processor.
 
     Measured on one core of an AMD EPYC with AVX512-BF16 (`docs/performance.md`); no run on AWS has confirmed
     them.
@@ -81,7 +81,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Deployment:
-    """How a stack is set; the defaults are those of the template and of `functions.services.settings`."""
+    """The settings of a stack, by default those of the template and of `functions.services.settings`."""
 
     instance: str = "ml.c7i.2xlarge"
     max_instances: int = 2

@@ -6,6 +6,7 @@ began with. A version that is not hosted any more goes through the state machine
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,8 @@ def promote(client: Client, version: str, tell: Tell, *, wait: bool = True) -> V
     tell(f"{version} is {view['state']}" + (f" ({safe(view['reason'])})" if view["reason"] else ""))
     kept = ("artifact", "metrics", "evaluation", "report", "snapshot", "created")
     request = {name: view[name] for name in kept if view[name]}
+    if view.get("labels"):
+        request["labels"] = json.dumps(view["labels"])
     put_into_service(client, version, request, tell, wait=wait)
     return client.models()
 

@@ -59,7 +59,7 @@ def adopt(
     session: Callable[[str], Any],
     template: Mapping[str, Any],
     stack: str,
-    before: Callable[[Mapping[str, str]], object] = lambda names: None,
+    before: Callable[[Mapping[str, str]], object],
 ) -> list[str]:
     """Make the stack of what the last one of its name left; gives their names, none where none were left.
 
@@ -69,9 +69,9 @@ def adopt(
     client = session("cloudformation")
     declared = {name: each for name, each in keepers(template).items() if each["Type"] in IDENTIFIERS}
     names: dict[str, str] = {}
-    for left in left_by_deleted(client, stack):
+    for old in left_by_deleted(client, stack):
         names = {
-            name: left[_named_by(declared, name)] for name in declared if _named_by(declared, name) in left
+            name: old[_named_by(declared, name)] for name in declared if _named_by(declared, name) in old
         }
         names = {n: value for n, value in names.items() if _is_there(session, declared[n]["Type"], value)}
         if names:

@@ -155,8 +155,8 @@ class Client:
 
         Raises UsageProblem where the version is not hosted, or something else was activated meanwhile.
         """
-        asked = {"version": version, "revision": revision}
-        status, answer, _ = self._ask("PUT", "/models/active", asked)
+        request = {"version": version, "revision": revision}
+        status, answer, _ = self._ask("PUT", "/models/active", request)
         if status == HTTPStatus.CONFLICT:
             now = self.models()
             if (now["active"], now["revision"]) == (version, revision + 1):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from functions.domain.locations import LOCATION_NAMES
+from functions.domain.locations import LOCATION_NAMES, labels_of
 from protloc.stack.client import Client, split_uri
 
 FIGURES = ("q10", "macro_f1", "mcc", "membrane_q2", "ece")
@@ -40,20 +40,23 @@ def compared(first: View, of_first: View | None, second: View, of_second: View |
             answered = [evaluation[side] for side in ("champion", "challenger")][:: -1 if turned else 1]
             return shown | {
                 "proteins": evaluation["challenger"].get("proteins", evaluation["holdout"]["proteins"]),
-                **_worth(answered),
+                **_worth(answered, LOCATION_NAMES),
                 "learned": _learned(evaluation.get("learned"), turned),
                 "figures": {name: _paired(against[name], turned) for name in FIGURES if name in against},
                 "recall": {name: _paired(recall_difference, turned) for name, recall_difference in recalls},
             }
     sides = [_side(first, of_first), _side(second, of_second)]
+    located = list(
+        dict.fromkeys(name for view in (first, second) for name in labels_of(view.get("labels")).names)
+    )
     same = of_first and of_second and of_first["holdout"]["sha256"] == of_second["holdout"]["sha256"]
     return shown | {
         "paired": False,
         "proteins": of_second["holdout"]["proteins"] if same and of_second else None,
-        **_worth(sides),
+        **_worth(sides, located),
         "learned": None,
         "figures": {name: _beside(sides[0].get(name), sides[1].get(name)) for name in FIGURES},
-        "recall": {name: _beside(*(_recall(side, name) for side in sides)) for name in LOCATION_NAMES},
+        "recall": {name: _beside(*(_recall(side, name) for side in sides)) for name in located},
         "note": _note(versions, (of_first, of_second), bool(same)),
     }
 
@@ -85,11 +88,10 @@ def _less(value: float | None) -> float | None:
     return None if value is None else -value
 
 
-def _worth(sides: Sequence[View]) -> View:
-    """How much each version's figures are worth: numbers of proteins, and intervals."""
+def _worth(sides: Sequence[View], names: Sequence[str]) -> View:
+    """The support of each version's figures: numbers of proteins, and intervals."""
     recalls = {
-        name: [side.get("locations", {}).get(name, {}).get("proteins") for side in sides]
-        for name in LOCATION_NAMES
+        name: [side.get("locations", {}).get(name, {}).get("proteins") for side in sides] for name in names
     }
     return {
         "support": {"figures": [side.get("proteins") for side in sides], "recall": recalls},

@@ -158,8 +158,8 @@ class Doctor:
 
     def endpoint_quota(self) -> Check:
         instance = self._parameters["InferenceInstanceType"]
-        wanted = int(self._parameters["MaxInferenceInstances"])
-        return self._instances("endpoint quota", f"{instance} for endpoint usage", wanted, PROBLEM)
+        instances = int(self._parameters["MaxInferenceInstances"])
+        return self._instances("endpoint quota", f"{instance} for endpoint usage", instances, PROBLEM)
 
     def training_quota(self) -> Check:
         usage = "spot training job" if self._parameters["TrainingSpot"] == "true" else "training job"

@@ -73,8 +73,8 @@ def add(client: Client, path: Path, kind: str) -> View:
 
 
 def prospect(client: Client, proteins: list[LabelledProtein], uri: str) -> View:
-    """How many proteins there are to learn from with those of the file at `uri`, and whether a model can be
-    judged by them: `labelled`, `held_out` (about), and `enough`.
+    """Count the proteins to learn from with those of the file at `uri`: `labelled`, `held_out` (about), and
+    `enough`, which is True if a model can be judged by them.
 
     The other files are read until there are enough. Those that the caller may not read are not counted.
     """
@@ -99,8 +99,8 @@ def _others(client: Client, uri: str) -> Iterator[list[LabelledProtein]]:
         if file["uri"] != uri:
             bucket, key = split_uri(file["uri"])
             body = client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-            found = (entry for _, entry in entries(io.BytesIO(body), file["name"]))
-            yield [entry for entry in found if not isinstance(entry, LabelError)]
+            records = (entry for _, entry in entries(io.BytesIO(body), file["name"]))
+            yield [entry for entry in records if not isinstance(entry, LabelError)]
 
 
 def remove(client: Client, name: str, kind: str) -> str:

@@ -34,14 +34,14 @@ def chosen(words: Iterable[str]) -> dict[str, str]:
     The SAM CLI passes over a name that the template lacks (`DeployContext.merge_parameters`), so a typing
     mistake would deploy the default.
     """
-    known, values = template()["Parameters"], {}
+    declared, values = template()["Parameters"], {}
     for word in words:
         long_form = _LONG_FORM.fullmatch(word)
         name, value = long_form.groups() if long_form else word.partition("=")[::2]
         value = value.strip("\"'")
-        if name not in known:
+        if name not in declared:
             raise UsageProblem(f"the template has no parameter {name!r}; expected Name=value")
-        if known[name]["Type"] == "Number" and not _NUMBER.fullmatch(value):
+        if declared[name]["Type"] == "Number" and not _NUMBER.fullmatch(value):
             raise UsageProblem(f"expected a number for {name}, found {value!r}")
         values[name] = value
     return values

@@ -67,9 +67,9 @@ def start(client: Client, version: str | None, set_: Mapping[str, str | None], *
             f"expected a version of letters, digits and single hyphens, at most {MAX_NAME_CHARACTERS}, "
             f"found {safe(version, 60)}"
         )
-    for known in client.models()["models"]:
-        if known["version"] == version and known["state"] != "failed":
-            raise UsageProblem(f"there is a model version {version} already ({known['state']})")
+    for view in client.models()["models"]:
+        if view["version"] == version and view["state"] != "failed":
+            raise UsageProblem(f"there is a model version {version} already ({view['state']})")
     request: View = {"hyperparameters": dict(set_)} if set_ else {}
     return Started(version, executions.start(client, version, request | ({"again": True} if again else {})))
 
@@ -160,9 +160,9 @@ class Epochs:
             self._accuracy = f", {float(match[1]):.1%} of the validation proteins right".replace("%", " %")
         elif (match := _SECONDS.match(line)) and self._epoch[0]:
             done, epochs = self._epoch
-            left = (epochs - done) * float(match[1])
+            seconds = (epochs - done) * float(match[1])
             return f"epoch {done} of {epochs}{self._accuracy}" + (
-                f", at most {duration(left)} left" if left else ""
+                f", at most {duration(seconds)} left" if seconds else ""
             )
         return ""
 

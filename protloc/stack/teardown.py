@@ -40,7 +40,7 @@ class Teardown:
         stack_id, resources = self._resources()
         store = Kept(self.account)
         listed = {(kind, name.rsplit("/", 1)[-1]) for kind, name in resources}
-        kept = sorted(store.named() | {each for each in listed if each[0] in (BUCKET, TABLE, PACKAGE_GROUP)})
+        stays = sorted(store.named() | {each for each in listed if each[0] in (BUCKET, TABLE, PACKAGE_GROUP)})
         for machine in (name for kind, name in resources if kind == "AWS::StepFunctions::StateMachine"):
             self._stop_retraining(machine)
         self._remove_hosting()
@@ -48,11 +48,11 @@ class Teardown:
             self._take_from_people(policy)
         self._delete_stack(stack_id)
         if erase:
-            for kind, name in kept:
+            for kind, name in stays:
                 self.tell(f"erasing {name}")
                 store.erase(kind, name)
             self._delete_logs()
-        return [rest for kind, name in kept if (rest := store.remainder(kind, name)) is not None]
+        return [rest for kind, name in stays if (rest := store.remainder(kind, name)) is not None]
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:

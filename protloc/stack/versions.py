@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from functions.domain.locations import LOCATION_NAMES
 from model import source
+from model.proteins.labels import LabelsError, own_labels
 from model.serving.artifact import Artifact, ArtifactError, pack, read_artifact, unpack
 from protloc.errors import UploadProblem, UsageProblem
 from protloc.stack import executions
@@ -42,11 +43,7 @@ def add(
     with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
         packed, description = _packed(client, artifact, Path(folder))
         version = description.version
-        if description.locations != LOCATION_NAMES:
-            raise UsageProblem(
-                f"{version} tells apart {len(description.locations)} locations of its own; a stack answers "
-                "with DeepLoc's ten. Measure it by python -m model.measure; its archive serves by itself"
-            )
+        labels = _labels(description)
         refuse_known(client, version, 'give the artifact another "version" in its artifact.json')
         agree(version)
         bucket, key = client.outputs["ModelsBucket"], f"models/{version}/model.tar.gz"
@@ -57,13 +54,24 @@ def add(
             client.client("s3").upload_file(str(packed), bucket, key, Config=TRANSFER)
     # So that the next version can be trained from here.
     source.publish(client.client, bucket, client.outputs["ModelsTable"])
-    request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics)}
+    request = {"artifact": f"s3://{bucket}/{key}", "metrics": dict(description.metrics), **labels}
     put_into_service(client, version, request, tell, wait=wait)
     return version
 
 
+def _labels(description: Artifact) -> dict[str, str]:
+    """The labels of a model for the state machine; empty for DeepLoc's ten, of which a protein has one."""
+    try:
+        own = own_labels(description)
+    except LabelsError as error:
+        raise UsageProblem(f"{description.version}: {error}") from None
+    if not own and description.locations != LOCATION_NAMES:
+        raise UsageProblem(f"{description.version} tells apart other locations than DeepLoc's ten, unnamed")
+    return {"labels": json.dumps(own)} if own else {}
+
+
 def put_into_service(
-    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool = True
+    client: Client, version: str, request: Mapping[str, Any], tell: Tell, *, wait: bool
 ) -> None:
     """Have the state machine host an artifact of S3 that is `request["artifact"]`, try it and promote it."""
     execution = executions.start(client, version, request)

@@ -157,12 +157,12 @@ def test_a_cloud_that_is_stopped_while_it_is_asked_is_not_waited_for(
     own_cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal comes between the look at the process and the question."""
-    seen = []
+    moments = []
     look = locks.is_stopped
 
     def running_at_first(pid: int) -> bool:
-        seen.append(pid)
-        return len(seen) > 1 and look(pid)
+        moments.append(pid)
+        return len(moments) > 1 and look(pid)
 
     stopped(own_cloud.pid)
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 36_000.0)

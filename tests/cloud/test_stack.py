@@ -181,20 +181,20 @@ def test_a_stream_record_that_always_fails_goes_to_the_destination_and_lets_the_
 def test_messages_sent_while_others_are_deleted_are_never_lost(cloud: Cloud) -> None:
     client = cloud.client("sqs")
     queue = client.create_queue(QueueName=f"race-{uuid.uuid4().hex[:6]}")["QueueUrl"]
-    seen: set[str] = set()
+    bodies: set[str] = set()
 
     def take() -> int:
         for message in client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            seen.add(message["Body"])
+            bodies.add(message["Body"])
             client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return len(seen)
+        return len(bodies)
 
     with ThreadPoolExecutor(1) as threads:
-        taken = threads.submit(until, lambda: take() == 400)
+        taking = threads.submit(until, lambda: take() == 400)
         for start in range(0, 400, 10):
             entries = [{"Id": str(n), "MessageBody": str(start + n)} for n in range(10)]
             client.send_message_batch(QueueUrl=queue, Entries=entries)
-    assert taken.result()
+    assert taking.result()
 
 
 def test_a_function_sees_nothing_of_the_hosts_environment(

@@ -38,10 +38,10 @@ def ending(cloud: Embedded, execution: str) -> dict[str, Any]:
         description = machine.describe_execution(executionArn=execution)
         return description if description["status"] != "RUNNING" else None
 
-    found = until(ended, lambda: entered(cloud, execution))
-    if found["status"] == "SUCCEEDED":
-        return dict(json.loads(found["output"]))
-    return {"outcome": found.get("error", found["status"]), "reason": found.get("cause", "")}
+    states = until(ended, lambda: entered(cloud, execution))
+    if states["status"] == "SUCCEEDED":
+        return dict(json.loads(states["output"]))
+    return {"outcome": states.get("error", states["status"]), "reason": states.get("cause", "")}
 
 
 def entered(cloud: Embedded, execution: str) -> list[str]:

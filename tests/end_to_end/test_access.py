@@ -354,23 +354,23 @@ def as_list(value: Any) -> list[Any]:
 
 def unused(used: Used) -> set[str]:
     """Each statement, or action or resource of one, that a role allows and nobody asked for."""
-    asked: dict[str, set[tuple[str, str]]] = {}
+    requests: dict[str, set[tuple[str, str]]] = {}
     for entry in used.asked():
-        asked.setdefault(entry["role"], set()).add((entry["action"], entry["resource"]))
+        requests.setdefault(entry["role"], set()).add((entry["action"], entry["resource"]))
     unused_parts = set()
     for role, statement in granted(used.cloud):
         actions, patterns = set(as_list(statement["Action"])), set(as_list(statement["Resource"]))
-        seen = [
+        matches = [
             (action, pattern)
-            for action, resource in asked.get(role, ())
+            for action, resource in requests.get(role, ())
             for pattern in patterns
             if action in actions and fnmatchcase(resource, pattern)
         ]
-        if not seen:
+        if not matches:
             unused_parts.add(statement["Sid"])
             continue
-        rest = actions - {action for action, _ in seen}
-        rest |= {pattern.split(":", 5)[5] for pattern in patterns - {pattern for _, pattern in seen}}
+        rest = actions - {action for action, _ in matches}
+        rest |= {pattern.split(":", 5)[5] for pattern in patterns - {pattern for _, pattern in matches}}
         unused_parts |= {f"{statement['Sid']} {each}" for each in rest}
     return unused_parts
 

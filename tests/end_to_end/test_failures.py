@@ -49,7 +49,7 @@ class Case:
     fails_in: str
     reason: str
     trouble: Trouble = lambda _cloud: nullcontext()
-    given: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     during: tuple[str, Act] | None = None  # once that state is entered, do this
     outcome: str = "Failed"
     recorded: bool = True  # with the version, in the models table
@@ -90,7 +90,7 @@ def few_labels(cloud: Embedded) -> Iterator[None]:
     """Leave two proteins to learn from, each so many times that only the job that compares them can tell."""
     s3, bucket = cloud.client.client("s3"), cloud.client.outputs["UploadsBucket"]
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="labels/")["Contents"]]
-    kept = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+    contents = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     for key in keys:
         s3.delete_object(Bucket=bucket, Key=key)
     few = "".join(f">N{n} Nucleus-S\nMKVAAA\n>C{n} Cytoplasm-S\nMKWCCC\n" for n in range(200))
@@ -99,7 +99,7 @@ def few_labels(cloud: Embedded) -> Iterator[None]:
         yield
     finally:
         s3.delete_object(Bucket=bucket, Key="labels/few.fasta")
-        for key, body in kept.items():
+        for key, body in contents.items():
             s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
@@ -111,10 +111,10 @@ CASES = {
     "no access to the table": Case("Lock", "AccessDenied", denied("Promote"), recorded=False),
     "no plan": Case("Plan", "AccessDenied", denied("Plan")),
     "a hyperparameter that is SageMaker's": Case(
-        "Plan", "sagemaker_program", given={"hyperparameters": {"sagemaker_program": "x"}}
+        "Plan", "sagemaker_program", parameters={"hyperparameters": {"sagemaker_program": "x"}}
     ),
     "a name that is taken": Case(
-        "Record", "already in the table", given={"version": "tiny-1", **BROUGHT}, recorded=False
+        "Record", "already in the table", parameters={"version": "tiny-1", **BROUGHT}, recorded=False
     ),
     "no snapshot": Case("Snapshot", "AccessDenied", denied("Train"), TRAINED),
     "no role for the jobs": Case("Snapshot", "AccessDenied", denied("HandOverModelRole"), TRAINED),
@@ -123,36 +123,41 @@ CASES = {
     ),
     "too few labels": Case("Snapshot", "expected at least 20", few_labels, TRAINED),
     "a wrong setting": Case(
-        "Train", "epochs", given={"hyperparameters": QUICK | {"epochs": "many"}, "again": True}
+        "Train", "epochs", parameters={"hyperparameters": QUICK | {"epochs": "many"}, "again": True}
     ),
     "the job is stopped": Case(
-        "Train", "", given=GOOD | {"hyperparameters": QUICK | {"epochs": 500}}, during=("Train", stop_the_job)
+        "Train",
+        "",
+        parameters=GOOD | {"hyperparameters": QUICK | {"epochs": 500}},
+        during=("Train", stop_the_job),
     ),
-    "the evaluation is stopped": Case("Evaluate", "", given=TRAINED, during=("Evaluate", stop_the_job)),
+    "the evaluation is stopped": Case("Evaluate", "", parameters=TRAINED, during=("Evaluate", stop_the_job)),
     "no judge": Case("Judge", "AccessDenied", denied("Judge"), TRAINED),
     "the judge cannot read": Case("Judge", "", denied("ReadFigures", "JudgeRole"), TRAINED),
-    "the lock is lost in training": Case("RecordVerdict", "", given=TRAINED, during=("Train", lose_the_lock)),
+    "the lock is lost in training": Case(
+        "RecordVerdict", "", parameters=TRAINED, during=("Train", lose_the_lock)
+    ),
     "a worse model": Case(
         "Judge",
         "floor",
-        given={"hyperparameters": QUICK | {"learning-rate": 1e-9}, "again": True},
+        parameters={"hyperparameters": QUICK | {"learning-rate": 1e-9}, "again": True},
         outcome="KeptChampion",
     ),
     "no model": Case("Host", "AccessDenied", denied("Host"), BROUGHT),
     "no component": Case("AddComponent", "AccessDenied", denied("AddComponent"), BROUGHT),
-    "an archive that is none": Case("IsInService", "did not start", given={"artifact": "a bad one"}),
+    "an archive that is none": Case("IsInService", "did not start", parameters={"artifact": "a bad one"}),
     "no trial": Case("Smoke", "AccessDenied", denied("Smoke"), BROUGHT),
     "the trial cannot ask": Case("Smoke", "AccessDenied", denied("AskModel", "SmokeRole"), BROUGHT),
     "another version answers": Case(
-        "Smoke", "expected answers of model", given={"version": "not-its-name", **BROUGHT}
+        "Smoke", "expected answers of model", parameters={"version": "not-its-name", **BROUGHT}
     ),
     "no scaling": Case("ScaleToZero", "AccessDenied", denied("ScaleComponent"), BROUGHT),
     "no alarm": Case("WakeUpAlarm", "AccessDenied", no_alarm_of_ours, BROUGHT),
     "the alias changes meanwhile": Case(
-        "Promote", "active version was changed", given=BROUGHT, during=("AddComponent", change_the_alias)
+        "Promote", "active version was changed", parameters=BROUGHT, during=("AddComponent", change_the_alias)
     ),
     "the lock is lost while hosting": Case(
-        "Promote", "lock was lost", given=BROUGHT, during=("AddComponent", lose_the_lock)
+        "Promote", "lock was lost", parameters=BROUGHT, during=("AddComponent", lose_the_lock)
     ),
 }
 
@@ -169,11 +174,11 @@ def cloud(
 
 def start(cloud: Embedded, case: Case, version: str, folder: Path) -> str:
     """Start an execution and do to it what the case says; return its ARN."""
-    given = {"version": version, **case.given}
-    if "artifact" in given:
-        given["artifact"] = brought(cloud, version, given["artifact"] == "a good one", folder)
+    parameters = {"version": version, **case.parameters}
+    if "artifact" in parameters:
+        parameters["artifact"] = brought(cloud, version, parameters["artifact"] == "a good one", folder)
     execution: str = cloud.client.client("stepfunctions").start_execution(
-        stateMachineArn=cloud.client.outputs["RetrainStateMachine"], input=json.dumps(given)
+        stateMachineArn=cloud.client.outputs["RetrainStateMachine"], input=json.dumps(parameters)
     )["executionArn"]
     if case.during:
         state, act = case.during
@@ -222,7 +227,7 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
     assert lock(cloud) is None
     if case.recorded:
-        view = model(cloud, case.given.get("version", version))
+        view = model(cloud, case.parameters.get("version", version))
         assert view["state"] == ("rejected" if case.outcome == "KeptChampion" else "failed")
         assert view["reason"] == description["reason"]
 
@@ -241,7 +246,7 @@ def test_a_failure_beside_the_promotion_does_not_stop_it(
     with ExitStack() as denials:
         for statement in statements:
             denials.enter_context(without(cloud, "RetrainRole", statement))
-        execution = start(cloud, Case("", "", given=GOOD), "new-1", tmp_path)
+        execution = start(cloud, Case("", "", parameters=GOOD), "new-1", tmp_path)
         assert ending(cloud, execution)["outcome"] == "Promoted"
     assert states <= set(entered(cloud, execution))
     assert cloud.client.models()["active"] == "new-1" and lock(cloud) is None
@@ -253,7 +258,7 @@ def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
     cloud = start_embedded()
     put_labels(cloud, tmp_path)
     before = left(cloud)
-    execution = start(cloud, Case("", "", given=GOOD), "died-1", tmp_path)
+    execution = start(cloud, Case("", "", parameters=GOOD), "died-1", tmp_path)
     until(lambda: "Train" in entered(cloud, execution))
     os.kill(cloud.answer("status")["pid"], signal.SIGKILL)
     assert cloud.protloc("up").exit_code == 0
@@ -261,14 +266,14 @@ def test_a_cloud_that_is_killed_in_a_retraining_is_ready_for_the_next(
     assert lock(again) is None and left(again) == before
     view = model(again, "died-1")
     assert (view["state"], view["reason"]) == ("failed", "its retraining was stopped")
-    execution = start(again, Case("", "", given=GOOD), "next-1", tmp_path)
+    execution = start(again, Case("", "", parameters=GOOD), "next-1", tmp_path)
     assert ending(again, execution)["outcome"] == "Promoted"
 
 
 def test_the_table_has_every_task() -> None:
     definition = yaml.safe_load((Path(__file__).parents[2] / "model" / "retrain.asl.yaml").read_text())
     tasks = {name for name, state in definition["States"].items() if state["Type"] == "Task"}
-    shown = {case.fails_in for case in CASES.values()} | {"Approve", "Notify", "Package"}
+    states = {case.fails_in for case in CASES.values()} | {"Approve", "Notify", "Package"}
     same_permission = {
         "LockSlot",
         "DescribeComponent",
@@ -281,4 +286,4 @@ def test_the_table_has_every_task() -> None:
         "RecordFailure",
         "Unlock",
     }
-    assert tasks - shown - same_permission - {"Remove"} == set()
+    assert tasks - states - same_permission - {"Remove"} == set()

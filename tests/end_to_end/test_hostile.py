@@ -65,8 +65,8 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
     for accession in accessions:
         status, answer, _ = embedded.client._get(f"/proteins/{quote(accession, safe='')}")
         assert status == 200, (accession, status, answer)
-        found = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
-        assert found == [accession], json.dumps(answer)
+        answered_accessions = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
+        assert answered_accessions == [accession], json.dumps(answer)
 
 
 @settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -90,9 +90,11 @@ def test_no_signed_request_is_an_error_of_the_server(
 ) -> None:
     """As `tests/hostile/test_api.py`, but through the gate, the gateway and the functions as they are deployed."""
     client = embedded.client
-    asked = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
+    parameters = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
     url = (
-        client.api_url + path_of(route[1], [each or "a" for each in filled]) + (f"?{asked}" if asked else "")
+        client.api_url
+        + path_of(route[1], [each or "a" for each in filled])
+        + (f"?{parameters}" if parameters else "")
     )
     method = method or route[0]
     content = None if method in ("GET", "HEAD") else body.encode("utf-8", "surrogatepass")

@@ -23,9 +23,9 @@ def without(cloud: Embedded, role: str, statement: str) -> Iterator[None]:
     """The stack while one statement is missing from the policy of one of its roles."""
 
     def rest(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        kept = [each for each in statements if each["Sid"] != statement]
-        assert len(kept) == len(statements) - 1
-        return kept
+        others = [each for each in statements if each["Sid"] != statement]
+        assert len(others) == len(statements) - 1
+        return others
 
     with changed(cloud, role, rest):
         yield
@@ -81,8 +81,8 @@ def tried_for_ever(cloud: Embedded, function: str) -> Iterator[None]:
 def is_logged(cloud: Embedded, function: str, words: str) -> bool:
     """True if a function has logged `words`."""
     pages = cloud.client.client("logs").get_paginator("filter_log_events")
-    found = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
-    return any(words in event["message"] for page in found for event in page["events"])
+    groups = pages.paginate(logGroupName=f"/aws/lambda/protloc-{function}")
+    return any(words in event["message"] for page in groups for event in page["events"])
 
 
 @pytest.mark.parametrize(

@@ -110,14 +110,14 @@ def test_uploads_in_work_stay_with_their_version_whatever_is_promoted(
     finally:
         over.set()
         sender.join()
-    seen = set()
+    versions_seen = set()
     for upload in sent:
         view = cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
         assert view["status"] == "complete", view
         versions = {row["model_version"] for row in cloud.rows(upload) if row["status"] == "predicted"}
         assert versions == {view["model_version"]}
-        seen |= versions
-    assert len(sent) > 3 and seen == {"new-1", "third-1"}
+        versions_seen |= versions
+    assert len(sent) > 3 and versions_seen == {"new-1", "third-1"}
 
 
 def test_the_same_labels_are_nothing_new(promotion: Promotion) -> None:

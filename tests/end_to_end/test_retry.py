@@ -7,10 +7,10 @@ from tests.end_to_end.failing import failed_upload
 
 
 def test_a_retry_answers_failed_records_and_leaves_the_rest(embedded: Embedded, tmp_path: Path) -> None:
-    known = "MKVLAAGIVGLWRETRY"
+    sequence = "MKVLAAGIVGLWRETRY"
     source = tmp_path / "in.fasta"
     source.write_text(
-        f">known\n{known}\n>bad\nMK1V\n" + "".join(f">p{n}\n{known}{'AC' * n}\n" for n in range(1, 41))
+        f">known\n{sequence}\n>bad\nMK1V\n" + "".join(f">p{n}\n{sequence}{'AC' * n}\n" for n in range(1, 41))
     )
     upload = failed_upload(embedded, source)
     before = embedded.client.upload(upload)

@@ -173,11 +173,11 @@ class Soak:
         answers: dict[str, tuple[str, float]] = {}
         for identity, file in self.sent.items():
             rows = self.cloud.rows(identity)
-            wanted = expected(file)
-            assert [(row["header"], row["status"], row["length"]) for row in rows] == wanted, file.name
+            reference = expected(file)
+            assert [(row["header"], row["status"], row["length"]) for row in rows] == reference, file.name
             counts = (views[identity][name] for name in ("status", "records", "predicted", "failed"))
-            predicted = sum(status == "predicted" for _, status, _ in wanted)
-            assert tuple(counts) == ("complete", len(wanted), predicted, 0), file.name
+            predicted = sum(status == "predicted" for _, status, _ in reference)
+            assert tuple(counts) == ("complete", len(reference), predicted, 0), file.name
             sequences = [body for _, body in SimpleFastaParser(io.StringIO(file.text))]
             for row, sequence in zip(rows, sequences, strict=True):
                 if row["location"]:

@@ -122,8 +122,8 @@ def test_the_document_tells_of_every_route_and_no_other() -> None:
 def test_the_table_for_bioinformaticians_tells_of_every_route_and_no_other() -> None:
     lines = (ROOT / "docs" / "bioinformatician.md").read_text().splitlines()
     table = "\n".join(line for line in lines if line.startswith("| `"))
-    told = set(re.findall(r"`(GET|PUT|POST|DELETE) (/[^`?]*)[^`]*`", table))
-    assert told == set(routes())
+    documented = set(re.findall(r"`(GET|PUT|POST|DELETE) (/[^`?]*)[^`]*`", table))
+    assert documented == set(routes())
 
 
 def test_the_time_that_rows_and_answers_are_kept_is_told() -> None:

@@ -5,6 +5,7 @@ import io
 import random
 import zipfile
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -89,17 +90,23 @@ def test_a_batch_predicted_before_its_shard_is_recorded_still_completes(running_
     assert running_world.status(identity) == "complete"
 
 
+def killed_at(world: World, monkeypatch: pytest.MonkeyPatch, step: str) -> tuple[str, dict[str, Any]]:
+    """An upload of one batch, and its message, whose first delivery died at this step of the uploads table."""
+    identity = receive(world.upload(fasta(5)), world.aws)
+    assert identity
+    world.split_shards()
+    (message,) = world.take(world.aws.batches_queue)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.uploads, step, _die)
+        with pytest.raises(KeyboardInterrupt):
+            predict(message, world.aws)
+    return identity, message
+
+
 def test_a_death_between_part_and_marker_is_made_good_by_the_next_delivery(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identity = receive(running_world.upload(fasta(5)), running_world.aws)
-    assert identity
-    running_world.split_shards()
-    (message,) = running_world.take(running_world.aws.batches_queue)
-    with monkeypatch.context() as patched:
-        patched.setattr(running_world.aws.uploads, "record_batch", _die)
-        with pytest.raises(KeyboardInterrupt):
-            predict(message, running_world.aws)
+    identity, message = killed_at(running_world, monkeypatch, "record_batch")
     predict(message, running_world.aws)
     running_world.complete(identity)
     assert running_world.item(identity)["predicted"] == 5
@@ -108,14 +115,7 @@ def test_a_death_between_part_and_marker_is_made_good_by_the_next_delivery(
 def test_a_death_between_marker_and_count_is_made_good_by_the_next_delivery(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identity = receive(running_world.upload(fasta(5)), running_world.aws)
-    assert identity
-    running_world.split_shards()
-    (message,) = running_world.take(running_world.aws.batches_queue)
-    with monkeypatch.context() as patched:
-        patched.setattr(running_world.aws.uploads, "settle_batch", _die)
-        with pytest.raises(KeyboardInterrupt):
-            predict(message, running_world.aws)
+    identity, message = killed_at(running_world, monkeypatch, "settle_batch")
     assert running_world.status(identity) == "running"
     predict(message, running_world.aws)
     running_world.complete(identity)
@@ -334,14 +334,14 @@ def test_a_shard_without_progress_is_sent_again(running_world: World) -> None:
 
 
 def test_a_file_whose_event_was_lost_is_found(running_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = running_world.run(running_world.upload(fasta(3)))
+    earlier = running_world.run(running_world.upload(fasta(3)))
     running_world.upload(fasta(4), key="ä lost + one (1).fasta")
     running_world.upload(b">x L-M\nMKV\n", key="labels/mine.fasta")
     monkeypatch.setattr("functions.sweep.LOST_AFTER_SECONDS", -1)
     assert receive_lost(running_world.aws) == 1
     (event,) = running_world.take(running_world.aws.uploads_queue)
     identity = running_world.run(event)
-    assert identity != known
+    assert identity != earlier
     assert running_world.item(identity)["source"]["key"] == "ä lost + one (1).fasta"
     assert receive_lost(running_world.aws) == 0
 

@@ -166,8 +166,8 @@ def test_headers_of_windows_and_the_text_left_out_are_told() -> None:
 def test_no_protein_of_a_proteome_is_rejected_but_for_what_it_is(name: str) -> None:
     """Stop codons inside pseudogenes, leader peptides shorter than ten residues, contigs that are mostly N."""
     reasons = [one.reason for one in read((SHARED / name).read_bytes()).judged if isinstance(one, Rejection)]
-    told = ("stop codon", "too few", "are unknown")
-    assert all(any(word in reason for word in told) for reason in reasons), reasons[:5]
+    allowed = ("stop codon", "too few", "are unknown")
+    assert all(any(word in reason for word in allowed) for reason in reasons), reasons[:5]
 
 
 def test_all_nucleotides_of_a_shared_file_are_told() -> None:

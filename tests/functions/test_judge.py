@@ -111,11 +111,11 @@ def test_the_first_model_needs_no_champion_to_beat() -> None:
 
 
 def recall(location: int, before: float, after: float, spread: float) -> Change:
-    def change(found: dict[str, Any]) -> None:
+    def change(judged: dict[str, Any]) -> None:
         name = LOCATION_NAMES[location]
-        found["champion"]["locations"][name]["recall"] = before
-        found["challenger"]["locations"][name]["recall"] = after
-        found["against"]["recall"][location] = difference(before, after, spread)
+        judged["champion"]["locations"][name]["recall"] = before
+        judged["challenger"]["locations"][name]["recall"] = after
+        judged["against"]["recall"][location] = difference(before, after, spread)
 
     return change
 
@@ -123,10 +123,10 @@ def recall(location: int, before: float, after: float, spread: float) -> Change:
 def put(*path: Any) -> Change:
     *names, last, value = path
 
-    def change(found: dict[str, Any]) -> None:
+    def change(judged: dict[str, Any]) -> None:
         for name in names:
-            found = found[name]
-        found[last] = value
+            judged = judged[name]
+        judged[last] = value
 
     return change
 
@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "another champion": (put("champion", "version", "other"), "complete"),
     "no champion": (put("champion", None), "complete"),
     "no comparison": (put("against", None), "complete"),
-    "no figure": (lambda found: found["challenger"].pop("macro_f1"), "complete"),
+    "no figure": (lambda judged: judged["challenger"].pop("macro_f1"), "complete"),
     "nothing for a figure": (put("challenger", "q10", None), "complete"),
     "text for a figure": (put("challenger", "q10", "0.99"), "complete"),
     "true for a figure": (put("challenger", "q10", True), "complete"),
@@ -144,8 +144,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "not a number between them": (put("against", "q10", "difference", nan), "complete"),
     "half an interval": (put("against", "q10", "interval", [0.1]), "complete"),
     "no end of an interval": (put("against", "q10", "interval", [None, 0.1]), "complete"),
-    "other locations": (lambda found: found["challenger"]["locations"].popitem(), "complete"),
-    "recalls of fewer": (lambda found: found["against"]["recall"].pop(), "complete"),
+    "other locations": (lambda judged: judged["challenger"]["locations"].popitem(), "complete"),
+    "recalls of fewer": (lambda judged: judged["against"]["recall"].pop(), "complete"),
     "a foreign snapshot": (put("snapshot", "other"), "holdout"),
     "a foreign holdout": (put("holdout", "sha256", "other"), "holdout"),
     "part of the holdout": (put("holdout", "proteins", 499), "holdout"),
@@ -193,10 +193,10 @@ def test_few_membrane_labels_or_none_are_no_reason_against_it() -> None:
 
 
 def test_a_model_that_says_nothing_of_membranes_does_not_follow_one_that_does() -> None:
-    found = deepcopy(evaluation())
-    put("against", "membrane_q2", {"difference": None, "interval": [None, None]})(found)
-    put("challenger", "membrane_q2", None)(found)
-    assert not verdict(found)["promote"] and "no answer about membranes" in verdict(found)["reason"]
+    judged = deepcopy(evaluation())
+    put("against", "membrane_q2", {"difference": None, "interval": [None, None]})(judged)
+    put("challenger", "membrane_q2", None)(judged)
+    assert not verdict(judged)["promote"] and "no answer about membranes" in verdict(judged)["reason"]
 
 
 def test_chance_and_the_champion_excuse_a_calibration_error() -> None:

@@ -97,8 +97,8 @@ def test_a_dead_letter_never_ends_the_last_trace_of_a_file(running_world: World,
     if not size:
         del event["detail"]["object"]["size"]
     dead(world, event)
-    known = world.aws.uploads.exists(identity_of(event))
-    assert (known, kept(world, world.aws.uploads_queue)) == ((True, 0) if size else (False, 1))
+    is_recorded = world.aws.uploads.exists(identity_of(event))
+    assert (is_recorded, kept(world, world.aws.uploads_queue)) == ((True, 0) if size else (False, 1))
 
 
 def test_an_empty_folder_that_a_console_left_makes_no_upload(running_world: World) -> None:

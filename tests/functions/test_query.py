@@ -42,7 +42,7 @@ def walk(path: str, name: str, **parameters: str) -> list[dict[str, Any]]:
         assert relation == 'rel="next"'
         url = urlsplit(target.removeprefix("<"))
         assert url.path == ""  # relative to what was asked, whatever the API is reached by
-        parameters = {key: found[0] for key, found in parse_qs(url.query).items()}
+        parameters = {key: texts[0] for key, texts in parse_qs(url.query).items()}
 
 
 @pytest.mark.parametrize("size", ["1", "7", "500"])
@@ -58,11 +58,11 @@ def test_rows_that_an_older_release_indexed_have_every_column_of_today(world: Wo
     (row,) = world.rows(identity)
     table = world.database.Table("PredictionsTable")
     (item,) = table.scan()["Items"]
-    kept = {name: value for name, value in item.items() if name not in ("remarks", "uncertain")}
-    table.put_item(Item=kept | {"reason": "terminal * removed"})
-    (found,) = walk(f"/uploads/{identity}/predictions", "predictions")
-    assert found == row | {"upload": identity, "uncertain": None}
-    assert (found["reason"], found["remarks"], found["second"]) == (
+    older_item = {name: value for name, value in item.items() if name not in ("remarks", "uncertain")}
+    table.put_item(Item=older_item | {"reason": "terminal * removed"})
+    (indexed_row,) = walk(f"/uploads/{identity}/predictions", "predictions")
+    assert indexed_row == row | {"upload": identity, "uncertain": None}
+    assert (indexed_row["reason"], indexed_row["remarks"], indexed_row["second"]) == (
         None,
         ["terminal * removed"],
         row["second"],
@@ -218,14 +218,14 @@ def test_a_page_that_ends_at_the_last_row_leads_to_no_other(world: World) -> Non
     path = f"/uploads/{identity}/predictions"
     for parameters in ({"size": "25"}, {"size": "5"}, {"location": "Nucleus", "size": "1"}):
         rows = walk(path, "predictions", **parameters)
-        pages, found, following = 0, 0, dict(parameters)
+        pages, row_count, following = 0, 0, dict(parameters)
         while following:
             _, body, headers = get(path, **following)
-            pages, found = pages + 1, found + len(body["predictions"])
+            pages, row_count = pages + 1, row_count + len(body["predictions"])
             assert body["predictions"], "no page is empty"
             target = headers.get("Link", "").partition(">")[0].removeprefix("<?")
             following = {key: values[0] for key, values in parse_qs(target).items()}
-        assert found == len(rows)
+        assert row_count == len(rows)
     for number in range(4):
         world.run(world.upload(fasta(1), key=str(number)))
     assert "Link" not in get("/uploads", size="5")[2] and "Link" in get("/uploads", size="4")[2]
@@ -255,10 +255,10 @@ def test_rows_are_filtered_and_cut_to_fields(world: World) -> None:
         ),
     ):
         for size in ("2", "500"):
-            found = walk(path, "predictions", size=size, **parameters)
-            assert [row["accession"] for row in found] == expected, parameters
-    found = walk(path, "predictions", fields="accession,p:Nucleus", size="7")
-    assert found == [{name: row[name] for name in ("accession", "p:Nucleus")} for row in rows]
+            matching = walk(path, "predictions", size=size, **parameters)
+            assert [row["accession"] for row in matching] == expected, parameters
+    matching = walk(path, "predictions", fields="accession,p:Nucleus", size="7")
+    assert matching == [{name: row[name] for name in ("accession", "p:Nucleus")} for row in rows]
     assert walk("/proteins/P00001", "predictions", fields="upload") == [{"upload": identity}]
 
 
@@ -283,8 +283,8 @@ def test_an_answer_that_the_caller_has_is_not_sent_again(world: World) -> None:
     event = golden("api-get-upload") | {"path": f"/uploads/{identity}", "queryStringParameters": None}
     first = functions.query.handler(event, Context())
     (tag,) = first["multiValueHeaders"]["ETag"]
-    for known in (tag, f'"other", W/{tag}', "*"):
-        again = functions.query.handler(event | {"headers": {"If-None-Match": known}}, Context())
+    for header in (tag, f'"other", W/{tag}', "*"):
+        again = functions.query.handler(event | {"headers": {"If-None-Match": header}}, Context())
         assert (again["statusCode"], again["body"]) == (304, "")
         assert again["multiValueHeaders"]["ETag"] == [tag]
     again = functions.query.handler(event | {"headers": {"if-none-match": '"other"'}}, Context())

@@ -183,15 +183,21 @@ def test_the_record_a_damaged_file_stops_in_is_rejected_though_it_begins_in_an_e
     assert running_world.status(identity) == "partial"
 
 
+def predicted_without(world: World, monkeypatch: pytest.MonkeyPatch, step: str) -> tuple[str, Shard]:
+    """An upload and its only shard, whose batches were predicted without this step of the uploads table."""
+    identity, (shard,) = started(world, fasta(5))
+    split(world, shard)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws.uploads, step, lambda *_: None)
+        world.predict_batches()
+    return identity, shard
+
+
 def test_a_full_upload_whose_last_message_was_lost_is_finished_by_sweep(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = running_world
-    identity, (shard,) = started(world, fasta(5))
-    split(world, shard)
-    with monkeypatch.context() as patched:
-        patched.setattr(world.aws.uploads, "finish_if_full", lambda *_: None)
-        world.predict_batches()
+    identity, _ = predicted_without(world, monkeypatch, "finish_if_full")
     assert world.status(identity) == "running"
     move(world.aws.uploads.get(identity), world.aws)
     assert world.status(identity) == "finishing"
@@ -200,14 +206,9 @@ def test_a_full_upload_whose_last_message_was_lost_is_finished_by_sweep(
 def test_a_marker_whose_message_was_lost_is_counted_when_its_shard_is_split_again(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = running_world
-    identity, (shard,) = started(world, fasta(5))
-    split(world, shard)
-    with monkeypatch.context() as patched:
-        patched.setattr(world.aws.uploads, "settle_batch", lambda *_: None)
-        world.predict_batches()
-    split(world, shard)
-    assert world.status(identity) == "finishing"
+    identity, shard = predicted_without(running_world, monkeypatch, "settle_batch")
+    split(running_world, shard)
+    assert running_world.status(identity) == "finishing"
 
 
 def test_an_upload_nobody_could_be_told_of_stays_open_until_somebody_was(

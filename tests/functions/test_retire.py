@@ -181,11 +181,11 @@ def test_a_deletion_that_came_to_nothing_is_asked_for_again_and_told(
     alias(world, "two", previous="one", changed=now_seconds() - 4000)
     removed.outcomes["stack-zero"] = left_as
     assert retire(world.aws, hosting(removed), Machine()) == 0
-    for asked in (2, 3):
+    for deletions in (2, 3):
         with pytest.raises(ComponentStays, match=f"stack-zero .*{left_as}: an instance does not answer"):
             retire(world.aws, hosting(removed), Machine())
         assert (state(world, "zero"), removed.kept_scaling) == ("retiring", True)
-        assert len(removed.components) == asked
+        assert len(removed.components) == deletions
     del removed.outcomes["stack-zero"]
     with pytest.raises(ComponentStays):
         retire(world.aws, hosting(removed), Machine())

@@ -15,6 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 from functions.complete import complete
 from functions.domain.errors import EndpointUnavailable
 from functions.domain.explanation import Explanation
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.rows import Row
 from functions.domain.upload import Inflate, part_key, read_task
@@ -45,12 +46,17 @@ class ScriptedModel(Endpoint):
         self.asked: list[str] = []
         self.trouble: Callable[[list[str]], None] = lambda sequences: None
 
-    def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Answer]:
+    def invoke(
+        self, sequences: list[str], *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> list[Answer]:
         assert component == f"stack-{model_version}"
         self.calls += 1
         self.trouble(sequences)
         self.asked += sequences
-        return [answer_for(sequence) for sequence in sequences]
+        return [
+            answer_for(sequence) if labels is TEN else answer_among(sequence, labels)
+            for sequence in sequences
+        ]
 
     def explain(self, sequence: str, *, component: str, model_version: str) -> Explanation:
         (answer,) = self.invoke([sequence], component=component, model_version=model_version)
@@ -71,8 +77,8 @@ def _serialize_structure(
         _as_it_was(serializer, serialized, value, shape, key)
         return
     wrapper: dict[str, Any] = {}
-    for name, held in value.items():
-        serializer._serialize(wrapper, held, shape.members[name], name)
+    for name, content in value.items():
+        serializer._serialize(wrapper, content, shape.members[name], name)
     serializer._default_serialize(serialized, wrapper, shape, key)
 
 
@@ -85,6 +91,22 @@ def answer_for(sequence: str) -> Prediction:
     chosen = ord(sequence[0]) % 10
     probabilities = tuple(0.91 if index == chosen else 0.01 for index in range(10))
     return Prediction(probabilities, 0.25, len(sequence), False)
+
+
+def answer_among(sequence: str, labels: LabelSet) -> Prediction:
+    """The answer of a model with labels of its own, which names one or, where it may, two that follow it."""
+    count = len(labels.names)
+    chosen = ord(sequence[0]) % count
+    if not labels.several:
+        probabilities = tuple(0.9 if at == chosen else round(0.1 / (count - 1), 4) for at in range(count))
+        return Prediction(probabilities, 0.25, len(sequence), False, names=labels.names)
+    both = {chosen, (chosen + len(sequence) % 2) % count}
+    probabilities = tuple(0.8 if at in both else 0.1 for at in range(count))
+    named = tuple(name for at, name in enumerate(labels.names) if at in both)
+    sure = round(0.8 ** len(both) * 0.9 ** (count - len(both)), 4)
+    return Prediction(
+        probabilities, None, len(sequence), False, False, named=named, sure=sure, names=labels.names
+    )
 
 
 def unavailable(_sequences: list[str]) -> None:
@@ -104,8 +126,8 @@ class World:
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
             properties = template[name]["Properties"]
-            wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-            database.create_table(TableName=name, **{k: properties[k] for k in wanted if k in properties})
+            attributes = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+            database.create_table(TableName=name, **{k: properties[k] for k in attributes if k in properties})
 
         def queue(name: str) -> Queue:
             return Queue(self.sqs, self.sqs.create_queue(QueueName=name)["QueueUrl"])
@@ -137,7 +159,10 @@ class World:
         )
         self.database = database
 
-    def activate(self, version: str = VERSION) -> None:
+    def activate(self, version: str = VERSION, labels: LabelSet = TEN) -> None:
+        if labels is not TEN:
+            item = {"pk": "version", "sk": version, "state": "in_service", "labels": labels.text}
+            self.database.Table("ModelsTable").put_item(Item=item)
         item = {"pk": "alias", "sk": "active", "version": version, "revision": 1, "changed": 0}
         self.database.Table("ModelsTable").put_item(Item=item)
 

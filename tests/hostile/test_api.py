@@ -96,8 +96,8 @@ def test_no_request_is_an_error_of_the_server(
     route: tuple[str, str], method: str, filled: tuple[str, str], query: dict[str, str], body: str
 ) -> None:
     path = path_of(route[1], [each or KNOWN[0] for each in filled])
-    asked = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
-    assert status_of(method or route[0], path, asked, body) < 500
+    parameters = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
+    assert status_of(method or route[0], path, parameters, body) < 500
 
 
 def test_impossible_parameters_are_bad_requests() -> None:

@@ -88,10 +88,10 @@ def test_a_table_is_one_row_a_record_for_any_reader(carried: Carried, name: str,
     [("spreadsheet", "lines"), ("spreadsheet", "excel-tab"), ("csv", "excel"), ("csv", "semicolon"), ("spreadsheet", "excel"), ("spreadsheet", "semicolon")],
 )  # fmt: skip
 def test_no_cell_of_a_table_is_a_formula_however_it_is_cut(carried: Carried, name: str, dialect: str) -> None:
-    found = [cell for row in cells(carried.files[name], dialect) for cell in row if FORMULA.match(cell)]
+    formulas = [cell for row in cells(carried.files[name], dialect) for cell in row if FORMULA.match(cell)]
     quote = '"' if dialect == "lines" else ""  # who cuts lines sees how a cell is quoted
-    assert all(cell.removeprefix(quote).startswith("'") for cell in found), found
-    assert len(found) > 10  # the corpus did try
+    assert all(cell.removeprefix(quote).startswith("'") for cell in formulas), formulas
+    assert len(formulas) > 10  # the corpus did try
 
 
 @pytest.mark.parametrize("name", ["tsv", "csv", "spreadsheet"])
@@ -112,21 +112,21 @@ def as_r_reads(line: str) -> list[str]:
 
     https://github.com/wch/r-source/blob/trunk/src/main/scan.c, `fillBuffer`
     """
-    found, quoted, at = [""], False, 0
+    cells, quoted, at = [""], False, 0
     while at < len(line):
         letter = line[at]
         if quoted and line[at : at + 2] == '""':
-            found[-1] += letter
+            cells[-1] += letter
             at += 1
         elif letter == '"':
             quoted = not quoted
         elif letter == "\t" and not quoted:
-            found.append("")
+            cells.append("")
         else:
-            found[-1] += letter
+            cells[-1] += letter
         at += 1
     assert not quoted, "R would go on reading in the next line"
-    return found
+    return cells
 
 
 @pytest.mark.parametrize("reader", ["cut", "pandas", "R"])
@@ -156,10 +156,10 @@ def test_every_accession_is_found_through_the_api_and_finds_its_own(carried: Car
             assert status == 404, name  # a record without a name can't be asked for by it
             continue
         assert status == 200, (name, answer)
-        found = answer["predictions"]
-        assert [row["header"] for row in found].count(header) == EXPECTED.count(header), name
-        assert len({row["accession"] for row in found}) == 1
-        assert 0 < len(found[0]["accession"]) <= MAX_ACCESSION_CHARACTERS
+        predictions = answer["predictions"]
+        assert [row["header"] for row in predictions].count(header) == EXPECTED.count(header), name
+        assert len({row["accession"] for row in predictions}) == 1
+        assert 0 < len(predictions[0]["accession"]) <= MAX_ACCESSION_CHARACTERS
 
 
 def test_the_log_has_one_json_object_a_line_and_no_text_of_the_file(carried: Carried) -> None:

@@ -157,12 +157,14 @@ def test_an_index_whose_file_does_not_come_is_passed_over(
 
 
 def test_with_an_nvidia_gpu_pip_chooses(venv: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    commands: list[str] = []
     monkeypatch.setattr(environment, "nvidia", lambda: True)
     monkeypatch.setattr(environment.Pip, "offered", lambda _, requirement, index: "2.13.0")
-    monkeypatch.setattr(environment.Pip, "install", lambda _, requirement, index: asked.append(index) or True)
+    monkeypatch.setattr(
+        environment.Pip, "install", lambda _, requirement, index: commands.append(index) or True
+    )
     assert setting_up(venv, index.url) == 0
-    assert asked == [""]
+    assert commands == [""]
 
 
 def test_what_is_there_is_not_installed_again(
@@ -176,7 +178,7 @@ def test_what_is_there_is_not_installed_again(
 
 
 @pytest.mark.parametrize(
-    "listed, found",
+    "listed, elsewhere",
     [
         ("", []),
         ("global.timeout='60'\nglobal.index-url='https://pypi.org/simple/'\n:env:.find-links=''\n", []),
@@ -187,8 +189,8 @@ def test_what_is_there_is_not_installed_again(
         (":env:.extra_index_url='https://more.example/simple'\n", ["extra-index-url"]),
     ],
 )
-def test_it_is_known_whether_pip_is_configured_to_look_elsewhere(listed: str, found: list[str]) -> None:
-    assert environment.sources(environment.configured(listed)) == found
+def test_it_is_known_whether_pip_is_configured_to_look_elsewhere(listed: str, elsewhere: list[str]) -> None:
+    assert environment.sources(environment.configured(listed)) == elsewhere
 
 
 def test_an_index_is_asked_with_the_proxy_and_the_certificates_that_pip_is_configured_for(

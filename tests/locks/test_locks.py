@@ -59,14 +59,21 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     torch = {
         "torch": RUN["torch"]
     }  # installed before, alone: which build, and so which hash, is the machine's
-    wanted = {
+    requirements = {
         "run": RUN,
         "develop": RUN | EXTRAS["test"] | EXTRAS["check"] | EXTRAS["lora"] | EXTRAS["sagemaker"],
     }
-    for name, versions in wanted.items():
-        found = locked(LOCKS[name])
-        assert versions.items() - {name: next(iter(v)) for name, v in found.items()}.items() == torch.items()
-        assert not [package for package in found if package.startswith(("torch", "nvidia", "cuda", "triton"))]
+    for name, versions in requirements.items():
+        locked_versions = locked(LOCKS[name])
+        assert (
+            versions.items() - {name: next(iter(v)) for name, v in locked_versions.items()}.items()
+            == torch.items()
+        )
+        assert not [
+            package
+            for package in locked_versions
+            if package.startswith(("torch", "nvidia", "cuda", "triton"))
+        ]
     [metadata] = PROJECT["tool"]["uv"]["dependency-metadata"]
     assert {metadata["name"]: metadata["version"]} == torch
 
@@ -91,8 +98,8 @@ def test_every_check_that_is_skipped_says_why() -> None:
     text = (ROOT / ".ci" / "checkov.yaml").read_text()
     skipped = yaml.safe_load(text)["skip-check"]
     assert len(re.findall(r"^  - CKV\w+ # .{20,}$", text, re.MULTILINE)) == len(skipped) == len(set(skipped))
-    known = json.loads((ROOT / ".ci" / "secrets.json").read_text())
-    assert all(each["is_secret"] is False for found in known["results"].values() for each in found)
+    baseline = json.loads((ROOT / ".ci" / "secrets.json").read_text())
+    assert all(each["is_secret"] is False for secrets in baseline["results"].values() for each in secrets)
 
 
 def components(path: Path) -> dict[str, str]:

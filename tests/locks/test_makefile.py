@@ -49,7 +49,7 @@ def test_make_test_all_leaves_out_only_what_needs_more_than_this_environment(tmp
     done = make(tmp_path, "--dry-run", "test-all")
     selection = re.search(r'-m "\((.*)\) and not \((.*)\)"', done.stdout)
     assert selection and "pytest --numprocesses 3\n" in done.stdout  # what `make test` runs comes first
-    taken, left = (set(words.split(" or ")) for words in selection.groups())
+    included, excluded = (set(words.split(" or ")) for words in selection.groups())
     markers = dict(marker.split(": ", 1) for marker in PROJECT["tool"]["pytest"]["ini_options"]["markers"])
-    assert taken | left == set(markers) and not taken & left
-    assert {name for name, text in markers.items() if "needs" in text or "by hand" in text} == left
+    assert included | excluded == set(markers) and not included & excluded
+    assert {name for name, text in markers.items() if "needs" in text or "by hand" in text} == excluded

@@ -59,8 +59,8 @@ def write_esmc(folder: Path) -> Path:
     EsmcModel(config).save_pretrained(folder)
     added = [{"id": index, "content": token} for index, token in enumerate(ESMC) if token.startswith("<")]
     vocabulary = {token: index for index, token in enumerate(ESMC) if not token.startswith("<")}
-    said = {"model": {"type": "BPE", "vocab": vocabulary}, "added_tokens": added}
-    (folder / "tokenizer.json").write_text(json.dumps(said))
+    tokenizer = {"model": {"type": "BPE", "vocab": vocabulary}, "added_tokens": added}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     return folder
 
 

@@ -39,8 +39,8 @@ def unpacked(folder: Path) -> Path:
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with ports.hold_any() as held:
-        port: int = held.getsockname()[1]
+    with ports.hold_any() as bound:
+        port: int = bound.getsockname()[1]
         return port
 
 
@@ -98,13 +98,13 @@ def expect_the_contract(folder: Path, invocations: str) -> None:
     sequences = random_sequences([30, 200, 1, 700])
     status, answer = call(invocations, body([*sequences, "not one"], attention=True))
     assert status == 200
-    found = json.loads(answer)["predictions"]
-    wanted = predict_fn(sequences, model_fn(str(folder)))["predictions"]
-    for one, other in zip(found[:-1], wanted, strict=True):
+    answers = json.loads(answer)["predictions"]
+    expected = predict_fn(sequences, model_fn(str(folder)))["predictions"]
+    for one, other in zip(answers[:-1], expected, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
         assert len(one["attention"]) == one["residues_read"]
-    assert found[3]["truncated"] is True
-    assert found[4] == {"error": "expected upper-case letters A-Z, found another character at position 1"}
+    assert answers[3]["truncated"] is True
+    assert answers[4] == {"error": "expected upper-case letters A-Z, found another character at position 1"}
 
     secret = "MWWHKWCWWHMKCWYM"
     status, answer = call(invocations, f'{{"sequences": ["{secret}"'.encode())

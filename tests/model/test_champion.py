@@ -57,9 +57,9 @@ def test_the_champion_learns_on_and_says_where_it_comes_from(
     settings = ("--start", "champion", "--epochs", "4", "--learning-rate", "0.01")
     train.main(plain(channels, out, *settings, "--model-version", "next-1"))
     assert "Activations after the head's pooling are computed once" in capsys.readouterr().out
-    found = moved(champion, out)
-    assert all(name.startswith(LEARNS) for name in found)
-    assert all(any(name.startswith(part) for name in found) for part in LEARNS)
+    distance = moved(champion, out)
+    assert all(name.startswith(LEARNS) for name in distance)
+    assert all(any(name.startswith(part) for name in distance) for part in LEARNS)
     artifact = read_artifact(out)
     assert artifact.version == "next-1" and artifact.limits["max_residues"] == 64
     assert artifact.training["start"]["version"] == "tiny-ensemble"
@@ -73,13 +73,13 @@ def test_generations_name_each_other_and_keep_what_is_usual(
     channels: Path, champion: Path, tmp_path: Path
 ) -> None:
     before = build_tiny_ensemble(tmp_path / "a", "a")
-    told = read_artifact(before)
+    artifact = read_artifact(before)
     table = {"locations": {name: {"proteins": 1 + index} for index, name in enumerate(data.LOCATIONS)}}
     look = {"date": "2026-11-24T00:00:00Z", "version": "a", "split": "test", "proteins": 9}
-    told = told.with_metrics({**told.metrics, "looks": [look | {"q10": 0.5, "macro_f1": 0.4}]})
-    object.__setattr__(told, "data", {**told.data, "training_table": table})
-    object.__setattr__(told, "training", {**told.training, "members": [{"seed": 1}, {"seed": 2}]})
-    write_description(told)
+    artifact = artifact.with_metrics({**artifact.metrics, "looks": [look | {"q10": 0.5, "macro_f1": 0.4}]})
+    object.__setattr__(artifact, "data", {**artifact.data, "training_table": table})
+    object.__setattr__(artifact, "training", {**artifact.training, "members": [{"seed": 1}, {"seed": 2}]})
+    write_description(artifact)
     for name, earlier in (("b", "a"), ("c", "b"), ("d", "c")):
         settings = ("--start", tmp_path / earlier, "--epochs", "1", "--model-version", name)
         train.main(plain(channels, tmp_path / name, *settings))
@@ -142,10 +142,10 @@ def test_a_run_from_the_champion_that_is_killed_goes_on_and_ends_the_same(
     minutes: str,
     status: int,
 ) -> None:
-    kept, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
+    checkpoints, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
     arguments = [
         *plain(channels, tmp_path / "out", *LONG, "--start", "champion"),
-        *("--checkpoint-dir", str(kept), "--checkpoint-minutes", minutes),
+        *("--checkpoint-dir", str(checkpoints), "--checkpoint-minutes", minutes),
     ]
     champions = {"SM_CHANNEL_CHAMPION": str(channels / "input" / "data" / "champion")}
     running = start(arguments, champions, held(gate, 10))
@@ -178,7 +178,7 @@ def test_labels_of_two_locations_leave_the_others_alone(
     teacher = tmp_path / "teacher"  # knows all ten
     fast = ("--learning-rate", "0.01", "--epochs", "6")
     train.main(plain(channels, teacher, "--start", "champion", *fast, "--distillation", "0"))
-    found = {}
+    likelihoods = {}
     for share in ("0", "0.5"):
         out = tmp_path / share
         settings = ("--training", narrow, "--validation", chosen, "--start", teacher, *fast)
@@ -187,9 +187,9 @@ def test_labels_of_two_locations_leave_the_others_alone(
             [row.split("\n", 1)[1].replace("\n", "") for row in labelled], model_fn(str(out))
         )
         places = np.array([each["probabilities"] for each in answers["predictions"]])
-        found[share] = places[:, 2:].sum(axis=1).mean()  # of what a fifth of the proteins have
-    assert found["0.5"] > found["0"], "holding on to its answers keeps the other locations likely"
-    assert found["0.5"] > 0.5
+        likelihoods[share] = places[:, 2:].sum(axis=1).mean()  # of what a fifth of the proteins have
+    assert likelihoods["0.5"] > likelihoods["0"], "holding on to its answers keeps the other locations likely"
+    assert likelihoods["0.5"] > 0.5
 
 
 def test_a_shift_says_how_the_proteins_were_selected() -> None:
@@ -244,7 +244,7 @@ def test_wrong_starts_are_named(
 ) -> None:
     monkeypatch.delenv("SM_CHANNEL_CHAMPION", raising=False)
     arguments = plain(channels, tmp_path / "out")
-    for more, said in (
+    for more, message in (
         (["--start", "champion"], "expected SM_CHANNEL_CHAMPION"),
         (["--model-version", "a_b"], "expected a --model-version of at most 40 letters"),
         (["--distillation", "0.5"], "expected --start with --distillation"),
@@ -252,7 +252,7 @@ def test_wrong_starts_are_named(
     ):
         with pytest.raises(SystemExit):
             parse([*arguments, *more])
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     (tmp_path / "model.tar.gz").write_bytes(b"no archive")
     with pytest.raises(ArtifactError, match=r"expected a model\.tar\.gz"):
         train.main([*arguments, "--start", str(tmp_path)])

@@ -40,15 +40,15 @@ def detected(proteins: list[LabelledProtein], tmp_path_factory: pytest.TempPathF
 
 
 def test_it_tells_what_it_can_and_says_how_often_it_errs(detected: Path) -> None:
-    said = read_artifact(detected).outside
-    figures = said["figures"]
-    assert said["kinds"] == ["prokaryotic", "artificial"] and said["prokaryotes"] == ["mycoplasma"]
+    detector = read_artifact(detected).outside
+    figures = detector["figures"]
+    assert detector["kinds"] == ["prokaryotic", "artificial"] and detector["prokaryotes"] == ["mycoplasma"]
     assert figures["eukaryotic, families held out"]["outside"] == pytest.approx(0.05, abs=0.05)
     assert figures["same"]["outside"] < 0.3
     assert figures["random letters"]["outside"] > 0.8 and figures["shuffled"]["outside"] > 0.5
     assert figures["mycoplasma, not learned from"]["sequences"] == 40
-    for found in figures.values():
-        assert found["confident_inside"] <= found["confident"]
+    for figure in figures.values():
+        assert figure["confident_inside"] <= figure["confident"]
 
 
 def test_the_card_says_how_often_it_errs(detected: Path) -> None:

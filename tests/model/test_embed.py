@@ -39,9 +39,9 @@ def test_a_proteins_embedding_is_the_mean_of_its_residues_states(
         ids = torch.from_numpy(embed.read_tokenizer(folder).encode(sequences[1]))[None]
         with torch.inference_mode():
             states = own(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0, 1:-1].numpy()
-        found = np.array(rows[1]["embedding"])
-        assert found.shape == (states.shape if words else states.shape[1:])
-        assert np.allclose(found, states if words else states.mean(axis=0), atol=2e-3)
+        embedding = np.array(rows[1]["embedding"])
+        assert embedding.shape == (states.shape if words else states.shape[1:])
+        assert np.allclose(embedding, states if words else states.mean(axis=0), atol=2e-3)
 
 
 def test_an_artifacts_own_encoder_is_asked_and_reads_both_ends(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from tests.model.tiny import build_tiny_artifact, random_sequences, write_labell
 
 def probabilities(folder: Path, sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Uncalibrated probabilities (sequences, locations) and membrane probabilities (sequences)."""
-    found = predict_fn(Request(sequences), model_fn(str(folder)))["predictions"]
-    return np.array([row["probabilities"] for row in found]), np.array([row["membrane"] for row in found])
+    predictions = predict_fn(Request(sequences), model_fn(str(folder)))["predictions"]
+    return np.array([row["probabilities"] for row in predictions]), np.array(
+        [row["membrane"] for row in predictions]
+    )
 
 
 def test_its_probabilities_are_the_mean_of_its_members(tmp_path: Path) -> None:
@@ -30,9 +32,9 @@ def test_its_probabilities_are_the_mean_of_its_members(tmp_path: Path) -> None:
     united.save(together)
     sequences = random_sequences([5, 60, 300])
     expected = [probabilities(folder, sequences) for folder in members]
-    found = probabilities(together, sequences)
-    assert found[0] == pytest.approx(np.mean([each[0] for each in expected], axis=0), abs=1e-6)
-    assert found[1] == pytest.approx(np.mean([each[1] for each in expected], axis=0), abs=1e-6)
+    means = probabilities(together, sequences)
+    assert means[0] == pytest.approx(np.mean([each[0] for each in expected], axis=0), abs=1e-6)
+    assert means[1] == pytest.approx(np.mean([each[1] for each in expected], axis=0), abs=1e-6)
     assert np.abs(expected[0][0] - expected[1][0]).max() > 0.01  # they do differ
 
 

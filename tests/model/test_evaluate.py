@@ -49,16 +49,16 @@ def arguments(place: Path, output: str, *, champion: bool = True) -> list[str]:
 @pytest.fixture(scope="module")
 def evaluation(place: Path) -> dict[str, Any]:
     challenge.main(arguments(place, "both"))
-    found: dict[str, Any] = json.loads(
+    answer: dict[str, Any] = json.loads(
         (place / "both" / "evaluation.json").read_text(), parse_constant=pytest.fail
     )
-    return found
+    return answer
 
 
 def test_it_names_models_holdout_and_what_was_learned_from(evaluation: dict[str, Any], place: Path) -> None:
-    held = snapshot.read_split(str(place / A), "holdout")
+    holdout = snapshot.read_split(str(place / A), "holdout")
     assert evaluation["holdout"] == {
-        "sha256": digest(held),
+        "sha256": digest(holdout),
         "proteins": 40,
         "looked_at_by": ["tiny-2", "tiny-1"],
     }
@@ -70,11 +70,13 @@ def test_it_names_models_holdout_and_what_was_learned_from(evaluation: dict[str,
 
 
 def test_figures_are_those_of_the_answers_that_are_served(evaluation: dict[str, Any], place: Path) -> None:
-    held = snapshot.read_split(str(place / A), "holdout")
+    holdout = snapshot.read_split(str(place / A), "holdout")
     for side, folder in (("challenger", "challenger"), ("champion", "champion")):
-        answers = predict_fn([each.sequence for each in held], model_fn(str(place / folder)))["predictions"]
+        answers = predict_fn([each.sequence for each in holdout], model_fn(str(place / folder)))[
+            "predictions"
+        ]
         named = [max(range(10), key=each["probabilities"].__getitem__) for each in answers]
-        right = sum(one == each.location for one, each in zip(named, held, strict=True))
+        right = sum(one == each.location for one, each in zip(named, holdout, strict=True))
         assert evaluation[side]["q10"] == pytest.approx(right / 40)
         assert evaluation["against"]["q10"][side] == evaluation[side]["q10"]
     difference = evaluation["challenger"]["q10"] - evaluation["champion"]["q10"]
@@ -85,9 +87,9 @@ def test_figures_are_those_of_the_answers_that_are_served(evaluation: dict[str, 
 def test_golden_answers_are_the_challengers_and_spread_over_locations(
     evaluation: dict[str, Any], place: Path
 ) -> None:
-    held = {each.sequence: each for each in snapshot.read_split(str(place / A), "holdout")}
+    holdout = {each.sequence: each for each in snapshot.read_split(str(place / A), "holdout")}
     golden = evaluation["golden"]
-    assert len({held[each["sequence"]].location for each in golden}) == len(golden) == 8
+    assert len({holdout[each["sequence"]].location for each in golden}) == len(golden) == 8
     model = model_fn(str(place / "challenger"))
     for each in golden:
         (alone,) = predict_fn([each["sequence"]], model)["predictions"]
@@ -97,31 +99,31 @@ def test_golden_answers_are_the_challengers_and_spread_over_locations(
 
 
 def test_proteins_that_a_model_has_learned_are_a_figure_of_their_own(place: Path) -> None:
-    held = snapshot.read_split(str(place / A), "holdout")
+    holdout = snapshot.read_split(str(place / A), "holdout")
     folder = build_tiny_artifact(place / "knowing", "tiny-1", seed=1)
-    seen.write(folder, held[:15])
+    seen.write(folder, holdout[:15])
     words = arguments(place, "apart")
     words[words.index("--champion") + 1] = str(folder)
     challenge.main(words)
-    found = json.loads((place / "apart" / "evaluation.json").read_text(), parse_constant=pytest.fail)
-    assert found["holdout"]["proteins"] == 40 and found["holdout"]["sha256"] == digest(held)
-    assert found["learned"]["proteins"] == 15
-    assert found["learned"]["champion"]["learned"] == 15 == found["champion"]["holdout_learned"]
-    assert found["learned"]["challenger"]["learned"] is None  # it does not say
+    written = json.loads((place / "apart" / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    assert written["holdout"]["proteins"] == 40 and written["holdout"]["sha256"] == digest(holdout)
+    assert written["learned"]["proteins"] == 15
+    assert written["learned"]["champion"]["learned"] == 15 == written["champion"]["holdout_learned"]
+    assert written["learned"]["challenger"]["learned"] is None  # it does not say
     model = model_fn(str(place / "challenger"))
-    answers = predict_fn([each.sequence for each in held], model)["predictions"]
+    answers = predict_fn([each.sequence for each in holdout], model)["predictions"]
     right = [
         max(range(10), key=each["probabilities"].__getitem__) == protein.location
-        for each, protein in zip(answers, held, strict=True)
+        for each, protein in zip(answers, holdout, strict=True)
     ]
-    assert found["challenger"]["proteins"] == found["champion"]["proteins"] == 25
-    assert found["challenger"]["q10"] == pytest.approx(sum(right[15:]) / 25)
-    assert found["against"]["q10"]["challenger"] == found["challenger"]["q10"]
-    assert found["learned"]["challenger"]["q10"] == pytest.approx(sum(right[:15]) / 15, abs=1e-4)
+    assert written["challenger"]["proteins"] == written["champion"]["proteins"] == 25
+    assert written["challenger"]["q10"] == pytest.approx(sum(right[15:]) / 25)
+    assert written["against"]["q10"]["challenger"] == written["challenger"]["q10"]
+    assert written["learned"]["challenger"]["q10"] == pytest.approx(sum(right[:15]) / 15, abs=1e-4)
     page = (place / "apart" / "report.html").read_text()
     assert "answered the same 25 proteins" in page and "15 proteins that count apart" in page
     assert "tiny-1 has learned from 15 of them" in page
-    seen.write(folder, held)
+    seen.write(folder, holdout)
     with pytest.raises(SystemExit, match="that neither model has learned from, found none of 40"):
         challenge.main(words)
 
@@ -132,11 +134,11 @@ def test_neither_artifact_is_changed(evaluation: dict[str, Any], place: Path) ->
 
 def test_without_a_champion_there_is_nothing_to_compare_with(place: Path) -> None:
     challenge.main(arguments(place, "alone", champion=False))
-    found = json.loads((place / "alone" / "evaluation.json").read_text())
+    written = json.loads((place / "alone" / "evaluation.json").read_text())
     assert (
-        found["champion"] is None
-        and found["against"] is None
-        and found["holdout"]["looked_at_by"] == ["tiny-2"]
+        written["champion"] is None
+        and written["against"] is None
+        and written["holdout"]["looked_at_by"] == ["tiny-2"]
     )
     assert "the first version" in (place / "alone" / "report.html").read_text()
 

@@ -32,11 +32,11 @@ def test_a_mistake_in_the_program_is_told_with_its_traceback(
 ) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
     assert fail(KeyError("x" * 2000)).code == 1
-    told = (tmp_path / "failure").read_text()
-    assert told.startswith("KeyError: 'xxx") and len(told) == 1024
+    message = (tmp_path / "failure").read_text()
+    assert message.startswith("KeyError: 'xxx") and len(message) == 1024
     assert "Traceback" in capsys.readouterr().err
     fail(ValueError("of another process"))
-    assert (tmp_path / "failure").read_text() == told, "the first reason stays"
+    assert (tmp_path / "failure").read_text() == message, "the first reason stays"
 
 
 def test_outside_a_container_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,13 +67,13 @@ def test_the_encoder_sees_what_it_saw_in_its_own_training(family: str, tmp_path:
     assert all(value.dtype == torch.float32 for value in classifier.parameters())
     ids, mask = (torch.from_numpy(each) for each in tokenizer.pad([tokenizer.encode("MKVLA")], 40))
     with torch.inference_mode():
-        found = classifier.encode(ids, mask)[0, 1:7]
+        states = classifier.encode(ids, mask)[0, 1:7]
         plain = ids[:, (family == "t5") : 7]  # a T5 has no token before the residues
         loader = T5EncoderModel if family == "t5" else AutoModel
         own = loader.from_pretrained(folder, dtype=torch.float32).eval()(
             plain, attention_mask=torch.ones_like(plain)
         )
-    assert torch.allclose(found, own.last_hidden_state[0, plain.shape[1] - 6 :], atol=1e-5)
+    assert torch.allclose(states, own.last_hidden_state[0, plain.shape[1] - 6 :], atol=1e-5)
 
 
 @pytest.mark.parametrize(

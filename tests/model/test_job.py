@@ -54,14 +54,14 @@ def test_smddp_gets_the_hyperparameters_that_sagemakers_sdk_sent() -> None:
 
 
 def test_torchrun_and_cpu_leave_smddps_keys_out() -> None:
-    kept = {
+    settings = {
         name: value
         for name, value in request(JOB)["HyperParameters"].items()
         if "dataparallel" not in name and name != "sagemaker_instance_type"
     }
     cpu, torchrun = (request(replace(JOB, launcher=name)) for name in ("cpu", "torchrun"))
-    assert cpu["HyperParameters"] == kept
-    assert torchrun["HyperParameters"] == kept | {"sagemaker_torch_distributed_enabled": "true"}
+    assert cpu["HyperParameters"] == settings
+    assert torchrun["HyperParameters"] == settings | {"sagemaker_torch_distributed_enabled": "true"}
 
 
 @pytest.mark.parametrize("launcher", jobs.LAUNCHERS)
@@ -86,8 +86,8 @@ def test_the_champion_is_a_channel_of_its_own() -> None:
 @pytest.mark.parametrize("launcher", jobs.LAUNCHERS)
 @pytest.mark.parametrize("program", jobs.PROGRAMS[1:])
 def test_other_programs_are_jobs_of_one_process_without_channels(launcher: str, program: str) -> None:
-    asked = {"output": "s3://bucket/snapshots/0123456789abcdef"}
-    job = replace(JOB, launcher=launcher, program=program, training=None, hyperparameters=asked)
+    settings = {"output": "s3://bucket/snapshots/0123456789abcdef"}
+    job = replace(JOB, launcher=launcher, program=program, training=None, hyperparameters=settings)
     body = request(job)
     assert valid(body)
     assert not {"InputDataConfig", "CheckpointConfig"} & body.keys()
@@ -129,7 +129,7 @@ def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
         names = set(archive.getnames())
         packed = archive.extractfile("requirements.txt")
         assert packed is not None
-        wanted = packed.read().decode()
+        text = packed.read().decode()
     assert {
         "requirements.txt",
         "model/__init__.py",
@@ -137,7 +137,7 @@ def test_the_source_archive_holds_the_program_and_its_requirements() -> None:
         "model/serving/requirements.txt",
     } <= names
     assert not any("default" in name or name.endswith(".safetensors") for name in names)
-    pinned = {each.name: each.specifier for each in requirements(wanted)}
+    pinned = {each.name: each.specifier for each in requirements(text)}
     for each in requirements((ROOT / "model" / "serving" / "requirements.txt").read_text()):
         version = next(iter(pinned[each.name])).version
         assert version in each.specifier, "what is trained with one version is served with the same"

@@ -90,9 +90,9 @@ def test_the_log_is_followed_to_the_model_and_the_command_that_serves_it(
     calls: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch.main([*OWN, *SMDDP])
-    output, shown = capsys.readouterr()
-    assert shown.splitlines().count("Epoch 1 [of 2]") == 2, "a line of each of two streams"
-    assert "protloc models add s3://bucket/training/job-1/output/model.tar.gz" in shown
+    output, errors = capsys.readouterr()
+    assert errors.splitlines().count("Epoch 1 [of 2]") == 2, "a line of each of two streams"
+    assert "protloc models add s3://bucket/training/job-1/output/model.tar.gz" in errors
     assert output == "s3://bucket/training/job-1/output/model.tar.gz\n", "for a shell's variable"
 
 

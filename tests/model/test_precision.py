@@ -37,16 +37,16 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 def computed(folder: Path, dtype: torch.dtype) -> tuple[set[torch.dtype], np.ndarray]:
     """In what the convolutions of a loaded model are computed, and its probabilities."""
     model = load(folder, torch.device("cpu"), dtype)
-    seen: set[torch.dtype] = set()
+    dtypes: set[torch.dtype] = set()
     convolve = torch.nn.functional.conv2d
 
     def noting(image: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-        seen.add(image.dtype)
+        dtypes.add(image.dtype)
         return convolve(image, *rest, **named)
 
     with patch.object(torch.nn.functional, "conv2d", noting):
         answer = predict_fn(Request(random_sequences([20, 70, 300])), model)
-    return seen, np.array([each["probabilities"] for each in answer["predictions"]])
+    return dtypes, np.array([each["probabilities"] for each in answer["predictions"]])
 
 
 @pytest.mark.usefixtures("lenient")
@@ -57,8 +57,8 @@ def test_the_head_is_in_bf16_only_where_it_was_judged_so_and_the_processor_has_i
     narrowed(read_artifact(folder), out, "narrow-1", proteins)
     assert computed(folder, torch.bfloat16)[0] == {torch.float32}
     without, expected = computed(out, torch.float32)
-    seen, answers = computed(out, torch.bfloat16)
-    assert (without, seen) == ({torch.float32}, {torch.bfloat16})
+    dtypes, answers = computed(out, torch.bfloat16)
+    assert (without, dtypes) == ({torch.float32}, {torch.bfloat16})
     assert answers == pytest.approx(expected, abs=0.01) and not np.array_equal(answers, expected)
 
 

@@ -77,7 +77,7 @@ def test_the_manifest_counts_every_record_once_and_names_what_was_wrong(place: P
     assert counts == {"base/a.fasta": [300, 0, 0], "labels/b.fasta": [30, 10, 2]}
     assert sum(each["proteins"] for each in manifest["splits"].values()) == 330
     problems = manifest["problems"]
-    assert {kind: found["total"] for kind, found in problems.items()} == {
+    assert {kind: problem["total"] for kind, problem in problems.items()} == {
         "malformed": 1, "unknown_locations": 1, "conflicts": 0, "duplicates": 10, "leaks": 0,
     }  # fmt: skip
     assert problems["malformed"]["first"][0]["where"] == "labels/b.fasta line 83"
@@ -142,9 +142,9 @@ def test_the_holdout_of_the_parent_stays_and_changes_are_counted(place: Path) ->
 
 def test_of_each_kind_of_problem_the_first_hundred_are_told(place: Path) -> None:
     (place / "labels" / "b.fasta").write_text("".join(f">Y{n} Nucleus\nMKV\n" for n in range(150)))
-    found = run(both(place))["problems"]["malformed"]
-    assert (found["total"], found["left_out"], len(found["first"])) == (150, 150, 100)
-    assert [each["where"] for each in found["first"][:2]] == [
+    malformed = run(both(place))["problems"]["malformed"]
+    assert (malformed["total"], malformed["left_out"], len(malformed["first"])) == (150, 150, 100)
+    assert [each["where"] for each in malformed["first"][:2]] == [
         "labels/b.fasta line 1",
         "labels/b.fasta line 3",
     ]
@@ -172,16 +172,16 @@ def test_too_little_is_said_in_the_failure_file_and_writes_nothing(
     (tmp_path / "base" / "a.fasta").write_text(proteins)
     with pytest.raises(SystemExit, match=message):
         run(write_sources(tmp_path, A, [("base/a.fasta", "base")]))
-    told = (tmp_path / "output" / "failure").read_text()
-    assert told.startswith("expected ") and len(told) <= 1024
+    failure = (tmp_path / "output" / "failure").read_text()
+    assert failure.startswith("expected ") and len(failure) <= 1024
     assert not (tmp_path / A).exists()
 
 
 @pytest.mark.parametrize(
-    "said", ["[]", "{", '{"schema": 2}', '{"schema": 1, "snapshot": "a", "parent": null, "sources": [{}]}']
+    "sources", ["[]", "{", '{"schema": 2}', '{"schema": 1, "snapshot": "a", "parent": null, "sources": [{}]}']
 )
-def test_what_is_no_list_of_sources_is_an_error(tmp_path: Path, said: str) -> None:
-    (tmp_path / "sources.json").write_text(said)
+def test_what_is_no_list_of_sources_is_an_error(tmp_path: Path, sources: str) -> None:
+    (tmp_path / "sources.json").write_text(sources)
     with pytest.raises(SystemExit, match="expected"):
         main(["--sources", str(tmp_path / "sources.json"), "--output", str(tmp_path / A)])
 
@@ -208,13 +208,13 @@ def test_in_s3_the_pinned_versions_are_read_and_the_same_bytes_written(bucket: A
                 "kind": kind,
             }
         )
-    said = {
+    sources = {
         "schema": 1,
         "snapshot": A,
         "parent": None,
         "sources": [each | {"uri": f"s3://models/{each['uri']}"} for each in listed],
     }
-    bucket.put_object(Bucket="models", Key=f"snapshots/{A}/sources.json", Body=json.dumps(said).encode())
+    bucket.put_object(Bucket="models", Key=f"snapshots/{A}/sources.json", Body=json.dumps(sources).encode())
     arguments = [
         "--sources",
         f"s3://models/snapshots/{A}/sources.json",

@@ -92,8 +92,8 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     assert [f"{each['validation_loss']:.4f}" for each in history] == re.findall(PATTERNS[2], run.stdout)
     pickles = {".bin", ".pt", ".pth", ".pkl", ".pickle"}
     assert not [path for path in (tmp_path / "model").rglob("*") if path.suffix in pickles]
-    shown = predict_fn(["C" * 40], model_fn(str(tmp_path / "model")))["predictions"][0]
-    assert np.argmax(shown["probabilities"]) == 1
+    answer = predict_fn(["C" * 40], model_fn(str(tmp_path / "model")))["predictions"][0]
+    assert np.argmax(answer["probabilities"]) == 1
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(channels: Path, tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_a_run_ends_when_it_no_longer_gets_better(
 ) -> None:
     settings = ("--epochs", "9", "--learning-rate", "0", "--patience", "2")
     train.main(plain(channels, tmp_path / "out", *settings))
-    told = re.findall(r"Epoch (\d+)/9", capsys.readouterr().out)
-    assert told == ["1", "2", "3"], "the first is the best, and two more are waited for"
+    epochs = re.findall(r"Epoch (\d+)/9", capsys.readouterr().out)
+    assert epochs == ["1", "2", "3"], "the first is the best, and two more are waited for"
     assert read_artifact(tmp_path / "out").training["best_epoch"] == 1
 
 
@@ -209,14 +209,14 @@ def test_the_learning_rate_rises_in_steps_and_falls_by_a_cosine() -> None:
 
 def test_the_loss_leaves_unknown_membranes_out_and_weighs_locations() -> None:
     locations, truth = torch.randn(3, 10), torch.tensor([0, 1, 2])
-    bound, known = torch.tensor([5.0, 5.0, 5.0]), torch.tensor([-1.0, -1.0, -1.0])
+    bound, membranes = torch.tensor([5.0, 5.0, 5.0]), torch.tensor([-1.0, -1.0, -1.0])
     weights = torch.zeros(10)
-    assert summed_loss(locations, bound, truth, known, weights, 0.0).item() == 0
+    assert summed_loss(locations, bound, truth, membranes, weights, 0.0).item() == 0
     weights[1] = 2.0
     expected = 2 * torch.nn.functional.cross_entropy(locations[1:2], truth[1:2])
-    assert torch.isclose(summed_loss(locations, bound, truth, known, weights, 0.0), expected)
-    known[0] = 0.0
-    wrong = summed_loss(locations, bound, truth, known, weights, 0.0) - expected
+    assert torch.isclose(summed_loss(locations, bound, truth, membranes, weights, 0.0), expected)
+    membranes[0] = 0.0
+    wrong = summed_loss(locations, bound, truth, membranes, weights, 0.0) - expected
     assert wrong.item() == pytest.approx(5.0067 * MEMBRANE_WEIGHT, rel=1e-3)
 
 
@@ -262,14 +262,14 @@ def test_the_encoder_learns_at_its_own_rate_and_nothing_of_one_dimension_decays(
     from_artifact = replace(settings, start=Path("champion"))
     assert {each["weight_decay"] for each in train.parameter_groups(moving, from_artifact)} == {0.1}
     groups = train.parameter_groups(moving, settings)
-    found = {
+    rates = {
         name: (group["rate"], group["weight_decay"])
         for group in groups
         for name, value in moving.items()
         if any(value is each for each in group["params"])
     }
     encoder, head = 1e-5, 1e-3
-    assert [found[name] for name in shapes] == [
+    assert [rates[name] for name in shapes] == [
         (encoder, 0.1),
         (encoder, 0.0),
         (encoder, 0.0),

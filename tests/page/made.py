@@ -104,9 +104,9 @@ def explanation(row: Row, sequence: str) -> dict[str, Any]:
     }
 
 
-def about(found: list[Row]) -> dict[str, Any]:
+def about(answers: list[Row]) -> dict[str, Any]:
     """The upload of these rows as the API shows it."""
-    statuses = [row["status"] for row in found]
+    statuses = [row["status"] for row in answers]
     return {
         "upload": UPLOAD.upload_id,
         **UPLOAD.source._asdict(),
@@ -117,9 +117,9 @@ def about(found: list[Row]) -> dict[str, Any]:
         "attempts": 1,
         "created": UPLOAD.created,
         "finished": "2026-11-26T02:03:00Z",
-        "records": len(found),
+        "records": len(answers),
         **{name: statuses.count(name) for name in ("predicted", "rejected", "failed")},
-        "residues": sum(row["length"] for row in found if row["status"] == "predicted"),
+        "residues": sum(row["length"] for row in answers if row["status"] == "predicted"),
         "results": {
             name: f"s3://results/results/{UPLOAD.upload_id}/results.{name}" for name in ("tsv", "jsonl")
         },
@@ -136,9 +136,9 @@ def model() -> dict[str, Any]:
     }
 
 
-def write(path: Path, found: list[Row], **changes: Any) -> Path:
+def write(path: Path, answers: list[Row], **changes: Any) -> Path:
     """Write the report of these rows; `changes` are to what the API says of the upload."""
-    path.write_bytes(b"".join(report(found, about(found) | changes, model())))
+    path.write_bytes(b"".join(report(answers, about(answers) | changes, model())))
     return path
 
 
@@ -147,9 +147,9 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--fasta", type=Path)
     parser.add_argument("--records", type=int, default=6_000)
-    asked = parser.parse_args()
-    found = list(rows(asked.fasta.read_bytes() if asked.fasta else fasta(asked.records)))
-    write(asked.report, found)
+    options = parser.parse_args()
+    answers = list(rows(options.fasta.read_bytes() if options.fasta else fasta(options.records)))
+    write(options.report, answers)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ def take(report: Path, picture: Path) -> None:
         page = browser.new_page(viewport=SIZE)
         page.goto(f"{report.absolute().as_uri()}#sort=-confidence")
         page.wait_for_selector(".scroller tbody tr")
-        taken = page.screenshot()
+        screenshot = page.screenshot()
         browser.close()
-    with Image.open(io.BytesIO(taken)) as image:
+    with Image.open(io.BytesIO(screenshot)) as image:
         image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 

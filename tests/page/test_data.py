@@ -17,8 +17,8 @@ from tests.page.made import about, fasta, model, rows
 ROWS = list(rows(fasta(300)))
 
 
-def data_of(found: list[Row], most: int = 1_000) -> Any:
-    return json.loads(b"".join(Data(about(found), model(), most).pieces(found)))
+def data_of(answers: list[Row], most: int = 1_000) -> Any:
+    return json.loads(b"".join(Data(about(answers), model(), most).pieces(answers)))
 
 
 def test_the_data_holds_every_row_and_what_makes_its_prediction() -> None:
@@ -44,10 +44,10 @@ def test_the_data_holds_every_row_and_what_makes_its_prediction() -> None:
 def test_the_warnings_are_those_of_the_upload_and_of_its_rows_each_once() -> None:
     """A report is made before its upload has the rows' warnings, a live page after."""
     foreign = "1 of 1 answers are for proteins of bacteria, and the model knows eukaryotic cells only"
-    found = list(rows(b">a OS=Escherichia coli\nMKVLAAGIVGLCAK\n"))
-    for known in (["5 characters were left out"], ["5 characters were left out", foreign]):
-        view = about(found) | {"warnings": known}
-        data = json.loads(b"".join(Data(view, None, 10).pieces(found)))
+    answers = list(rows(b">a OS=Escherichia coli\nMKVLAAGIVGLCAK\n"))
+    for warnings in (["5 characters were left out"], ["5 characters were left out", foreign]):
+        view = about(answers) | {"warnings": warnings}
+        data = json.loads(b"".join(Data(view, None, 10).pieces(answers)))
         assert data["about"]["warnings"] == ["5 characters were left out", foreign]
 
 
@@ -71,17 +71,17 @@ def test_above_the_limit_the_data_holds_the_sums_alone() -> None:
 
 @pytest.mark.parametrize("most", [0, 1_000])
 def test_every_row_gives_one_piece_so_that_formats_go_in_step(most: int) -> None:
-    taken = 0
+    count = 0
 
     def counted() -> Any:
-        nonlocal taken
+        nonlocal count
         for row in ROWS:
-            taken += 1
+            count += 1
             yield row
 
     pieces = Data(about(ROWS), None, most).pieces(counted())
     list(islice(pieces, 51))
-    assert taken == 50
+    assert count == 50
 
 
 def test_kinds_of_remarks_are_bounded_however_many_there_are() -> None:
@@ -112,5 +112,5 @@ def test_no_header_ends_the_script_that_the_data_stands_in(name: str) -> None:
 
 
 def test_a_report_of_a_proteome_is_below_three_megabytes() -> None:
-    found = list(rows(fasta(6_000)))
-    assert sum(map(len, report(found, about(found), model()))) < 3_000_000
+    answers = list(rows(fasta(6_000)))
+    assert sum(map(len, report(answers, about(answers), model()))) < 3_000_000

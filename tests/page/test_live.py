@@ -36,9 +36,9 @@ def test_pasted_sequences_are_looked_through_sent_watched_and_shown(
     assert "/open/" not in page.url
     page.get_by_label("or paste sequences").fill(PASTED)
     page.get_by_role("button", name="Look through it").click()
-    found = page.locator(".found")
-    assert "1 protein with 54 residues, and 1 record that will get no answer" in found.inner_text()
-    assert "'1' at residue 3 is no amino acid" in found.inner_text()
+    summary = page.locator(".found")
+    assert "1 protein with 54 residues, and 1 record that will get no answer" in summary.inner_text()
+    assert "'1' at residue 3 is no amino acid" in summary.inner_text()
     page.get_by_role("button", name="Predict where they are").click()
     page.wait_for_selector("h1:has-text('2 records: 1 answered')")
     assert "upload=" in page.url

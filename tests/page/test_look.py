@@ -60,8 +60,8 @@ def test_a_protein_says_all_that_is_known_of_it_and_leads_to_its_database_alone(
         b">NP_000537.3 cellular tumor antigen p53 [Homo sapiens]\nMKVLAAGIVGLCAKAYSTWDEKRHFPQNLLV\n"
         b">P12345 of nobody's database\nMKVLAAGIVGLCAKAYSTWDEKRHFPQNLLVA\n"
     )
-    found = list(rows(text))
-    page = open_page(write(tmp_path / "report.html", found))
+    answers = list(rows(text))
+    page = open_page(write(tmp_path / "report.html", answers))
     page.get_by_role("button", name="P01308").click()
     panel = page.locator(".protein")
     words = panel.inner_text()
@@ -100,15 +100,19 @@ def test_a_link_shows_another_person_the_same(
 
 def test_no_header_becomes_anything_but_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
     headers = [header for header in HEADERS.values() if len(header) < 100_000]
-    found = list(rows(b"".join(b">%b\nMKVLAAGIVGLCAK\n>%b\nMK1V\n" % (header, header) for header in headers)))
+    answers = list(
+        rows(b"".join(b">%b\nMKVLAAGIVGLCAK\n>%b\nMK1V\n" % (header, header) for header in headers))
+    )
     key = "2026-11-26/1/<img src=x onerror=alert(1)>\u202e.fasta"
     page = open_page(
-        write(tmp_path / "report.html", found, key=key, reason="<script>alert(1)</script>", status="partial")
+        write(
+            tmp_path / "report.html", answers, key=key, reason="<script>alert(1)</script>", status="partial"
+        )
     )
     assert page.locator("img, script:not([type]) ~ script, iframe, object").count() == 0
-    for at in range(0, len(found), 7):
-        page.evaluate("offset => { location.hash = `protein=${offset}`; }", found[at]["offset"])
-        page.wait_for_selector(f".protein dd:has-text('byte {found[at]['offset']:,}')")
+    for at in range(0, len(answers), 7):
+        page.evaluate("offset => { location.hash = `protein=${offset}`; }", answers[at]["offset"])
+        page.wait_for_selector(f".protein dd:has-text('byte {answers[at]['offset']:,}')")
         assert all(
             address.startswith("https://")
             for address in page.locator(".protein a").evaluate_all("links => links.map((link) => link.href)")
@@ -152,8 +156,8 @@ def test_nobody_is_shut_out_at_any_width(
     for step, shown in steps.items():
         page.evaluate("hash => { location.hash = hash; }", step)
         page.wait_for_selector(shown)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        report = Axe().run(page)
+        assert report.violations_count == 0, report.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -110,18 +110,18 @@ def by_python(body: bytes) -> dict[str, Any]:
 
 
 def compare(page: Any, name: str, body: bytes) -> None:
-    found = page.evaluate(LOOK, base64.b64encode(body).decode())
+    reading = page.evaluate(LOOK, base64.b64encode(body).decode())
     kind = packing(body[:HEAD_BYTES])
-    if kind and found["packed"]:
-        assert found["packed"] == kind, name
+    if kind and reading["packed"]:
+        assert reading["packed"] == kind, name
         return
     if kind:  # unpacked by the browser, which must then find something in it
-        assert found["refused"] or found["records"], name
+        assert reading["refused"] or reading["records"], name
         return
     expected = by_python(body)
-    assert found["refused"] == expected["refused"], name
-    assert found["records"] == expected["records"], name
-    assert found["accepted"] == sum(not record["reason"] for record in expected["records"]), name
+    assert reading["refused"] == expected["refused"], name
+    assert reading["records"] == expected["records"], name
+    assert reading["accepted"] == sum(not record["reason"] for record in expected["records"]), name
 
 
 def test_the_browser_reads_hostile_and_mistaken_files_as_the_stack_does(
@@ -161,9 +161,9 @@ def test_of_a_long_file_the_beginning_is_read_and_no_record_is_cut(
 ) -> None:
     page = open_page(modules)
     body = b"".join(b">p%07d\nM%b\n" % (number, b"KVLAAGIVGL" * 60) for number in range(9_000))
-    found = page.evaluate(LOOK, base64.b64encode(body).decode())
-    assert not found["whole"] and found["rejected"] == 0
-    assert {record["length"] for record in found["records"]} == {601}
+    reading = page.evaluate(LOOK, base64.b64encode(body).decode())
+    assert not reading["whole"] and reading["rejected"] == 0
+    assert {record["length"] for record in reading["records"]} == {601}
 
 
 def test_both_know_the_same_placeholders(open_page: Callable[..., Any], modules: str) -> None:

@@ -16,9 +16,9 @@ from tests.page.made import model
 def report_of(made: World, identity: str) -> Any:
     """The data inside an upload's report."""
     body = made.aws.storage.get(f"results/{identity}/report.html").decode()
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', body, re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    script = re.search(r'<script type="application/json" id="data">(.*?)</script>', body, re.DOTALL)
+    assert script
+    return json.loads(script[1])
 
 
 def test_a_report_stands_beside_the_results_and_has_every_row() -> None:

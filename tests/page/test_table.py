@@ -82,13 +82,15 @@ def test_rows_are_saved_as_the_stack_itself_writes_them(
     headers = [
         header for header in HEADERS.values() if len(header) < 5_000 and not set(header) & set(b"\n\r")
     ]
-    found = list(rows(b"".join(b">%b\nMKVLAAGIVGLCAK\n>%b\nMK1V\n" % (header, header) for header in headers)))
-    page = open_page(write(tmp_path / "report.html", found))
+    answers = list(
+        rows(b"".join(b">%b\nMKVLAAGIVGLCAK\n>%b\nMK1V\n" % (header, header) for header in headers))
+    )
+    page = open_page(write(tmp_path / "report.html", answers))
     page.get_by_text("Save these rows").click()
     with page.expect_download() as download:
         page.get_by_role("button", name=title).click()
     text = Path(download.value.path()).read_bytes()
-    expected = b"".join(FORMATS[kind](found))
+    expected = b"".join(FORMATS[kind](answers))
     if kind == "jsonl":
         assert [json.loads(line) for line in text.splitlines()] == [
             json.loads(line) for line in expected.splitlines()
@@ -102,13 +104,13 @@ def test_a_hundred_thousand_rows_are_in_the_table_and_few_in_the_document(
 ) -> None:
     monkeypatch.setattr(functions.page.report, "REPORT_ROWS", 200_000)
     few = list(rows(fasta(100)))
-    found = [{**few[at % 100], "offset": at} for at in range(100_000)]
-    page = open_page(write(tmp_path / "report.html", found))
+    answers = [{**few[at % 100], "offset": at} for at in range(100_000)]
+    page = open_page(write(tmp_path / "report.html", answers))
     assert tally(page) == "100,000 records"
     page.get_by_role("button", name="Confidence").click()
     page.get_by_label("Show only").fill("location:nucleus confidence>0.5")
     assert number(tally(page)) == sum(
-        row["location"] == "Nucleus" and row["confidence"] > 0.5 for row in found
+        row["location"] == "Nucleus" and row["confidence"] > 0.5 for row in answers
     )
     page.get_by_label("Show only").fill("")
     page.locator(".scroller").evaluate("box => box.scrollTop = box.scrollHeight")
@@ -116,10 +118,10 @@ def test_a_hundred_thousand_rows_are_in_the_table_and_few_in_the_document(
     assert page.locator(".scroller tbody tr").count() < 100
 
 
-def moved_on(found: list[Row]) -> list[Row]:
+def moved_on(answers: list[Row]) -> list[Row]:
     """The same proteins as another model might answer: every nucleus is the cytoplasm, and one record is gone."""
     changed = []
-    for row in found[1:]:
+    for row in answers[1:]:
         if row["location"] == "Nucleus":
             row = {
                 **row,

@@ -48,7 +48,7 @@ class Machine:
     """The definition with its substitutions in place. `seconds` tells the time."""
 
     def __init__(self, substitutions: Mapping[str, Any], seconds: Callable[[], float]) -> None:
-        text = re.sub(r"\$\{(\w+)\}", lambda found: str(substitutions[found[1]]), DEFINITION.read_text())
+        text = re.sub(r"\$\{(\w+)\}", lambda match: str(substitutions[match[1]]), DEFINITION.read_text())
         self.definition = _parsed(text)
         self.states: dict[str, Any] = self.definition["States"]
         self._seconds = seconds
@@ -71,9 +71,9 @@ class Machine:
             if state["Type"] == "Succeed":
                 return Ended(False, self.evaluate(state["Output"], variables, states))
             if state["Type"] == "Choice":
-                taken = self._chosen(state, variables, states)
-                self._assign(taken, variables, states)
-                name = taken.get("Next") or state["Default"]
+                branch = self._chosen(state, variables, states)
+                self._assign(branch, variables, states)
+                name = branch.get("Next") or state["Default"]
                 continue
             if state["Type"] == "Task":
                 try:
@@ -109,15 +109,15 @@ class Machine:
 
     def _evaluated(self, text: str, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
         """Remembered by what the expression reads: the same tasks come again and again."""
-        known = {name: variables[name] for name in _READ.findall(text) if name in variables}
+        values = {name: variables[name] for name in _READ.findall(text) if name in variables}
         if "$states" in text:
-            known["states"] = states
-        place = (text, repr(known))
+            values["states"] = states
+        place = (text, repr(values))
         if "$millis" in text or place not in self._known:
             expression = _compiled(text)
             if "$millis" in text:
                 expression.register_lambda("millis", lambda: int(self._seconds() * 1000))
-            self._known[place] = expression.evaluate(None, known)
+            self._known[place] = expression.evaluate(None, values)
         return copy.deepcopy(self._known[place])
 
     def _task(

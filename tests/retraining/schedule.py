@@ -153,16 +153,16 @@ class Schedule:
             execution.waits_until = self.now + execution.asked.arguments
             self._go_on(execution, lambda: execution.run.send({}))
             return
-        drawn = 1.0 if self.calm else self.random.random()
-        if drawn < 0.01:
+        chance = 1.0 if self.calm else self.random.random()
+        if chance < 0.01:
             self._stop(execution, "ABORTED")
-        elif drawn < 0.04 or execution.refused == execution.asked.state:
-            if drawn < 0.02:
+        elif chance < 0.04 or execution.refused == execution.asked.state:
+            if chance < 0.02:
                 execution.refused = execution.asked.state
             self._disturb(execution, integrations.service(execution.asked.resource).base)
         else:
-            lost = drawn < 0.06
-            if drawn < 0.05:
+            lost = chance < 0.06
+            if chance < 0.05:
                 execution.refused = execution.asked.state  # after this time
             self._do(execution, lost=lost)
 

@@ -141,11 +141,11 @@ def test_a_job_that_failed_is_not_run_again(name: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_errors_are_named_as_step_functions_names_them(name: str) -> None:
     state = TASKS[name]
-    known = integrations.errors(state["Resource"]) | STATES_OWN
+    names = integrations.errors(state["Resource"]) | STATES_OWN
     if integrations.service(state["Resource"]).model == "lambda":
-        known |= LAMBDA | set(VERDICTS) | set(WAITS)
+        names |= LAMBDA | set(VERDICTS) | set(WAITS)
     handled = {error for each in (*state["Retry"], *state["Catch"]) for error in each["ErrorEquals"]}
-    assert handled <= known, handled - known
+    assert handled <= names, handled - names
 
 
 @pytest.mark.parametrize(("error", "module"), [*VERDICTS.items(), *WAITS.items()])

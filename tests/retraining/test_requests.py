@@ -85,7 +85,7 @@ def calls(
     of: Machine, execution_input: dict[str, Any], failing: str = "", answers: dict[str, Any] | None = None
 ) -> Iterator[Asked]:
     """The calls of one execution; the state `failing` fails."""
-    known = ANSWERS | (answers or {})
+    results = ANSWERS | (answers or {})
     run = of.run(
         "arn:aws:states:us-east-1:123456789012:execution:protloc-retrain:one", execution_input, STARTED
     )
@@ -98,7 +98,7 @@ def calls(
                 prefix = integrations.service(asked.resource).prefix
                 asked = run.throw(TaskError(f"{prefix}.{error}", "it does not work"))
             else:
-                asked = run.send(known.get(asked.state, {}))
+                asked = run.send(results.get(asked.state, {}))
     except StopIteration:
         return
 
@@ -150,9 +150,9 @@ def test_a_component_on_gpus_asks_for_them_and_one_without_names_none() -> None:
 def test_a_component_keeps_a_copy_where_the_endpoint_keeps_an_instance() -> None:
     """It is paid for in any case, and a call that finds no copy waits for minutes."""
     assert ASKED["ScaleToZero"].arguments["MinCapacity"] == 0
-    kept = asked(MinCopies=1)["ScaleToZero"]
-    require_valid(kept)
-    assert (kept.arguments["MinCapacity"], kept.arguments["MaxCapacity"]) == (1, 2)
+    scaling = asked(MinCopies=1)["ScaleToZero"]
+    require_valid(scaling)
+    assert (scaling.arguments["MinCapacity"], scaling.arguments["MaxCapacity"]) == (1, 2)
     template = render(MinInferenceInstances=2)
     substitutions = template["Resources"]["RetrainStateMachine"]["Properties"]["DefinitionSubstitutions"]
     assert substitutions["MinCopies"] == {"Fn::If": ["KeepsNone", 0, {"Fn::If": ["OnGpus", 0, 1]}]}
@@ -225,7 +225,7 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
     task = asked(launcher, TrainingSpot=str(spot).lower())["Train"]
     require_valid(task)
     name = task.arguments["TrainingJobName"]
-    wanted = request(
+    expected = request(
         Job(
             name=name,
             launcher=launcher,
@@ -242,7 +242,7 @@ def test_a_training_job_is_what_launch_makes_of_it(launcher: str, spot: bool) ->
     )
     channels = {each["ChannelName"]: each for each in task.arguments["InputDataConfig"]}
     assert channels.pop("champion")["DataSource"]["S3DataSource"]["S3Uri"] == PLAN["champion_artifact"]
-    assert task.arguments | {"InputDataConfig": list(channels.values())} == wanted
+    assert task.arguments | {"InputDataConfig": list(channels.values())} == expected
 
 
 def test_without_a_champion_none_is_sent_to_the_jobs() -> None:
@@ -260,8 +260,8 @@ def test_without_a_champion_none_is_sent_to_the_jobs() -> None:
 
 
 def test_the_template_knows_the_launchers_that_launch_knows() -> None:
-    known = SOURCE["Mappings"]["Launchers"]
-    assert known == {
+    launchers = SOURCE["Mappings"]["Launchers"]
+    assert launchers == {
         name: {"Image": each.image, "Instance": each.instance} for name, each in LAUNCHERS.items()
     }
     assert set(SOURCE["Parameters"]["TrainingLauncher"]["AllowedValues"]) == set(LAUNCHERS)
@@ -269,9 +269,9 @@ def test_the_template_knows_the_launchers_that_launch_knows() -> None:
 
 def test_the_template_knows_the_registries_that_the_sagemaker_sdk_knows() -> None:
     """A region has its own, and an image of another region's registry is not found."""
-    known = {region: each["Account"] for region, each in SOURCE["Mappings"]["Registries"].items()}
-    assert known == {region: registry("cpu", region).partition(".")[0] for region in known}
-    assert known["eu-south-1"] == "692866216735"
+    accounts = {region: each["Account"] for region, each in SOURCE["Mappings"]["Registries"].items()}
+    assert accounts == {region: registry("cpu", region).partition(".")[0] for region in accounts}
+    assert accounts["eu-south-1"] == "692866216735"
     assert SOURCE["Parameters"]["ImageAccount"]["Default"] == ""
 
 
@@ -317,8 +317,8 @@ def test_a_version_that_is_promoted_again_keeps_what_it_learned_from_and_when_it
     request = WAYS["artifact"][0] | {"snapshot": "fedcba9876543210", "created": "2026-10-01T00:00:00.000Z"}
     answers = {"Plan": {"Payload": PLAN | {"snapshot": ""}}}
     (record,) = (each for each in calls(machine(), request, answers=answers) if each.state == "Record")
-    kept = {name: record.arguments["Item"][name]["S"] for name in ("snapshot", "created")}
-    assert kept == {name: request[name] for name in kept}
+    fields = {name: record.arguments["Item"][name]["S"] for name in ("snapshot", "created")}
+    assert fields == {name: request[name] for name in fields}
     (new,) = (each for each in calls(machine(), {}) if each.state == "Record")
     assert new.arguments["Item"]["created"] == {"S": STARTED}
     assert new.arguments["Item"]["snapshot"] == {"S": PLAN["snapshot"]}

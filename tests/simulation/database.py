@@ -143,12 +143,12 @@ class Table:
                 self._surroundings.index_seconds(),
                 list(self._indexed.get((partition, value), ())),
             )
-            seen = [self._seen(key, seconds) for key in keys]
-            return [i for i in seen if i is not None and i.get(partition) == value and sort in i]
+            states = [self._seen(key, seconds) for key in keys]
+            return [i for i in states if i is not None and i.get(partition) == value and sort in i]
         if consistent:  # an upload of many shards has thousands of items, of which a query wants a few
             return [item for key, item in self.items.get(value, {}).items() if key.startswith(beginning)]
-        seen = [self._seen((value, sort_key)) for sort_key in self.items.get(value, ())]
-        return [item for item in seen if item is not None]
+        states = [self._seen((value, sort_key)) for sort_key in self.items.get(value, ())]
+        return [item for item in states if item is not None]
 
     def _fitting(self, items: list[Item]) -> int:
         """Count the items that make up a page, one at least."""
@@ -177,9 +177,9 @@ class Table:
     def _store(self, key: Key, new: Item) -> None:
         self._replace(key, new)
         if self.expiry and isinstance(new.get(self.expiry), Decimal):
-            left = float(new[self.expiry]) - self._surroundings.clock()
-            if left < 86_400:
-                self._surroundings.later(max(left, 0.0), partial(self._expire, key, new))
+            seconds = float(new[self.expiry]) - self._surroundings.clock()
+            if seconds < 86_400:
+                self._surroundings.later(max(seconds, 0.0), partial(self._expire, key, new))
 
     def _expire(self, key: Key, item: Item) -> None:
         """Delete an item by itself, unless it was written again since."""
@@ -273,8 +273,8 @@ class Database:
 
         def apply() -> dict[str, Any]:
             undone = write(len(requests) - self._surroundings.left_undone(len(requests)))
-            left = [requests[place] for place in undone]
-            return {"UnprocessedItems": {name: left} if left else {}}
+            unwritten = [requests[place] for place in undone]
+            return {"UnprocessedItems": {name: unwritten} if unwritten else {}}
 
         def half() -> None:
             write(len(requests) // 2)
@@ -283,8 +283,8 @@ class Database:
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         ((name, request),) = RequestItems.items()
-        table, wanted = self.tables[name], request["Keys"]
-        keys = [table._key("dynamodb.BatchGetItem", item) for item in wanted]
+        table, requested = self.tables[name], request["Keys"]
+        keys = [table._key("dynamodb.BatchGetItem", item) for item in requested]
         _require_batch("dynamodb.BatchGetItem", keys, _READ_LIMIT)
 
         def apply() -> dict[str, Any]:
@@ -292,8 +292,8 @@ class Database:
             done = len(keys) - self._surroundings.left_undone(len(keys))
             read = table._current if request.get("ConsistentRead") else table._seen
             items = [read(keys[place]) for place in places[:done]]
-            left = [wanted[place] for place in places[done:]]
-            undone = {name: {**request, "Keys": left}} if left else {}
+            unread = [requested[place] for place in places[done:]]
+            undone = {name: {**request, "Keys": unread}} if unread else {}
             return {
                 "Responses": {name: [copied(item) for item in items if item is not None]},
                 "UnprocessedKeys": undone,

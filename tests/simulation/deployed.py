@@ -155,10 +155,10 @@ def passes(pattern: Any, value: Any) -> bool:
 
 def _is_choice(choice: Any, value: Any) -> bool:
     if isinstance(choice, dict):
-        ((rule, wanted),) = choice.items()
+        ((rule, expected),) = choice.items()
         if rule != "exists":
             raise NotImplementedError(f"the filter rule {rule}")
-        return (value is not None) == bool(wanted)
+        return (value is not None) == bool(expected)
     return bool(choice == value)
 
 

@@ -140,8 +140,8 @@ table_calls: st.SearchStrategy[Call] = st.one_of(
 def compare_tables(other: Clients, calls: list[Call]) -> None:
     name = f"table-{next(_numbers)}"
     properties = deployed.resources()[TABLE]["Properties"]
-    wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-    other.database.create_table(TableName=name, **{k: properties[k] for k in wanted})
+    attributes = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    other.database.create_table(TableName=name, **{k: properties[k] for k in attributes})
     memory = Database()
     memory.create(name, *deployed.table(TABLE))
     for call in calls:
@@ -220,8 +220,8 @@ def compare_objects(other: Clients, calls: list[Call]) -> None:
     versions: list[list[str]] = [[], []]
     for call in calls:
         mine, theirs = (
-            _outcome(partial(_on_objects, s3, bucket, call, known), lambda answer: answer)
-            for s3, known in zip((memory, other.s3), versions, strict=True)
+            _outcome(partial(_on_objects, s3, bucket, call, versions_of), lambda answer: answer)
+            for s3, versions_of in zip((memory, other.s3), versions, strict=True)
         )
         assert mine == theirs, call
 

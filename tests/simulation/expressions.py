@@ -85,8 +85,8 @@ def compile_condition(text: str) -> Condition:
             take("(")
             name = take()
             take(")")
-            wanted = token == "attribute_exists"
-            return lambda i, s: (_attribute(name, s) in i) == wanted
+            exists = token == "attribute_exists"
+            return lambda i, s: (_attribute(name, s) in i) == exists
         left, operator = size() if token == "size" else _operand(token), take()
         if operator == "IN":
             take("(")
@@ -161,18 +161,18 @@ def _change(section: str, clause: tuple[str, ...], text: str) -> Change:
         case "ADD", (name, value):
 
             def add(new: Item, old: Item, s: Substitutes) -> None:
-                attribute, operand = _attribute(name, s), s[value]
-                before = old.get(attribute, Decimal(0) if isinstance(operand, Decimal) else set())
-                new[attribute] = before | operand if isinstance(operand, set) else before + operand
+                attribute, amount = _attribute(name, s), s[value]
+                before = old.get(attribute, Decimal(0) if isinstance(amount, Decimal) else set())
+                new[attribute] = before | amount if isinstance(amount, set) else before + amount
 
             return add
         case "DELETE", (name, value):
 
             def delete(new: Item, old: Item, s: Substitutes) -> None:
                 attribute = _attribute(name, s)
-                left = old.get(attribute, set()) - s[value]
-                if left:
-                    new[attribute] = left
+                remaining = old.get(attribute, set()) - s[value]
+                if remaining:
+                    new[attribute] = remaining
                 else:
                     new.pop(attribute, None)
 

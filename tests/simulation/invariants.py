@@ -166,20 +166,20 @@ class Watch:
         """A message goes only when what it asks for is done, or asked for anew."""
         if queue.name not in ("BatchesQueue", "ShardsQueue") or self.world.scenario.expiring:
             return
-        asked = json.loads(message.body)
-        if asked.get("inflate"):
+        request = json.loads(message.body)
+        if request.get("inflate"):
             return
-        items = self.world.database.tables["UploadsTable"].items[asked["upload"]]
-        shard = items.get(shard_key(asked["shard"]), {})
+        items = self.world.database.tables["UploadsTable"].items[request["upload"]]
+        shard = items.get(shard_key(request["shard"]), {})
         if items["upload"]["status"] != "running" or "kept" in shard:
             return
-        if attempt_of(asked["shard"]) != attempts(items["upload"]):
+        if attempt_of(request["shard"]) != attempts(items["upload"]):
             return
         if queue.name == "ShardsQueue":
-            if "batches" not in shard and not self._asked_anew(queue, asked):
-                self.violate(f"shard {asked['shard']} was acknowledged before it was split")
-        elif asked["batch"] not in shard.get("batches_done", ()) and not self._asked_anew(queue, asked):
-            self.violate(f"batch {asked['batch']} was acknowledged before it was done")
+            if "batches" not in shard and not self._asked_anew(queue, request):
+                self.violate(f"shard {request['shard']} was acknowledged before it was split")
+        elif request["batch"] not in shard.get("batches_done", ()) and not self._asked_anew(queue, request):
+            self.violate(f"batch {request['batch']} was acknowledged before it was done")
 
     def _asked_anew(self, queue: Any, asked: Item) -> bool:
         """True if another message of this batch, or shard, is there, among the dead ones at worst."""

@@ -87,8 +87,8 @@ def sequence(header: bytes, body: bytes) -> str | None:
     structure = r"(secstr|ss_dis|ssdis|ss_pred|:disorder)\s*\Z"
     if re.search(nucleic, title) or re.search(structure, title, re.IGNORECASE):
         return None
-    known = sum(letter in ALPHABET[:20] for letter in letters)
-    if known < 10 or known < len(letters) / 2:
+    residues = sum(letter in ALPHABET[:20] for letter in letters)
+    if residues < 10 or residues < len(letters) / 2:
         return None
     coded = letters.encode()
     return None if are_nucleotides(coded) or is_3di(coded) else letters

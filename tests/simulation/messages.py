@@ -96,9 +96,9 @@ class MessageService:
         WaitTimeSeconds: int = 0,  # noqa: N803
     ) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
-            taken = self.take(self.queues[QueueUrl], MaxNumberOfMessages)
-            shown = [{"Body": message.body, "ReceiptHandle": message.receipt} for message in taken]
-            return {"Messages": shown} if shown else {}
+            messages = self.take(self.queues[QueueUrl], MaxNumberOfMessages)
+            bodies = [{"Body": message.body, "ReceiptHandle": message.receipt} for message in messages]
+            return {"Messages": bodies} if bodies else {}
 
         return self._surroundings.step("sqs.ReceiveMessage", QueueUrl, apply)
 
@@ -159,9 +159,9 @@ class MessageService:
         if not ready:
             return []
         self._chance.shuffle(ready)
-        taken: list[Message] = []
+        batch: list[Message] = []
         for message in ready:
-            if len(taken) == limit:
+            if len(batch) == limit:
                 break
             if queue.dead_letters and message.receives >= queue.max_receives:
                 self.put(queue.dead_letters, message.body)
@@ -172,8 +172,8 @@ class MessageService:
             message.receipt = f"{queue.name}-{self._receipts}"
             message.waited_out, message.shown = not message.shown, False
             self._show(queue, message, now + queue.visibility_seconds)
-            taken.append(replace(message))
-        return taken
+            batch.append(replace(message))
+        return batch
 
     def remove(self, queue: MessageQueue, receipt: str) -> None:
         """An older receipt than the last removes nothing, and is no error."""

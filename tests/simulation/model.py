@@ -188,8 +188,8 @@ def _spoilt(answer: Answer, sequences: list[str], how: str) -> bytes:
 
 def _reordered(answers: list[Answer], sequences: list[str]) -> list[Answer]:
     """Two answers change places, by preference such that fit by their length, which only checksums tell."""
-    known = [place for place, answer in enumerate(answers) if "checksum" in answer]
-    for one, other in combinations(known, 2):
+    places = [place for place, answer in enumerate(answers) if "checksum" in answer]
+    for one, other in combinations(places, 2):
         if len(sequences[one]) == len(sequences[other]):
             answers = list(answers)
             answers[one], answers[other] = answers[other], answers[one]

@@ -45,10 +45,10 @@ class ObjectStore:
             raise refusal(operation, "AccessDenied", status=403)
 
     def _count_reading(self, bucket: str, key: str, version: str) -> None:
-        left = self.readings_left.get((key, version))
-        if left is not None:
-            self.readings_left[key, version] = left - 1
-            if left == 0:
+        readings = self.readings_left.get((key, version))
+        if readings is not None:
+            self.readings_left[key, version] = readings - 1
+            if readings == 0:
                 self.delete_object(Bucket=bucket, Key=key, VersionId=version)
 
     # What the functions call
@@ -99,8 +99,8 @@ class ObjectStore:
     def head_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
         def apply() -> dict[str, Any]:
             body = self._find("s3.HeadObject", Bucket, Key, VersionId)
-            kept = [v for v in self.buckets[Bucket][Key] if VersionId in ("", v.version_id)]
-            return {"ContentLength": len(body), "Metadata": kept[-1].metadata}
+            versions = [v for v in self.buckets[Bucket][Key] if VersionId in ("", v.version_id)]
+            return {"ContentLength": len(body), "Metadata": versions[-1].metadata}
 
         return self._surroundings.step("s3.HeadObject", (Bucket, Key), apply)
 

@@ -370,9 +370,9 @@ def play(fault: Fault, loss: Loss | None, recover: Callable[[SimulatedDisk], Non
 def _started(store: Store, recover: Callable[[SimulatedDisk], None]) -> list[str]:
     """The faults after a start, and after one that died at any of its own calls before it."""
     problems: list[str] = []
-    left = store.disk
+    crashed = store.disk
     for call in itertools.count():
-        store.disk = copy.deepcopy(left)
+        store.disk = copy.deepcopy(crashed)
         store.disk.calls, store.disk.fault = [], Fault("death", call)
         try:
             recover(store.disk)

@@ -69,15 +69,15 @@ class Progress:
 
     def _upload_of(self, message: Message) -> str:
         """The upload that a message is about."""
-        known = self._about.get(message.identity)
-        if known is None:
+        upload = self._about.get(message.identity)
+        if upload is None:
             try:
-                known = _upload_in(json.loads(message.body))
+                upload = _upload_in(json.loads(message.body))
             except (KeyError, TypeError, ValueError):
                 self._violate(f"a message that says nothing: {message.body[:80]}")
-                known = ""
-            self._about[message.identity] = known
-        return known
+                upload = ""
+            self._about[message.identity] = upload
+        return upload
 
     def _on_added(self, queue: MessageQueue, message: Message) -> None:
         upload = self._upload_of(message)

@@ -45,8 +45,8 @@ class Verdict:
         if world.scenario.calm and world.lambdas.failed:
             self.watch.violate("a function failed though nothing went wrong")
         if not ended:
-            left = {n: len(q.messages) for n, q in world.queues.items() if q.messages}
-            self.watch.violate(f"nothing ends: {left or self._unfinished()}")
+            unread = {n: len(q.messages) for n, q in world.queues.items() if q.messages}
+            self.watch.violate(f"nothing ends: {unread or self._unfinished()}")
             return self.watch.violations
         for (key, version), file in world.files.items():
             upload = upload_id("uploads", key, version)
@@ -263,11 +263,11 @@ class Verdict:
 
     def _judge_given_up(self, upload: str, item: Item, row: Row, sequence: str, where: str) -> None:
         """A function that gives a batch up keeps the answers that are known of it."""
-        known = self.watch.known.get((digest(sequence), item["model_version"]), math.inf)
+        since = self.watch.known.get((digest(sequence), item["model_version"]), math.inf)
         for shard, batch, offsets in self._ended(upload):
             ended = self.watch.written[part_key(upload, shard, batch)]
-            if row["offset"] in offsets and known < ended - 600:
-                self.watch.violate(f"{where}: failed, though its answer was known for {ended - known:.0f} s")
+            if row["offset"] in offsets and since < ended - 600:
+                self.watch.violate(f"{where}: failed, though its answer was known for {ended - since:.0f} s")
 
     def _ended(self, upload: str) -> Iterator[tuple[int, int, set[int]]]:
         """(shard, batch, offsets) of every batch of an upload that has its marker."""
@@ -286,7 +286,7 @@ class Verdict:
         }
         statuses = {row["offset"]: row["status"] for row in rows}
         stored: dict[int, str] = {}  # of a record that was retried the newest
-        seen: set[tuple[int, int]] = set()
+        parts: set[tuple[int, int]] = set()
         shards = self.world.database.tables["UploadsTable"].items[upload]
         for key in sorted(marked):
             body = self.world.s3.latest("results", key)
@@ -298,9 +298,9 @@ class Verdict:
                 continue
             for line in body.splitlines():
                 row = json.loads(line)
-                if (attempt_of(shard), row["offset"]) in seen:
+                if (attempt_of(shard), row["offset"]) in parts:
                     self.watch.violate(f"{upload}: two rows at {row['offset']}")
-                seen.add((attempt_of(shard), row["offset"]))
+                parts.add((attempt_of(shard), row["offset"]))
                 stored[row["offset"]] = row["status"]
         if not statuses.items() <= stored.items():
             self.watch.violate(f"{upload}: results differ from the parts")
@@ -355,14 +355,14 @@ class Verdict:
             if not invocation.model_calls or invocation.resumes:
                 continue
             outcomes = [outcome for _, outcome in invocation.model_calls]
-            asked = {sequence for sequences, _ in invocation.model_calls for sequence in sequences}
+            sequences_asked = {sequence for sequences, _ in invocation.model_calls for sequence in sequences}
             poison = self.world.scenario.weather.poison
-            poisonous = sum(poison.get(sequence) in ("refused", "kills") for sequence in asked)
+            poisonous = sum(poison.get(sequence) in ("refused", "kills") for sequence in sequences_asked)
             if "timed out" in outcomes:
                 continue  # then the model is asked for less at a time, of whatever is left
-            levels = (len(asked) - 1).bit_length()
+            levels = (len(sequences_asked) - 1).bit_length()
             sick = self.world.scenario.weather.sick
             if not sick and len(outcomes) > invocation.records * (1 + poisonous * max(3, 2 * levels)):
                 self.watch.violate(
-                    f"{invocation.name}: {len(outcomes)} calls for {len(asked)} sequences, {poisonous} bad"
+                    f"{invocation.name}: {len(outcomes)} calls for {len(sequences_asked)} sequences, {poisonous} bad"
                 )

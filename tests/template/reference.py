@@ -30,9 +30,9 @@ class Action:
     def __init__(self, name: str) -> None:
         service, _, action = name.partition(":")
         self.name = name
-        known = _service(service)
-        self._rows: dict[str, dict[str, Any]] = known["privileges"][action]["resource_types"]
-        self._arns = {kind: row["arn"] for kind, row in known["resources"].items()}
+        service_data = _service(service)
+        self._rows: dict[str, dict[str, Any]] = service_data["privileges"][action]["resource_types"]
+        self._arns = {kind: row["arn"] for kind, row in service_data["resources"].items()}
 
     @property
     def kinds(self) -> list[str]:
@@ -50,8 +50,8 @@ class Action:
 
     def has_condition(self, key: str) -> bool:
         """True if a request carries the condition key; `aws:` keys are judged by who sends the request."""
-        known = {each for row in self._rows.values() for each in row["condition_keys"]}
-        return any(_is_key(key, each) for each in known)
+        keys = {each for row in self._rows.values() for each in row["condition_keys"]}
+        return any(_is_key(key, each) for each in keys)
 
     @property
     def dependents(self) -> set[str]:

@@ -84,7 +84,7 @@ class Resolved:
                 return self._attribute(name, attribute)
             if function == "Fn::Sub":
                 text, names = (argument, {}) if isinstance(argument, str) else argument
-                return re.sub(r"\$\{([^}!]+)\}", lambda found: self._substitute(found[1], names), text)
+                return re.sub(r"\$\{([^}!]+)\}", lambda match: self._substitute(match[1], names), text)
             if function == "Fn::Join":
                 return str(argument[0]).join(map(str, self(argument[1])))
             if function == "Fn::Split":

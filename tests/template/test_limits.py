@@ -50,11 +50,11 @@ def named(value: Any) -> str | None:
         case {"Fn::Sub": str(text)}:
             return named({"Fn::Sub": [text, {}]})
         case {"Fn::Sub": [str(text), dict(variables)]}:
-            known = VALUES | {name: named(each) for name, each in variables.items()}
+            values = VALUES | {name: named(each) for name, each in variables.items()}
             names = re.findall(r"\$\{([\w:]+)\}", text)
-            if any(known.get(name) is None for name in names):
+            if any(values.get(name) is None for name in names):
                 return None
-            return re.sub(r"\$\{([\w:]+)\}", lambda found: str(known[found[1]]), text)
+            return re.sub(r"\$\{([\w:]+)\}", lambda placeholder: str(values[placeholder[1]]), text)
         case {"Fn::Select": [int(index), {"Fn::Split": [str(separator), whole]}]}:
             text = named(whole)
             return None if text is None else text.split(separator)[index]

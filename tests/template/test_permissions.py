@@ -331,8 +331,10 @@ def test_every_row_of_the_documentation_is_asked_of_somebody(rendered: Template)
     for row in DEMANDS:
         assert set(row.calls) & called, row
         for call in row.calls:
-            asked = [each.action for each in demanded(call, ARGUMENTS[call], REGION, ACCOUNT, HOSTED)]
-            assert set(row.actions) <= set(asked), row
+            demanded_actions = [
+                each.action for each in demanded(call, ARGUMENTS[call], REGION, ACCOUNT, HOSTED)
+            ]
+            assert set(row.actions) <= set(demanded_actions), row
         assert row.source, row
 
 

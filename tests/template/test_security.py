@@ -235,27 +235,27 @@ def test_tables_that_cannot_be_made_again_can_be_recovered(rendered: Template) -
     for name, table in resources(rendered, "AWS::DynamoDB::Table"):
         recovered = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
         assert recovered != (name in TABLES_WITHOUT_RECOVERY), name
-        kept = rendered["Resources"][name].get("DeletionPolicy") == "RetainExceptOnCreate"
-        assert kept == recovered, name
+        is_retained = rendered["Resources"][name].get("DeletionPolicy") == "RetainExceptOnCreate"
+        assert is_retained == recovered, name
 
 
 def test_what_outlives_the_stack_goes_with_a_first_deployment_that_fails(rendered: Template) -> None:
     """Plain `Retain` leaves it behind then too, and its name keeps the stack from being made again."""
-    kept = {
+    retained = {
         name: resource for name, resource in rendered["Resources"].items() if "DeletionPolicy" in resource
     }
-    assert {name: resource["DeletionPolicy"] for name, resource in kept.items()} == dict.fromkeys(
-        kept, "RetainExceptOnCreate"
+    assert {name: resource["DeletionPolicy"] for name, resource in retained.items()} == dict.fromkeys(
+        retained, "RetainExceptOnCreate"
     )
-    assert all(resource["UpdateReplacePolicy"] == "Retain" for resource in kept.values())
+    assert all(resource["UpdateReplacePolicy"] == "Retain" for resource in retained.values())
     buckets = {name for name, _ in resources(rendered, "AWS::S3::Bucket")}
     guarded = {
-        kept[name]["Properties"]["Bucket"]["Ref"]
+        retained[name]["Properties"]["Bucket"]["Ref"]
         for name, _ in resources(rendered, "AWS::S3::BucketPolicy")
-        if name in kept
+        if name in retained
     }
-    assert buckets <= set(kept) and guarded == buckets
-    for name, resource in kept.items():  # a fixed name is free again only with the resource
+    assert buckets <= set(retained) and guarded == buckets
+    for name, resource in retained.items():  # a fixed name is free again only with the resource
         for key, value in resource["Properties"].items():
             assert not key.endswith("Name") or "AWS::StackId" in json.dumps(value), (name, key)
 

@@ -35,8 +35,8 @@ def resources(template: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[s
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, role in resources(template, "AWS::IAM::Role"):
         for policy in role.get("Policies", []):
-            found = policy["PolicyDocument"]["Statement"]
-            for statement in found if isinstance(found, list) else [found]:
+            attached = policy["PolicyDocument"]["Statement"]
+            for statement in attached if isinstance(attached, list) else [attached]:
                 yield name, statement
 
 
@@ -62,9 +62,9 @@ def test_every_handler_is_a_function_of_its_name_with_a_role_of_its_own() -> Non
 
 
 def test_a_function_is_told_only_what_settings_know() -> None:
-    known = {name.upper() for name in Settings.__annotations__} | {"BATCH_RESIDUES"}
+    names = {name.upper() for name in Settings.__annotations__} | {"BATCH_RESIDUES"}
     for _, function in resources(SOURCE, "AWS::Serverless::Function"):
-        assert set(function["Environment"]["Variables"]) <= known
+        assert set(function["Environment"]["Variables"]) <= names
 
 
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:

@@ -41,8 +41,10 @@ def made_anew(before: Template, after: Template) -> set[tuple[str, str]]:
 def test_an_update_replaces_only_what_it_may(release: Path, rendered: Template) -> None:
     before = json.loads(release.read_bytes())
     assert made_anew(before, rendered) <= set(REPLACED)
-    kept = {name for name, each in before["Resources"].items() if each.get("DeletionPolicy") in KEEPING}
-    assert kept <= set(rendered["Resources"]), "what is kept under another logical name is made anew, empty"
+    retained = {name for name, each in before["Resources"].items() if each.get("DeletionPolicy") in KEEPING}
+    assert retained <= set(rendered["Resources"]), (
+        "what is kept under another logical name is made anew, empty"
+    )
 
 
 def test_a_changed_description_would_take_a_policy_from_its_people(rendered: Template) -> None:

@@ -54,18 +54,18 @@ def shape(value: Any) -> Any:
 
 
 def test_the_manifest_is_as_the_sample(place: Path) -> None:
-    written, shown = json.loads((place / B / "manifest.json").read_text()), sample("manifest.json")
-    assert shape(written) == shape(shown)
+    written, expected = json.loads((place / B / "manifest.json").read_text()), sample("manifest.json")
+    assert shape(written) == shape(expected)
     assert list(written["splits"]["training"]["locations"]) == list(LOCATIONS)
 
 
 def test_the_evaluation_is_as_the_sample(place: Path) -> None:
-    written, shown = json.loads((place / "evaluation.json").read_text()), sample("evaluation.json")
+    written, expected = json.loads((place / "evaluation.json").read_text()), sample("evaluation.json")
     for side in ("challenger", "champion"):
         # The threshold of certainty is there where an artifact has one.
-        shown[side].pop("uncertain")
+        expected[side].pop("uncertain")
         assert written[side].pop("uncertain", None) is None
-    assert shape(written) == shape(shown)
+    assert shape(written) == shape(expected)
 
 
 def test_the_samples_are_of_one_retraining() -> None:

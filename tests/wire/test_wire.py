@@ -57,8 +57,8 @@ def test_answers_in_the_wrong_order_are_refused_though_their_lengths_fit(
 ) -> None:
     predict = inference.predict_fn
 
-    def turned(*given: Any) -> dict[str, Any]:
-        answer = predict(*given)
+    def turned(*arguments: Any) -> dict[str, Any]:
+        answer = predict(*arguments)
         return answer | {"predictions": answer["predictions"][::-1]}
 
     monkeypatch.setattr(inference, "predict_fn", turned)

@@ -67,11 +67,11 @@ class Demand:
 
     def permissions(self, names: Mapping[str, list[str]]) -> Iterator[Permission]:
         lists = [name for name in re.findall(r"{(\w+)}", self.resource) if name not in ("region", "account")]
-        known = {name: values[0] for name, values in names.items() if values}
+        values_known = {name: values[0] for name, values in names.items() if values}
         varying = lists[-1] if lists else "account"
-        if all(name in known for name in lists):
+        if all(name in values_known for name in lists):
             for value in names[varying]:
-                resource = "arn:aws:" + self.resource.format(**{**known, varying: value})
+                resource = "arn:aws:" + self.resource.format(**{**values_known, varying: value})
                 for action in self.actions:
                     yield Permission(action, resource, self.context)
 

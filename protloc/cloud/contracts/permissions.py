@@ -135,13 +135,13 @@ def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any) -> list[Perm
     resources = [
         arn(f"{kind}/{_name(arguments[name])}") for name, kind in SAGEMAKER_KINDS.items() if name in arguments
     ]
-    wanted = resources[:1] if resources else ["*"]
+    arns = resources[:1] if resources else ["*"]
     if action == "CreateModelPackage" and "ModelPackageGroupName" in arguments:
         # In a group, both count: the group, and the package, which has no number yet.
-        wanted.append(arn(f"model-package/{_name(arguments['ModelPackageGroupName'])}/*"))
+        arns.append(arn(f"model-package/{_name(arguments['ModelPackageGroupName'])}/*"))
     elif package := arguments.get("ModelPackageArn") or arguments.get("ModelPackageName"):
-        wanted = [arn(str(package) if str(package).startswith("arn:") else f"model-package/{package}")]
-    permissions = [Permission(f"sagemaker:{action}", resource) for resource in wanted]
+        arns = [arn(str(package) if str(package).startswith("arn:") else f"model-package/{package}")]
+    permissions = [Permission(f"sagemaker:{action}", resource) for resource in arns]
     if action == "CreateInferenceComponent" and "EndpointName" in arguments:
         permissions.append(
             Permission("sagemaker:CreateInferenceComponent", arn(f"endpoint/{arguments['EndpointName']}"))
@@ -154,5 +154,5 @@ def _sagemaker(action: str, arguments: Mapping[str, Any], arn: Any) -> list[Perm
                 )
             )
     if arguments.get("Tags"):
-        permissions.append(Permission("sagemaker:AddTags", wanted[0]))
+        permissions.append(Permission("sagemaker:AddTags", arns[0]))
     return permissions

@@ -272,22 +272,22 @@ _MAKERS: dict[str, Callable[[str, Any], Check]] = {"structure": _structure, "lis
 def _limits(service: str, shape: Shape, unmodelled: Mapping[str, Any] | None = None) -> list[Limit]:
     """The checks of a value alone, in the order in which services list them."""
     limits: list[Limit] = []
-    known = {**shape.metadata, **(unmodelled or {})}
+    constraints = {**shape.metadata, **(unmodelled or {})}
     kind: Kind = "range" if shape.type_name in NUMBERS else "length"
     measure, size = (_same, "value") if kind == "range" else (len, "length")
-    low, high = known.get("min"), known.get("max")
+    low, high = constraints.get("min"), constraints.get("max")
     if high is not None:
         text = f"Member must have {size} less than or equal to {high}"
         limits.append(Limit(kind, text, partial(_at_most, measure, high)))
     if low is not None and (low > 0 or kind == "range"):
         text = f"Member must have {size} greater than or equal to {low}"
         limits.append(Limit(kind, text, partial(_at_least, measure, low)))
-    if shape.type_name == "string" and "pattern" in known:
-        text = f"Member must satisfy regular expression pattern: {known['pattern']}"
-        limits.append(Limit("pattern", text, partial(patterns.matches, known["pattern"])))
-    if shape.type_name == "string" and known.get("enum"):
-        text = f"Member must satisfy enum value set: [{', '.join(known['enum'])}]"
-        limits.append(Limit("enum", text, frozenset(known["enum"]).__contains__))
+    if shape.type_name == "string" and "pattern" in constraints:
+        text = f"Member must satisfy regular expression pattern: {constraints['pattern']}"
+        limits.append(Limit("pattern", text, partial(patterns.matches, constraints["pattern"])))
+    if shape.type_name == "string" and constraints.get("enum"):
+        text = f"Member must satisfy enum value set: [{', '.join(constraints['enum'])}]"
+        limits.append(Limit("enum", text, frozenset(constraints["enum"]).__contains__))
     left_out = UNENFORCED.get((service, shape.name), frozenset())
     return [limit for limit in limits if limit.kind not in left_out]
 

@@ -105,7 +105,7 @@ def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
     """Put in order what a death left at these bodies; return those whose sidecar has no body any more."""
     damaged = []
     for path in paths:
-        wanted = _sidecar(disk, path).get("sha256")
+        checksum = _sidecar(disk, path).get("sha256")
         candidates = (path, path + BEFORE, path + TEMPORARY)
         leftovers = [*candidates[1:], path + SIDECAR + TEMPORARY]
         if not any(disk.exists(each) for each in leftovers):
@@ -113,8 +113,8 @@ def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
         if not disk.exists(path + SIDECAR):
             if disk.exists(path + SIDECAR + TEMPORARY):
                 leftovers.append(path)  # its sidecar was still to come: it was not acknowledged
-        elif wanted:
-            whole = next((each for each in candidates if digest_of(_read(disk, each)) == wanted), None)
+        elif checksum:
+            whole = next((each for each in candidates if digest_of(_read(disk, each)) == checksum), None)
             if whole is None:
                 damaged.append(path)
                 continue
@@ -129,8 +129,10 @@ def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
 
 def interrupted(files: Iterable[str]) -> list[str]:
     """The bodies, among these files, at which something was left unfinished."""
-    left = [name.removesuffix(BEFORE).removesuffix(TEMPORARY) for name in files if name.endswith(TEMPORARY)]
-    return sorted({name.removesuffix(SIDECAR) for name in left})
+    interrupted_writes = [
+        name.removesuffix(BEFORE).removesuffix(TEMPORARY) for name in files if name.endswith(TEMPORARY)
+    ]
+    return sorted({name.removesuffix(SIDECAR) for name in interrupted_writes})
 
 
 def _sidecar(disk: Disk, path: str) -> dict[str, Any]:

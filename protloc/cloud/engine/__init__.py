@@ -132,14 +132,14 @@ class Engine:
     ) -> tuple[int, Headers, bytes]:
         """The answer, in its own protocol, of the service that a refused request asked."""
         actions, router = module("ministack.core.iam_actions"), module("ministack.core.router")
-        asked = parse_qs(query, keep_blank_values=True)
-        if not headers.get("authorization") and "X-Amz-Credential" in asked:
-            credential = asked["X-Amz-Credential"][0]
+        parameters = parse_qs(query, keep_blank_values=True)
+        if not headers.get("authorization") and "X-Amz-Credential" in parameters:
+            credential = parameters["X-Amz-Credential"][0]
             service = router.detect_service(
-                method, path, {"authorization": f"Credential={credential}"}, asked
+                method, path, {"authorization": f"Credential={credential}"}, parameters
             )
         else:
-            service = router.detect_service(method, path, headers, asked)
+            service = router.detect_service(method, path, headers, parameters)
         status, answered, body = actions.access_denied_response(
             service, "", "", str(uuid.uuid4()), error_code=refusal.code, message=str(refusal), headers=headers
         )

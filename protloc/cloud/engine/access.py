@@ -60,7 +60,7 @@ class AccessLog:
         who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
         policies = evaluator._gather_role_policies(name, ACCOUNT)
         for each in permissions:
-            asked = evaluator.EvalContext(
+            evaluation = evaluator.EvalContext(
                 principal_arn=who,
                 principal_type="AssumedRole",
                 principal_account=ACCOUNT,
@@ -69,7 +69,7 @@ class AccessLog:
                 resource_arn=each.resource,
                 service_context={key.lower(): value for key, value in each.context.items()},
             )
-            allowed = evaluator.evaluate(asked, policies).decision == "Allow"
+            allowed = evaluator.evaluate(evaluation, policies).decision == "Allow"
             self.note(who, each.action, each.resource, allowed)
             if not allowed:
                 return Refusal(each, who)

@@ -104,12 +104,12 @@ def deliveries_come_back(
 
 def give_all_back(queue: dict[str, Any] | None, handles: set[str], forgiven: bool) -> int:
     """Give back the messages of a queue that were given away under these receipts; return how many."""
-    held = [
+    messages = [
         message for message in (queue or {"messages": []})["messages"] if message["receipt_handle"] in handles
     ]
-    for message in held:
+    for message in messages:
         give_back(message, forgiven)
-    return len(held)
+    return len(messages)
 
 
 def move_along(seconds: float) -> None:
@@ -246,19 +246,19 @@ class Streams:
         function, _ = self._lambda._get_func_record_for_qualifier(
             mapping["FunctionName"], mapping.get("Qualifier")
         )
-        wanted = self._lambda._apply_filter_criteria(records, mapping)
+        matching = self._lambda._apply_filter_criteria(records, mapping)
         if function is None:
             time.sleep(IDLE_SECONDS)
             return
         first = 0
-        if wanted:
+        if matching:
             ended: list[str] = []
             token = endings.set(ended)
             try:
-                result = self._lambda._execute_function(function, {"Records": wanted})
+                result = self._lambda._execute_function(function, {"Records": matching})
             finally:
                 endings.reset(token)
-            failed = first_failed(mapping, result, wanted)
+            failed = first_failed(mapping, result, matching)
             if failed is not None and ("killed" in ended or not self._delivers()):
                 time.sleep(IDLE_SECONDS)  # no try of the function's own
                 return
@@ -269,7 +269,7 @@ class Streams:
                     self._advance(identity, position + first)
                     time.sleep(BACKOFF_SECONDS[min(self._tries[identity], len(BACKOFF_SECONDS)) - 1])
                     return
-                rest = [record for record in wanted if record in records[first:]]
+                rest = [record for record in matching if record in records[first:]]
                 log.warning(
                     "%s failed for the last time; %d records given up", mapping["FunctionName"], len(rest)
                 )

@@ -192,10 +192,10 @@ def _read_back(storage: Any, bucket: str, key: str) -> None:
     """Have a key's place in memory made again from what is on disk."""
     account = storage.get_account_id()
     folder = os.path.join(storage.DATA_DIR, account, bucket)
-    known = storage._buckets.get(bucket)
-    if known is None:
+    contents = storage._buckets.get(bucket)
+    if contents is None:
         return
-    known["objects"].pop(key, None)
+    contents["objects"].pop(key, None)
     storage._object_versions.pop((bucket, key), None)
     every = storage._persisted_key_files
     path = storage._object_disk_path(bucket, key)

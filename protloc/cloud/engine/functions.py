@@ -54,8 +54,8 @@ class Functions:
         name, version = config["FunctionName"], config.get("Version", "$LATEST")
         traces = lineage.arriving(event)
         invocation = lineage.invocation(config["FunctionArn"], traces)
-        known = self._service._functions.get(name) or func
-        dropped = self._service._recursive_loop_drop(name, known, invocation)
+        definition = self._service._functions.get(name) or func
+        dropped = self._service._recursive_loop_drop(name, definition, invocation)
         if dropped is not None:
             refusal = {"errorType": "RecursiveInvocationException", "errorMessage": dropped[2].decode()}
             return {"error": True, "body": refusal, "log": ""}

@@ -75,14 +75,14 @@ def parts_are_kept_on_disk() -> None:
         def upload(bucket: str, key: str, *rest: Any) -> Response:
             answer = upload_part(bucket, key, *rest)
             identity = storage._qp(rest[-2], "uploadId")
-            known = storage._multipart_uploads.get(identity)
-            if answer[0] == 200 and known is not None:
+            record = storage._multipart_uploads.get(identity)
+            if answer[0] == 200 and record is not None:
                 try:
                     if identity not in spools:
                         spools[identity] = _Spool(storage.DATA_DIR)
-                    spools[identity].take(known["parts"])
+                    spools[identity].take(record["parts"])
                 except OSError as problem:
-                    known["parts"] = {n: part for n, part in known["parts"].items() if not part["body"]}
+                    record["parts"] = {n: part for n, part in record["parts"].items() if not part["body"]}
                     raise NotKept(bucket, key, problem) from problem
             return answer
 
@@ -96,10 +96,10 @@ def parts_are_kept_on_disk() -> None:
         bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str] | None = None
     ) -> Response:
         identity = storage._qp(query, "uploadId")
-        spool, known = spools.get(identity), storage._multipart_uploads.get(identity)
-        if spool is None or known is None:
+        spool, record = spools.get(identity), storage._multipart_uploads.get(identity)
+        if spool is None or record is None:
             return complete(bucket, key, body, query, headers)  # type: ignore[no-any-return]
-        with spool.lent(known["parts"]):
+        with spool.lent(record["parts"]):
             answer: Response = complete(bucket, key, body, query, headers)
         forget(identity)
         return answer

@@ -95,7 +95,7 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
         # To a queue EventBridge says for which rule it comes, to a topic nothing: "You can't use Condition
         # blocks in Amazon SNS topic policies for EventBridge" (its user guide, eb-use-resource-based).
         named = {"aws:sourcearn": rule.get("Arn", ""), "aws:sourceaccount": ACCOUNT}
-        asked = evaluator.EvalContext(
+        evaluation = evaluator.EvalContext(
             principal_arn="*",
             principal_type="Service",
             principal_account="",
@@ -106,14 +106,16 @@ def targets_are_reached_with_leave(access: AccessLog) -> None:
             service_context=named if service == "sqs" else {},
         )
         policy = document[0] if document else ""
-        if evaluator.evaluate_resource_policy(policy, asked, service=EVENTBRIDGE).decision == "Allow":
+        if evaluator.evaluate_resource_policy(policy, evaluation, service=EVENTBRIDGE).decision == "Allow":
             return None
         return f"the policy of {arn} does not let {EVENTBRIDGE} in"
 
     def may_call(target: Mapping[str, Any], rule: Mapping[str, Any]) -> str | None:
         action = CALLING.get(target["Arn"].split(":")[2])
-        wanted = [Permission(action, target["Arn"])] if action else []
-        lacking = access.lacking(str(target.get("RoleArn", "")), str(rule.get("Name", "schedule")), wanted)
+        permissions = [Permission(action, target["Arn"])] if action else []
+        lacking = access.lacking(
+            str(target.get("RoleArn", "")), str(rule.get("Name", "schedule")), permissions
+        )
         return str(lacking) if lacking else None
 
     def deliver_with_leave(target: dict[str, Any], event: dict[str, Any], rule: Any, *rest: Any) -> Any:

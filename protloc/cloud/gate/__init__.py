@@ -94,8 +94,8 @@ class Gate:
             await _answer(send, sent, self._refused(sent, refusal))
             return
         if sent.path == HEALTH:
-            known = json.dumps(self._engine.health()).encode()
-            await _answer(send, sent, (200, {"Content-Type": "application/json"}, known))
+            report = json.dumps(self._engine.health()).encode()
+            await _answer(send, sent, (200, {"Content-Type": "application/json"}, report))
             return
         await self._engine(scope, receive if body is None else _replayed(body, receive), _without_cors(send))
 
@@ -196,8 +196,8 @@ def _as_another_host_is_asked(scope: Any) -> Any:
         name.lower() == b"authorization" and b"/execute-api/aws4_request" in value
         for name, value in scope["headers"]
     )
-    kept = [(name, value) for name, value in scope["headers"] if name.lower() not in OF_A_SIGNATURE]
-    return {**scope, "headers": kept} if for_api and not scope["path"].startswith(API) else scope
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in OF_A_SIGNATURE]
+    return {**scope, "headers": headers} if for_api and not scope["path"].startswith(API) else scope
 
 
 def _sent(scope: Any) -> Sent:
@@ -249,11 +249,11 @@ class _Reading:
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """Hand the engine the body that was read already, then whatever follows."""
-    left = [body]
+    bodies = [body]
 
     async def following() -> dict[str, Any]:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
         return await receive()
 
     return following
@@ -262,12 +262,12 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def _without_cors(send: Send) -> Send:
     async def sent(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            kept = [
+            headers = [
                 (name, value)
                 for name, value in message.get("headers", [])
                 if not name.lower().startswith(b"access-control-")
             ]
-            message = {**message, "headers": kept}
+            message = {**message, "headers": headers}
         await send(message)
 
     return sent
@@ -275,8 +275,8 @@ def _without_cors(send: Send) -> Send:
 
 async def _answer(send: Send, sent: Sent, response: Response) -> None:
     status, headers, body = response
-    kept = {name: value for name, value in headers.items() if name.lower() != "content-length"}
-    listed = [(name.lower().encode(), value.encode()) for name, value in kept.items()]
+    own_headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    listed = [(name.lower().encode(), value.encode()) for name, value in own_headers.items()]
     listed.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": b"" if sent.method == "HEAD" else body})

@@ -29,9 +29,9 @@ class Keys(NamedTuple):
 
 def made(home: Path) -> Keys:
     """The key of a home; it is made where there is none. Raises `private.NotPrivate`."""
-    known = read(home)
-    if known is not None:
-        return known
+    stored_keys = read(home)
+    if stored_keys is not None:
+        return stored_keys
     keys = Keys("AKIA" + "".join(secrets.choice(LETTERS) for _ in range(16)), secrets.token_urlsafe(30))
     text = f"[{PROFILE}]\naws_access_key_id = {keys.access_key}\naws_secret_access_key = {keys.secret_key}\n"
     private.write(home / FILE, text)

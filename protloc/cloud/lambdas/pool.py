@@ -55,9 +55,9 @@ class WorkerPool:
             # Of another version of its code or settings: of no more use.
             old = [
                 worker
-                for known in list(self._idle)
-                if known.arn == function.arn and known != function
-                for worker in self._idle.pop(known)
+                for other in list(self._idle)
+                if other.arn == function.arn and other != function
+                for worker in self._idle.pop(other)
             ]
             idle = self._idle.get(function, [])
             worker = None
@@ -98,9 +98,9 @@ class WorkerPool:
                     if worker.idle_since < limit
                 ]
                 self._idle = {
-                    function: kept
+                    function: younger
                     for function, workers in self._idle.items()
-                    if (kept := [worker for worker in workers if worker not in old])
+                    if (younger := [worker for worker in workers if worker not in old])
                 }
             for worker in old:
                 worker.stop()

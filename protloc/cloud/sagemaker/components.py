@@ -319,9 +319,9 @@ class Component:
                 self._ready()
                 copy.process.wait()
                 with self._lock:
-                    asked = copy not in self._copies
+                    is_surplus = copy not in self._copies
                     self._copies = [other for other in self._copies if other is not copy]
-                if asked:
+                if is_surplus:
                     continue
                 log.warning(
                     "a model server ended unasked with %s; starting it again", copy.process.returncode

@@ -138,10 +138,10 @@ def _leave_files(folder: str, usable: Sequence[str], job: int | None) -> bool:
     version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     if version < 1:
         return False
-    known = 0x1FFF
+    handled = 0x1FFF
     for since, right in ((2, REFER), (3, TRUNCATE), (5, DEVICES)):
-        known |= right if version >= since else 0
-    attributes = struct.pack("=QQQ", known, BIND | CONNECT, OWN_SIGNALS_AND_SOCKETS)
+        handled |= right if version >= since else 0
+    attributes = struct.pack("=QQQ", handled, BIND | CONNECT, OWN_SIGNALS_AND_SOCKETS)
     attributes = attributes[: 24 if version >= 6 else 16 if version >= 4 else 8]
     rules = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     if rules < 0:
@@ -152,7 +152,7 @@ def _leave_files(folder: str, usable: Sequence[str], job: int | None) -> bool:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return
-        rights &= known if os.path.isdir(path) else known & OF_FILES
+        rights &= handled if os.path.isdir(path) else handled & OF_FILES
         rule = struct.pack("=Qi", rights, place)
         libc.syscall(ADD_RULE, ctypes.c_int(rules), ctypes.c_int(1), rule, ctypes.c_uint32(0))
         os.close(place)

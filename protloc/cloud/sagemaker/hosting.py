@@ -59,9 +59,9 @@ class Hosting:
     def _is_missing(self, component: Mapping[str, Any]) -> bool:
         """True if a component that should be in service has no copy that runs."""
         running = self._components.get(component["InferenceComponentName"])
-        wanted = component["RuntimeConfig"]["DesiredCopyCount"]
+        copies = component["RuntimeConfig"]["DesiredCopyCount"]
         serving = component["InferenceComponentStatus"] == "InService"
-        return serving and wanted > 0 and not (running and running.running)
+        return serving and copies > 0 and not (running and running.running)
 
     def stop(self) -> None:
         for component in list(self._components.values()):
@@ -116,9 +116,9 @@ class Hosting:
             "CreationTime",
             "LastModifiedTime",
         )
-        wanted = request.get("EndpointNameEquals")
+        endpoint = request.get("EndpointNameEquals")
         components = [
-            c for c in self._records.tables["components"].values() if wanted in (None, c["EndpointName"])
+            c for c in self._records.tables["components"].values() if endpoint in (None, c["EndpointName"])
         ]
         return {
             "InferenceComponents": [{field: component[field] for field in fields} for component in components]

@@ -201,7 +201,7 @@ def _enter(job: dict[str, Any], status: str) -> None:
     transitions.append({"Status": status, "StartTime": now})
 
 
-def _finish(job: dict[str, Any], status: str, reason: str | None = None) -> None:
+def _finish(job: dict[str, Any], status: str, reason: str | None) -> None:
     if job["SecondaryStatus"] not in ENDS:
         _enter(job, status)
     now = time.time()

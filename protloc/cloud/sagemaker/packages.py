@@ -56,8 +56,8 @@ class Packages:
 
     def do_list_model_package_groups(self, request: dict[str, Any]) -> dict[str, Any]:
         groups = self._records.tables["package_groups"].values()
-        wanted = request.get("NameContains", "")
-        matching = [group for group in groups if wanted in group["ModelPackageGroupName"]]
+        name_part = request.get("NameContains", "")
+        matching = [group for group in groups if name_part in group["ModelPackageGroupName"]]
         return shapes.answer("ListModelPackageGroups", {"ModelPackageGroupSummaryList": matching})
 
     def do_delete_model_package_group(self, request: dict[str, Any]) -> dict[str, Any]:

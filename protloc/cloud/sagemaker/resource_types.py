@@ -58,8 +58,8 @@ def check_properties(kind: str, properties: dict[str, Any]) -> None:
     operation = shapes.service_model(service).operation_model(action)
     assert operation.input_shape is not None
     members = renamed(properties, operation.input_shape)
-    known = {name: value for name, value in members.items() if name in operation.input_shape.members}
-    request = shapes.from_template(service, action, known)
+    recognised = {name: value for name, value in members.items() if name in operation.input_shape.members}
+    request = shapes.from_template(service, action, recognised)
     violations = [
         each for each in validation.violations(operation, request) if each.kind not in ("required", "type")
     ]
@@ -129,15 +129,17 @@ def _scaling_type(
         return {part: properties[part] for part in IDENTITY}
 
     def create(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
-        known = identity(properties)
+        identifier = identity(properties)
         request = shapes.from_template(
-            "application-autoscaling", action, {**properties, **known, "ScalingTargetId": None}
+            "application-autoscaling", action, {**properties, **identifier, "ScalingTargetId": None}
         )
         members = {name: value for name, value in request.items() if value is not None}
         if wrong := shapes.problems("application-autoscaling", action, members):
             raise ValueError(wrong)
         scaling.call(action, members)
-        target = "|".join((known["ResourceId"], known["ScalableDimension"], known["ServiceNamespace"]))
+        target = "|".join(
+            (identifier["ResourceId"], identifier["ScalableDimension"], identifier["ServiceNamespace"])
+        )
         return (target if action.startswith("Register") else f"{target}|{properties['PolicyName']}"), {}
 
     def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Created:

@@ -76,10 +76,10 @@ class Scaling:
             del self._policies[policy]
             return {}
         if action == "DescribeScalableTargets":
-            wanted = set(request.get("ResourceIds", []))
+            resources = set(request.get("ResourceIds", []))
             return {
                 "ScalableTargets": [
-                    t for t in self._targets.values() if not wanted or t["ResourceId"] in wanted
+                    t for t in self._targets.values() if not resources or t["ResourceId"] in resources
                 ]
             }
         if action == "DescribeScalingPolicies":

@@ -213,9 +213,9 @@ def _run_program(
         started(process)
         status, end = None, time.monotonic() + seconds
         try:
-            while status is None and (left := end - time.monotonic()) > 0:
+            while status is None and (remaining := end - time.monotonic()) > 0:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    status = process.wait(min(POLL_SECONDS, left))
+                    status = process.wait(min(POLL_SECONDS, remaining))
                 sent.send()
                 if checkpoints is not None:
                     checkpoints.store()

@@ -47,8 +47,8 @@ def wire(operation: OperationModel, protocol: str, parameters: dict[str, Any]) -
 
 def _structure(shape: StructureShape, depth: int, required: bool) -> st.SearchStrategy[dict[str, Any]]:
     # A structure without members is there or not; a form cannot say so.
-    held = {name: each for name, each in shape.members.items() if getattr(each, "members", True)}
-    members = {name: _value(member, depth - 1) for name, member in held.items()}
+    fitting = {name: each for name, each in shape.members.items() if getattr(each, "members", True)}
+    members = {name: _value(member, depth - 1) for name, member in fitting.items()}
     if shape.metadata.get("union"):
         return st.one_of([st.fixed_dictionaries({name: each}) for name, each in members.items()])
     # Nor can it say that a structure is empty.

@@ -50,9 +50,9 @@ class Machines:
         self._made.append((arn, name))
         return arn
 
-    def start(self, machine: str, **given: Any) -> str:
+    def start(self, machine: str, **arguments: Any) -> str:
         arn: str = self.stack.client("stepfunctions").start_execution(
-            stateMachineArn=machine, input=json.dumps(given)
+            stateMachineArn=machine, input=json.dumps(arguments)
         )["executionArn"]
         return arn
 
@@ -164,9 +164,9 @@ def test_a_cancelled_transaction_is_caught_by_its_name_and_changed_nothing(machi
     }
     allowed = {table(machines.stack): ["dynamodb:PutItem", "dynamodb:ConditionCheckItem"]}
     done = machines.end(machines.start(machines.make(states, allowed), lock=key))
-    found = json.loads(done["output"])
-    assert found["caught"] == "DynamoDb.TransactionCanceledException", done
-    assert "[None, ConditionalCheckFailed]" in found["cause"]
+    error = json.loads(done["output"])
+    assert error["caught"] == "DynamoDb.TransactionCanceledException", done
+    assert "[None, ConditionalCheckFailed]" in error["cause"]
     assert key not in machines.stack.rows("made")
 
 

@@ -13,12 +13,12 @@ from protloc.cloud.contracts.validation import Violation, is_checked, message, v
 ROLE = "arn:aws:iam::123456789012:role/a"
 
 
-def found(service: str, action: str, **parameters: Any) -> list[Violation]:
+def problems_of(service: str, action: str, **parameters: Any) -> list[Violation]:
     return violations(service_model(service).operation_model(action), parameters)
 
 
 def refusal(service: str, action: str, **parameters: Any) -> str:
-    return message(found(service, action, **parameters))
+    return message(problems_of(service, action, **parameters))
 
 
 def test_a_missing_parameter_is_null() -> None:
@@ -30,7 +30,7 @@ def test_a_missing_parameter_is_null() -> None:
 
 
 def test_a_parameter_that_is_null_is_missing() -> None:
-    assert [each.kind for each in found("dynamodb", "DescribeTable", TableName=None)] == ["required"]
+    assert [each.kind for each in problems_of("dynamodb", "DescribeTable", TableName=None)] == ["required"]
 
 
 def test_a_pattern_is_compared_with_the_whole_value() -> None:
@@ -92,7 +92,7 @@ def test_a_key_may_be_wrong_and_a_secret_is_not_told() -> None:
 
 
 def test_one_of_a_list_may_be_wrong() -> None:
-    (wrong,) = found("sqs", "GetQueueAttributes", QueueUrl="q", AttributeNames=["All", "Nonsense"])
+    (wrong,) = problems_of("sqs", "GetQueueAttributes", QueueUrl="q", AttributeNames=["All", "Nonsense"])
     assert (wrong.kind, wrong.member, wrong.culprit) == ("enum", "attributeNames", "Nonsense")
     assert wrong.constraint.startswith(
         "Member must satisfy constraint: [Member must satisfy enum value set: [All, "
@@ -101,14 +101,14 @@ def test_one_of_a_list_may_be_wrong() -> None:
 
 def test_a_structure_in_a_list_is_named_by_its_place() -> None:
     tags = [{"Key": "a", "Value": "b"}, {"Key": "a" * 129, "Value": "b"}]
-    (wrong,) = found("iam", "TagRole", RoleName="a", Tags=tags)
+    (wrong,) = problems_of("iam", "TagRole", RoleName="a", Tags=tags)
     assert wrong.member == "tags.2.member.key"
 
 
 def test_a_number_may_be_too_large_or_too_small() -> None:
     # https://github.com/boto/botocore/issues/3337
     for seconds, limit in ((1_000_000, "less than or equal to 43200"), (1, "greater than or equal to 3600")):
-        (wrong,) = found("iam", "UpdateRole", RoleName="a", MaxSessionDuration=seconds)
+        (wrong,) = problems_of("iam", "UpdateRole", RoleName="a", MaxSessionDuration=seconds)
         assert wrong.constraint == f"Member must have value {limit}"
 
 
@@ -123,16 +123,16 @@ def test_one_of_several_choices() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"a" * 65_537])
 def test_bytes_have_a_length(content: bytes) -> None:
-    (wrong,) = found("secretsmanager", "PutSecretValue", SecretId="a", SecretBinary=content)
+    (wrong,) = problems_of("secretsmanager", "PutSecretValue", SecretId="a", SecretBinary=content)
     assert (wrong.kind, wrong.member) == ("length", "secretBinary")
-    assert found("secretsmanager", "PutSecretValue", SecretId="a", SecretBinary=b"a" * 65_536) == []
+    assert problems_of("secretsmanager", "PutSecretValue", SecretId="a", SecretBinary=b"a" * 65_536) == []
 
 
 @pytest.mark.parametrize(
     "problem", [{}, {"TabularJobConfig": {"TargetAttributeName": "a"}, "ImageClassificationJobConfig": {}}]
 )
 def test_a_union_has_one_member(problem: dict[str, Any]) -> None:
-    problems = found(
+    problems = problems_of(
         "sagemaker",
         "CreateAutoMLJobV2",
         AutoMLJobName="a",
@@ -146,7 +146,7 @@ def test_a_union_has_one_member(problem: dict[str, Any]) -> None:
 
 def test_what_holds_itself_is_checked_to_its_depth() -> None:
     nested = {"SubExpressions": [{"SubExpressions": [{"Filters": [{"Name": "n", "Operator": "Same"}]}]}]}
-    (wrong,) = found("sagemaker", "Search", Resource="TrainingJob", SearchExpression=nested)
+    (wrong,) = problems_of("sagemaker", "Search", Resource="TrainingJob", SearchExpression=nested)
     assert wrong.member == (
         "searchExpression.subExpressions.1.member.subExpressions.1.member.filters.1.member.operator"
     )
@@ -154,15 +154,15 @@ def test_what_holds_itself_is_checked_to_its_depth() -> None:
 
 @pytest.mark.parametrize("value", [5, ["a"], {"a": "b"}, True])
 def test_another_type_is_told_and_breaks_nothing(value: Any) -> None:
-    (wrong,) = found("iam", "GetRole", RoleName=value)
+    (wrong,) = problems_of("iam", "GetRole", RoleName=value)
     assert (wrong.kind, wrong.constraint) == ("type", "Member must be of the type string")
 
 
 def test_what_the_sdk_fills_in_need_not_be_there() -> None:
     target = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:a", "RoleArn": ROLE}
     schedule = {"Name": "a", "ScheduleExpression": "rate(1 day)", "Target": target}
-    assert found("scheduler", "CreateSchedule", **schedule, FlexibleTimeWindow={"Mode": "OFF"}) == []
-    assert found("secretsmanager", "PutSecretValue", SecretId="a", SecretString="b") == []
+    assert problems_of("scheduler", "CreateSchedule", **schedule, FlexibleTimeWindow={"Mode": "OFF"}) == []
+    assert problems_of("secretsmanager", "PutSecretValue", SecretId="a", SecretString="b") == []
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_the_sdk_fills_in_need_not_be_there() -> None:
 def test_documented_limits_hold_that_no_model_has(
     service: str, action: str, parameters: dict[str, Any]
 ) -> None:
-    assert len(found(service, action, **parameters)) == 1
+    assert len(problems_of(service, action, **parameters)) == 1
 
 
 def test_items_of_a_table_are_not_looked_at() -> None:

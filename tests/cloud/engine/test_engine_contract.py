@@ -50,7 +50,7 @@ def test_no_other_room_names_a_module_of_the_engine() -> None:
 
 
 def test_every_private_name_in_use_is_listed() -> None:
-    known = {name for listed in names.TOUCHED.values() for name in listed}
+    listed_names = {name for listed in names.TOUCHED.values() for name in listed}
     own = {"_data", "__name__", "_exit"}
     for path in ROOM.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -61,4 +61,6 @@ def test_every_private_name_in_use_is_listed() -> None:
             ):
                 if node.value.id in ("self", "cls"):
                     continue
-                assert node.attr in known | own, f"{path.name}:{node.lineno} uses {node.attr}, not in TOUCHED"
+                assert node.attr in listed_names | own, (
+                    f"{path.name}:{node.lineno} uses {node.attr}, not in TOUCHED"
+                )

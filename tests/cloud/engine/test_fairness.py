@@ -27,10 +27,10 @@ class Consumers:
         """End one message if all consumers are at work, take the next; return its group."""
         if len(self.working) == self.consumers:
             self.messages.remove(self.working.pop(0))
-        (taken,) = self.turns.take(self.messages, 1, now=1.0)
-        taken |= {"visible_at": 100.0, "receipt_handle": "held"}
-        self.working.append(taken)
-        return str(taken["group_id"])
+        (message,) = self.turns.take(self.messages, 1, now=1.0)
+        message |= {"visible_at": 100.0, "receipt_handle": "held"}
+        self.working.append(message)
+        return str(message["group_id"])
 
     def steps(self, number: int) -> str:
         return "".join(self.step() for _ in range(number))
@@ -80,6 +80,6 @@ def test_a_deployed_queue_shares_itself_out(cloud: Cloud) -> None:
     url = sqs.create_queue(QueueName="shared")["QueueUrl"]
     for group in "aaaaaaab":
         sqs.send_message(QueueUrl=url, MessageBody=group, MessageGroupId=group)
-    taken = [sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] for _ in range(3)]
+    bodies = [sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] for _ in range(3)]
     sqs.delete_queue(QueueUrl=url)
-    assert taken == ["a", "b", "a"]
+    assert bodies == ["a", "b", "a"]

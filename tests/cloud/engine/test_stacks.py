@@ -19,9 +19,11 @@ def test_a_stack_whose_policy_somebody_holds_cannot_be_deleted(cloud: Cloud) -> 
         StackName="held", TemplateBody=json.dumps(body), Capabilities=["CAPABILITY_IAM"]
     )["StackId"]
     assert end_of(stacks, stack) == "CREATE_COMPLETE"
-    held = {"PolicyArn": stacks.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"][0]["OutputValue"]}
+    attachment = {
+        "PolicyArn": stacks.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"][0]["OutputValue"]
+    }
     iam.create_user(UserName="holder")
-    iam.attach_user_policy(UserName="holder", **held)
+    iam.attach_user_policy(UserName="holder", **attachment)
     stacks.delete_stack(StackName=stack)
     assert end_of(stacks, stack) == "DELETE_FAILED"
     reasons = [
@@ -29,7 +31,7 @@ def test_a_stack_whose_policy_somebody_holds_cannot_be_deleted(cloud: Cloud) -> 
         for each in stacks.describe_stack_events(StackName=stack)["StackEvents"]
     ]
     assert any("attached to entities" in reason for reason in reasons), reasons
-    iam.detach_user_policy(UserName="holder", **held)
+    iam.detach_user_policy(UserName="holder", **attachment)
     iam.delete_user(UserName="holder")
     stacks.delete_stack(StackName=stack)
     assert end_of(stacks, stack) == "DELETE_COMPLETE"

@@ -37,10 +37,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
-    kept = generations(tmp_path)
-    kept.write({"n": 1})
+    store = generations(tmp_path)
+    store.write({"n": 1})
     with pytest.raises((TypeError, AttributeError)):
-        kept.write({"n": lambda: 2})
+        store.write({"n": lambda: 2})
     assert read(tmp_path) == {"n": 1}
 
 
@@ -84,8 +84,8 @@ class Rounds(threading.Event):
         return super().wait(0.001)
 
     def pass_three(self) -> None:
-        wanted = len(self.waits) + 3
-        until(lambda: len(self.waits) >= wanted)
+        passes = len(self.waits) + 3
+        until(lambda: len(self.waits) >= passes)
 
 
 def test_a_change_is_saved_with_the_next_round_a_second_later_and_nothing_without_one(tmp_path: Path) -> None:

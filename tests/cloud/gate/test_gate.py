@@ -77,8 +77,8 @@ def test_every_service_is_looked_at() -> None:
 @pytest.mark.parametrize("service", LOOKING)
 def test_a_service_answers_who_has_the_key_and_nobody_else(cloud: Cloud, service: str) -> None:
     own = cloud.keys
-    known = "ValidationError" if service == "sagemaker-runtime" else ""
-    assert code_of(cloud, service, *own) == known
+    expected_code = "ValidationError" if service == "sagemaker-runtime" else ""
+    assert code_of(cloud, service, *own) == expected_code
     for key in (
         "test",
         "000000000000",

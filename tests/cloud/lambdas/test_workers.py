@@ -143,7 +143,7 @@ def test_a_stranger_takes_no_event_and_answers_none(
     pool: WorkerPool, function: Function, tmp_path: Path
 ) -> None:
     gate = Gate(tmp_path / "gate")
-    known = {connection.laddr.port for connection in psutil.Process().net_connections()}
+    ports_before = {connection.laddr.port for connection in psutil.Process().net_connections()}
     with ThreadPoolExecutor(1) as threads:
         called = threads.submit(
             pool.invoke, function, json.dumps({"gate": str(gate.path)}).encode(), "the-id"
@@ -153,7 +153,7 @@ def test_a_stranger_takes_no_event_and_answers_none(
             listening = {
                 each.laddr.port
                 for each in psutil.Process().net_connections()
-                if each.status == psutil.CONN_LISTEN and each.laddr.port not in known
+                if each.status == psutil.CONN_LISTEN and each.laddr.port not in ports_before
             }
             assert listening
             for port in listening:

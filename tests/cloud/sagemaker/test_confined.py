@@ -93,7 +93,7 @@ def asked(secret: Path) -> Iterator[dict[str, object]]:
 
 
 @pytest.fixture
-def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The findings of a model's code about what it may do."""
     monkeypatch.delenv(components.FOLDERS_VARIABLE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -116,29 +116,29 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return answered
 
 
-def test_code_of_a_model_reads_and_writes_its_own_files_only(found: dict[str, object]) -> None:
+def test_code_of_a_model_reads_and_writes_its_own_files_only(findings: dict[str, object]) -> None:
     if not confined.measures()["files"]:
         assert sys.platform != "linux" or not os.path.exists("/sys/kernel/security/landlock")
         return
     for name in ("secret", "listing", "write", "own", "escape", "environ", "starter"):
-        assert found[name] == "PermissionError", (name, found)
-    assert found["child"] == "CalledProcessError"
-    assert found["scratch"] == "1"
+        assert findings[name] == "PermissionError", (name, findings)
+    assert findings["child"] == "CalledProcessError"
+    assert findings["scratch"] == "1"
 
 
-def test_code_of_a_model_reaches_no_network(found: dict[str, object]) -> None:
+def test_code_of_a_model_reaches_no_network(findings: dict[str, object]) -> None:
     measures = confined.measures()
     if measures["network"] or measures["files"]:
         for name in ("network", "cloud"):
-            assert found[name] in ("OSError", "PermissionError", "ConnectionRefusedError"), found
+            assert findings[name] in ("OSError", "PermissionError", "ConnectionRefusedError"), findings
 
 
-def test_code_of_a_model_gets_no_more_memory_than_leaves_the_cloud_alive(found: dict[str, object]) -> None:
+def test_code_of_a_model_gets_no_more_memory_than_leaves_the_cloud_alive(findings: dict[str, object]) -> None:
     if sys.platform != "linux":
         return
-    assert found["first_to_end"] == "'1000'"
+    assert findings["first_to_end"] == "'1000'"
     if not any(name.startswith("nvidia") for name in os.listdir("/dev")):
-        assert found["memory"] == "MemoryError"
+        assert findings["memory"] == "MemoryError"
 
 
 @pytest.fixture(params=["an ordinary user", "who runs the tests"])
@@ -214,8 +214,10 @@ def test_models_and_jobs_are_confined_for_ordinary_users_and_for_root(
     assert answers["first_to_end"] == "'1000'", answers
 
 
-def test_code_of_a_model_is_given_no_credentials_and_nothing_of_the_clouds(found: dict[str, object]) -> None:
-    variables = found["variables"]
+def test_code_of_a_model_is_given_no_credentials_and_nothing_of_the_clouds(
+    findings: dict[str, object],
+) -> None:
+    variables = findings["variables"]
     assert isinstance(variables, list) and not [name for name in variables if name.startswith("AWS_")]
     assert set(variables) <= {
         *(
@@ -230,7 +232,7 @@ def test_code_of_a_model_is_given_no_credentials_and_nothing_of_the_clouds(found
         ),
         "OMP_WAIT_POLICY",
     }
-    assert found["core"] == 0
+    assert findings["core"] == 0
 
 
 def test_a_command_runs_where_nothing_can_be_taken_away(tmp_path: Path) -> None:

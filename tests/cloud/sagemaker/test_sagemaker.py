@@ -124,10 +124,10 @@ def test_a_component_killed_from_outside_comes_back(stack: Stack, component: str
 
     def again() -> int | None:
         try:
-            found = int(invoke(stack, component, ["A"])[0]["pid"])
+            process_id = int(invoke(stack, component, ["A"])[0]["pid"])
         except ClientError:
             return None
-        return found if found != pid else None
+        return process_id if process_id != pid else None
 
     assert until(again)
 
@@ -304,9 +304,9 @@ def finished(stack: Stack, name: str) -> dict[str, Any]:
         description: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
         return None if description["TrainingJobStatus"] in ("InProgress", "Stopping") else description
 
-    found = until(ended, lambda: client.describe_training_job(TrainingJobName=name))
-    assert found is not None
-    return found
+    ended_job = until(ended, lambda: client.describe_training_job(TrainingJobName=name))
+    assert ended_job is not None
+    return ended_job
 
 
 def test_a_training_job_makes_a_model_that_can_be_hosted(stack: Stack) -> None:
@@ -343,7 +343,7 @@ def test_a_job_can_be_stopped(stack: Stack, tmp_path: Path) -> None:
 def test_a_state_machine_trains_and_answers_with_the_artifact(stack: Stack) -> None:
     url = put(stack, "models/code/sourcedir.tar.gz", source())
     client = stack.client("stepfunctions")
-    given = {
+    parameters = {
         "do": "train",
         "role": stack.outputs["HostRole"],
         "hyperparameters": {
@@ -353,7 +353,7 @@ def test_a_state_machine_trains_and_answers_with_the_artifact(stack: Stack) -> N
             "sagemaker_program": "model/train.py",
         },
     }
-    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(given))[
+    arn = client.start_execution(stateMachineArn=stack.outputs["Machine"], input=json.dumps(parameters))[
         "executionArn"
     ]
     done = until(lambda: (d := client.describe_execution(executionArn=arn))["status"] != "RUNNING" and d)

@@ -38,8 +38,8 @@ def search(model: Model, sequences: list[str]) -> dict[str, Answer]:
     progress: dict[str, Any] | None = None
     answers: dict[str, Answer] = {}
     for _ in range(1_000):
-        left = {name: name for name in sequences if name not in answers}
-        bisection = Bisection(model.invoke, left, progress)
+        unanswered = {name: name for name in sequences if name not in answers}
+        bisection = Bisection(model.invoke, unanswered, progress)
         try:
             return answers | bisection.answers()
         except EndpointUnavailable:
@@ -104,9 +104,9 @@ class Clock(Model):
 
     def invoke(self, sequences: list[str], **named: str) -> list[Answer]:
         self.asked.append(sequences)
-        taken = 61.0 if self.hangs & set(sequences) else self.each * len(sequences)
-        self.seconds += min(taken, 60.0)
-        if taken > 60:
+        duration = 61.0 if self.hangs & set(sequences) else self.each * len(sequences)
+        self.seconds += min(duration, 60.0)
+        if duration > 60:
             raise EndpointTimedOut("no answer in time")
         return super().invoke(sequences, **named)
 
@@ -150,18 +150,18 @@ def test_no_time_out_is_ever_a_verdict(size: int, each: float, data: st.DataObje
     sequences = [f"M{number}" for number in range(size)]
     model = Clock(each=each, hangs=data.draw(st.sets(st.sampled_from(sequences), max_size=3)))
     progress: dict[str, Any] | None = None
-    left = {name: name for name in sequences}
+    unanswered = {name: name for name in sequences}
     for _ in range(40):
-        bisection = Bisection(model.invoke, left, progress)
+        bisection = Bisection(model.invoke, unanswered, progress)
         try:
             bisection.answers()
         except EndpointTimedOut:
             progress = bisection.progress
         assert all(isinstance(answer, Prediction) for answer in bisection.answered.values())
-        left = {name: name for name in left if name not in bisection.answered}
-        if set(left) <= model.hangs:
+        unanswered = {name: name for name in unanswered if name not in bisection.answered}
+        if set(unanswered) <= model.hangs:
             return
-    raise AssertionError(f"never answered: {sorted(set(left) - model.hangs)}")
+    raise AssertionError(f"never answered: {sorted(set(unanswered) - model.hangs)}")
 
 
 @given(size=st.integers(1, 40), poison=st.integers(0, 39), each=st.floats(0, 20))
@@ -178,9 +178,9 @@ def test_no_call_begins_that_could_outlive_the_function(size: int, poison: int, 
         def seconds_left(began: float = began) -> float:
             return 300 - (model.seconds - began)
 
-        left = {name: name for name in sequences if name not in answers}
+        unanswered = {name: name for name in sequences if name not in answers}
         ask = model.asking(component="stack-m-1", model_version="m-1", seconds_left=seconds_left)
-        bisection = Bisection(ask, left, progress)
+        bisection = Bisection(ask, unanswered, progress)
         try:
             answers |= bisection.answers()
         except EndpointUnavailable:

@@ -107,9 +107,11 @@ def test_plain_records_are_neither_searched_in_pieces_nor_looked_at_line_by_line
     """Only where a chunk ends inside of a record is it put together."""
     calls: Counter[str] = Counter()
     lay_out, until_next_start = fasta.lay_out, fasta._Text.until_next_start
-    monkeypatch.setattr(fasta, "lay_out", lambda *given: calls.update(["lay_out"]) or lay_out(*given))
+    monkeypatch.setattr(fasta, "lay_out", lambda *arguments: calls.update(["lay_out"]) or lay_out(*arguments))
     monkeypatch.setattr(
-        fasta._Text, "until_next_start", lambda *given: calls.update(["pieces"]) or until_next_start(*given)
+        fasta._Text,
+        "until_next_start",
+        lambda *arguments: calls.update(["pieces"]) or until_next_start(*arguments),
     )
     text = b"".join(
         b">sp|P%d|X_HUMAN A protein\n%s\n" % (n, b"MKVLAAGIVGLLLAQWERTY" * 9) for n in range(1_000)

@@ -65,8 +65,8 @@ def test_a_protein_is_outside_of_the_models_knowledge_only_beyond_the_artifacts_
     def read(**more: Any) -> Any:
         prediction = GOOD | {"outside": 0.97, "outside_like": "prokaryotic"}
         body = json.dumps(json.loads(answer(prediction)) | more).encode()
-        (found,) = read_answer(body, sequences=["MKV"], model_version="m-1")
-        return found.outside, found.outside_like
+        (answered,) = read_answer(body, sequences=["MKV"], model_version="m-1")
+        return answered.outside, answered.outside_like
 
     assert read(outside_above=0.95) == (0.97, "prokaryotic")
     assert read(outside_above=0.97) == (0.97, "")
@@ -108,5 +108,5 @@ def test_a_malformed_answer_is_refused_whole(body: bytes) -> None:
 
 
 def test_a_model_may_say_nothing_of_membranes() -> None:
-    [found] = read_answer(answer(GOOD | {"membrane": None}), sequences=["MKV"], model_version="m-1")
-    assert isinstance(found, Prediction) and found.membrane is None
+    [prediction] = read_answer(answer(GOOD | {"membrane": None}), sequences=["MKV"], model_version="m-1")
+    assert isinstance(prediction, Prediction) and prediction.membrane is None

@@ -57,9 +57,11 @@ def test_the_second_location_is_another_one_even_if_it_is_as_probable() -> None:
 
 def test_a_row_that_an_older_release_kept_has_every_column_of_today() -> None:
     """Its reason said what was changed on reading; its second location follows from its probabilities."""
-    kept = json.loads((ROOT / "events" / "result-rows.json").read_text())
+    older_rows = json.loads((ROOT / "events" / "result-rows.json").read_text())
     new = {"uncertain", "second", "second_confidence", "relative", "locations_90", "remarks"}
-    old = [{name: value for name, value in row.items() if name not in new} | {"line": 0} for row in kept]
+    old = [
+        {name: value for name, value in row.items() if name not in new} | {"line": 0} for row in older_rows
+    ]
     old[0]["reason"] = "terminal * removed"
     predicted, rejected = load_part(dump_part(old))
     assert {*predicted} == {*rejected} == {*COLUMNS, "line"}

@@ -119,17 +119,17 @@ def test_a_rotated_key_is_taken_up_within_minutes(monkeypatch: pytest.MonkeyPatc
     now = 1000.0
     monkeypatch.setattr(functions.services.cursors.time, "monotonic", lambda: now)
     keys = [b"old"]
-    asked = []
+    calls = []
 
     def read_key() -> bytes:
-        asked.append(now)
+        calls.append(now)
         return keys[-1]
 
     cursors = Cursors(read_key)
     old = cursors.sign(KEY, "uploads")
     keys.append(b"new")
     assert cursors.read(old, "uploads") == KEY
-    assert asked == [1000.0]
+    assert calls == [1000.0]
     now += functions.services.cursors.KEY_SECONDS
     with pytest.raises(InputError):
         cursors.read(old, "uploads")

@@ -42,11 +42,11 @@ def test_an_object_whose_writing_fails_does_not_appear(empty_world: World, size:
 
 @pytest.mark.parametrize("call", ["UploadPart", "CompleteMultipartUpload"])
 def test_an_object_whose_last_call_fails_leaves_no_parts(empty_world: World, call: str) -> None:
-    world, seen = empty_world, list[str]()
+    world, operations = empty_world, list[str]()
 
     def refuse(**_: Any) -> None:
-        seen.append(call)
-        if call != "UploadPart" or len(seen) == 2:
+        operations.append(call)
+        if call != "UploadPart" or len(operations) == 2:
             raise ClientError({"Error": {"Code": "SlowDown", "Message": "please"}}, call)
 
     events = world.aws.storage.client.meta.events
@@ -85,8 +85,8 @@ def test_a_conflict_of_two_writers_ends_with_what_one_of_them_stored(
         return put(**named)
 
     monkeypatch.setattr(storage.client, "put_object", meets_another)
-    kept = storage.put_once("part", b"mine")
-    assert kept == storage.get("part") == (b"another's" if other_wins else b"mine")
+    stored = storage.put_once("part", b"mine")
+    assert stored == storage.get("part") == (b"another's" if other_wins else b"mine")
 
 
 def test_a_conflict_that_does_not_end_is_put_off(empty_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

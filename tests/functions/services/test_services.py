@@ -61,7 +61,9 @@ def test_a_client_is_made_when_it_is_used(refusing: Refusing, monkeypatch: pytes
     """A handler that starts cold pays for those alone that its path needs."""
     made: list[str] = []
     client = boto3.client
-    monkeypatch.setattr(boto3, "client", lambda name, **given: made.append(name) or client(name, **given))
+    monkeypatch.setattr(
+        boto3, "client", lambda name, **arguments: made.append(name) or client(name, **arguments)
+    )
     aws = services()
     assert made == []
     for _ in range(2):

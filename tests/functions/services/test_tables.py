@@ -62,5 +62,5 @@ def test_a_row_and_an_answer_of_an_older_release_are_read(running_world: World) 
         "membrane": Decimal("0.5"),
     }
     world.database.Table("AnswersTable").put_item(Item=older | {"residues_read": 3, "truncated": False})
-    found = world.aws.answers.find(["digest"], VERSION)["digest"]
-    assert found == Prediction((0.91, *[0.01] * 9), 0.5, 3, False)
+    answer = world.aws.answers.find(["digest"], VERSION)["digest"]
+    assert answer == Prediction((0.91, *[0.01] * 9), 0.5, 3, False)

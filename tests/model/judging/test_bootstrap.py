@@ -46,11 +46,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_the_interval_of_a_calibration_error_holds_it_although_resampling_inflates_it() -> None:
     for seed in range(8):
         answered = random_answers(200, seed=seed)
-        found = float(figures.point(answered)["ece"])
-        assert bootstrap.resampled(answered)["ece"].mean() > found + 0.005
+        error = float(figures.point(answered)["ece"])
+        assert bootstrap.resampled(answered)["ece"].mean() > error + 0.005
         low, high = bootstrap.intervals(answered)["ece"]
-        assert 0 <= low < found < high
-        assert high - found < 0.06, "what resampling adds is taken off above, too"
+        assert 0 <= low < error < high
+        assert high - error < 0.06, "what resampling adds is taken off above, too"
 
 
 def test_what_no_protein_can_tell_has_no_interval() -> None:
@@ -85,14 +85,14 @@ def test_a_worse_challenger_is_worse_beyond_its_interval_and_an_equal_one_is_not
     champion = random_answers(1500)
     same = bootstrap.compare(champion, champion)
     assert all(same[name]["difference"] == 0 and same[name]["interval"] == (0, 0) for name in HEADLINE)
-    found = bootstrap.compare(champion, worse(champion, 0.1))
-    assert found["q10"]["difference"] == pytest.approx(
-        found["q10"]["challenger"] - found["q10"]["champion"], abs=2e-4
+    comparison = bootstrap.compare(champion, worse(champion, 0.1))
+    assert comparison["q10"]["difference"] == pytest.approx(
+        comparison["q10"]["challenger"] - comparison["q10"]["champion"], abs=2e-4
     )
-    assert found["q10"]["interval"][1] < 0
-    assert found["log_loss"]["interval"][0] > 0
-    assert found["membrane_q2"]["difference"] == 0
-    assert len(found["recall"]) == 10 and found["recall"][0]["interval"][1] < 0
+    assert comparison["q10"]["interval"][1] < 0
+    assert comparison["log_loss"]["interval"][0] > 0
+    assert comparison["membrane_q2"]["difference"] == 0
+    assert len(comparison["recall"]) == 10 and comparison["recall"][0]["interval"][1] < 0
 
 
 def test_pairing_tells_apart_what_two_separate_intervals_cannot() -> None:

@@ -31,26 +31,26 @@ CALIBRATION = {
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def judged_test() -> dict[str, Any]:
     judged = evaluate.judge(random_answers(400), LOCATIONS, uncertain_below=0.56, resamples=100)
     return evaluate.kept(judged) | {"split": "test"}
 
 
 @pytest.fixture
-def measured(tiny_artifact: Path, found: dict[str, Any]) -> Artifact:
+def measured(tiny_artifact: Path, judged_test: dict[str, Any]) -> Artifact:
     """An artifact with the figures of test and of validation."""
     plain = replace(read_artifact(tiny_artifact), metrics={}, calibration=CALIBRATION)
-    validation = record.with_figures(plain, found | {"split": "validation"})
-    return record.with_look(record.with_figures(validation, found), found)
+    validation = record.with_figures(plain, judged_test | {"split": "validation"})
+    return record.with_look(record.with_figures(validation, judged_test), judged_test)
 
 
-def test_hugging_face_reads_the_card_and_its_figures(measured: Artifact, found: dict[str, Any]) -> None:
+def test_hugging_face_reads_the_card_and_its_figures(measured: Artifact, judged_test: dict[str, Any]) -> None:
     data = ModelCard(card.card(measured)).data
     assert data.license == "apache-2.0" and data.library_name == "transformers"
     assert data.pipeline_tag == "text-classification" and data.model_name == "tiny-1"
     read = {result.metric_type: result for result in data.eval_results}
     assert {name: result.metric_value for name, result in read.items()} == {
-        name: found[name] for name in tables.LABELS
+        name: judged_test[name] for name in tables.LABELS
     }
     assert read["q10"].dataset_type == "deeploc" and read["q10"].dataset_split == "test"
 
@@ -63,13 +63,15 @@ def test_the_front_matter_survives_a_version_that_yaml_would_take_for_something_
         assert data.model_name == version
 
 
-def test_every_figure_stands_in_the_card_with_its_interval(measured: Artifact, found: dict[str, Any]) -> None:
+def test_every_figure_stands_in_the_card_with_its_interval(
+    measured: Artifact, judged_test: dict[str, Any]
+) -> None:
     text = card.card(measured)
     for name, label in tables.LABELS.items():
-        low, high = found["intervals"][name]
-        cell = f"{found[name]:.4f} ({low:.3f}–{high:.3f})"
+        low, high = judged_test["intervals"][name]
+        cell = f"{judged_test[name]:.4f} ({low:.3f}–{high:.3f})"
         assert f"| {label} | {cell} | {cell} |" in text
-    for location, of in found["locations"].items():
+    for location, of in judged_test["locations"].items():
         low, high = of["recall_interval"]
         row = re.search(rf"\| {location} \| (.*) \|", text)
         assert row and f"| {of['recall']:.4f} ({low:.3f}–{high:.3f}) |" in row[0]

@@ -117,11 +117,11 @@ def test_both_models_stand_beside_each_other_with_their_difference(
 ) -> None:
     cells = Page(page).cells
     row = cells[cells.index("Macro-F1") :][:4]
-    found = against["macro_f1"]
-    assert row[1].startswith(f"{found['champion']:.4f} (") and row[2].startswith(
-        f"{found['challenger']:.4f} ("
+    figure = against["macro_f1"]
+    assert row[1].startswith(f"{figure['champion']:.4f} (") and row[2].startswith(
+        f"{figure['challenger']:.4f} ("
     )
-    assert row[3].startswith(f"{found['difference']:+.4f} (") and " to " in row[3]
+    assert row[3].startswith(f"{figure['difference']:+.4f} (") and " to " in row[3]
     assert "Log loss ↓" in cells and "new-1 against old-1" in page
 
 

@@ -28,10 +28,10 @@ def test_q10_is_the_share_of_right_locations() -> None:
 
 
 def test_recall_is_told_where_there_is_something_to_find_and_precision_where_something_was_named() -> None:
-    found = figures.by_location(COUNTS)
-    assert found["recall"] == pytest.approx([2 / 3, 0.5, 0.0, np.nan], nan_ok=True)
-    assert found["precision"] == pytest.approx([0.5, 0.5, np.nan, np.nan], nan_ok=True)
-    assert found["f1"] == pytest.approx([4 / 7, 0.5, 0.0, np.nan], nan_ok=True)
+    rows = figures.by_location(COUNTS)
+    assert rows["recall"] == pytest.approx([2 / 3, 0.5, 0.0, np.nan], nan_ok=True)
+    assert rows["precision"] == pytest.approx([0.5, 0.5, np.nan, np.nan], nan_ok=True)
+    assert rows["f1"] == pytest.approx([4 / 7, 0.5, 0.0, np.nan], nan_ok=True)
 
 
 def test_macro_f1_counts_each_location_that_occurs_alike() -> None:
@@ -51,7 +51,7 @@ labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, m
 def test_counting_figures_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs).T
     counts = figures.confusion(truth, predicted, 5)
-    found = figures.by_location(counts)
+    rows = figures.by_location(counts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert (
@@ -69,10 +69,10 @@ def test_counting_figures_are_scikit_learns(pairs: list[tuple[int, int]]) -> Non
             truth, predicted, labels=range(5), zero_division=np.nan
         )
         for name, values in zip(("precision", "recall", "f1"), each, strict=False):
-            assert found[name] == pytest.approx(values, nan_ok=True), name
+            assert rows[name] == pytest.approx(values, nan_ok=True), name
         for index in range(5):
             one = reference.matthews_corrcoef(truth == index, predicted == index)
-            assert found["mcc"][index] == pytest.approx(one, abs=1e-12)
+            assert rows["mcc"][index] == pytest.approx(one, abs=1e-12)
 
 
 def test_log_loss_is_scikit_learns() -> None:
@@ -92,10 +92,10 @@ def test_membrane_q2_leaves_unknown_proteins_out() -> None:
 
 def test_the_membranes_calibration_error_is_that_of_the_known_calls() -> None:
     answered = random_answers()
-    known = answered.bound >= 0
-    call = answered.membrane[known] >= 0.5
-    confidence = np.where(call, answered.membrane[known], 1 - answered.membrane[known])
-    expected = slow_calibration_error(confidence, call == (answered.bound[known] == 1))
+    is_known = answered.bound >= 0
+    call = answered.membrane[is_known] >= 0.5
+    confidence = np.where(call, answered.membrane[is_known], 1 - answered.membrane[is_known])
+    expected = slow_calibration_error(confidence, call == (answered.bound[is_known] == 1))
     assert figures.point(answered)["membrane_ece"] == pytest.approx(expected)
 
 
@@ -147,12 +147,12 @@ def test_several_samples_are_measured_as_each_alone() -> None:
 
 def test_leaving_the_least_sure_out_raises_accuracy_where_confidence_means_something() -> None:
     right = np.array([True, False, True, True])
-    confidence, found = figures.accuracy_by_rank(np.array([0.9, 0.2, 0.8, 0.7]), right)
+    confidence, accuracy = figures.accuracy_by_rank(np.array([0.9, 0.2, 0.8, 0.7]), right)
     assert confidence.tolist() == [0.9, 0.8, 0.7, 0.2]
-    assert found.tolist() == [1, 1, 1, 0.75]
+    assert accuracy.tolist() == [1, 1, 1, 0.75]
     # Equal confidence: the order among them must not matter.
-    _, found = figures.accuracy_by_rank(np.full(4, 0.5), right)
-    assert found == pytest.approx([0.75] * 4)
+    _, accuracy = figures.accuracy_by_rank(np.full(4, 0.5), right)
+    assert accuracy == pytest.approx([0.75] * 4)
 
 
 def test_the_abstention_curve_ends_at_q10_and_its_area_is_the_mean_over_all_shares() -> None:
@@ -182,8 +182,8 @@ def test_the_threshold_parts_certain_from_uncertain_answers() -> None:
 
 def test_mistakes_are_the_wrong_answers_most_confident_first() -> None:
     answered = random_answers()
-    found = figures.mistakes(answered, most=5)
-    assert len(found) == 5
-    assert [confidence for *_, confidence in found] == sorted((c for *_, c in found), reverse=True)
-    assert found[0][2] == pytest.approx(answered.confidence[~answered.right].max(), abs=1e-4)
-    assert all(named == answered.predicted[row] != answered.truth[row] for row, named, _ in found)
+    worst = figures.mistakes(answered, most=5)
+    assert len(worst) == 5
+    assert [confidence for *_, confidence in worst] == sorted((c for *_, c in worst), reverse=True)
+    assert worst[0][1] == pytest.approx(answered.confidence[~answered.right].max(), abs=1e-4)
+    assert all(answered.predicted[row] != answered.truth[row] for row, _ in worst)

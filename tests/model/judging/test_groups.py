@@ -19,9 +19,9 @@ def protein(sequence: str) -> LabelledProtein:
 
 def test_a_relative_is_one_of_the_known_and_not_of_those_that_are_asked_about() -> None:
     strangers = random_sequences([200] * 4)
-    known = [protein(sequence) for sequence in strangers[:2]]
-    asked = [protein(strangers[0][:150]), protein(strangers[2]), protein(strangers[2][:150]), known[1]]
-    assert groups.related(asked, known).tolist() == [True, False, False, True]
+    training = [protein(sequence) for sequence in strangers[:2]]
+    queries = [protein(strangers[0][:150]), protein(strangers[2]), protein(strangers[2][:150]), training[1]]
+    assert groups.related(queries, training).tolist() == [True, False, False, True]
 
 
 def test_fragments_are_from_the_middle_or_without_the_beginning() -> None:
@@ -38,14 +38,17 @@ def test_the_card_says_how_sure_it_is_of_each_group_and_that_test_was_looked_at(
     labelled = write_labelled(tmp_path / "labelled.fasta", 60, test=20)
     groups.main([str(folder), str(labelled)])
     artifact = read_artifact(folder)
-    found = artifact.metrics["groups"]["figures"]
-    assert found["all"]["proteins"] == found["29 residues from the middle"]["proteins"] == 20
+    group_figures = artifact.metrics["groups"]["figures"]
+    assert group_figures["all"]["proteins"] == group_figures["29 residues from the middle"]["proteins"] == 20
     assert (
-        found["without one"]["proteins"]
-        + found.get("with a relative in training", {"proteins": 0})["proteins"]
+        group_figures["without one"]["proteins"]
+        + group_figures.get("with a relative in training", {"proteins": 0})["proteins"]
         == 20
     )
     assert [look["proteins"] for look in record.looks(artifact)] == [20]
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert f"| 29 residues from the middle | 20 | {found['29 residues from the middle']['q10']:.4f} |" in card
+    assert (
+        f"| 29 residues from the middle | 20 | {group_figures['29 residues from the middle']['q10']:.4f} |"
+        in card
+    )
     assert "without one" in capsys.readouterr().out

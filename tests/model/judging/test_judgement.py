@@ -82,8 +82,8 @@ def test_every_look_at_test_is_listed_and_none_is_ever_lost(run: Run, folder: Pa
     run("--write")
     run("--split", "test", "--write")
     run("--calibrate")
-    found = read_artifact(folder).metrics["looks"]
-    assert [look["split"] for look in found] == ["test", "test"] and found[0] == first[0]
+    looks = read_artifact(folder).metrics["looks"]
+    assert [look["split"] for look in looks] == ["test", "test"] and looks[0] == first[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.count("| tiny-1 | test | 30 |") == 2
 
@@ -127,9 +127,13 @@ def test_written_figures_of_test_come_first_and_those_of_validation_stay_beside_
 ) -> None:
     validation, test = run("--write"), run("--split", "test", "--write")
     again = run("--write")
-    kept = read_artifact(folder).metrics
-    assert kept["split"] == "test" and kept["q10"] == test["q10"] and kept["intervals"] == test["intervals"]
-    assert kept["validation"]["q10"] == validation["q10"] == again["q10"]
+    written = read_artifact(folder).metrics
+    assert (
+        written["split"] == "test"
+        and written["q10"] == test["q10"]
+        and written["intervals"] == test["intervals"]
+    )
+    assert written["validation"]["q10"] == validation["q10"] == again["q10"]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"{test['q10']:.4f} ({test['intervals']['q10'][0]:.3f}–" in card
     assert "test: 30 proteins, DeepLoc 1.0's test split, which chose nothing" in card
@@ -140,11 +144,11 @@ def test_calibrating_again_fits_validation_and_drops_the_figures_of_before(run: 
     before = run()
     after = run("--calibrate")
     artifact = read_artifact(folder)
-    said = artifact.calibration
-    assert said["method"] == "temperature" and said["proteins"] == 40
+    fitted = artifact.calibration
+    assert fitted["method"] == "temperature" and fitted["proteins"] == 40
     assert artifact.metrics["split"] == "validation" and "test" not in artifact.metrics
     assert after["log_loss"] < before["log_loss"] and after["q10"] == before["q10"]
-    assert after["uncertain"]["below"] == said["uncertain_below"]
+    assert after["uncertain"]["below"] == fitted["uncertain_below"]
     assert run("--calibrate")["log_loss"] == after["log_loss"], "fitted anew, not on top"
     assert artifact.calibration == read_artifact(folder).calibration
 
@@ -157,15 +161,17 @@ def test_nothing_is_fitted_on_test(run: Run) -> None:
 def test_a_challenger_is_compared_with_the_champion_on_the_same_proteins(run: Run, tmp_path: Path) -> None:
     champion = build_tiny_artifact(tmp_path / "champion", "tiny-0", seed=4)
     run("--split", "all", "--against", champion, "--json", tmp_path / "all.json")
-    found = json.loads((tmp_path / "all.json").read_text())["against"]
+    comparison = json.loads((tmp_path / "all.json").read_text())["against"]
     alone = run("--split", "all", of=champion)
-    assert found["version"] == "tiny-0"
-    loss = found["log_loss"]
+    assert comparison["version"] == "tiny-0"
+    loss = comparison["log_loss"]
     assert (
         loss["champion"] == alone["log_loss"] != loss["challenger"]
-        and found["q10"]["champion"] == alone["q10"]
+        and comparison["q10"]["champion"] == alone["q10"]
     )
-    assert found["q10"]["difference"] == pytest.approx(found["q10"]["challenger"] - alone["q10"], abs=2e-4)
+    assert comparison["q10"]["difference"] == pytest.approx(
+        comparison["q10"]["challenger"] - alone["q10"], abs=2e-4
+    )
     assert len(alone["looks"]) == 2, "being compared with is being looked at"
 
 
@@ -185,8 +191,8 @@ def test_the_json_has_everything_and_the_artifact_keeps_what_is_short(
     ) | {"q10_interval": [None, None]}
     assert judged["mistakes"][0]["accession"].startswith("P0")
     assert list(judged["locations"]) == list(LOCATIONS)
-    kept = read_artifact(folder).metrics
-    assert not set(kept) & set(evaluate.DETAILS) and len(json.dumps(kept)) < 8000
+    written = read_artifact(folder).metrics
+    assert not set(written) & set(evaluate.DETAILS) and len(json.dumps(written)) < 8000
     assert "NaN" not in (tmp_path / "all.json").read_text()
 
 
@@ -225,12 +231,12 @@ def test_figures_of_a_perfect_model_are_perfect(tmp_path: Path) -> None:
     proteins = read_labelled(write_labelled(tmp_path / "all.fasta", 30))
     probabilities = np.eye(10)[[protein.location for protein in proteins]]
     membrane = np.array([max(protein.membrane, 0.0) for protein in proteins])
-    figures = evaluate.measure(probabilities, membrane, proteins, LOCATIONS)
+    figures = evaluate.measured(Answered.of(probabilities, membrane, proteins), LOCATIONS)
     for name, value in zip(HEADLINE, (1, 1, 1, 1, 0, 0, 0), strict=True):
         assert figures[name] == value, name
-    for found in figures["locations"].values():
-        assert all(math.isclose(found[name], 1) for name in ("precision", "recall", "f1", "mcc"))
-        assert found["proteins"] == 3
+    for row in figures["locations"].values():
+        assert all(math.isclose(row[name], 1) for name in ("precision", "recall", "f1", "mcc"))
+        assert row["proteins"] == 3
 
 
 def test_proteins_over_510_residues_are_judged_apart() -> None:

@@ -46,14 +46,14 @@ def test_figures_of_a_split_replace_those_of_the_same_split_only(tiny_artifact: 
 
 
 def test_looks_stay_whatever_is_measured_later(tiny_artifact: Path) -> None:
-    seen = record.with_look(bare(tiny_artifact), {"split": "test", "q10": 0.2})
+    looked_at = record.with_look(bare(tiny_artifact), {"split": "test", "q10": 0.2})
     for after in (
-        record.with_figures(seen, {"split": "validation", "q10": 0.1}),
-        record.without_figures(record.with_figures(seen, {"split": "test", "q10": 0.2})),
-        record.with_looks_of(bare(tiny_artifact), [seen]),
-        record.with_looks_of(seen, [seen]),
+        record.with_figures(looked_at, {"split": "validation", "q10": 0.1}),
+        record.without_figures(record.with_figures(looked_at, {"split": "test", "q10": 0.2})),
+        record.with_looks_of(bare(tiny_artifact), [looked_at]),
+        record.with_looks_of(looked_at, [looked_at]),
     ):
-        assert record.looks(after) == record.looks(seen)
+        assert record.looks(after) == record.looks(looked_at)
     assert record.without_figures(bare(tiny_artifact, **OLD)).metrics == {
         "looks": record.looks(bare(tiny_artifact, **OLD))
     }

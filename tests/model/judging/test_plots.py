@@ -40,22 +40,22 @@ def test_there_is_a_picture_of_everything_and_of_training_where_its_history_is_k
 
 
 def test_the_confusion_matrix_shows_each_count_in_its_cell(pictures: dict[str, plots.Figure]) -> None:
-    found = judged(random_answers(300))
-    shown = {
+    judgement = judged(random_answers(300))
+    numbers = {
         (int(text.get_position()[1]), int(text.get_position()[0])): int(text.get_text())
         for text in pictures["confusion"].axes[0].texts
         if text.get_text().isdigit()
     }
-    counts = np.array(found["confusion"])
-    assert shown == {cell: counts[cell] for cell in zip(*map(list, np.nonzero(counts)), strict=True)}
+    counts = np.array(judgement["confusion"])
+    assert numbers == {cell: counts[cell] for cell in zip(*map(list, np.nonzero(counts)), strict=True)}
     image = pictures["confusion"].axes[0].images[0].get_array()
     assert np.asarray(image).sum(axis=1) == pytest.approx(1.0)
 
 
 def test_the_curves_go_through_the_figures(pictures: dict[str, plots.Figure]) -> None:
-    found = judged(random_answers(300))
+    judgement = judged(random_answers(300))
     line = pictures["abstention"].axes[0].lines[0]
-    assert list(line.get_ydata()) == [point["accuracy"] for point in found["abstention"]["points"]]
+    assert list(line.get_ydata()) == [point["accuracy"] for point in judgement["abstention"]["points"]]
     losses, rates = pictures["training"].axes
     assert [list(line.get_ydata()) for line in losses.lines] == [[2.0, 1.0, 2 / 3], [2.2, 1.1, 2.2 / 3]]
     assert [line.get_label() for line in rates.lines] == ["Q10", "macro-F1"]  # the membrane's was never told
@@ -82,8 +82,8 @@ def test_wilsons_interval_is_what_tables_say() -> None:
         (0, 20, 0, 0.1611),
         (29, 29, 0.8830, 1),
     ):
-        found = plots._wilson(hits / total, total)
-        assert found == pytest.approx((low, high), abs=2e-4)
+        interval = plots._wilson(hits / total, total)
+        assert interval == pytest.approx((low, high), abs=2e-4)
 
 
 def test_judging_and_the_card_need_no_matplotlib() -> None:

@@ -22,9 +22,9 @@ from tests.model.answered import random_answers
 def judged() -> dict[str, Any]:
     answered = random_answers(100)
     names = [f'P{row}"><script>alert(1)</script>' if row % 2 else f"P{row:05}" for row in range(100)]
-    found = evaluate.judge(answered, LOCATIONS, accessions=names, uncertain_below=0.5, resamples=20)
+    judgement = evaluate.judge(answered, LOCATIONS, accessions=names, uncertain_below=0.5, resamples=20)
     against = {"version": "tiny-0"} | bootstrap.compare(answered, answered, resamples=20)
-    return found | {"version": "tiny-1", "split": "all", "against": against}
+    return judgement | {"version": "tiny-1", "split": "all", "against": against}
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def test_accessions_are_escaped(page: str) -> None:
     [("P12345", "P12345"), ("A0A023GPI8", "A0A023GPI8"), ("Q9H400-2", "Q9H400"), ("P1234", ""), ("p12345", ""), ("P12345\n", ""), ("MY00001", ""), ("P12345/../x", ""), ("O12345<b>", "")],
 )  # fmt: skip
 def test_only_accessions_of_uniprot_are_links(accession: str, linked: str) -> None:
-    found = {
+    mistake = {
         "accession": accession,
         "location": "Nucleus",
         "named": "Plastid",
         "confidence": 0.9,
         "length": 9,
     }
-    targets = re.findall(r'href="([^"]*)"', report.mistakes([found]))
+    targets = re.findall(r'href="([^"]*)"', report.mistakes([mistake]))
     assert targets == ([f"https://www.uniprot.org/uniprotkb/{linked}/entry"] if linked else [])
 
 

@@ -82,9 +82,9 @@ def test_frozen_layers_drop_nothing_out_and_the_same_network_stands_above_them(t
     assert not torch.equal(locations, Upper(classifier, 2)(lower, mask)[0]), "the layers above still do"
     classifier.eval()
     expected = classifier(ids, mask)
-    found = Upper(classifier, 2)(activations.lower(classifier, 2, ids, mask), mask)
-    assert torch.allclose(expected[0], found[0], atol=1e-6) and torch.allclose(
-        expected[1], found[1], atol=1e-6
+    outputs = Upper(classifier, 2)(activations.lower(classifier, 2, ids, mask), mask)
+    assert torch.allclose(expected[0], outputs[0], atol=1e-6) and torch.allclose(
+        expected[1], outputs[1], atol=1e-6
     )
 
 

@@ -22,8 +22,8 @@ from tests.model.runs import plain, weights, write_channels, write_encoder
 
 def test_a_run_with_adapters_leaves_an_ordinary_encoder_whose_attention_has_learned(tmp_path: Path) -> None:
     channels, encoder = write_channels(tmp_path / "ml"), write_encoder(tmp_path / "encoder")
-    kept = tmp_path / "kept"
-    settings = ("--lora-rank", 2, "--frozen-layers", 1, "--epochs", 2, "--checkpoint-dir", kept)
+    folder = tmp_path / "kept"
+    settings = ("--lora-rank", 2, "--frozen-layers", 1, "--epochs", 2, "--checkpoint-dir", folder)
     train.main(plain(channels, tmp_path / "out", "--encoder", encoder, *settings, "--learning-rate", "0.01"))
     before, after = load_file(encoder / "model.safetensors"), weights(tmp_path / "out")
     changed = {

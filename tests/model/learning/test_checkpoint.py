@@ -40,10 +40,10 @@ def undisturbed(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
     channels: Path, undisturbed: Path, tmp_path: Path, sent: signal.Signals, minutes: str, status: int
 ) -> None:
-    kept, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
+    checkpoints, gate = tmp_path / "checkpoints", Gate(tmp_path / "gate")
     arguments = [
         *plain(channels, tmp_path / "out", *EPOCHS),
-        *("--checkpoint-dir", str(kept), "--checkpoint-minutes", minutes),
+        *("--checkpoint-dir", str(checkpoints), "--checkpoint-minutes", minutes),
     ]
     running = start(arguments, program=held(gate, 10))
     until(lambda: gate.reached or running.poll() is not None)
@@ -53,7 +53,7 @@ def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
     output = running.communicate(timeout=LIMIT_SECONDS)[0]
     assert running.returncode == status, output
     assert "Traceback" not in output
-    reached = steps(kept)
+    reached = steps(checkpoints)
     # As a new instance has it: what SageMaker keeps of the first try is the checkpoint folder alone.
     for file in (tmp_path / "out").glob("*"):
         file.rename(tmp_path / file.name)
@@ -84,10 +84,10 @@ TENSORS = {"weight.a": torch.arange(3.0)}
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
-    kept = Checkpoints(tmp_path, 1, {"seed": 1})
-    kept.write_best(1, {"b": torch.ones(1)})
+    checkpoints = Checkpoints(tmp_path, 1, {"seed": 1})
+    checkpoints.write_best(1, {"b": torch.ones(1)})
     for step in (1, 2, 3):
-        kept.write(step, 1 if step < 3 else 0, TENSORS, {"done": step})
+        checkpoints.write(step, 1 if step < 3 else 0, TENSORS, {"done": step})
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
         "best-0001.safetensors",
         "checkpoint-0000002.safetensors",
@@ -97,10 +97,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) 
     newest.write_bytes(newest.read_bytes()[:-4])
     # What SageMaker's copying leaves beside a file is none of ours.
     (tmp_path / "checkpoint-0000003.safetensors.sagemaker-uploading").write_text("")
-    found = kept.read()
-    assert found is not None and found[2] == {"done": 2} and found[1]["b"].tolist() == [1.0]
+    checkpoint = checkpoints.read()
+    assert checkpoint is not None and checkpoint[2] == {"done": 2} and checkpoint[1]["b"].tolist() == [1.0]
     (tmp_path / "best-0001.safetensors").unlink()
-    assert kept.read() is None, "a checkpoint without its best weights is not whole"
+    assert checkpoints.read() is None, "a checkpoint without its best weights is not whole"
 
 
 def test_checkpoints_of_another_run_are_refused(channels: Path, tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_checkpoints_of_another_run_are_refused(channels: Path, tmp_path: Path) 
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    kept = Checkpoints(None, 0, {})
-    kept.write(1, 0, TENSORS, {})
-    assert kept.read() is None and not kept.due
+    checkpoints = Checkpoints(None, 0, {})
+    checkpoints.write(1, 0, TENSORS, {})
+    assert checkpoints.read() is None and not checkpoints.due
 
 
 def test_a_network_with_its_optimizer_is_restored_to_the_bit() -> None:

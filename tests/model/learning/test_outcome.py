@@ -45,27 +45,27 @@ def test_an_epochs_figures_are_those_of_calibrated_answers(proteins: list[Labell
     metrics = outcome.report(sure(proteins), proteins)
     assert metrics["q10"] == metrics["macro_f1"] == metrics["membrane_q2"] == 1.0
     assert metrics["split"] == "validation" and metrics["loss"] < 0.1
-    calibration, kept = outcome.judge(sure(proteins), proteins)
-    assert kept["q10"] == 1.0 and calibration["method"] == "temperature"
+    calibration, figures = outcome.judge(sure(proteins), proteins)
+    assert figures["q10"] == 1.0 and calibration["method"] == "temperature"
 
 
 def test_a_protein_gets_the_same_logits_however_many_are_looked_at_at_once(
     proteins: list[LabelledProtein],
 ) -> None:
-    classifier, seen = build_small(small_config(32, 1, 64), len(LOCATIONS), HEAD), list[int]()
+    classifier, batch_sizes = build_small(small_config(32, 1, 64), len(LOCATIONS), HEAD), list[int]()
 
     class Counting(nn.Module):
         def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-            seen.append(len(ids))
+            batch_sizes.append(len(ids))
             return classifier(ids, mask)
 
     tokenizer = ResidueTokenizer(PROTEIN_VOCABULARY)
     tokens = Tokens([tokenizer.encode(each.sequence) for each in proteins], tokenizer, 66)
     wide = outcome.predict(ALONE, classifier, Counting(), tokens, 4096, "fp32")
-    assert max(seen) > 4
-    seen.clear()
+    assert max(batch_sizes) > 4
+    batch_sizes.clear()
     narrow = outcome.predict(ALONE, classifier, Counting(), tokens, 4096, "fp32", 4)
-    assert max(seen) == 4 and sum(seen) == len(proteins)
+    assert max(batch_sizes) == 4 and sum(batch_sizes) == len(proteins)
     assert np.allclose(wide[0], narrow[0], atol=1e-5) and np.allclose(wide[1], narrow[1], atol=1e-5)
 
 

@@ -48,12 +48,12 @@ def many(file: int = 0, *, test: int = 0) -> list[Record]:
 
 def where(division: Division) -> dict[str, str]:
     """The split of each sequence; fails where two have it."""
-    found = [(protein.sequence, name) for name in SPLITS for protein in division.splits[name]]
-    assert len(found) == len(dict(found))
-    return dict(found)
+    split_of = [(protein.sequence, name) for name in SPLITS for protein in division.splits[name]]
+    assert len(split_of) == len(dict(split_of))
+    return dict(split_of)
 
 
-def told(division: Division, kind: str) -> list[tuple[int, int, str, bool]]:
+def faults_of(division: Division, kind: str) -> list[tuple[int, int, str, bool]]:
     return [
         (each.file, each.line, each.problem, each.left_out) for each in division.faults if each.kind == kind
     ]
@@ -65,14 +65,16 @@ def test_the_same_label_twice_is_one_protein_of_known_membrane() -> None:
     assert [protein for name in SPLITS for protein in division.splits[name]] == [
         LabelledProtein("P01", SEQUENCES[0], NUCLEUS, 1.0, False)
     ]
-    assert told(division, "duplicates") == [(1, 7, "the same protein as data/base/a.fasta line 1", False)]
+    assert faults_of(division, "duplicates") == [
+        (1, 7, "the same protein as data/base/a.fasta line 1", False)
+    ]
 
 
 def test_membrane_bound_against_soluble_is_unknown_and_told() -> None:
     both = [record(1, 1, SEQUENCES[0], membrane=0.0), record(2, 7, SEQUENCES[0], membrane=1.0)]
     division = divide(FILES, both, {})
     assert [protein.membrane for name in SPLITS for protein in division.splits[name]] == [-1.0]
-    assert told(division, "conflicts") == [
+    assert faults_of(division, "conflicts") == [
         (2, 7, "another membrane label than in labels/b.fasta line 1: taken for unknown", False)
     ]
 
@@ -83,7 +85,7 @@ def test_labels_win_over_base_data() -> None:
     assert [
         (protein.accession, protein.location) for name in SPLITS for protein in division.splits[name]
     ] == [("P17", NUCLEUS)]
-    assert told(division, "conflicts") == [
+    assert faults_of(division, "conflicts") == [
         (0, 1, "Cytoplasm, but Nucleus in labels/b.fasta line 7, which wins", True)
     ]
 
@@ -94,7 +96,7 @@ def test_what_contradicts_itself_is_left_out_altogether(files: tuple[int, int]) 
     division = divide(FILES, records, {})
     assert not where(division)
     names = [FILES[number].name for number in files]
-    assert told(division, "conflicts") == [
+    assert faults_of(division, "conflicts") == [
         (files[0], 1, f"Cytoplasm, but Nucleus in {names[1]} line 2", True),
         (files[1], 2, f"Nucleus, but Cytoplasm in {names[0]} line 1", True),
     ]
@@ -106,7 +108,7 @@ def test_contradicting_labels_take_the_base_record_with_them() -> None:
         for file, location in ((0, NUCLEUS), (1, NUCLEUS), (2, PLASTID))
     ]
     division = divide(FILES, records, {})
-    assert not where(division) and len(told(division, "conflicts")) == 3
+    assert not where(division) and len(faults_of(division, "conflicts")) == 3
 
 
 def test_a_file_that_marks_its_test_proteins_is_taken_at_its_word() -> None:
@@ -123,9 +125,12 @@ def test_without_marks_a_seventh_of_each_location_is_held_out_in_whole_families(
     division = divide(FILES, many(), {})
     split = where(division)
     assert len(split) == len(sequences) and not division.faults
-    counts, held = Counter(locations), Counter(protein.location for protein in division.splits[HOLDOUT])
-    assert all(1 <= held[location] < counts[location] for location in counts)
-    assert all(abs(held[location] - counts[location] / 7) <= 3 for location in range(9))
+    counts, held_counts = (
+        Counter(locations),
+        Counter(protein.location for protein in division.splits[HOLDOUT]),
+    )
+    assert all(1 <= held_counts[location] < counts[location] for location in counts)
+    assert all(abs(held_counts[location] - counts[location] / 7) <= 3 for location in range(9))
     assert_no_relatives(division)
 
 
@@ -148,7 +153,7 @@ def test_a_relative_of_a_test_protein_in_another_file_is_left_out_and_told() -> 
     split = where(division)
     assert split[kin[0]] != HOLDOUT, "the file that marks knows its own"
     assert kin[1] not in split
-    assert told(division, "leaks") == [
+    assert faults_of(division, "leaks") == [
         (1, 9, "related to a protein of the holdout, data/base/a.fasta line 3", True)
     ]
 
@@ -163,7 +168,7 @@ def test_what_was_learned_from_is_never_held_out_not_even_when_marked() -> None:
     division = divide(FILES, records, {SEQUENCES[0]: TRAINING})
     assert where(division)[SEQUENCES[0]] in (TRAINING, VALIDATION)
     assert where(division)[SEQUENCES[1]] == HOLDOUT
-    assert told(division, "conflicts") == [
+    assert faults_of(division, "conflicts") == [
         (0, 3, "marked test, but learned from before: it is still learned from", False)
     ]
 
@@ -207,11 +212,11 @@ def test_a_new_relative_of_the_holdout_is_left_out() -> None:
     kin = kin_of(first, HOLDOUT)
     division = divide(FILES, [*many(), *(record(1, 10 + n, each) for n, each in enumerate(kin))], first)
     assert not set(kin) & where(division).keys()
-    assert len(told(division, "leaks")) == len(kin)
+    assert len(faults_of(division, "leaks")) == len(kin)
 
 
 def kin_of(split: Mapping[str, str], name: str) -> list[str]:
-    chosen = [sequence for sequence, found in split.items() if found == name and len(sequence) > 150][:10]
+    chosen = [sequence for sequence, side in split.items() if side == name and len(sequence) > 150][:10]
     return [kin for n, sequence in enumerate(chosen) for kin in relatives(sequence, 1, 0.2, 900 + n)]
 
 

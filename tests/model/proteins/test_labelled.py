@@ -30,10 +30,10 @@ from tests.model.tiny import write_labelled
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("Q9H400 Cell.membrane-M test", ("Q9H400", "Cell.membrane", 1.0, True)),
-        ("P1 Lysosome/Vacuole-S", ("P1", "Lysosome/Vacuole", 0.0, False)),
-        ("P1 Cytoplasm-Nucleus-U", ("P1", "Cytoplasm", -1.0, False)),
-        ("P1  Nucleus-U ", ("P1", "Nucleus", -1.0, False)),
+        ("Q9H400 Cell.membrane-M test", ("Q9H400", ("Cell.membrane",), 1.0, True)),
+        ("P1 Lysosome/Vacuole-S", ("P1", ("Lysosome/Vacuole",), 0.0, False)),
+        ("P1 Cytoplasm-Nucleus-U", ("P1", ("Cytoplasm",), -1.0, False)),
+        ("P1  Nucleus-U ", ("P1", ("Nucleus",), -1.0, False)),
     ],
 )
 def test_a_header_splits_at_its_last_hyphen(header: str, expected: tuple[object, ...]) -> None:

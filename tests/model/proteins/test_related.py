@@ -57,26 +57,26 @@ def test_words_are_of_classes_and_each_counts_once() -> None:
 
 def test_no_family_is_on_both_sides_and_every_location_is() -> None:
     sequences, locations, accessions = labelled()
-    held = set(hold_out(sequences, locations, accessions))
+    held_out = set(hold_out(sequences, locations, accessions))
     for family in np.unique(groups := families(sequences)):
-        assert len({index in held for index in np.flatnonzero(groups == family)}) == 1
-    counts, chosen = Counter(locations), Counter(locations[index] for index in held)
+        assert len({index in held_out for index in np.flatnonzero(groups == family)}) == 1
+    counts, chosen = Counter(locations), Counter(locations[index] for index in held_out)
     assert all(0 < chosen[location] < counts[location] for location in counts)
     assert all(abs(chosen[n] - counts[n] / 7) <= 3 for n in range(9))
 
 
 def test_the_order_of_the_file_changes_nothing() -> None:
     sequences, locations, accessions = labelled(1)
-    held = {accessions[index] for index in hold_out(sequences, locations, accessions)}
+    held_out = {accessions[index] for index in hold_out(sequences, locations, accessions)}
     backwards = hold_out(sequences[::-1], locations[::-1], accessions[::-1])
-    assert {accessions[::-1][index] for index in backwards} == held
+    assert {accessions[::-1][index] for index in backwards} == held_out
 
 
 def test_a_location_of_one_family_is_learned_from() -> None:
     founder = random_sequences([200], 5)[0]
     sequences = [*relatives(founder, 3, 0.2, 1), *random_sequences([100] * 8)]
-    held = hold_out(sequences, [1] * 3 + [0] * 8, [f"P{number}" for number in range(11)])
-    assert held and min(held) >= 3
+    held_out = hold_out(sequences, [1] * 3 + [0] * 8, [f"P{number}" for number in range(11)])
+    assert held_out and min(held_out) >= 3
 
 
 def test_no_more_is_drawn_than_is_wanted() -> None:
@@ -91,12 +91,12 @@ def test_no_more_is_drawn_than_is_wanted() -> None:
 def test_deeploc_is_split_in_well_under_two_minutes() -> None:
     proteins = [protein for protein in read_channel(DEEPLOC) if not protein.test]
     started = time.process_time()
-    held = hold_out(
+    held_out = hold_out(
         [each.sequence for each in proteins],
         [each.location for each in proteins],
         [each.accession for each in proteins],
     )
     assert time.process_time() - started < 60
-    counts, chosen = Counter(p.location for p in proteins), Counter(proteins[n].location for n in held)
+    counts, chosen = Counter(p.location for p in proteins), Counter(proteins[n].location for n in held_out)
     for location in range(len(LOCATIONS)):
         assert chosen[location] / counts[location] == pytest.approx(1 / 7, abs=0.02)

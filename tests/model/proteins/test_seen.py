@@ -32,6 +32,6 @@ def test_what_it_began_with_counts_too(tmp_path: Path) -> None:
 
 def test_the_default_model_says_what_it_learned_from() -> None:
     default = Path(__file__).parents[3] / "model" / "default"
-    known = seen.read(default)
-    assert known is not None and 10_000 < len(known) <= 10_847
+    sequences = seen.read(default)
+    assert sequences is not None and 10_000 < len(sequences) <= 10_847
     assert seen.unseen(default, PROTEINS) == PROTEINS

@@ -38,8 +38,8 @@ def numbered(sequence: bytes) -> NDArray[np.int64]:
 def shares(numbers: NDArray[np.int64]) -> Numbers:
     """The share of each residue (20,) among the known ones of `numbers`."""
     counts = np.bincount(numbers, minlength=NONE + 1)[:NONE]
-    found: Numbers = counts / max(1, counts.sum())
-    return found
+    fractions: Numbers = counts / max(1, counts.sum())
+    return fractions
 
 
 def windows(values: Numbers, width: int) -> Numbers:
@@ -56,24 +56,24 @@ def counted(sequence: bytes) -> Numbers:
     length = len(numbers)
     regions = [numbers, numbers[length // 4 : length // 2], numbers[length // 2 : 3 * length // 4]]
     regions += [numbers[start:end] for start, end in BEGINNINGS] + [numbers[-size:] for size in ENDINGS]
-    told = [shares(region) for region in regions]
+    values = [shares(region) for region in regions]
     last = np.zeros((LAST, NONE + 1))
     for place, number in enumerate(numbers[: -LAST - 1 : -1]):
         last[place, number] = 1.0
-    told.append(last[:, :NONE].ravel())
+    values.append(last[:, :NONE].ravel())
     members = MEMBERS[:, numbers]  # (groups, residues)
     for width in WINDOWS:
         means = windows(members, width)
-        told += [means.max(axis=1), means.min(axis=1) if width == WINDOWS[-1] else means.std(axis=1)]
+        values += [means.max(axis=1), means.min(axis=1) if width == WINDOWS[-1] else means.std(axis=1)]
     text = sequence.decode("ascii")
-    found = np.array([sum(1 for _ in motif.finditer(text)) for motif in MOTIFS], dtype=float)
-    return np.concatenate([*told, found.clip(max=3), found.clip(max=6 * length) / length * 100])
+    matches = np.array([sum(1 for _ in motif.finditer(text)) for motif in MOTIFS], dtype=float)
+    return np.concatenate([*values, matches.clip(max=3), matches.clip(max=6 * length) / length * 100])
 
 
 def measured(sequence: bytes) -> Numbers:
     """Measure a sequence: hydropathy and charge along it, and its length."""
     numbers = numbered(sequence)
-    length, told = len(numbers), list[Any]()
+    length, measures = len(numbers), list[Any]()
     hydropathy, charge = (
         np.array([*HYDROPATHY, 0.0])[numbers],
         np.array([*(CHARGE.get(residue, 0.0) for residue in RESIDUES), 0.0])[numbers],
@@ -81,35 +81,50 @@ def measured(sequence: bytes) -> Numbers:
     for width in HYDROPATHY_WINDOWS:
         for values in (hydropathy, charge):
             means = windows(values, width)
-            told += [means.max(), means.min(), means.mean(), means.std(), means[:15].max(), means[:40].max()]
-            told += [means[40:].max(initial=-5.0) if len(means) > 40 else 0.0, means[-30:].max()]
-            told.append(np.argmax(means[:60]) / 60)
+            measures += [
+                means.max(),
+                means.min(),
+                means.mean(),
+                means.std(),
+                means[:15].max(),
+                means[:40].max(),
+            ]
+            measures += [means[40:].max(initial=-5.0) if len(means) > 40 else 0.0, means[-30:].max()]
+            measures.append(np.argmax(means[:60]) / 60)
     helices = windows(hydropathy, HYDROPATHY_WINDOWS[-1])
     for threshold in HELIX_THRESHOLDS:
         inside = helices > threshold
         begins = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
         first = begins[0] / length if len(begins) else 1.0
-        told += [min(len(begins), 15) / 5, float(len(begins) == 1), inside.mean(), first]
-    told += [np.log(length), np.log(length) ** 2 / 6, charge.mean(), charge[:30].sum(), abs(charge).mean()]
+        measures += [min(len(begins), 15) / 5, float(len(begins) == 1), inside.mean(), first]
+    measures += [
+        np.log(length),
+        np.log(length) ** 2 / 6,
+        charge.mean(),
+        charge[:30].sum(),
+        abs(charge).mean(),
+    ]
     for degrees in (100, 160):  # a turn of a helix and of a strand: one face of it may be hydrophobic
         for part in (hydropathy[:18], hydropathy[5:23]):
             turns = np.exp(1j * np.deg2rad(degrees) * np.arange(len(part)))
-            told.append(abs((part * turns).sum()) / max(1, len(part)))
+            measures.append(abs((part * turns).sum()) / max(1, len(part)))
     for values in (hydropathy - hydropathy.mean(), charge - charge.mean()):
-        told += [(values[:-lag] * values[lag:]).mean() if length > lag else 0.0 for lag in range(1, LAGS + 1)]
-    return np.array(told, dtype=float)
+        measures += [
+            (values[:-lag] * values[lag:]).mean() if length > lag else 0.0 for lag in range(1, LAGS + 1)
+        ]
+    return np.array(measures, dtype=float)
 
 
 def paired(sequence: bytes) -> Numbers:
     """The frequency of each pair of residues 1 to 5 apart, by 20 for a pair of two shares of 5 %."""
     numbers = numbered(sequence)
-    told = []
+    values = []
     for gap in PAIRS:
         pairs = numbers[:-gap] * (NONE + 1) + numbers[gap:]
         counts = np.bincount(pairs, minlength=(NONE + 1) ** 2).reshape(NONE + 1, NONE + 1)
         counts = counts[:NONE, :NONE]
-        told.append((counts / max(1, counts.sum())).ravel() * 5)
-    return np.concatenate(told)
+        values.append((counts / max(1, counts.sum())).ravel() * 5)
+    return np.concatenate(values)
 
 
 def describe(sequence: bytes) -> NDArray[np.float32]:

@@ -88,8 +88,8 @@ def test_a_packed_artifact_serves_from_its_own_code_in_a_fresh_interpreter(
     )
     assert run.returncode == 0, run.stderr
     expected = predict_fn(sequences, model_fn(str(tiny_artifact)))["predictions"]
-    for found, wanted in zip(json.loads(run.stdout)["predictions"], expected, strict=True):
-        assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+    for answer, row in zip(json.loads(run.stdout)["predictions"], expected, strict=True):
+        assert answer["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
 
 
 def test_reading_a_description_needs_no_torch(tiny_artifact: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_description_that_does_not_fit_is_refused(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_artifact, copy)
-    said = json.loads((copy / "artifact.json").read_text())
-    (copy / "artifact.json").write_text(json.dumps(said | change))
+    description = json.loads((copy / "artifact.json").read_text())
+    (copy / "artifact.json").write_text(json.dumps(description | change))
     with pytest.raises(ArtifactError, match=message):
         read_artifact(copy)
 
@@ -145,8 +145,8 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, name: str) -
         tar.addfile(entry, io.BytesIO(b"x"))
     with pytest.raises(ArtifactError):
         unpack(archive, tmp_path / "folder")
-    found = [path for path in tmp_path.rglob("outside") if tmp_path / "folder" not in path.parents]
-    assert not found
+    outside = [path for path in tmp_path.rglob("outside") if tmp_path / "folder" not in path.parents]
+    assert not outside
 
 
 def archived(path: Path, *entries: tuple[tarfile.TarInfo, bytes]) -> Path:

@@ -42,9 +42,9 @@ def test_the_temperature_finds_back_how_sharp_the_logits_were_made() -> None:
 def test_vector_scaling_finds_back_scales_and_shifts() -> None:
     scale, shift = np.array([0.5, 0.7, 1.0, 1.3, 0.6]), np.array([1.0, -1.0, 0.0, 0.5, -0.5])
     # Logits from which this scale and shift lead to the honest ones (their row means are free).
-    seen = (HONEST - shift) / scale
-    truth = drawn(calibration.scaled(seen, scale, shift))
-    found_scale, found_shift = calibration.fit_vector(seen, truth)
+    logits = (HONEST - shift) / scale
+    truth = drawn(calibration.scaled(logits, scale, shift))
+    found_scale, found_shift = calibration.fit_vector(logits, truth)
     assert found_scale == pytest.approx(scale, abs=0.12)
     assert found_shift - found_shift.mean() == pytest.approx(shift - shift.mean(), abs=0.25)
 
@@ -55,9 +55,9 @@ def test_vector_scaling_ends_where_its_penalised_log_loss_is_least() -> None:
     temperature = calibration.fit_temperature(HONEST, truth)
 
     def loss(scale: np.ndarray, shift: np.ndarray) -> float:
-        given = softmax(calibration.scaled(HONEST, scale, shift))[np.arange(len(truth)), truth]
+        probabilities = softmax(calibration.scaled(HONEST, scale, shift))[np.arange(len(truth)), truth]
         apart = ((scale - 1 / temperature) ** 2).sum() + (shift**2).sum()
-        return float(-np.log(given).sum() + calibration.PRIOR / 2 * apart)
+        return float(-np.log(probabilities).sum() + calibration.PRIOR / 2 * apart)
 
     best = loss(scale, shift)
     for _ in range(50):
@@ -65,20 +65,22 @@ def test_vector_scaling_ends_where_its_penalised_log_loss_is_least() -> None:
 
 
 def test_one_temperature_is_kept_where_a_vector_gains_nothing() -> None:
-    said = calibration.fit(HONEST * 2, TRUTH, BOUND_LOGITS / 3, BOUND)
-    assert said["method"] == "temperature" and "location_scale" not in said
-    assert said["location_temperature"] == pytest.approx(2, rel=0.05)
-    assert said["membrane_temperature"] == pytest.approx(1 / 3, rel=0.1)
+    fitted = calibration.fit(HONEST * 2, TRUTH, BOUND_LOGITS / 3, BOUND)
+    assert fitted["method"] == "temperature" and "location_scale" not in fitted
+    assert fitted["location_temperature"] == pytest.approx(2, rel=0.05)
+    assert fitted["membrane_temperature"] == pytest.approx(1 / 3, rel=0.1)
 
 
 def test_a_vector_is_chosen_where_locations_are_named_too_often_and_it_serves_others_too() -> None:
     skewed = HONEST + np.array([2.0, 0.0, 0.0, 0.0, -2.0])
-    said = json.loads(json.dumps(calibration.fit(skewed[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)))
-    assert said["method"] == "vector"
-    assert said["held_out_log_loss"]["vector"] < said["held_out_log_loss"]["temperature"]
-    plain = {name: value for name, value in said.items() if name not in ("location_scale", "location_shift")}
+    fitted = json.loads(json.dumps(calibration.fit(skewed[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)))
+    assert fitted["method"] == "vector"
+    assert fitted["held_out_log_loss"]["vector"] < fitted["held_out_log_loss"]["temperature"]
+    plain = {
+        name: value for name, value in fitted.items() if name not in ("location_scale", "location_shift")
+    }
     losses, hits = {}, {}
-    for name, each in (("vector", said), ("temperature", plain)):
+    for name, each in (("vector", fitted), ("temperature", plain)):
         probabilities, _ = Calibration.read(each, 5).apply(skewed[2000:], BOUND_LOGITS[2000:])
         losses[name] = -np.log(probabilities[np.arange(2000), TRUTH[2000:]]).mean()
         hits[name] = (probabilities.argmax(axis=1) == TRUTH[2000:]).mean()
@@ -97,9 +99,9 @@ def test_a_location_with_few_validation_proteins_gets_no_scale_of_its_own() -> N
 @pytest.mark.parametrize("proteins", [1, 2, 7])
 def test_a_handful_of_proteins_is_calibrated_without_a_fault(proteins: int) -> None:
     unknown = np.full(proteins, -1.0)
-    said = calibration.fit(HONEST[:proteins], TRUTH[:proteins], BOUND_LOGITS[:proteins], unknown)
-    assert said["method"] == "temperature" and said["membrane_temperature"] == 1.0
-    assert np.isfinite(said["location_temperature"]) and 0 <= said["uncertain_below"] <= 1
+    fitted = calibration.fit(HONEST[:proteins], TRUTH[:proteins], BOUND_LOGITS[:proteins], unknown)
+    assert fitted["method"] == "temperature" and fitted["membrane_temperature"] == 1.0
+    assert np.isfinite(fitted["location_temperature"]) and 0 <= fitted["uncertain_below"] <= 1
 
 
 def test_an_older_artifacts_temperatures_are_read_as_before() -> None:
@@ -131,11 +133,11 @@ def test_the_threshold_is_the_lowest_at_which_answers_are_right_often_enough() -
 
 
 def test_certain_answers_of_other_proteins_are_right_as_often_as_promised() -> None:
-    said = calibration.fit(HONEST[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)
-    probabilities, _ = Calibration.read(said, 5).apply(HONEST[2000:], BOUND_LOGITS[2000:])
-    certain = probabilities.max(axis=1) >= said["uncertain_below"]
+    fitted = calibration.fit(HONEST[:2000], TRUTH[:2000], BOUND_LOGITS, BOUND)
+    probabilities, _ = Calibration.read(fitted, 5).apply(HONEST[2000:], BOUND_LOGITS[2000:])
+    certain = probabilities.max(axis=1) >= fitted["uncertain_below"]
     right = probabilities.argmax(axis=1) == TRUTH[2000:]
-    assert right[certain].mean() == pytest.approx(said["certain_accuracy"], abs=0.03)
+    assert right[certain].mean() == pytest.approx(fitted["certain_accuracy"], abs=0.03)
     assert right[~certain].mean() < 0.55
 
 
@@ -170,12 +172,12 @@ def sure_of_some(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def test_each_kind_has_a_temperature_of_its_own_and_few_take_that_of_all() -> None:
     logits, truth, kinds = sure_of_some(4000, 1)
-    said = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
-    honest, none_there, unsure = said["temperature_by_relative"]
+    fitted = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
+    honest, none_there, unsure = fitted["temperature_by_relative"]
     assert honest == pytest.approx(1, abs=0.1) and unsure == pytest.approx(1 / 3, abs=0.05)
-    assert none_there == pytest.approx(said["location_temperature"], abs=1e-4)
+    assert none_there == pytest.approx(fitted["location_temperature"], abs=1e-4)
     other, truth, kinds = sure_of_some(4000, 2)
-    probabilities, _ = Calibration.read(said, 5).apply(other, np.zeros(4000), kinds)
+    probabilities, _ = Calibration.read(fitted, 5).apply(other, np.zeros(4000), kinds)
     for kind in (0, 2):
         part, right = probabilities[kinds == kind], truth[kinds == kind]
         assert part.max(axis=1).mean() == pytest.approx((part.argmax(axis=1) == right).mean(), abs=0.02)
@@ -183,8 +185,8 @@ def test_each_kind_has_a_temperature_of_its_own_and_few_take_that_of_all() -> No
 
 def test_sets_hold_the_truth_nine_times_in_ten_and_are_no_larger_than_that_needs() -> None:
     logits, truth, kinds = sure_of_some(4000, 3)
-    said = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
-    model = Calibration.read(said, 5)
+    fitted = calibration.fit_kinds(logits, truth, np.zeros(4000), np.full(4000, -1.0), kinds, 3)
+    model = Calibration.read(fitted, 5)
     other, truth, kinds = sure_of_some(4000, 4)
     probabilities, _ = model.apply(other, np.zeros(4000), kinds)
     assert model.reach is not None

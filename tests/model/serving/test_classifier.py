@@ -93,8 +93,8 @@ def test_a_pretrained_bert_is_read_from_its_folder(tmp_path: Path) -> None:
     ids, _ = TOKENIZER.pad([TOKENIZER.encode("MKVLAAG")], 512)
     with torch.inference_mode():
         expected = pretrained.bert(torch.from_numpy(ids)).last_hidden_state
-        found = classifier.encoder(torch.from_numpy(ids)).last_hidden_state
-    assert torch.allclose(found, expected, atol=1e-6)
+        states = classifier.encoder(torch.from_numpy(ids)).last_hidden_state
+    assert torch.allclose(states, expected, atol=1e-6)
     assert classifier.config.num_hidden_layers == 3 and classifier.stem is None
     classifier.save(tmp_path / "saved")
     again = ProteinClassifier.load(tmp_path / "saved", 10, HEAD)
@@ -167,12 +167,12 @@ def test_a_segment_is_pooled_from_its_own_tokens_alone() -> None:
     built(hidden, mask)
     values = convolve(built.motifs[0], hidden).relu() * mask[..., None]
     # One attention, the whole, two segments at the start, one at the end: maximum and mean of 3 features.
-    found = pooled[0][:, 3:].reshape(2, 4, 2, 3)
+    segments = pooled[0][:, 3:].reshape(2, 4, 2, 3)
     for row, tokens in ((0, 8), (1, 3)):
-        kept = values[row, :tokens]
-        for place, part in enumerate((kept, kept[:2], kept[2:4], kept.flip(0)[:3])):
-            assert torch.allclose(found[row, place, 0], part.amax(0))
-            assert torch.allclose(found[row, place, 1], part.mean(0))
+        segment = values[row, :tokens]
+        for place, part in enumerate((segment, segment[:2], segment[2:4], segment.flip(0)[:3])):
+            assert torch.allclose(segments[row, place, 0], part.amax(0))
+            assert torch.allclose(segments[row, place, 1], part.mean(0))
 
 
 def test_a_convolution_over_tokens_is_the_convolution_torch_computes() -> None:
@@ -191,12 +191,12 @@ def test_segments_that_do_not_follow_each_other_are_refused(bounds: tuple[int, .
 
 def test_every_implementation_of_attention_leaves_padding_out() -> None:
     sequences = random_sequences([3, 40, 200])
-    found = []
+    outputs = []
     for implementation in ("sdpa", "eager"):
         classifier = small()
         classifier.encoder.set_attn_implementation(implementation)
-        found.append(logits(classifier, sequences))
-    assert torch.allclose(found[0], found[1], atol=2e-6)
+        outputs.append(logits(classifier, sequences))
+    assert torch.allclose(outputs[0], outputs[1], atol=2e-6)
 
 
 def test_a_stem_is_looked_up_as_it_would_be_computed() -> None:

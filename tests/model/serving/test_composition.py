@@ -57,12 +57,12 @@ def test_an_ensemble_with_them_answers_with_the_mean_of_all(tmp_path: Path) -> N
     sequences = random_sequences([5, 60, 300])
 
     def probabilities(folder: str) -> np.ndarray:
-        found = predict_fn(Request(sequences), model_fn(str(tmp_path / folder)))["predictions"]
-        return np.array([row["probabilities"] for row in found])
+        predictions = predict_fn(Request(sequences), model_fn(str(tmp_path / folder)))["predictions"]
+        return np.array([row["probabilities"] for row in predictions])
 
-    told = number_table([TOKENIZER.encode(sequence) for sequence in sequences])
+    table = number_table([TOKENIZER.encode(sequence) for sequence in sequences])
     with torch.no_grad():
-        theirs = [network(told)[0].softmax(dim=1).numpy() for _, network in networks]
+        theirs = [network(table)[0].softmax(dim=1).numpy() for _, network in networks]
     expected = np.mean([probabilities("member"), *theirs], axis=0)
     assert probabilities("together") == pytest.approx(expected, abs=1e-6)
     assert np.abs(expected - probabilities("member")).max() > 0.001

@@ -79,11 +79,11 @@ def test_ray_serve_serves_a_packed_artifact_in_true_batches(tmp_path: Path) -> N
 
         secret = "MWWHKWCWWHMKCWYM"
         sequences = [[*random_sequences([length], seed=length), secret] for length in range(20, 44)]
-        asked = [body(one) for one in sequences]
-        asked[7] = body(["BROKEN", secret])
-        asked[11] = body(["M"] * 257)
+        bodies = [body(one) for one in sequences]
+        bodies[7] = body(["BROKEN", secret])
+        bodies[11] = body(["M"] * 257)
         with ThreadPoolExecutor(24) as pool:
-            answers = list(pool.map(lambda one: call(f"{url}/invocations", one), asked))
+            answers = list(pool.map(lambda one: call(f"{url}/invocations", one), bodies))
         printed = log.read_text()
     assert secret not in printed
     assert answers[7] == (500, '{"error": "the model failed with RuntimeError"}')
@@ -92,9 +92,9 @@ def test_ray_serve_serves_a_packed_artifact_in_true_batches(tmp_path: Path) -> N
     for index, (status, answer) in enumerate(answers):
         if index not in (7, 11):
             assert status == 200
-            (found, _), (wanted, _) = (
+            (predictions, _), (expected, _) = (
                 json.loads(answer)["predictions"],
                 predict_fn(sequences[index], model)["predictions"],
             )
-            assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+            assert predictions["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
     assert max(int(line) for line in batches.read_text().splitlines()) > 3

@@ -94,24 +94,24 @@ def test_several_requests_at_once_are_answered_as_each_alone(tiny_model: Model) 
     ]
     first, refused, last = predict_many(requests, tiny_model)
     assert isinstance(refused, RequestError) and "found 257" in refused.message
-    for found, request in ((first, requests[0]), (last, requests[2])):
-        assert isinstance(found, dict)
+    for answer, request in ((first, requests[0]), (last, requests[2])):
+        assert isinstance(answer, dict)
         alone = predict_fn(request, tiny_model)
-        assert found.keys() == alone.keys()
-        for one, other in zip(found["predictions"], alone["predictions"], strict=True):
+        assert answer.keys() == alone.keys()
+        for one, other in zip(answer["predictions"], alone["predictions"], strict=True):
             assert one.keys() == other.keys()
             assert one.get("probabilities") == pytest.approx(other.get("probabilities"), abs=1e-5)
 
 
 def test_attention_is_told_for_each_residue_read_and_only_when_asked(tiny_model: Model) -> None:
     long, short, wrong = [*random_sequences([600, 50]), "mkv"]
-    found = predict_fn(Request([long, short, wrong], attention=True), tiny_model)["predictions"]
-    assert [len(row["attention"]) for row in found[:2]] == [510, 50] and "attention" not in found[2]
-    for row in found[:2]:
+    answers = predict_fn(Request([long, short, wrong], attention=True), tiny_model)["predictions"]
+    assert [len(row["attention"]) for row in answers[:2]] == [510, 50] and "attention" not in answers[2]
+    for row in answers[:2]:
         assert min(row["attention"]) >= 0 and 0.5 < sum(row["attention"]) <= 1.0001
         assert np.std(row["attention"]) > 0
     (alone,) = predict_fn(Request([short], attention=True), tiny_model)["predictions"]
-    assert alone["attention"] == pytest.approx(found[1]["attention"], abs=1e-5)
+    assert alone["attention"] == pytest.approx(answers[1]["attention"], abs=1e-5)
     assert "attention" not in predict_fn(Request([short]), tiny_model)["predictions"][0]
 
 
@@ -121,8 +121,8 @@ def test_attention_of_a_head_without_any_is_null(tmp_path: Path) -> None:
     folder = write(tmp_path / "linear", classifier, "linear-1", 510, 256)
     description = folder / "artifact.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"head": head.describe()}))
-    found = predict_fn(Request(["MKVLA"], attention=True), model_fn(str(folder)))["predictions"][0]
-    assert found["attention"] is None
+    answers = predict_fn(Request(["MKVLA"], attention=True), model_fn(str(folder)))["predictions"][0]
+    assert answers["attention"] is None
 
 
 @pytest.mark.parametrize("attention", [1, "yes", None, []])
@@ -227,8 +227,8 @@ def test_calls_from_many_threads_give_the_same_answers(tiny_model: Model) -> Non
     requests = [random_sequences([40, 90, 150], seed=seed) for seed in range(8)]
     expected = [rows(serve(tiny_model, request)) for request in requests]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda request: rows(serve(tiny_model, request)), requests * 3))
-    for index, answer in enumerate(found):
+        answers = list(pool.map(lambda request: rows(serve(tiny_model, request)), requests * 3))
+    for index, answer in enumerate(answers):
         assert np.abs(answer - expected[index % 8]).max() < 1e-5
 
 
@@ -261,9 +261,9 @@ def test_the_temperature_softens_the_answer(tmp_path: Path) -> None:
     folder = build_tiny_artifact(tmp_path / "soft")
     sharp = serve(model_fn(str(folder)), ["MKVLAAGIV"])["predictions"][0]
     description = folder / "artifact.json"
-    said = json.loads(description.read_text())
-    said["calibration"] = {"location_temperature": 4.0, "membrane_temperature": 4.0}
-    description.write_text(json.dumps(said))
+    fields = json.loads(description.read_text())
+    fields["calibration"] = {"location_temperature": 4.0, "membrane_temperature": 4.0}
+    description.write_text(json.dumps(fields))
     soft = serve(model_fn(str(folder)), ["MKVLAAGIV"])["predictions"][0]
     assert max(soft["probabilities"]) < max(sharp["probabilities"])
     logit = np.log(sharp["membrane"] / (1 - sharp["membrane"]))

@@ -72,11 +72,11 @@ def test_how_far_a_protein_is_outside_does_not_depend_on_its_batch(artifact: Pat
 
 def test_what_is_written_is_what_is_read(artifact: Path) -> None:
     detector = drawn([-2.0, 0.5, 3.0])
-    found = Detector.read(artifact, detector.save(artifact))
+    again = Detector.read(artifact, detector.save(artifact))
     numbers = np.random.default_rng(1).normal(0, 1, (5, SIZE)).astype(np.float32)
-    assert found is not None and found.kinds == detector.kinds
-    assert (found.judge(numbers)[0] == detector.judge(numbers)[0]).all()
-    assert found.judge(numbers)[1] == detector.judge(numbers)[1]
+    assert again is not None and again.kinds == detector.kinds
+    assert (again.judge(numbers)[0] == detector.judge(numbers)[0]).all()
+    assert again.judge(numbers)[1] == detector.judge(numbers)[1]
 
 
 def test_the_share_is_that_of_known_proteins_with_a_lower_score() -> None:

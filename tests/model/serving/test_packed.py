@@ -58,8 +58,8 @@ def test_it_gives_what_bert_gives_without_the_padding(activation: str) -> None:
     bert = a_bert(activation)
     ids, mask = batch([30, 1, 300, 17])
     expected = bert(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
-    found = pack_of(bert)(ids, mask[:, None, None, :] != 0).last_hidden_state
-    assert torch.allclose(found, expected, atol=2e-5)
+    states = pack_of(bert)(ids, mask[:, None, None, :] != 0).last_hidden_state
+    assert torch.allclose(states, expected, atol=2e-5)
     assert expected.std() > 0.5  # and there was something to give
 
 
@@ -68,9 +68,9 @@ def test_in_bf16_it_is_near_what_bert_gives() -> None:
     bert = a_bert()
     ids, mask = batch([200, 90])
     expected = bert(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
-    found = pack_of(bert, torch.bfloat16)(ids, mask).last_hidden_state
-    assert found.dtype == torch.bfloat16
-    assert (found - expected).square().mean().sqrt() < 0.05 * expected.std()
+    states = pack_of(bert, torch.bfloat16)(ids, mask).last_hidden_state
+    assert states.dtype == torch.bfloat16
+    assert (states - expected).square().mean().sqrt() < 0.05 * expected.std()
 
 
 @pytest.mark.parametrize("score_bytes", [1, 5_000, 100_000])
@@ -155,9 +155,9 @@ def test_an_answer_does_not_depend_on_its_batch_or_place(
     sequences = random_sequences(lengths, seed)
     together = predict_fn(sequences, berts[dtype])["predictions"]
     backwards = predict_fn(sequences[::-1], berts[dtype])["predictions"][::-1]
-    for sequence, *found in zip(sequences, together, backwards, strict=True):
+    for sequence, *answers in zip(sequences, together, backwards, strict=True):
         (alone,) = predict_fn([sequence], berts[dtype])["predictions"]
-        for one in found:
+        for one in answers:
             assert one["probabilities"] == pytest.approx(alone["probabilities"], abs=allowed)
             assert one["membrane"] == pytest.approx(alone["membrane"], abs=allowed)
 

@@ -57,7 +57,7 @@ def test_the_arrays_of_a_batch_are_made_for_all_of_its_proteins_at_once(
         calls = []
         over = Batch.over
         with monkeypatch.context() as patched:
-            patched.setattr(Batch, "over", lambda *given: calls.append(1) or over(*given))  # noqa: B023
+            patched.setattr(Batch, "over", lambda *arguments: calls.append(1) or over(*arguments))  # noqa: B023
             describe_all(sequences)
         counts.append(len(calls))
     assert counts[0] == counts[1] > 0

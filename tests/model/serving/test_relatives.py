@@ -79,9 +79,9 @@ def test_what_has_no_words_of_its_own_has_no_relatives(index: Relatives, sequenc
 
 
 def test_an_answer_depends_on_neither_company_nor_order(index: Relatives) -> None:
-    asked = [mutated(family, 0.3) for family in FAMILIES]
-    together = index.look(asked, 10)
-    for row, sequence in enumerate(asked):
+    queries = [mutated(family, 0.3) for family in FAMILIES]
+    together = index.look(queries, 10)
+    for row, sequence in enumerate(queries):
         alone = index.look([sequence], 10)
         assert (alone[0][0] == together[0][row]).all() and alone[1][0] == together[1][row]
 
@@ -91,8 +91,8 @@ def test_an_index_that_was_kept_answers_as_before(index: Relatives, tmp_path: Pa
     assert described == {"proteins": 212, "words": len(index.proteins)}
     again = Relatives.read(tmp_path, described)
     assert again is not None
-    asked = [mutated(family, 0.3) for family in FAMILIES]
-    for one, other in zip(index.look(asked, 10), again.look(asked, 10), strict=True):
+    queries = [mutated(family, 0.3) for family in FAMILIES]
+    for one, other in zip(index.look(queries, 10), again.look(queries, 10), strict=True):
         assert (one == other).all()
     assert Relatives.read(tmp_path, {}) is None
 

@@ -42,8 +42,8 @@ def test_a_stack_by_name_answers_like_the_embedded_cloud(embedded: Embedded, as_
     answer = embedded.protloc("predict", SAMPLE, "--json", *as_stack, **os.environ)
     assert answer.exit_code == 0, answer.stderr
     upload = json.loads(answer.stdout)["upload"]
-    shown = embedded.protloc("show", upload, *as_stack, **os.environ)
-    assert "complete" in shown.stdout and f"protloc results {upload} --stack protloc" in shown.stdout
+    result = embedded.protloc("show", upload, *as_stack, **os.environ)
+    assert "complete" in result.stdout and f"protloc results {upload} --stack protloc" in result.stdout
 
 
 @pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_REGION", "stack", "cloud"])
@@ -86,8 +86,8 @@ def test_a_model_of_somebody_else_is_not_run_unasked(embedded: Embedded, tmp_pat
         result = embedded.protloc("models", "add", artifact)
         assert result.exit_code == 2, result.output
         assert "brings code that runs on this machine" in result.stderr and "--yes" in result.stderr
-    known = {view["version"] for view in embedded.answer("models")["models"]}
-    assert "foreign" not in known
+    versions = {view["version"] for view in embedded.answer("models")["models"]}
+    assert "foreign" not in versions
     bucket = embedded.client.outputs["ModelsBucket"]
     stored = embedded.client.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/foreign/")
     assert not stored["KeyCount"], "nothing of it was sent"

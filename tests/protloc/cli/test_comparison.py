@@ -66,8 +66,8 @@ def test_what_cannot_be_measured_stays_unknown_when_turned() -> None:
     unknown = evaluation("old", "new")
     nothing = {"champion": None, "challenger": 0.5, "difference": None, "interval": [None, None]}
     unknown["against"]["recall"][0] = nothing
-    found = compared(view("new"), unknown, view("old"), None)["recall"][LOCATION_NAMES[0]]
-    assert found == {"values": [0.5, None], "difference": None, "interval": [None, None]}
+    recall = compared(view("new"), unknown, view("old"), None)["recall"][LOCATION_NAMES[0]]
+    assert recall == {"values": [0.5, None], "difference": None, "interval": [None, None]}
 
 
 @pytest.mark.parametrize(
@@ -85,25 +85,28 @@ def test_versions_that_never_met_stand_side_by_side_and_it_is_said_what_that_is_
 ) -> None:
     first, second = view("a", q10=0.5, recall={"Nucleus": 0.4}), view("b", q10=0.6)
     before = deepcopy((of_first, of_second))
-    found = compared(first, of_first, second, of_second)
-    assert not found["paired"] and found["proteins"] == proteins
-    assert note in found["note"]
-    values = found["figures"]["q10"]
+    comparison = compared(first, of_first, second, of_second)
+    assert not comparison["paired"] and comparison["proteins"] == proteins
+    assert note in comparison["note"]
+    values = comparison["figures"]["q10"]
     assert values["values"] == [0.75 if of_first else 0.5, 0.75 if of_second else 0.6]
     assert values["difference"] is None
-    assert found["recall"]["Nucleus"]["values"] == [0.75 if of_first else 0.4, 0.75 if of_second else None]
+    assert comparison["recall"]["Nucleus"]["values"] == [
+        0.75 if of_first else 0.4,
+        0.75 if of_second else None,
+    ]
     assert before == (of_first, of_second)
 
 
 def test_the_tables_show_both_and_how_sure_the_difference_is(capsys: pytest.CaptureFixture[str]) -> None:
     show_comparison(compared(view("old"), None, view("new"), evaluation("old", "new")))
-    shown = capsys.readouterr().out
-    assert "old" in shown and "new" in shown
-    assert "+0.050" in shown and "+0.040 to +0.070" in shown
-    assert "the same 500 proteins" in shown
+    output = capsys.readouterr().out
+    assert "old" in output and "new" in output
+    assert "+0.050" in output and "+0.040 to +0.070" in output
+    assert "the same 500 proteins" in output
     show_comparison(compared(view("a"), None, view("b\x1b[2J"), None))
-    shown = capsys.readouterr().out
-    assert "difference" not in shown and "\x1b[2J" not in shown
+    output = capsys.readouterr().out
+    assert "difference" not in output and "\x1b[2J" not in output
 
 
 def test_figures_of_few_proteins_are_dashes_and_those_learned_from_stand_apart(
@@ -136,7 +139,7 @@ def test_a_figure_stands_beside_its_number_and_interval(capsys: pytest.CaptureFi
     for side, interval in (("champion", [0.66, 0.74]), ("challenger", [0.71, 0.79])):
         sure[side] |= {"proteins": 500, "intervals": {"q10": interval}}
     show_comparison(compared(view("old"), None, view("new"), sure))
-    assert "0.700 (0.660–0.740)" in (shown := capsys.readouterr().out) and "0.750 (0.710–0.790)" in shown
+    assert "0.700 (0.660–0.740)" in (output := capsys.readouterr().out) and "0.750 (0.710–0.790)" in output
     metrics = {"proteins": 2773, "q10": 0.712, "macro_f1": 0.6, "intervals": {"q10": [0.695, 0.729]}}
     few = {"proteins": 29, "q10": 0.966, "macro_f1": 0.9}
     views = [
@@ -145,6 +148,6 @@ def test_a_figure_stands_beside_its_number_and_interval(capsys: pytest.CaptureFi
         for name, each in (("sure", metrics), ("few", few))
     ]
     show_models({"models": views})
-    shown = capsys.readouterr().out
-    assert "2,773" in shown and "0.712 (0.695–0.729)" in shown
-    assert "29" in shown and "0.966" not in shown
+    output = capsys.readouterr().out
+    assert "2,773" in output and "0.712 (0.695–0.729)" in output
+    assert "29" in output and "0.966" not in output

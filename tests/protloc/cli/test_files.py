@@ -134,8 +134,8 @@ def test_a_protein_is_shown_with_a_bar_for_each_location(embedded: Embedded, tmp
     embedded.answer("predict", write(tmp_path / "p.fasta", ">bar-1 its title\nMKVLAAGIVGLCAK\n"))
     (row,) = embedded.answer("protein", "bar-1")["predictions"]
     assert row["accession"] == "bar-1" and row["status"] == "predicted"
-    shown = embedded.protloc("protein", "bar-1").stdout
-    assert "bar-1 its title" in shown and shown.count(" %") >= 10 and "█" in shown
+    output = embedded.protloc("protein", "bar-1").stdout
+    assert "bar-1 its title" in output and output.count(" %") >= 10 and "█" in output
     result = embedded.protloc("protein", "bar-2")
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
 

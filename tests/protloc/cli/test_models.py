@@ -60,8 +60,8 @@ def states(cloud: Embedded) -> dict[str, str]:
 def retrainings(cloud: Embedded) -> list[str]:
     """The executions of the state machine so far."""
     machine = cloud.client.outputs["RetrainStateMachine"]
-    found = cloud.client.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
-    return [each["executionArn"] for each in found]
+    executions = cloud.client.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    return [each["executionArn"] for each in executions]
 
 
 @pytest.mark.usefixtures("active")
@@ -105,7 +105,7 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
 
 
 @pytest.mark.parametrize(
-    ("version", "fields", "said"),
+    ("version", "fields", "message"),
     [
         ("none-such", None, "there is no model version none-such"),
         ("at-work", {"state": "training"}, "at-work is training just now"),
@@ -113,12 +113,12 @@ def test_a_version_that_was_rejected_is_hosted_tried_and_promoted(cloud: Embedde
     ],
 )
 def test_a_version_that_cannot_be_promoted_is_refused_and_changes_nothing(
-    cloud: Embedded, version: str, fields: dict[str, str] | None, said: str
+    cloud: Embedded, version: str, fields: dict[str, str] | None, message: str
 ) -> None:
     if fields is not None:
         note_version(cloud, version, **fields)
     result = cloud.protloc("models", "promote", version)
-    assert result.exit_code == 2 and said in result.stderr
+    assert result.exit_code == 2 and message in result.stderr
     assert cloud.answer("models")["active"] == "tiny-2"
 
 
@@ -127,10 +127,10 @@ def test_a_version_activated_meanwhile_is_not_overwritten(
 ) -> None:
     from protloc.stack.client import Client
 
-    seen = Client.models
+    real_models = Client.models
 
     def as_it_was_before(client: Client) -> dict[str, Any]:
-        alias = seen(client)
+        alias = real_models(client)
         return alias | {"revision": alias["revision"] - 1}
 
     monkeypatch.setattr(Client, "models", as_it_was_before)
@@ -158,11 +158,11 @@ def test_versions_are_listed_with_date_data_figures_state_and_reason(cloud: Embe
         snapshot="abc",
         metrics='{"q10": 0.65, "macro_f1": 0.5}',
     )
-    shown = cloud.protloc("models").stdout
-    line = next(line for line in shown.splitlines() if "model-9" in line)
+    output = cloud.protloc("models").stdout
+    line = next(line for line in output.splitlines() if "model-9" in line)
     for word in ("rejected", "2026-11-24 03:00", "4,321", "0.650", "0.500"):
         assert word in line
-    assert "model-9: Q10 70.0% → 65.0%\\x1b[2J" in shown
+    assert "model-9: Q10 70.0% → 65.0%\\x1b[2J" in output
     views = {view["version"]: view for view in cloud.answer("models")["models"]}
     assert views["model-9"]["proteins"] == 4321
     assert views["tiny-1"]["proteins"] is None
@@ -201,13 +201,13 @@ def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: An
     for version in ("tiny-1", "tiny-2"):
         component = f"{cloud.client.outputs['EndpointName']}-{version}"
         until(lambda component=component: hosting.remove(component, promised=False))
-    held = {
+    components = {
         "pk": {"S": "lock"},
         "sk": {"S": "retraining"},
         "holder": {"S": "gone"},
         "expires": {"N": "9999999999"},
     }
-    clients("dynamodb").put_item(TableName=table, Item=held | {"fence": {"N": "7"}})
+    clients("dynamodb").put_item(TableName=table, Item=components | {"fence": {"N": "7"}})
     before = cloud.answer("models")
     forget_hosting(clients("dynamodb"), table)
     now = cloud.answer("models")

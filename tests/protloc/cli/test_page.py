@@ -67,20 +67,20 @@ def test_report_refuses_what_has_no_results_and_a_place_that_is_none(
 
 
 def test_an_upload_of_an_older_release_gets_its_report_from_its_rows(tmp_path: Path) -> None:
-    found = list(rows(fasta(20)))
+    answers = list(rows(fasta(20)))
 
     class Older:
         """A stack whose results have no report."""
 
         def download(self, _uri: str, target: Path) -> None:
-            target.write_text("".join(json.dumps(row) + "\n" for row in found))
+            target.write_text("".join(json.dumps(row) + "\n" for row in answers))
 
         def models(self) -> dict[str, Any]:
             return {"models": [model()]}
 
-    fetch_report(cast(Client, Older()), about(found), tmp_path / "a.html")
+    fetch_report(cast(Client, Older()), about(answers), tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert f'"version":"{model()["version"]}"' in text and found[3]["accession"] in text
+    assert f'"version":"{model()["version"]}"' in text and answers[3]["accession"] in text
 
 
 @pytest.mark.parametrize("command", ["report", "open"])

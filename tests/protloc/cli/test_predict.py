@@ -140,12 +140,12 @@ def test_results_are_named_after_the_whole_file_name(embedded: Embedded, tmp_pat
 
 def test_nothing_of_a_header_steers_the_terminal(embedded: Embedded, tmp_path: Path) -> None:
     result = embedded.protloc("predict", fasta(tmp_path, HOSTILE), "--table")
-    shown = result.stdout + result.stderr
+    output = result.stdout + result.stderr
     assert result.exit_code == 0
-    assert all(character.isprintable() or character == "\n" for character in shown)
-    assert "esc\\x1b[2Jape" in shown
-    assert "[red]markup[/red]" in shown
-    assert ":smile:" in shown
+    assert all(character.isprintable() or character == "\n" for character in output)
+    assert "esc\\x1b[2Jape" in output
+    assert "[red]markup[/red]" in output
+    assert ":smile:" in output
 
 
 def test_the_table_says_what_came_out_and_what_to_do_next(embedded: Embedded) -> None:

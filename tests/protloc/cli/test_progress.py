@@ -13,13 +13,13 @@ from protloc.stack.client import upload_key
 
 
 def view(status: str = "running", **progress: int) -> dict[str, Any]:
-    known = {"shards": 2, "shards_split": 1, "batches": 4, "batches_done": 1, "records_found": 10}
+    counts = {"shards": 2, "shards_split": 1, "batches": 4, "batches_done": 1, "records_found": 10}
     return {
         "status": status,
         "reason": None,
         "records": 3,
         "residues": 300,
-        "progress": {**known, "residues_found": 1000, **progress},
+        "progress": {**counts, "residues_found": 1000, **progress},
     }
 
 

@@ -177,8 +177,8 @@ def test_one_that_took_too_long_has_failed(embedded: Embedded, machine: Machine)
 
 
 def test_requested_settings_reach_the_state_machine(embedded: Embedded, machine: Machine) -> None:
-    asked = "{% $string($states.context.Execution.Input) %}"
-    machine(ended("Promoted", reason=asked))
+    expression = "{% $string($states.context.Execution.Input) %}"
+    machine(ended("Promoted", reason=expression))
     words = ["--set", "epochs=3", "--set", "frozen_layers=all", "--again", "--version", "v-3"]
     request = json.loads(embedded.answer("retrain", *words)["reason"])
     hyperparameters = {"epochs": "3", "frozen-layers": "all"}

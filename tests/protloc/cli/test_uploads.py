@@ -22,9 +22,9 @@ VIEW_KEYS = {
 
 def test_show_and_uploads_tell_of_an_upload(embedded: Embedded) -> None:
     upload = embedded.answer("predict", SAMPLE)["upload"]
-    shown = embedded.answer("show", upload)
-    assert set(shown) >= VIEW_KEYS
-    assert (shown["status"], shown["records"], shown["rejected"]) == ("complete", 47, 1)
+    answer = embedded.answer("show", upload)
+    assert set(answer) >= VIEW_KEYS
+    assert (answer["status"], answer["records"], answer["rejected"]) == ("complete", 47, 1)
     assert "sample.fasta" in embedded.protloc("show", upload).stdout
     listed = embedded.answer("uploads", "-n", "1")["uploads"]
     assert [view["upload"] for view in listed] == [upload]
@@ -35,9 +35,9 @@ def test_a_retry_is_offered_and_done(embedded: Embedded, tmp_path: Path) -> None
     source = tmp_path / "in.fasta"
     source.write_text(">offered\nMKVLAWRETRYCLI\n>odd\nMK1V\n")
     upload = failed_upload(embedded, source)
-    shown = embedded.protloc("results", upload)
-    assert shown.exit_code == 1
-    assert f"try again what failed with `protloc retry {upload}`" in shown.stderr
+    written = embedded.protloc("results", upload)
+    assert written.exit_code == 1
+    assert f"try again what failed with `protloc retry {upload}`" in written.stderr
     result = embedded.protloc("retry", upload, "-o", "again.jsonl")
     assert result.exit_code == 0, result.stderr
     assert "attempt 2 at what failed has begun" in result.stderr

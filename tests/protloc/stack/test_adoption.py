@@ -69,7 +69,7 @@ def test_an_import_that_came_to_nothing_is_begun_again(status: str) -> None:
 
 
 def test_a_stack_that_holds_something_is_left_alone() -> None:
-    held = {
+    responses = {
         "LogicalResourceId": "UploadsTable",
         "ResourceType": "AWS::DynamoDB::Table",
         "LastUpdatedTimestamp": WHEN,
@@ -82,6 +82,11 @@ def test_a_stack_that_holds_something_is_left_alone() -> None:
             {"StackSummaries": [summary(BEGUN, "IMPORT_ROLLBACK_COMPLETE")]},
             {},
         ),
-        ("cloudformation", "list_stack_resources", {"StackResourceSummaries": [held]}, {"StackName": BEGUN}),
+        (
+            "cloudformation",
+            "list_stack_resources",
+            {"StackResourceSummaries": [responses]},
+            {"StackName": BEGUN},
+        ),
     )
     assert adoption.take_over(mine) == []

@@ -125,14 +125,14 @@ def test_parameters_are_read_as_the_sam_cli_reads_them() -> None:
 
 
 def test_make_deploy_checks_the_account_for_the_parameters_it_deploys_with() -> None:
-    said = subprocess.run(
+    result = subprocess.run(
         ["make", "-n", "deploy", "PARAMETERS=TrainingLauncher=cpu"],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    (doctor,) = (line for line in said.splitlines() if "--before-deployment" in line)
+    (doctor,) = (line for line in result.splitlines() if "--before-deployment" in line)
     assert doctor.endswith(" TrainingLauncher=cpu")
 
 
@@ -183,17 +183,17 @@ def test_an_image_that_the_registry_lacks_is_a_problem(on_aws: Callable[..., Doc
 def test_the_image_is_looked_for_in_the_registry_of_the_region(
     region: str, chosen_account: str, registry: str
 ) -> None:
-    asked: list[str] = []
+    regions: list[str] = []
 
     class Registry:
         def batch_get_image(self, registryId: str, **_: object) -> dict[str, object]:  # noqa: N803
-            asked.append(registryId)
+            regions.append(registryId)
             return {"failures": []}
 
     account = Account("protloc", region, lambda service: Registry(), False, "")
     doctor = Doctor(account, {"ImageAccount": chosen_account})
     doctor.__dict__["_description"] = None
-    assert doctor.image().state == OK and asked == [registry]
+    assert doctor.image().state == OK and regions == [registry]
 
 
 @pytest.mark.parametrize("account", ["", "123456789012"])

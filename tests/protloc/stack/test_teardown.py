@@ -62,14 +62,14 @@ def inventory(cloud: Any, endpoint: str = "protloc") -> set[str]:
 
 def _logs(client: Callable[[str], Any]) -> list[str]:
     """Groups of logs, and of SageMaker's own, which are the account's, their streams."""
-    logs, found = client("logs"), list[str]()
+    logs, lines = client("logs"), list[str]()
     for name in [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]:
         if name == "/aws/sagemaker/TrainingJobs":
             streams = logs.describe_log_streams(logGroupName=name)["logStreams"]
-            found += [f"logs {name} {stream['logStreamName']}" for stream in streams]
+            lines += [f"logs {name} {stream['logStreamName']}" for stream in streams]
         else:
-            found.append(f"logs {name}")
-    return found
+            lines.append(f"logs {name}")
+    return lines
 
 
 def _names(client: Callable[[str], Any], operation: str, members: str, name: str) -> list[str]:
@@ -125,10 +125,10 @@ def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
     expected |= {client.outputs[name] for name in ("UploadsTable", "ModelsTable")}
     assert expected <= remains
     # The bucket of deployments belongs to whoever deploys, as SAM's does.
-    left = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
-    kinds = {each.split()[0] for each in left}
-    assert kinds <= {"bucket", "table", "group"}, left
-    assert {each.split()[1] for each in left} == remains
+    leftovers = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
+    kinds = {each.split()[0] for each in leftovers}
+    assert kinds <= {"bucket", "table", "group"}, leftovers
+    assert {each.split()[1] for each in leftovers} == remains
 
     again = doomed.protloc("teardown", "--json", "--yes", "--erase")
     assert again.exit_code == 0, again.stderr

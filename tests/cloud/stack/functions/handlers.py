@@ -37,8 +37,8 @@ def note(event, context):
                 QueueUrl=os.environ["QUEUE"], ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0
             )
             continue
-        seen = body.get("detail", {}).get("object")
-        key = json.dumps(seen, ensure_ascii=False) if seen else body["id"]
+        stored_object = body.get("detail", {}).get("object")
+        key = json.dumps(stored_object, ensure_ascii=False) if stored_object else body["id"]
         _table().put_item(
             Item={
                 "pk": "message",
