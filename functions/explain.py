@@ -127,6 +127,7 @@ def _ask(protein: Protein, upload: UploadRecord, aws: Services) -> Explanation:
         protein.sequence,
         component=aws.settings.component(upload.model_version),
         model_version=upload.model_version,
+        labels=upload.labels,
     )
 
 

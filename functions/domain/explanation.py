@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from functions.domain.errors import BrokenContract, ProtlocError
-from functions.domain.locations import LOCATION_NAMES
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Unpredictable, read_answer
 
 
@@ -33,12 +33,14 @@ def explanation_body(sequence: str) -> bytes:
     return json.dumps({"sequences": [sequence], "explain": True}).encode("ascii")
 
 
-def read_explanation(body: bytes, *, sequence: str, model_version: str) -> Explanation:
+def read_explanation(
+    body: bytes, *, sequence: str, model_version: str, labels: LabelSet = TEN
+) -> Explanation:
     """The explanation of a model's answer for a sequence.
 
     Raises Unexplained where the model has none to give, BrokenContract where it is not what was agreed.
     """
-    (answer,) = read_answer(body, sequences=[sequence], model_version=model_version)
+    (answer,) = read_answer(body, sequences=[sequence], model_version=model_version, labels=labels)
     if isinstance(answer, Unpredictable):
         raise Unexplained(f"the model gives no answer for this protein: {answer.reason}")
     prediction = json.loads(body)["predictions"][0]
@@ -46,10 +48,10 @@ def read_explanation(body: bytes, *, sequence: str, model_version: str) -> Expla
         raise Unexplained(f"model version {model_version} was made before answers could be explained")
     if prediction["explanation"] is None:
         raise Unexplained("the model gives no answer for this protein with a part of it hidden")
-    return _checked(prediction["explanation"], answer.residues_read)
+    return _checked(prediction["explanation"], answer.residues_read, labels)
 
 
-def _checked(given: Any, residues: int) -> Explanation:
+def _checked(given: Any, residues: int, labels: LabelSet) -> Explanation:
     try:
         test = given["test"]
         explanation = Explanation(
@@ -64,7 +66,7 @@ def _checked(given: Any, residues: int) -> Explanation:
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenContract(f"an explanation is not the agreed JSON: {error!r}") from None
     shares = (explanation.probability, explanation.without_marked, explanation.without_others)
-    if explanation.location not in LOCATION_NAMES or not all(0 <= share <= 1 for share in shares):
+    if explanation.location not in labels.names or not all(0 <= share <= 1 for share in shares):
         raise BrokenContract(
             f"expected a location and probabilities, found {explanation.location[:40]!r}, {shares}"
         )

@@ -68,13 +68,15 @@ class Endpoint:
         body = self._invoke(request_body(sequences), component)
         return read_answer(body, sequences=sequences, model_version=model_version, labels=labels)
 
-    def explain(self, sequence: str, *, component: str, model_version: str) -> Explanation:
+    def explain(
+        self, sequence: str, *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> Explanation:
         """Ask one model version which residues of a sequence its answer hangs on.
 
         Raises as `invoke`, and Unexplained where the model has no explanation to give.
         """
         body = self._invoke(explanation_body(sequence), component)
-        return read_explanation(body, sequence=sequence, model_version=model_version)
+        return read_explanation(body, sequence=sequence, model_version=model_version, labels=labels)
 
     def _invoke(self, request: bytes, component: str) -> bytes:
         try:

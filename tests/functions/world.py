@@ -58,8 +58,12 @@ class ScriptedModel(Endpoint):
             for sequence in sequences
         ]
 
-    def explain(self, sequence: str, *, component: str, model_version: str) -> Explanation:
-        (answer,) = self.invoke([sequence], component=component, model_version=model_version)
+    def explain(
+        self, sequence: str, *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> Explanation:
+        (answer,) = self.invoke(
+            [sequence], component=component, model_version=model_version, labels=labels
+        )
         assert isinstance(answer, Prediction)
         importance = (2.0, *(0.0 for _ in sequence[1:]))
         return Explanation(answer.location, answer.confidence, 1, importance, (0,), 0.1, 0.9)
