@@ -11,6 +11,7 @@ import pytest
 
 import functions.query
 from functions.domain.errors import BrokenContract
+from functions.domain.explanation import read_explanation
 from functions.domain.locations import TEN, LabelSet, Location, read_labels
 from functions.domain.prediction import Prediction, read_answer
 from functions.domain.remarks import doubts
@@ -215,6 +216,22 @@ def test_an_answer_names_several_locations_in_the_order_of_the_labels() -> None:
     everywhere = read(wire(SEVERAL, named=list(ONE.names)), SEVERAL)
     assert everywhere.runner_up == (None, None)
     assert read(wire(ONE), ONE).location == "Matrix"
+
+
+def test_an_explanation_is_of_one_of_the_models_own_labels() -> None:
+    explanation = {
+        "location": "Nucleus",
+        "probability": 0.9,
+        "window": 1,
+        "importance": [0.1, 0.2, 0.3],
+        "test": {"marked": [2], "without_marked": 0.1, "without_others": 0.8},
+    }
+    for labels in (ONE, SEVERAL):
+        body = wire(labels, explanation=explanation)
+        assert read_explanation(body, sequence="MKV", model_version="own-1", labels=labels).marked == (2,)
+    elsewhere = wire(SEVERAL, explanation=explanation | {"location": "Plastid"})
+    with pytest.raises(BrokenContract, match="Plastid"):
+        read_explanation(elsewhere, sequence="MKV", model_version="own-1", labels=SEVERAL)
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,7 @@ class ScriptedModel(Endpoint):
     def explain(
         self, sequence: str, *, component: str, model_version: str, labels: LabelSet = TEN
     ) -> Explanation:
-        (answer,) = self.invoke(
-            [sequence], component=component, model_version=model_version, labels=labels
-        )
+        (answer,) = self.invoke([sequence], component=component, model_version=model_version, labels=labels)
         assert isinstance(answer, Prediction)
         importance = (2.0, *(0.0 for _ in sequence[1:]))
         return Explanation(answer.location, answer.confidence, 1, importance, (0,), 0.1, 0.9)
