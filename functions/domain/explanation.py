@@ -18,7 +18,7 @@ class Unexplained(ProtlocError):
 
 
 class Explanation(NamedTuple):
-    """How much of an answer hangs on each residue that the model read."""
+    """The share that each residue the model read has in an answer."""
 
     location: str  # the most probable one
     probability: float

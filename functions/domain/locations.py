@@ -75,7 +75,7 @@ class LabelSet:
 
     @property
     def text(self) -> str:
-        """What `read_labels` reads; empty for DeepLoc's ten."""
+        """The labels as `read_labels` reads them; empty for DeepLoc's ten."""
         return json.dumps(self.own, separators=(",", ":")) if self.own else ""
 
     def go_of(self, names: tuple[str, ...]) -> str:

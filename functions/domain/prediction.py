@@ -15,7 +15,7 @@ from functions.domain.locations import BETWEEN, LOCATION_NAMES, TEN, LabelSet
 _SUM_TOLERANCE = 0.01
 MAX_KIND_CHARACTERS = 40
 RELATIVES = ("none", "distant", "near")
-"""How near the nearest relative of a protein is among those that the model learned from."""
+"""The distance classes of a protein's nearest relative among those that the model learned from."""
 
 
 class Prediction(NamedTuple):

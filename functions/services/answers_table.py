@@ -78,7 +78,7 @@ class AnswersTable:
         )
 
     def explanation(self, digest: str, model_version: str) -> Explanation | None:
-        """What a model version said of its answer for a sequence; None if it was not asked."""
+        """Return the kept explanation of a version's answer for a sequence; None if it was not asked for."""
         answer = self.resource.Table(self.name).get_item(Key=_explanation_key(digest, model_version))
         return loaded(str(answer["Item"]["explanation"])) if "Item" in answer else None
 

@@ -87,7 +87,7 @@ class Answered:
 
     @property
     def memberships(self) -> Bools:
-        """Which protein is in which location (proteins, locations)."""
+        """Truth by protein and location (proteins, locations)."""
         if self.places is not None:
             return self.places
         table = np.zeros(self.probabilities.shape, dtype=np.bool_)
@@ -96,7 +96,7 @@ class Answered:
 
     @property
     def named(self) -> Bools:
-        """Which locations the answers name (proteins, locations)."""
+        """The locations that the answers name (proteins, locations)."""
         if self.thresholds is not None:
             return of_several.named(self.probabilities, self.thresholds)
         table = np.zeros(self.probabilities.shape, dtype=np.bool_)

@@ -157,7 +157,7 @@ def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any
 
 
 def answered_by(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Answered:
-    """What an artifact answers to `proteins`, beside the truth."""
+    """Ask an artifact about `proteins`; return its answers beside the truth."""
     return Answered.of(*answers(artifact.folder, proteins), proteins, artifact.thresholds)
 
 

@@ -374,7 +374,7 @@ def class_weights(
 
 
 def memberships(proteins: Sequence[LabelledProtein], locations: int) -> NDArray[np.bool_]:
-    """Which protein is in which location (proteins, locations)."""
+    """Truth by protein and location (proteins, locations)."""
     table = np.zeros((len(proteins), locations), dtype=np.bool_)
     for row, protein in enumerate(proteins):
         table[row, list(protein.places)] = True

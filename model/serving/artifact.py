@@ -34,7 +34,7 @@ MAX_READ_BYTES = 1 << 20
 ARCHIVE = "model.tar.gz"  # as SageMaker names what a training job leaves
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
-ENTRY_POINT = '''"""What a serving container imports; the model itself is in `model/` beside this file."""
+ENTRY_POINT = '''"""Imported by a serving container; the model itself is in `model/` beside this file."""
 
 import sys
 from pathlib import Path

@@ -113,7 +113,7 @@ def log_odds(probability: Any) -> Any:
 
 
 def tested(ask: Ask, sequence: str, importance: Floats, location: int) -> dict[str, Any]:
-    """What is left of the location's probability without the marked residues, and without as many others.
+    """Measure the location's probability without the marked residues, and without as many others.
 
     `marked` are their places, counted from 0.
     """

@@ -303,7 +303,7 @@ def _predict(sequences: list[Any], wanted: list[bool], model: Model) -> list[dic
 
 
 def _explanation(sequence: str, model: Model) -> dict[str, Any] | None:
-    """What an answer depends on; None where the model fails on a sequence of which a part is hidden."""
+    """Explain an answer; None where the model fails on a sequence of which a part is hidden."""
 
     def ask(sequences: Sequence[str]) -> np.ndarray:
         probabilities = np.empty((len(sequences), len(model.artifact.locations)))

@@ -31,7 +31,7 @@ EVEN = 0.5  # the threshold of a label that validation has in all proteins, or i
 
 
 def named(of_labels: Floats, thresholds: Floats) -> Bools:
-    """Which locations an answer names (proteins, locations): at least one of each protein.
+    """Return the locations that an answer names (proteins, locations): at least one of each protein.
 
     >>> named(np.array([[0.7, 0.4], [0.1, 0.2]]), np.array([0.5, 0.3])).tolist()
     [[True, True], [False, True]]

@@ -132,7 +132,7 @@ class Client:
         yield from self._pages(f"/proteins/{quote(accession, safe='')}", "predictions")
 
     def explanation(self, upload: str, offset: int) -> View:
-        """Which residues the answer for the row at this offset hangs on.
+        """Fetch the explanation of the answer for the row at this offset.
 
         Raises UsageProblem where there is nothing to explain, Unreachable where no model is there to ask.
         """

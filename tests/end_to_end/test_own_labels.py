@@ -83,7 +83,7 @@ def cloud(start_embedded: Callable[..., Embedded], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def upload(cloud: Embedded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `predict` says of the proteins that are asked about."""
+    """The rows that `predict` writes for the proteins that are asked about."""
     folder = tmp_path_factory.mktemp("asked")
     return cloud.answer("predict", write_asked(folder / "asked.fasta"), "-o", folder / "out.tsv")
 

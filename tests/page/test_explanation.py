@@ -1,4 +1,4 @@
-"""Which residues mattered: asked for on the live page, drawn along the sequence, and left out of a file."""
+"""Residues that mattered: asked for on the live page, drawn along the sequence, and left out of a file."""
 
 from __future__ import annotations
 
