@@ -66,7 +66,11 @@ def _labels(description: Artifact) -> dict[str, str]:
     except LabelsError as error:
         raise UsageProblem(f"{description.version}: {error}") from None
     if not own and description.locations != LOCATION_NAMES:
-        raise UsageProblem(f"{description.version} tells apart other locations than DeepLoc's ten, unnamed")
+        other = next((name for name in description.locations if name not in LOCATION_NAMES), "another order")
+        raise UsageProblem(
+            f"{description.version}: expected DeepLoc's ten locations, or `labels` in artifact.json that "
+            f"describe others, found {other!r} and no such list"
+        )
     return {"labels": json.dumps(own)} if own else {}
 
 

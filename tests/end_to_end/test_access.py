@@ -93,10 +93,12 @@ class Everything:
     def run(self) -> None:
         text = messy_fasta(1, 60)
         upload = self.predict("plain.fasta", text.encode())
-        self.predict("packed.fasta.gz", gzip.compress(text.encode()))
+        packed = self.predict("packed.fasta.gz", gzip.compress(text.encode()))
         self.predict("damaged.fasta.gz", gzip.compress(text.encode())[:-200], "partial")
         self.predict("picture.png", b"\x89PNG\r\n", "failed")
         self.ask_the_api(upload)
+        for explained in (upload, packed):
+            self.ask_for_an_explanation(explained)
         self.fail_and_retry()
         self.train_and_fail()
         self.lose_markers(upload)
@@ -125,6 +127,10 @@ class Everything:
         link = self.api(f"/uploads/{upload}/results")["multiValueHeaders"]["Location"][0]
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert opener.open(link).read()
+
+    def ask_for_an_explanation(self, upload: str) -> None:
+        row = next(row for row in self.cloud.client.predictions(upload) if row["status"] == "predicted")
+        assert self.cloud.client.explanation(upload, row["offset"])["accession"] == row["accession"]
 
     def api(self, path: str, **parameters: str) -> dict[str, Any]:
         event = golden("api-get-upload") | {"path": path, "queryStringParameters": parameters or None}

@@ -74,7 +74,7 @@ def killed(cloud: Embedded) -> Embedded:
 def die_in(step: str, cloud: Embedded, folder: Path) -> Embedded:
     """Kill the cloud in a step of an execution, and check what is there after the next start."""
     version, before = f"died-in-{step.lower()}", version_that_answers(cloud)
-    execution = start(cloud, Case("", "", given=STEPS[step]), version, folder)
+    execution = start(cloud, Case("", "", parameters=STEPS[step]), version, folder)
     until(lambda: step in entered(cloud, execution), lambda: entered(cloud, execution))
     again = killed(cloud)
     assert lock(again) is None
@@ -101,7 +101,7 @@ def test_every_step_is_fully_done_or_not_at_all(
     put_labels(cloud, tmp_path)
     for step in steps:
         cloud = die_in(step, cloud, tmp_path)
-    execution = start(cloud, Case("", "", given=BROUGHT), "after-all", tmp_path)
+    execution = start(cloud, Case("", "", parameters=BROUGHT), "after-all", tmp_path)
     assert ending(cloud, execution)["outcome"] == "Promoted"
     assert version_that_answers(cloud) == "after-all"
 

@@ -137,7 +137,8 @@ def test_the_api_filters_rows_by_each_of_their_locations(cloud: Embedded, upload
     assert [each["second"] for each in found] == [row["second"] for row in wanted]
     with pytest.raises(Problem, match="one of Matrix, Inner membrane, Nucleus"):
         list(cloud.client.predictions(upload["upload"], "Cytoplasm"))
-    [one] = cloud.client.protein("Matrix+Inner-membrane")
+    rows = cloud.client.protein("Matrix+Inner-membrane")
+    [one] = [row for row in rows if row["upload"] == upload["upload"]]
     assert one["location"] == "Matrix|Inner membrane" and one["go"] == "GO:0005759,GO:0005743"
     shown = cloud.protloc("protein", "Matrix+Inner-membrane")
     assert shown.exit_code == 0 and "Inner membrane" in shown.output

@@ -12,6 +12,7 @@ import functions.query
 import functions.receive
 import functions.smoke
 import functions.split
+from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Prediction, Unpredictable, read_answer, request_body
 from functions.domain.upload import upload_id
 from functions.services.settings import Settings
@@ -29,7 +30,9 @@ def golden(name: str) -> Any:
 class GoldenModel(ScriptedModel):
     """Answers what the golden answer says."""
 
-    def invoke(self, sequences: list[str], *, component: str, model_version: str) -> list[Any]:
+    def invoke(
+        self, sequences: list[str], *, component: str, model_version: str, labels: LabelSet = TEN
+    ) -> list[Any]:
         assert json.loads(request_body(sequences)) == golden("endpoint-request")
         return read_answer(
             json.dumps(golden("endpoint-answer")).encode(), sequences=sequences, model_version=model_version

@@ -98,7 +98,7 @@ def test_a_workbook_holds_any_text_as_text(tmp_path: Path) -> None:
         "remarks": ["a", "b"],
         "uncertain": True,
     }
-    write_workbook([dict.fromkeys(COLUMNS) | odd], tmp_path / "odd.xlsx")
+    write_workbook([dict.fromkeys(COLUMNS) | odd], COLUMNS, tmp_path / "odd.xlsx")
     row = dict(zip(COLUMNS, cells(tmp_path / "odd.xlsx")[1], strict=True))
     assert (row["accession"], row["remarks"], row["uncertain"]) == ("=1+1", "a; b", True)
     assert row["membrane"] is None
