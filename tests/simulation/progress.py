@@ -140,12 +140,18 @@ class Progress:
         upload, current = new["pk"], self._world.simulation.current
         if current is not None and (current.disturbed or current.slowed):
             self._release(upload)  # who was held up itself goes on
+            if upload in self._gaps and not current.name.startswith("sweep"):
+                _, seconds, why = self._gaps[upload]  # an upload that somebody moves does not stand still
+                self._gaps[upload] = (self._now, seconds, why)
         if new["sk"] != "upload":
             return
         if new.get("reason") == TOO_MANY:
             self._release(upload)  # it waits for others to end
         self._begun.setdefault(upload, self._now)
         if old is not None and attempts(new) > attempts(old):
+            later = self._now - self._begun[upload] > 60 + 2 * self._world.scenario.skew
+            if later and new["deadline"] == old["deadline"]:
+                self._violate(f"{upload}: attempt {attempts(new)} has the deadline of the one before it")
             self._begun[upload] = self._now
             self._lost.pop(upload, None)
             assert current is not None, "the call that begins it again"
