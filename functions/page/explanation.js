@@ -1,6 +1,6 @@
 // Which residues of one protein its answer hangs on: asked for on demand, drawn along the sequence.
 import {html, useEffect, useRef, useState} from "./ui.js";
-import {chance, count, list, many, place} from "./words.js";
+import {chance, count, list, many, placeIn} from "./words.js";
 
 // Hydropathy: Kyte & Doolittle, J. Mol. Biol. 157 (1982) 105; a helix that crosses a membrane has about 19.
 const HYDROPATHY = {A: 1.8, C: 2.5, D: -3.5, E: -3.5, F: 2.8, G: -0.4, H: -3.2, I: 4.5, K: -3.9, L: 3.8, M: 1.9, N: -3.5, P: -1.6, Q: -3.5, R: -4.5, S: -0.8, T: -0.7, V: 4.2, W: -0.9, Y: -1.3};
@@ -32,17 +32,17 @@ export function Explanation({row, data, home}) {
     ${home.live && !found && html`<button type="button" disabled=${asking} onClick=${ask}>${asking ? "Asking the model …" : "Ask the model"}</button>`}
     <p class="unseen" role="status">${asking ? "The model is asked which residues mattered." : found ? "The model has answered." : ""}</p>
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
-    ${found && html`<${Drawn} found=${found} />`}
+    ${found && html`<${Drawn} found=${found} data=${data} />`}
   </div>`;
 }
 
-function Drawn({found}) {
+function Drawn({found, data}) {
   const [near, setNear] = useState(null);
   const stretches = runs(found.marked);
   const length = found.sequence.length;
   const spread = found.without_marked > found.probability / 2;
   return html`
-    <p>This marks where the answer “${place(found.location)}” comes from. It does not say why, and what matters to the model need not matter to the cell.</p>
+    <p>This marks where the answer “${placeIn(found.location, data)}” comes from. It does not say why, and what matters to the model need not matter to the cell.</p>
     <p>Without the ${many(found.marked.length, "residue")} that matter most, ${chance(found.without_marked)} would be left of ${chance(found.probability)}; without as many others, ${chance(found.without_others)}.${spread ? " So it hangs on no few residues: on the whole protein, or on a relative of it." : ""}</p>
     <${Tracks} found=${found} near=${near} />
     <p class="key">Above: importance, the marked residues in colour. Below: hydropathy (Kyte and Doolittle, mean of ${HELIX} residues); what stays above the dashed line may cross a membrane.</p>
