@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from functions.domain.rows import Row
 from protloc.page.server import PageServer
-from protloc.stack.client import Client
-from tests.page.test_server import ROWS, UPLOAD, StackOfOne
+from tests.page.test_server import ROWS, StackOfOne, served
 
 pytestmark = pytest.mark.page
 
@@ -29,10 +27,8 @@ def stack() -> StackOfOne:
 
 @pytest.fixture
 def server(stack: StackOfOne) -> Iterator[PageServer]:
-    with PageServer(cast(Client, stack), upload=UPLOAD) as made:
-        Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    with served(stack) as made:
         yield made
-        made.shutdown()
 
 
 def open_protein(page: Any, row: Row) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from threading import Thread
 from typing import Any, cast
@@ -62,12 +63,19 @@ def stack() -> StackOfOne:
     return StackOfOne()
 
 
-@pytest.fixture
-def server(stack: StackOfOne) -> Iterator[PageServer]:
+@contextmanager
+def served(stack: StackOfOne) -> Iterator[PageServer]:
+    """Within, the page of a stack is served."""
     with PageServer(cast(Client, stack), upload=UPLOAD) as made:
         Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
         yield made
         made.shutdown()
+
+
+@pytest.fixture
+def server(stack: StackOfOne) -> Iterator[PageServer]:
+    with served(stack) as made:
+        yield made
 
 
 def ask(
