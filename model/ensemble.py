@@ -33,7 +33,7 @@ from model.learning.settings import FRAGMENT_WEIGHT
 from model.proteins import labelled as data
 from model.proteins.fragments import crop
 from model.serving.artifact import Artifact, read_artifact
-from model.serving.bert import BertConfig
+from model.serving.bert import BertSettings
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.serving.composition import CompositionNetwork, CompositionSettings, number_table
 from model.serving.tokens import SPECIAL_TOKENS, Ids, ResidueTokenizer, window
@@ -59,7 +59,7 @@ def unite(
     """The ensemble of `members` and `compositions`; raises ValueError where members are not of one design."""
     first = members[0]
     design = _design(first)
-    config = BertConfig.from_pretrained(first.folder, local_files_only=True)
+    config = BertSettings.read(first.folder)
     for member in members[1:]:
         if _design(member) != design:
             raise ValueError(f"expected members of one design, found {first.version} and {member.version}")
@@ -68,7 +68,7 @@ def unite(
     described: dict[str, Any] = {"compositions": [settings.describe() for settings, _ in compositions]}
     if compositions:
         described["sequence_weight"] = SEQUENCE_WEIGHT
-    many = BertConfig.from_dict(config.to_dict() | {"ensemble_size": len(members)} | described)
+    many = BertSettings.from_dict(config.to_dict() | {"ensemble_size": len(members)} | described)
     ensemble = ProteinClassifier(many, len(first.locations), HeadSettings(**first.head))
     weights = load_file(members[0].folder / WEIGHTS)
     for index, member in enumerate(members[1:]):
@@ -82,7 +82,7 @@ def unite(
 
 def _design(member: Artifact) -> tuple[Any, ...]:
     """All in which members must agree; how much their heads drop out matters to learning only."""
-    config = BertConfig.from_pretrained(member.folder, local_files_only=True).to_dict()
+    config = BertSettings.read(member.folder).to_dict()
     return config, member.locations, member.limits, {**member.head, "dropout": None}
 
 

@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import botocore.handlers
+import botocore.loaders
 import hypothesis
 import pytest
 from botocore.exceptions import ClientError
@@ -43,6 +45,7 @@ os.environ["PROTLOC_CLOUD_OWNER"] = str(os.getpid())
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "events" / "sample.fasta"
 WAITING = {"protloc", "cloud", "end_to_end"}  # folders of tests that mostly wait for a cloud
+SHARING_ONE = {"hostile"}  # folders whose tests all look at one world
 SHARING_NOTHING = {"functions", "retraining", "simulation"}  # folders of tests that each make their own world
 
 
@@ -55,9 +58,25 @@ def pytest_configure() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
+    # Once a process, not once a session: what a client reads of its service takes longer than most tests.
+    botocore.loaders.JSONFileLoader.load_file = cache_files(botocore.loaders.JSONFileLoader.load_file)
     # Last, since boto3's resources write their parameters in another form until then.
     hook = ("before-parameter-build", refuse_what_services_refuse, botocore.handlers.REGISTER_LAST)
     botocore.handlers.BUILTIN_HANDLERS.append(hook)
+
+
+def cache_files(load: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Wrap botocore's reader of its JSON files; sessions share what they read, as the clients of one do.
+
+    But for the model of S3, of which a client takes the bucket out of every path:
+    https://github.com/boto/botocore/blob/develop/botocore/handlers.py (remove_bucket_from_url_paths_from_model)
+    """
+
+    @cache
+    def read(path: str) -> Any:
+        return load(botocore.loaders.JSONFileLoader(), path)
+
+    return lambda loader, path: load(loader, path) if "/s3" in path else read(path)
 
 
 @dataclass(frozen=True)
@@ -105,10 +124,12 @@ def refuse_what_services_refuse(params: dict[str, Any], model: OperationModel, *
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """Keeps each file in one worker, so that what its tests share is made once; tests that share nothing fill up."""
+    """Keeps each file, or folder, in the worker that makes what its tests share; the rest fills up the workers."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder = nodeid.split("/")[1]
+        if folder in SHARING_ONE:
+            return folder
         return nodeid if folder in SHARING_NOTHING else str(super()._split_scope(nodeid))
 
 

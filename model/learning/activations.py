@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from model.learning.distribution import Processes
 from model.proteins.fragments import crop
-from model.serving.bert import BertConfig
+from model.serving.bert import BertSettings
 from model.serving.classifier import POOLING, ProteinClassifier, attention_mask
 from model.serving.composition import number_table
 from model.serving.families import embeddings_of, family_of, layers_of
@@ -302,7 +302,7 @@ def _answering(
     """`lower`, on a CPU by the encoder that serves: it only answers, and is the faster for it."""
     if processes.device.type == "cpu" and network.stem is None and family_of(network.config).packs:
         layers = len(layers_of(network.encoder)) if still == POOLING else still
-        config = BertConfig.from_dict(network.config.to_dict() | {"num_hidden_layers": layers})
+        config = BertSettings.from_dict(network.config.to_dict() | {"num_hidden_layers": layers})
         with processes.autocast(precision):
             bf16 = torch.is_autocast_enabled("cpu")
         weights = network.encoder.state_dict()

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.serving import composition, substitution
-from model.serving.bert import BertConfig, PreTrainedConfig, from_transformers
+from model.serving.bert import BertSettings
 from model.serving.composition import CompositionNetwork, CompositionSettings
 from model.serving.families import (
     build,
@@ -31,6 +31,7 @@ from model.serving.families import (
     without_unused,
 )
 from model.serving.tokens import PROTEIN_VOCABULARY
+from model.serving.upstream import from_transformers
 
 WEIGHTS = "model.safetensors"
 POOLING: Final = "pooling"  # all that a network does up to its head's last layers
@@ -215,7 +216,7 @@ HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
 }
 
 
-def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
+def attention_mask(mask: Tensor, config: Any) -> Tensor:
     """Turn a mask (batch, tokens) into what an encoder of `config` takes, and a BERT's layers by themselves.
 
     Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
@@ -224,7 +225,7 @@ def attention_mask(mask: Tensor, config: PreTrainedConfig) -> Tensor:
     if not family_of(config).packs:  # it makes its own
         return mask
     seen = mask[:, None, None, :] != 0
-    if config._attn_implementation == "eager":  # which adds its mask to the scores
+    if getattr(config, "_attn_implementation", None) == "eager":  # which adds its mask to the scores
         return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
     return seen
 
@@ -399,9 +400,9 @@ class ProteinClassifier(nn.Module):
         return classifier.eval()
 
 
-def small_config(hidden: int = 128, layers: int = 0, max_residues: int = 2046) -> BertConfig:
+def small_config(hidden: int = 128, layers: int = 0, max_residues: int = 2046) -> BertSettings:
     """The embedded encoder: no dropout, which on a CPU costs more than the layer it sits in."""
-    return BertConfig(
+    return BertSettings(
         vocab_size=len(PROTEIN_VOCABULARY),
         hidden_size=hidden,
         num_hidden_layers=layers,
@@ -411,7 +412,7 @@ def small_config(hidden: int = 128, layers: int = 0, max_residues: int = 2046) -
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         max_position_embeddings=max_residues + 2,
-        stem_kernel_size=9,  # type: ignore[call-arg]
+        stem_kernel_size=9,
     )
 
 
@@ -425,7 +426,7 @@ SMALL_HEAD = HeadSettings(
 )
 
 
-def build_small(config: BertConfig, locations: int, head: HeadSettings) -> ProteinClassifier:
+def build_small(config: BertSettings, locations: int, head: HeadSettings) -> ProteinClassifier:
     """A small classifier to train from nothing, its residues placed as BLOSUM62 relates them."""
     classifier = ProteinClassifier(config, locations, head)
     embeddings = classifier.encoder.embeddings

@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model.serving.bert import PreTrainedConfig, from_transformers
+from model.serving.bert import BertSettings, ShallowBert
+from model.serving.upstream import from_transformers
 
 UNBOUNDED = 1 << 20  # residues; of encoders whose positions are relative
 
@@ -82,9 +83,9 @@ FAMILIES = {
 }
 
 
-def family_of(config: PreTrainedConfig) -> Family:
-    """The family of an encoder's configuration."""
-    return FAMILIES[config.model_type]
+def family_of(config: Any) -> Family:
+    """The family of an encoder's configuration, ours or one of transformers."""
+    return FAMILIES[str(config.model_type)]
 
 
 def read_config(folder: Path) -> Any:
@@ -93,12 +94,18 @@ def read_config(folder: Path) -> Any:
     if kind not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ValueError(f"expected an encoder of type {known} in {folder}, found {kind!r}")
+    if kind == "bert":
+        return BertSettings.read(folder)
     return from_transformers(FAMILIES[kind].config).from_pretrained(folder, local_files_only=True)
 
 
-def build(config: PreTrainedConfig) -> Any:
+def build(config: Any) -> Any:
     """An encoder of this configuration with random weights."""
     family = family_of(config)
+    if isinstance(config, BertSettings):
+        if not config.num_hidden_layers:
+            return ShallowBert(config)
+        config = from_transformers(family.config).from_dict(config.to_dict())
     return without_unused(from_transformers(family.model)(config, **family.options), family)
 
 
@@ -122,7 +129,7 @@ def embeddings_of(encoder: Any) -> nn.Module:
     return part
 
 
-def max_residues(config: PreTrainedConfig) -> int:
+def max_residues(config: Any) -> int:
     """The number of residues it has positions for, besides the token before and the token after them."""
     if config.model_type == "t5":
         return UNBOUNDED
@@ -132,7 +139,7 @@ def max_residues(config: PreTrainedConfig) -> int:
     return positions - 2 - (int(config.pad_token_id) + 1 if absolute else 0)
 
 
-def keys_seen(ids: Tensor, mask: Tensor, config: PreTrainedConfig) -> Tensor:
+def keys_seen(ids: Tensor, mask: Tensor, config: Any) -> Tensor:
     """The tokens (batch, tokens) that others attend to.
 
     A T5 learned without a token before the residues: there the place that ours have for it is out of sight.

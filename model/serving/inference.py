@@ -51,7 +51,7 @@ from torch import Tensor
 
 from model.serving import importance, packed, relatives, several
 from model.serving.artifact import Artifact, read_artifact
-from model.serving.bert import BertConfig
+from model.serving.bert import BertSettings
 from model.serving.calibration import Calibration, sets
 from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
 from model.serving.composition import number_table
@@ -150,7 +150,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         # The head beside an encoder of nothing, which the packed one then replaces.
         shell = {"num_hidden_layers": 0, "vocab_size": 1, "max_position_embeddings": 1, "pad_token_id": 0}
         classifier = ProteinClassifier(
-            BertConfig.from_dict(config.to_dict() | shell), len(artifact.locations), head
+            BertSettings.from_dict(config.to_dict() | shell), len(artifact.locations), head
         )
         for place, network in enumerate(classifier.members()):
             before = f"others.{place - 1}." if place else ""  # an ensemble's others are below its first

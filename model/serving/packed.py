@@ -16,7 +16,7 @@ import platform
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from model.serving.bert import ACT2FN, BaseModelOutput, BertConfig
+from model.serving import upstream
+from model.serving.bert import BertSettings, Hidden
 
-try:  # torch 2.10 and later
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None  # type: ignore[assignment]
-
-# What oneDNN computes inside a product: its name and variant for an activation's name in a BertConfig.
+# What oneDNN computes inside a product: its name and variant for an activation's name in a configuration.
 FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {  # the same by themselves
+    "gelu": nn.functional.gelu,
+    "gelu_new": partial(nn.functional.gelu, approximate="tanh"),
+    "relu": nn.functional.relu,
+}
 # Scores of one softmax on a CPU, in bytes: they stay in a core's cache between the two products.
 SCORE_BYTES = 2 << 20
 Read = Callable[[str], Tensor]
@@ -106,13 +107,24 @@ def _attend_fused(part: Tensor) -> Tensor:
     return attended[0].transpose(0, 1).flatten(1)
 
 
+@cache
+def _varlen_attention() -> Any:
+    """Import flash attention over packed sequences, and with it torch's compiler; None before torch 2.10."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
 def _attend_on_gpu(query_key_value: Tensor, packing: Packing) -> Tensor:
     """Flash attention over packed sequences, or where it is missing fused attention over padded ones."""
     longest = max(packing.lengths)
-    if varlen_attn is not None and query_key_value.dtype in (torch.bfloat16, torch.float16):
+    varlen_attention = _varlen_attention()
+    if varlen_attention is not None and query_key_value.dtype in (torch.bfloat16, torch.float16):
         query, key, value = query_key_value.unbind(1)
         starts = packing.starts
-        attended = varlen_attn(query, key, value, starts, starts, longest, longest, scale=1.0)
+        attended = varlen_attention(query, key, value, starts, starts, longest, longest, scale=1.0)
         assert isinstance(attended, Tensor)  # alone, as nothing else was asked for
         return attended.flatten(1)
     query, key, value = packing.unpack(query_key_value).permute(2, 0, 3, 1, 4)
@@ -158,6 +170,9 @@ class Product(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, activation: str | None = None) -> None:
         super().__init__()
         self.activation = activation
+        self.activate = (
+            None if activation is None else PLAIN.get(activation) or upstream.activation(activation)
+        )
         self.prepacked = weight.device.type == "cpu" and onednn()
         if self.prepacked:
             weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
@@ -168,14 +183,14 @@ class Product(nn.Module):
         """(packed, inputs) to (packed, outputs), plus a residual of that shape if there is one."""
         if not self.prepacked:
             product: Tensor = nn.functional.linear(values, self.weight, self.bias)
-            if self.activation is not None:
-                product = ACT2FN[self.activation](product)
+            if self.activate is not None:
+                product = self.activate(product)
             return product if residual is None else product + residual
         pointwise = torch.ops.mkldnn._linear_pointwise
         name, variant = FUSED.get(self.activation or "", ("none", ""))
         product = pointwise(values, self.weight, self.bias, name, [], variant)
-        if self.activation is not None and self.activation not in FUSED:
-            product = ACT2FN[self.activation](product)
+        if self.activate is not None and self.activation not in FUSED:
+            product = self.activate(product)
         # In place is faster than inside oneDNN's product, which then reads the residual in small pieces.
         result: Tensor = product if residual is None else product.add_(residual)
         return result
@@ -184,7 +199,7 @@ class Product(nn.Module):
 class PackedLayer(nn.Module):
     """One layer of a BERT, fused; `read` gives its weights by BertLayer's names, in fp32 or bf16."""
 
-    def __init__(self, config: BertConfig, read: Read, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: BertSettings, read: Read, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.heads, self.size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
 
@@ -215,7 +230,9 @@ class PackedLayer(nn.Module):
         return result
 
 
-def norm(config: BertConfig, name: str, read: Read, dtype: torch.dtype, device: torch.device) -> nn.LayerNorm:
+def norm(
+    config: BertSettings, name: str, read: Read, dtype: torch.dtype, device: torch.device
+) -> nn.LayerNorm:
     """A layer norm that does not learn."""
     layer = nn.LayerNorm(config.hidden_size, config.layer_norm_eps, device="meta", dtype=dtype)
     layer.weight = nn.Parameter(read(f"{name}.weight").to(device, dtype, copy=True), requires_grad=False)
@@ -230,7 +247,7 @@ class PackedEncoder(nn.Module):
     positions: Tensor  # (max_tokens, hidden), with what BERT adds for a first sentence
 
     def __init__(
-        self, config: BertConfig, read: Read, *, max_tokens: int, dtype: torch.dtype, device: torch.device
+        self, config: BertSettings, read: Read, *, max_tokens: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """`read` gives weights by BertModel's names; positions beyond `max_tokens` are left out."""
         super().__init__()
@@ -247,7 +264,7 @@ class PackedEncoder(nn.Module):
             self.layers.append(PackedLayer(config, below, dtype, device))
             return_memory()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Hidden:
         """Hidden states (batch, tokens, hidden), zero where masked, of ids (batch, tokens).
 
         The mask is one that a BertModel takes: its last dimension tokens, its first batch.
@@ -260,7 +277,7 @@ class PackedEncoder(nn.Module):
             hidden = self.norm(hidden)
             for layer in self.layers:
                 hidden = layer(hidden, packing)
-        return BaseModelOutput(last_hidden_state=packing.unpack(hidden))  # type: ignore[arg-type]
+        return Hidden(packing.unpack(hidden))
 
 
 def return_memory() -> None:

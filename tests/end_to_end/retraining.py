@@ -16,7 +16,7 @@ QUICK = {
     "start": None,
     "frozen-layers": "0",
     "hidden": 32,
-    "layers": 1,
+    "layers": 0,
     "max-residues": 510,
     "epochs": 4,
     "batch-size": 8,

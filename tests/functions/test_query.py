@@ -1,6 +1,7 @@
 """The API, asked through the events API Gateway sends."""
 
 import json
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -87,14 +88,20 @@ def test_an_accession_with_a_slash_is_found(world: World) -> None:
     assert len(walk("/proteins/a%2Fb%7Cc", "predictions")) == 1
 
 
-@pytest.mark.parametrize(
-    "accession", ["a/b", "a#b", "a%b", "50%25", "a%2Fb", "a?b", "ü", "a+b", 'a"b', "a//b/"]
-)
-@pytest.mark.parametrize("form", ["encoded", "decoded", "path decoded", "parameter decoded"])
-def test_an_accession_is_found_in_both_forms_of_a_path(world: World, accession: str, form: str) -> None:
+ODD_ACCESSIONS = ("a/b", "a#b", "a%b", "50%25", "a%2Fb", "a?b", "ü", "a+b", 'a"b', "a//b/")
+FORMS = ("encoded", "decoded", "path decoded", "parameter decoded")
+
+
+def test_an_accession_is_found_in_both_forms_of_a_path(world: World) -> None:
     """Nobody documents whether API Gateway decodes the path and the parameter of an event."""
     for number in range(2):
-        world.run(world.upload(f">{accession} {number}\nMKVLAAGIVG\n".encode(), key=str(number)))
+        records = [f">{accession} {number}\nMKVLAAGIVG\n".encode() for accession in ODD_ACCESSIONS]
+        world.run(world.upload(b"".join(records), key=str(number)))
+    for accession, form in product(ODD_ACCESSIONS, FORMS):
+        look_up_in_two_pages(accession, form)
+
+
+def look_up_in_two_pages(accession: str, form: str) -> None:
     encoded = quote(accession, safe="")
     event = golden("api-get-upload") | {
         "resource": "/proteins/{accession}",

@@ -54,7 +54,7 @@ def test_the_champion_learns_on_and_says_where_it_comes_from(
     channels: Path, champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "next"
-    settings = ("--start", "champion", "--epochs", "4", "--learning-rate", "0.01")
+    settings = ("--start", "champion", "--epochs", "16", "--learning-rate", "0.01")
     train.main(plain(channels, out, *settings, "--model-version", "next-1"))
     assert "Activations after the head's pooling are computed once" in capsys.readouterr().out
     distance = moved(champion, out)

@@ -78,7 +78,12 @@ def test_the_encoder_sees_what_it_saw_in_its_own_training(family: str, tmp_path:
 
 @pytest.mark.parametrize(
     "settings",
-    [(), ("--frozen-layers", "all"), ("--frozen-layers", "1", "--head", "linear"), ("--lora-rank", "2")],
+    [
+        (),
+        pytest.param(("--frozen-layers", "all"), marks=pytest.mark.slow),
+        pytest.param(("--frozen-layers", "1", "--head", "linear"), marks=pytest.mark.slow),
+        pytest.param(("--lora-rank", "2"), marks=pytest.mark.slow),
+    ],
 )
 def test_each_family_is_trained_judged_served_and_asked(
     family: str, settings: tuple[str, ...], channels: Path, tmp_path: Path

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import BertConfig
 
 from model.judging.card import write_card
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import Artifact, write_description, write_tokenizer
+from model.serving.bert import BertSettings
 from model.serving.classifier import HeadSettings, ProteinClassifier, build_small, small_config
 from model.serving.composition import CompositionSettings
 from model.serving.tokens import PROTEIN_VOCABULARY
@@ -25,7 +25,7 @@ def build_tiny_artifact(
     """Write an artifact into `folder`; another `seed` gives a model with other answers."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    config = small_config(hidden=32, layers=1, max_residues=max_residues)
+    config = small_config(hidden=32, layers=0, max_residues=max_residues)
     return write(folder, build_small(config, len(LOCATIONS), HEAD), version, max_residues, max_sequences)
 
 
@@ -34,7 +34,7 @@ def build_tiny_bert_artifact(
 ) -> Path:
     """Write an artifact that is built like ProtBERT's, only small; several `members` make an ensemble."""
     torch.manual_seed(seed)
-    config = BertConfig(
+    config = BertSettings(
         vocab_size=len(PROTEIN_VOCABULARY),
         hidden_size=64,
         num_hidden_layers=3,
@@ -54,8 +54,8 @@ def build_tiny_ensemble(
     plain = CompositionSettings(hidden=8, dropout=(dropout, dropout))
     compositions = [plain, replace(plain, pairs=True)]
     many = {"ensemble_size": 2, "compositions": [settings.describe() for settings in compositions]}
-    config = small_config(hidden=32, layers=1, max_residues=max_residues)
-    classifier = build_small(BertConfig.from_dict(config.to_dict() | many), len(LOCATIONS), HEAD)
+    config = small_config(hidden=32, layers=0, max_residues=max_residues)
+    classifier = build_small(BertSettings.from_dict(config.to_dict() | many), len(LOCATIONS), HEAD)
     return write(folder, classifier, version, max_residues, 256)
 
 

@@ -44,6 +44,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@pytest.mark.slow  # `make check` asks the same linter of the same variants
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cloudformation_finds_nothing_wrong_with_the_rendered_template(variant: str) -> None:
     """By its registry's schemas, which differ by region, and by AWS's rules for serverless applications."""

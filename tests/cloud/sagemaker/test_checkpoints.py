@@ -205,7 +205,7 @@ def test_the_real_program_killed_midway_ends_with_the_model_of_an_undisturbed_ru
     s3.upload_file(str(write_labelled(tmp_path / "data.fasta", 60)), bucket, "models/labelled/data.fasta")
     place = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/models/labelled/"}
     channels = [{"ChannelName": "training", "DataSource": {"S3DataSource": place}}]
-    settings = {"hidden": "32", "layers": "1", "max-residues": "510", "epochs": "4", "model-version": "v"}
+    settings = {"hidden": "32", "layers": "0", "max-residues": "510", "epochs": "4", "model-version": "v"}
     settings["sagemaker_submit_directory"] = f"s3://{bucket}/models/real.tar.gz"
     undisturbed = finished(stack, job(stack, more={"InputDataConfig": channels}, **settings))
     request = spot(stack, InputDataConfig=channels)
