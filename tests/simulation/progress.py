@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf
 
 from functions.domain.upload import FINAL_STATUSES, upload_id
 from functions.receive import NO_MODEL, NOT_YET, TOO_MANY
@@ -32,6 +33,11 @@ def attempts(item: Item) -> int:
     return int(item.get("attempts", 1))
 
 
+def _waits(item: Item | None) -> bool:
+    """True if an upload waits for a model version or for room."""
+    return item is not None and item.get("status") == "receiving" and not item.get("model_version")
+
+
 class Progress:
     """Watches that every upload gets on."""
 
@@ -44,8 +50,10 @@ class Progress:
         """Since when nothing is on its way for an upload, for how long that may last, and why."""
         self._lost: dict[str, str] = {}
         """The way in which a message or event of an upload was lost, where no function is to blame."""
-        self._retried: dict[str, Invocation] = {}
-        """The call that sends the shards of an upload begun again: where it dies, nobody is told of the rest."""
+        self._waited: dict[str, float] = {}
+        """When an upload had no model version last: it waits for one, or for room."""
+        self._senders: dict[str, Invocation] = {}
+        """The retry or sweep that sends the shards of an upload again: where it dies, nobody is told of the rest."""
         self._about: dict[str, str] = {}
         self.durations: dict[str, tuple[float, float]] = {}
         world.sqs.added.append(self._on_added)
@@ -88,14 +96,18 @@ class Progress:
             self._violate(
                 f"{upload}: a message of it is in the group {message.group}, and waits behind others"
             )
-        waits_for_room = (self._item(upload) or {}).get("reason") == TOO_MANY
-        if self._calm and sender is not None and sender.name.startswith("sweep") and not waits_for_room:
-            self._violate(f"{upload}: the sweep sends it again though nothing went wrong")
+        if self._calm and sender is not None and sender.name.startswith("sweep"):
+            # The sweep sends again who has no model version yet, by an index that may be older than the row.
+            seen_from = sender.started - self._world.scenario.index_lag
+            if not _waits(self._item(upload)) and self._waited.get(upload, -inf) < seen_from:
+                self._violate(f"{upload}: the sweep sends it again though nothing went wrong")
         if queue.name == "ShardsQueue" and sender is not None:
-            if sender.name.startswith("retry"):
-                self._retried[upload] = sender
+            if sender.name.startswith(("retry", "sweep")):
+                self._senders[upload] = sender
             else:
-                self._retried.pop(upload, None)
+                self._senders.pop(upload, None)
+        if sender is not None and (sender.disturbed or sender.slowed):
+            self._release(upload)  # who was held up itself hands it on
         self._close(upload)
 
     def _on_shown(self, queue: MessageQueue, moment: float) -> None:
@@ -145,6 +157,8 @@ class Progress:
                 self._gaps[upload] = (self._now, seconds, why)
         if new["sk"] != "upload":
             return
+        if _waits(new) or _waits(old):
+            self._waited[upload] = self._now
         if new.get("reason") == TOO_MANY:
             self._release(upload)  # it waits for others to end
         self._begun.setdefault(upload, self._now)
@@ -155,7 +169,7 @@ class Progress:
             self._begun[upload] = self._now
             self._lost.pop(upload, None)
             assert current is not None, "the call that begins it again"
-            self._retried[upload] = current
+            self._senders[upload] = current
             self._open(upload, self._overdue_seconds(), "it is retried")
         elif "announced" in new and (old is None or "announced" not in old):
             self._gaps.pop(upload, None)
@@ -171,6 +185,16 @@ class Progress:
             for message in queue.messages
         )
 
+    def _is_received(self, upload: str) -> bool:
+        """True if a delivery of its event is in work, maybe one of two of which the other has ended."""
+        holders = self._world.lambdas.holders
+        return any(
+            each.running and each.name.startswith("receive")
+            for identity, about in self._about.items()
+            if about == upload
+            for each in holders.get(identity, ())
+        )
+
     def _check(self, upload: str) -> None:
         """Something of an upload is done, or gone: is there anything left that gets it on?"""
         if upload in self._gaps or self._is_under_way(upload):
@@ -182,12 +206,14 @@ class Progress:
             return
         elif item["status"] == "receiving" and not item["model_version"]:
             self._open(upload, self._sweep_seconds(), NO_MODEL)
+        elif item["status"] == "receiving" and self._is_received(upload):
+            self._open(upload, self._overdue_seconds(), "the delivery that goes on is not the one that ended")
         elif item.get("reason") == NOT_YET:
             self._open(upload, self._overdue_seconds(), NOT_YET)
         elif upload in self._world.lambdas.unheard:
             self._open(upload, self._overdue_seconds(), "a change of it was given up")
-        elif upload in self._retried and not self._retried[upload].ended_well:
-            self._open(upload, self._overdue_seconds(), "it is retried")
+        elif upload in self._senders and not self._senders[upload].ended_well:
+            self._open(upload, self._overdue_seconds(), "not all of its shards were sent again")
         elif upload in self._lost:
             self._open(upload, self._overdue_seconds(), self._lost[upload])
         else:
