@@ -22,7 +22,8 @@ from transformers import BertConfig
 
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import Artifact, write_description, write_tokenizer
-from model.serving.classifier import HeadSettings, ProteinClassifier
+from model.serving.classifier import ProteinClassifier
+from model.serving.heads import HeadSettings
 from model.serving.inference import Model, load
 from model.serving.tokens import PROTEIN_VOCABULARY
 

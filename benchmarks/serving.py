@@ -23,8 +23,9 @@ from transformers import BertConfig
 from benchmarks import protbert
 from benchmarks.harness import CEILING, Row, ceiling, interleave, median, operations, ratio
 from model.serving.artifact import read_artifact
-from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.classifier import WEIGHTS, ProteinClassifier
 from model.serving.hardware import has_bf16
+from model.serving.heads import HeadSettings
 from model.serving.inference import Model, load, model_fn, predict_fn
 from model.serving.tokens import ResidueTokenizer
 

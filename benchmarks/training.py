@@ -22,8 +22,9 @@ from model.learning.activations import Activations, Tokens, Upper
 from model.learning.adapters import add_adapters
 from model.learning.loss import summed_loss
 from model.proteins.labelled import LOCATIONS
-from model.serving.classifier import HeadSettings, ProteinClassifier
+from model.serving.classifier import ProteinClassifier
 from model.serving.hardware import has_bf16
+from model.serving.heads import HeadSettings
 from model.serving.packed import PackedEncoder
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length
 

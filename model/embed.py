@@ -23,9 +23,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.learning.encoders import read_tokenizer
-from model.serving.classifier import HeadSettings, ProteinClassifier, load_pretrained
+from model.serving.classifier import ProteinClassifier, load_pretrained
 from model.serving.families import max_residues
 from model.serving.hardware import has_bf16
+from model.serving.heads import HeadSettings
 from model.serving.inference import TOKENS_GPU, TOKENS_LARGE, load
 from model.serving.tokens import ResidueTokenizer, pack_by_length, window
 

@@ -46,7 +46,8 @@ def convert(folder: Path) -> bool:
 
 def require_fit(folder: Path) -> None:
     """Load the encoder as training does. Raises ValueError or OSError for what it could not train."""
-    from model.serving.classifier import HeadSettings, load_pretrained
+    from model.serving.classifier import load_pretrained
+    from model.serving.heads import HeadSettings
 
     read_tokenizer(folder)
     load_pretrained(folder, 1, HeadSettings())

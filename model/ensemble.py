@@ -27,15 +27,16 @@ from model import detection
 from model.learning import outcome
 from model.learning.activations import Tokens
 from model.learning.distribution import join
-from model.learning.loss import summed_loss
+from model.learning.loss import class_weights, summed_loss
 from model.learning.outcome import predict
 from model.learning.settings import FRAGMENT_WEIGHT
 from model.proteins import labelled as data
 from model.proteins.fragments import crop
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertSettings
-from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.classifier import WEIGHTS, ProteinClassifier
 from model.serving.composition import CompositionNetwork, CompositionSettings, number_table
+from model.serving.heads import HeadSettings
 from model.serving.tokens import SPECIAL_TOKENS, Ids, ResidueTokenizer, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass
@@ -101,7 +102,7 @@ def learn(
     network.standardise(numbers)
     truth = torch.tensor([protein.location for protein in proteins])
     membrane = torch.tensor([protein.membrane for protein in proteins])
-    weights = torch.from_numpy(data.class_weights(proteins, CLASS_BALANCE))
+    weights = torch.from_numpy(class_weights(proteins, CLASS_BALANCE))
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )

@@ -45,7 +45,7 @@ from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.distribution import Processes, join
 from model.learning.encoders import fetch, read_tokenizer
 from model.learning.epochs import Step, padding_share, plan_epoch
-from model.learning.loss import Goal
+from model.learning.loss import Goal, class_weights, location_shift
 from model.learning.outcome import (
     Answers,
     keep,
@@ -65,13 +65,13 @@ from model.serving.artifact import opened, read_artifact
 from model.serving.classifier import (
     POOLING,
     SMALL_HEAD,
-    HeadSettings,
     ProteinClassifier,
     build_small,
     load_pretrained,
     small_config,
 )
 from model.serving.families import layers_of, max_residues
+from model.serving.heads import HeadSettings
 from model.serving.substitution import Mutator
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, window
 
@@ -196,12 +196,12 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     settings, tensor = run.settings, run.processes.tensor
     shift, taught = np.zeros(len(run.labels), dtype=np.float32), None
     if settings.start is not None:
-        shift = data.location_shift(run.training, usual_shares(read_artifact(settings.start)))
+        shift = location_shift(run.training, usual_shares(read_artifact(settings.start)))
     if settings.distillation:
         locations, bound = answers_of(run, network, learned)
         taught = tensor(locations.astype(np.float32)), tensor(bound.astype(np.float32))
     truth = np.array([protein.location for protein in run.training])
-    weights = data.class_weights(run.training, settings.class_balance, len(run.labels))
+    weights = class_weights(run.training, settings.class_balance, len(run.labels))
     if settings.several:
         truth = data.memberships(run.training, len(run.labels)).astype(np.float32)
         weights = np.where(weights > 0, weights, 1)  # that no protein is there is learned, too

@@ -1,19 +1,23 @@
-"""The loss: the error of the locations, and of the membrane where it is known.
+"""The loss: the error of the locations, of the membrane where it is known, and what a location counts in it.
 
 Of a run that goes on from a model that knows something already also how far it leaves that model's answers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.proteins.labelled import MEMBRANE_UNKNOWN
+from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein
 
 MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
+PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
 
 
 def summed_loss(
@@ -60,7 +64,7 @@ class Goal:
     membrane: Tensor  # (proteins)
     weights: Tensor  # (locations)
     smoothing: float
-    shift: Tensor  # (locations): what `data.location_shift` explains of the labels
+    shift: Tensor  # (locations): what `location_shift` explains of the labels
     taught: tuple[Tensor, Tensor] | None  # the first model's logits (proteins, locations) and (proteins)
     distillation: float  # share of the loss that is the distance from these
 
@@ -79,3 +83,37 @@ class Goal:
             return loss
         distance = summed_distance(locations, bound, self.taught[0][rows], self.taught[1][rows])
         return torch.lerp(loss, distance, self.distillation)
+
+
+def class_weights(
+    proteins: Sequence[LabelledProtein], balance: float, locations: int = len(LOCATIONS)
+) -> NDArray[np.float32]:
+    """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
+
+    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0. Of proteins in
+    several locations each counts once in each of them.
+    """
+    counts = Counter(place for protein in proteins for place in protein.places)
+    whole = counts.total()
+    raw = np.array(
+        [(whole / locations / counts[i]) ** balance if counts[i] else 0.0 for i in range(locations)]
+    )
+    total = sum(raw[location] * count for location, count in counts.items())
+    weights: NDArray[np.float32] = (raw * whole / total).astype(np.float32)
+    return weights
+
+
+def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
+    """The shift of each location's logit (locations,) from its `usual` share to that among `proteins`.
+
+    Added to the logits while they are learned, it explains what these proteins' selection made of the
+    locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
+    learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
+    al., ICLR 2021, arXiv:2007.07314.
+    """
+    counts = np.bincount([protein.location for protein in proteins], minlength=len(usual))
+    expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
+    expected /= expected.sum()
+    smoothed = counts + PRIOR_PROTEINS * expected
+    shift: NDArray[np.float32] = np.log(smoothed / smoothed.sum() / expected).astype(np.float32)
+    return shift

@@ -200,7 +200,7 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
 def usual_shares(artifact: Artifact) -> list[float]:
     """The share of each location (locations,) among the proteins that a model first learned from.
 
-    What it learned later did not change that (`data.location_shift`). All alike where it does not say.
+    What it learned later did not change that (`loss.location_shift`). All alike where it does not say.
     """
     kept = artifact.training.get("usual_shares")
     if kept is None:

@@ -1,4 +1,4 @@
-"""Labelled proteins: reads them, divides them into those learned from and those chosen on, and weighs them.
+"""Labelled proteins: reads them, and divides them into those learned from and those chosen on.
 
 FASTA in DeepLoc's dialect, or a table. A FASTA header reads `>ACCESSION Location-M [test]`; the membrane
 letter (M bound, S soluble, U unknown) follows the *last* hyphen, since two-compartment names such as
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +45,6 @@ LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
 COLUMNS = ("accession", "sequence", "location", "membrane")
 UNREADABLE = "\ufffd"  # where a file is not UTF-8
 REPEATED = 40  # characters of a file that an error shows
-PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
 BETWEEN = "|"  # the locations of one protein
 
 
@@ -355,43 +353,9 @@ def describe(proteins: Sequence[LabelledProtein], locations: Sequence[str] = LOC
     }
 
 
-def class_weights(
-    proteins: Sequence[LabelledProtein], balance: float, locations: int = len(LOCATIONS)
-) -> NDArray[np.float32]:
-    """A loss weight per location (locations,): (mean count / count) ** balance, averaging 1 a protein.
-
-    0 weighs every protein alike, 1 every location alike; a location without proteins weighs 0. Of proteins in
-    several locations each counts once in each of them.
-    """
-    counts = Counter(place for protein in proteins for place in protein.places)
-    whole = counts.total()
-    raw = np.array(
-        [(whole / locations / counts[i]) ** balance if counts[i] else 0.0 for i in range(locations)]
-    )
-    total = sum(raw[location] * count for location, count in counts.items())
-    weights: NDArray[np.float32] = (raw * whole / total).astype(np.float32)
-    return weights
-
-
 def memberships(proteins: Sequence[LabelledProtein], locations: int) -> NDArray[np.bool_]:
     """Truth by protein and location (proteins, locations)."""
     table = np.zeros((len(proteins), locations), dtype=np.bool_)
     for row, protein in enumerate(proteins):
         table[row, list(protein.places)] = True
     return table
-
-
-def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
-    """The shift of each location's logit (locations,) from its `usual` share to that among `proteins`.
-
-    Added to the logits while they are learned, it explains what these proteins' selection made of the
-    locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
-    learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
-    al., ICLR 2021, arXiv:2007.07314.
-    """
-    counts = np.bincount([protein.location for protein in proteins], minlength=len(usual))
-    expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
-    expected /= expected.sum()
-    smoothed = counts + PRIOR_PROTEINS * expected
-    shift: NDArray[np.float32] = np.log(smoothed / smoothed.sum() / expected).astype(np.float32)
-    return shift

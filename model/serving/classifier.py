@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from model.serving import composition, substitution
 from model.serving.bert import BertSettings
 from model.serving.composition import CompositionNetwork, CompositionSettings
+from model.serving.convolutions import convolve, pair_rows, pair_table
 from model.serving.families import (
     build,
     embeddings_of,
@@ -30,190 +30,12 @@ from model.serving.families import (
     read_config,
     without_unused,
 )
+from model.serving.heads import HEADS, ConvolutionAttentionHead, HeadSettings
 from model.serving.tokens import PROTEIN_VOCABULARY
 from model.serving.upstream import from_transformers
 
 WEIGHTS = "model.safetensors"
 POOLING: Final = "pooling"  # all that a network does up to its head's last layers
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """All that is needed to build a head again; kept in artifact.json.
-
-    `n_terminal` and `c_terminal` cut the ends of a protein into segments that are pooled on their own:
-    (12, 30) means the first 12 tokens and the 18 that follow.
-    """
-
-    kind: str = "convolution-attention"
-    kernel_sizes: tuple[int, ...] = (9,)
-    channels: int = 256
-    attentions: int = 6
-    hidden: int = 128
-    dropout: float = 0.25
-    n_terminal: tuple[int, ...] = ()
-    c_terminal: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("kernel_sizes", "n_terminal", "c_terminal"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list when it comes from JSON
-        if self.kind not in HEADS:
-            raise ValueError(f"expected a head of kind {' or '.join(HEADS)}, found {self.kind!r}")
-        if any(size % 2 == 0 for size in self.kernel_sizes):
-            raise ValueError(f"expected odd kernel sizes, found {self.kernel_sizes}")
-        for bounds in (self.n_terminal, self.c_terminal):
-            if list(bounds) != sorted(set(bounds)) or min(bounds, default=1) < 1:
-                raise ValueError(f"expected segments' ends in rising order, found {bounds}")
-
-    def describe(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
-
-
-def convolve(layer: nn.Module, hidden: Tensor) -> Tensor:
-    """A convolution (an `nn.Conv1d`) along (batch, tokens, channels), which stays in that order all the way.
-
-    As `layer` itself computes it, but as an image one pixel high: this is the form that oneDNN's fast
-    kernels take channels last.
-    """
-    assert isinstance(layer, nn.Conv1d)
-    image = hidden.transpose(1, 2).unsqueeze(2)  # (batch, channels, 1, tokens)
-    kernel, padding = layer.weight.unsqueeze(2), (0, int(layer.padding[0]))
-    return nn.functional.conv2d(image, kernel, layer.bias, padding=padding).squeeze(2).transpose(1, 2)
-
-
-def pair_table(embeddings: Tensor, stem: nn.Conv1d) -> Tensor:
-    """A stem over embeddings (vocabulary, hidden) as a table (rows, hidden), whose input `pair_rows` names.
-
-    There are so few tokens that each can be multiplied with the kernel beforehand, and so can each two that
-    stand side by side: a convolution of nine then is five look-ups. The token itself is added to
-    what the kernel makes of it, as `ProteinClassifier.inputs` does.
-    """
-    places = torch.einsum("vi,oik->kvo", embeddings, stem.weight)  # (width, vocabulary, hidden)
-    assert stem.bias is not None
-    places[len(places) // 2] += embeddings + stem.bias
-    pairs = [places[at][:, None] + places[at + 1][None] for at in range(0, len(places) - 1, 2)]
-    return torch.cat([*(pair.flatten(0, 1) for pair in pairs), places[-1]])
-
-
-def pair_rows(ids: Tensor, width: int, vocabulary: int, padding: int) -> Tensor:
-    """The rows (batch * tokens, (width + 1) / 2) of `pair_table` whose sum is a stem's output for ids."""
-    tokens = ids.shape[1]
-    around = nn.functional.pad(ids, (width // 2, width // 2), value=padding)
-    pairs = around[:, :-1] * vocabulary + around[:, 1:]
-    rows = [pairs[:, at : at + tokens] + at // 2 * vocabulary**2 for at in range(0, width - 1, 2)]
-    rows.append(around[:, width - 1 :] + width // 2 * vocabulary**2)
-    return torch.stack(rows, dim=2).flatten(0, 1)
-
-
-def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
-    """The segments (start, end) that end at `bounds`, from 0 on."""
-    return list(zip((0, *bounds), bounds, strict=False))
-
-
-class ConvolutionAttentionHead(nn.Module):
-    """Motifs by convolution, then pooling by several attentions over the tokens (after Light Attention).
-
-    Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean
-    what the protein is made of. Where the settings name segments of the ends, maximum and mean are taken
-    of each as well: signal and transit peptides begin a protein, KDEL and SKL end it, and a few thousand
-    examples do not teach attention to count. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
-    """
-
-    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
-        super().__init__()
-        self.motifs = nn.ModuleList(
-            nn.Conv1d(size, settings.channels, width, padding=width // 2) for width in settings.kernel_sizes
-        )
-        features = settings.channels * len(settings.kernel_sizes)
-        self.score = nn.Conv1d(features, settings.attentions, 1)
-        self.starts, self.ends = segments(settings.n_terminal), segments(settings.c_terminal)
-        self.pooled_size = (settings.attentions + 2 + 2 * len(self.starts + self.ends)) * features
-        self.answer = nn.Sequential(
-            nn.LayerNorm(self.pooled_size),
-            nn.Dropout(settings.dropout),
-            nn.Linear(self.pooled_size, settings.hidden),
-            nn.GELU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.hidden, locations + 1),
-        )
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """In what motifs are searched for; see `ProteinClassifier.narrow`."""
-        return next(self.motifs.parameters()).dtype
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden), zero where masked."""
-        return self.look(hidden, mask)[0]
-
-    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, and each attention's shares (batch, attentions, tokens), which sum to 1."""
-        pooled, shares = self.pool(hidden, mask)
-        return self.answer(pooled), shares
-
-    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool hidden states as `answer` reads them (batch, pooled size), and attentions, as of `look`."""
-        seen = hidden if self.dtype == torch.float32 else hidden.to(self.dtype)
-        motifs = torch.cat([convolve(motif, seen) for motif in self.motifs], dim=2)
-        # Never negative, so that padding set to zero changes neither a maximum nor a sum.
-        values = motifs.relu() * mask[..., None].to(motifs.dtype)  # (batch, tokens, features)
-        scores = convolve(self.score, values).float().masked_fill(mask[..., None] == 0, -torch.inf)
-        shares = scores.softmax(dim=1).transpose(1, 2)  # (batch, attentions, tokens)
-        lengths = mask.sum(dim=1)
-        pooled = [(shares.to(values.dtype) @ values).float().flatten(1), *pool(values, lengths)]
-        for start, end in self.starts:
-            pooled += pool(values[:, start:end], lengths - start)
-        if self.ends:
-            last = torch.arange(self.ends[-1][1], device=mask.device)  # counted from the last token
-            places = lengths[:, None] - 1 - last
-            tail = values.gather(1, places.clamp(min=0)[..., None].expand(-1, -1, values.shape[2]))
-            tail = tail * (places >= 0)[..., None].to(values.dtype)
-            for start, end in self.ends:
-                pooled += pool(tail[:, start:end], lengths - start)
-        return torch.cat(pooled, dim=1), shares
-
-
-def pool(values: Tensor, present: Tensor) -> list[Tensor]:
-    """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
-
-    Values are zero beyond them and nowhere negative; where nothing is present both are zero. The two are in
-    fp32 whatever the values are in.
-    """
-    if not values.shape[1]:  # a batch of proteins shorter than the segment begins
-        return [values.new_zeros(values.shape[0], values.shape[2], dtype=torch.float32)] * 2
-    count = present.clamp(min=1, max=values.shape[1])
-    return [values.amax(dim=1).float(), values.sum(dim=1, dtype=torch.float32) / count[:, None]]
-
-
-class LinearHead(nn.Module):
-    """The article's head, for comparison: one linear layer on the first token's hidden state."""
-
-    def __init__(self, size: int, locations: int, settings: HeadSettings) -> None:
-        super().__init__()
-        self.pooled_size = size
-        self.answer = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(size, locations + 1))
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Logits (batch, locations + 1) of hidden states (batch, tokens, hidden)."""
-        return self.look(hidden, mask)[0]
-
-    def look(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """As `forward`; this head attends to nothing."""
-        pooled, shares = self.pool(hidden, mask)
-        return self.answer(pooled), shares
-
-    def pool(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """Pool hidden states into the input of `answer` (batch, hidden)."""
-        return hidden[:, 0], None
-
-
-HEADS: dict[str, type[ConvolutionAttentionHead] | type[LinearHead]] = {
-    "convolution-attention": ConvolutionAttentionHead,
-    "linear": LinearHead,
-}
 
 
 def attention_mask(mask: Tensor, config: Any) -> Tensor:

@@ -53,10 +53,11 @@ from model.serving import importance, packed, relatives, several
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertSettings
 from model.serving.calibration import Calibration, sets
-from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier
+from model.serving.classifier import WEIGHTS, ProteinClassifier
 from model.serving.composition import number_table
 from model.serving.families import family_of, read_config
 from model.serving.hardware import has_bf16
+from model.serving.heads import HeadSettings
 from model.serving.outside import Detector
 from model.serving.relatives import Relatives
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer, pack_by_length, window

@@ -12,12 +12,13 @@ import torch
 
 from model import train
 from model.learning.activations import still_part
-from model.learning.loss import summed_distance
+from model.learning.loss import location_shift, summed_distance
 from model.learning.settings import parse
 from model.proteins import labelled as data
 from model.proteins import seen
 from model.serving.artifact import ArtifactError, pack, read_artifact, write_description
-from model.serving.classifier import POOLING, HeadSettings, ProteinClassifier, small_config
+from model.serving.classifier import POOLING, ProteinClassifier, small_config
+from model.serving.heads import HeadSettings
 from model.serving.inference import Request, model_fn, predict_fn
 from tests.model.runs import distance, held, plain, same, start, start_several, weights, write_channels
 from tests.model.tiny import HEAD, build_tiny_ensemble, write_labelled
@@ -201,13 +202,13 @@ def test_a_shift_says_how_the_proteins_were_selected() -> None:
         ]
 
     usual = [0.1] * 10
-    assert data.location_shift(proteins([30] * 10), usual) == pytest.approx(0, abs=1e-6)
-    narrow = data.location_shift(proteins([150, 150] + [0] * 8), usual)
+    assert location_shift(proteins([30] * 10), usual) == pytest.approx(0, abs=1e-6)
+    narrow = location_shift(proteins([150, 150] + [0] * 8), usual)
     assert np.isfinite(narrow).all() and narrow[0] == narrow[1] > 1 and (narrow[2:] < -1).all()
     # Frequencies after the shift are those of the proteins, and of PRIOR_PROTEINS usual ones.
     shares = np.exp(narrow) * usual
     assert shares / shares.sum() == pytest.approx([155 / 350] * 2 + [5 / 350] * 8)
-    assert np.isfinite(data.location_shift(proteins([1] * 10), [1.0] + [0.0] * 9)).all()
+    assert np.isfinite(location_shift(proteins([1] * 10), [1.0] + [0.0] * 9)).all()
 
 
 def test_the_distance_to_a_teacher_is_zero_where_both_answer_alike() -> None:

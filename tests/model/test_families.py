@@ -15,8 +15,9 @@ from model.judging import judgement
 from model.learning.encoders import read_tokenizer
 from model.proteins.labelled import read_channel
 from model.serving.artifact import pack, read_artifact, unpack
-from model.serving.classifier import HeadSettings, ProteinClassifier, load_pretrained
+from model.serving.classifier import ProteinClassifier, load_pretrained
 from model.serving.families import max_residues
+from model.serving.heads import HeadSettings
 from model.serving.inference import load, predict_fn
 from model.serving.tokens import window
 from tests.model.encoders import T5, WRITERS, write_family

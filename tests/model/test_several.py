@@ -13,11 +13,10 @@ from model import launch, look, measure, train
 from model.judging import figures
 from model.judging.figures import Answered
 from model.judging.judgement import EvaluationError, contestant, measured
-from model.learning.loss import summed_loss
+from model.learning.loss import class_weights, summed_loss
 from model.proteins.labelled import (
     LOCATIONS,
     LabelError,
-    class_weights,
     describe,
     digest,
     memberships,

@@ -12,8 +12,9 @@ from model.judging.card import write_card
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import Artifact, write_description, write_tokenizer
 from model.serving.bert import BertSettings
-from model.serving.classifier import HeadSettings, ProteinClassifier, build_small, small_config
+from model.serving.classifier import ProteinClassifier, build_small, small_config
 from model.serving.composition import CompositionSettings
+from model.serving.heads import HeadSettings
 from model.serving.tokens import PROTEIN_VOCABULARY
 
 HEAD = HeadSettings(kernel_sizes=(3, 9), channels=16, attentions=2, hidden=16)

@@ -16,7 +16,8 @@ from model.learning import activations
 from model.learning.activations import DiskSpaceError, Upper, still_part
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
-from model.serving.classifier import HeadSettings, load_pretrained
+from model.serving.classifier import load_pretrained
+from model.serving.heads import HeadSettings
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import distance, plain, same, start_several, weights, write_channels, write_encoder
 from tests.waiting import LIMIT_SECONDS

@@ -14,8 +14,9 @@ from model import train
 from model.learning.adapters import add_adapters, merged
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
-from model.serving.classifier import HeadSettings, load_pretrained
+from model.serving.classifier import load_pretrained
 from model.serving.families import FAMILIES
+from model.serving.heads import HeadSettings
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import plain, weights, write_channels, write_encoder
 

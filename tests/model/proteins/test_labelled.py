@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.learning.loss import class_weights
 from model.proteins.labelled import (
     LOCATIONS,
     LabelError,
     LabelledProtein,
-    class_weights,
     describe,
     digest,
     entries,

@@ -9,15 +9,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from model.serving.classifier import (
-    ConvolutionAttentionHead,
-    HeadSettings,
-    ProteinClassifier,
-    build_small,
-    convolve,
-    load_pretrained,
-    small_config,
-)
+from model.serving.classifier import ProteinClassifier, build_small, load_pretrained, small_config
+from model.serving.convolutions import convolve
+from model.serving.heads import ConvolutionAttentionHead, HeadSettings
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
 from tests.model.tiny import HEAD, random_sequences
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from model.serving.classifier import WEIGHTS, HeadSettings, ProteinClassifier, small_config
+from model.serving.classifier import WEIGHTS, ProteinClassifier, small_config
+from model.serving.heads import HeadSettings
 from model.serving.inference import (
     Model,
     Request,

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from model.serving import packed
-from model.serving.classifier import HeadSettings, ProteinClassifier
+from model.serving.classifier import ProteinClassifier
+from model.serving.heads import HeadSettings
 from model.serving.inference import Model, load, predict_fn
 from model.serving.packed import PackedEncoder, Packing, attend, through
 from tests.model.tiny import build_tiny_bert_artifact, random_sequences
