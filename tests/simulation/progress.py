@@ -44,6 +44,8 @@ class Progress:
     def __init__(self, world: World, violate: Callable[[str], None]) -> None:
         self._world, self._violate = world, violate
         self._begun: dict[str, float] = {}
+        self._recorded: dict[str, float] = {}
+        """When an upload got its row, or its attempt began, and with it a deadline."""
         self._released: dict[str, float] = {}
         """When something of an upload came back last that had been held up."""
         self._gaps: dict[str, tuple[float, float, str]] = {}
@@ -162,11 +164,12 @@ class Progress:
         if new.get("reason") == TOO_MANY:
             self._release(upload)  # it waits for others to end
         self._begun.setdefault(upload, self._now)
+        self._recorded.setdefault(upload, self._now)
         if old is not None and attempts(new) > attempts(old):
-            later = self._now - self._begun[upload] > 60 + 2 * self._world.scenario.skew
+            later = self._now - self._recorded[upload] > 60 + 2 * self._world.scenario.skew
             if later and new["deadline"] == old["deadline"]:
                 self._violate(f"{upload}: attempt {attempts(new)} has the deadline of the one before it")
-            self._begun[upload] = self._now
+            self._begun[upload] = self._recorded[upload] = self._now
             self._lost.pop(upload, None)
             assert current is not None, "the call that begins it again"
             self._senders[upload] = current
