@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.harness import Row
-from protloc.estimate.offers import CORE
+from protloc.estimate import prices
+from protloc.estimate.offers import CORE, PROTBERT, SMALL
 from protloc.estimate.system import Deployment, Rates, Run, Workload, bill, follow
 
-SMALL = Rates(4 * 0.8 * CORE)
-PROTBERT = Rates(45_000.0)
 ON_CPU = Deployment()
-ON_GPU = Deployment(instance="ml.g5.xlarge")
+ON_LESS = Deployment(instance="ml.c7i.xlarge")
 WIDE = replace(ON_CPU, predict_concurrency=25, max_instances=10)
 
 HUMAN = Workload(20_400, 11_400_000, 13_700_000)
@@ -32,19 +31,35 @@ class Case:
 
     name: str
     work: Workload
-    rates: Rates
     deployment: Deployment
     bar: float
 
+    @property
+    def rates(self) -> Rates:
+        return (SMALL | PROTBERT)[self.deployment.instance]
+
 
 CASES = (
-    Case("human, small model", HUMAN, SMALL, ON_CPU, 0.25),
-    Case("human, ProtBERT", HUMAN, PROTBERT, ON_GPU, 0.60),
-    Case("Swiss-Prot, small model", SWISS_PROT, SMALL, ON_CPU, 1.50),
-    Case("Swiss-Prot, small model, 25 at once", SWISS_PROT, SMALL, WIDE, 1.50),
-    Case("UniRef50, small model", UNIREF50, SMALL, ON_CPU, 15.0),
-    Case("UniRef50, small model, 25 at once", UNIREF50, SMALL, WIDE, 15.0),
+    Case("human, small model, ml.c7i.xlarge", HUMAN, ON_LESS, 0.25),
+    Case("human, small model", HUMAN, ON_CPU, 0.25),
+    Case("human, ProtBERT", HUMAN, Deployment(instance="ml.g5.xlarge"), 0.60),
+    Case("human, ProtBERT, ml.g6.xlarge", HUMAN, Deployment(instance="ml.g6.xlarge"), 0.60),
+    Case("Swiss-Prot, small model", SWISS_PROT, ON_CPU, 1.50),
+    Case("Swiss-Prot, small model, 25 at once", SWISS_PROT, WIDE, 1.50),
+    Case("UniRef50, small model", UNIREF50, ON_CPU, 15.0),
+    Case("UniRef50, BatchResidues=131072", UNIREF50, replace(ON_CPU, batch_residues=131_072), 15.0),
+    Case("UniRef50, the same, 25 at once", UNIREF50, replace(WIDE, batch_residues=131_072), 15.0),
 )
+
+
+def serverless(work: Workload) -> float:
+    """Dollars of the small model's calls if its endpoint were serverless; it would have no idle end.
+
+    Memory brings processors in Lambda's ratio. A processor is a thread, counted as those of the
+    instances are.
+    """
+    gb_of_a_processor = 1769 / 1024
+    return work.residues / (0.4 * CORE) * gb_of_a_processor * prices.SERVERLESS_GB_SECOND
 
 
 def run(_rounds: int) -> Iterator[Row]:
@@ -52,11 +67,13 @@ def run(_rounds: int) -> Iterator[Row]:
     for case in CASES:
         course = follow(case.work, case.rates, case.deployment)
         dollars = bill(case.work, course, case.deployment)
-        detail = {
+        detail: dict[str, object] = {
             "minutes": round(course.minutes, 1),
             "held_up_by": bottleneck(case, course),
             "dollars": {name: round(value, 4) for name, value in dollars.items()},
         }
+        if case.deployment == ON_CPU:
+            detail["dollars_of_serverless_calls"] = round(serverless(case.work), 4)
         total = sum(dollars.values())
         name = f"scale: {case.name}"
         yield Row(name, total, "dollars", case.bar, "nothing", 1, higher_is_better=False, detail=detail)
@@ -95,7 +112,7 @@ def draw(path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 3.6), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 5.2), layout="constrained")
     names, left = [], [0.0] * len(CASES)
     bills = []
     for case in CASES:

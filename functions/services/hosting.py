@@ -15,6 +15,7 @@ OVER = (*MISSING, "in status")
 """The words of StopTrainingJob about a job that is over. Of a component, a status is why it stays."""
 JOBS = ("snapshot", "train", "evaluate")
 DIMENSION = "sagemaker:inference-component:DesiredCopyCount"
+ALARMS = ("wake-up", "rest")
 
 
 class ComponentStays(ProtlocError):
@@ -37,11 +38,11 @@ class Hosting:
         )
 
     def remove(self, component: str, *, promised: bool) -> bool:
-        """Take away component, scaling, alarm and model of a version; say whether nothing of them is left.
+        """Take away component, scaling, alarms and model of a version; say whether nothing of them is left.
 
         The component goes first, and only a description that finds none shows that it went: SageMaker deletes
-        it after it has answered, which takes minutes and may fail. Until then scaling and alarm stay as well,
-        so that it goes on costing nothing while it is idle. Call this again until it returns True, with
+        it after it has answered, which takes minutes and may fail. Until then scaling and alarms stay too, so
+        that it goes on costing nothing while it is idle. Call this again until it returns True, with
         `promised` once it returned False. Raises ComponentStays where what was promised came to nothing
         (and was asked for again), ClientError where SageMaker refuses, as of a component that is being
         created or changed.
@@ -65,7 +66,8 @@ class Hosting:
                 ScalableDimension=DIMENSION,
             )
         )
-        self.alarms.delete_alarms(AlarmNames=[f"{component}-wake-up"])
+        for alarm in ALARMS:  # one call each: where one is missing, as of older versions, none goes
+            _unless_missing(partial(self.alarms.delete_alarms, AlarmNames=[f"{component}-{alarm}"]))
         _unless_missing(lambda: self.sagemaker.delete_model(ModelName=component))
         return True
 

@@ -18,7 +18,10 @@ GET_REQUEST = 0.4e-6
 LOG_GB = 0.50
 INFERENCE_GB = 0.016  # data into and out of an endpoint
 
+SERVERLESS_GB_SECOND = 0.00002  # of serverless inference, while a call is answered
+
 INSTANCE_HOUR = {
+    "ml.c7i.xlarge": 0.214,
     "ml.c7i.2xlarge": 0.428,
     "ml.g5.xlarge": 1.408,
     "ml.g6.xlarge": 1.127,

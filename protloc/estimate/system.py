@@ -41,10 +41,9 @@ class Workload:
     residues: int
     bytes: int  # of text
 
-    @property
-    def batches(self) -> int:
-        """The least number of batches that hold it; `packing` makes 2 to 4 in a hundred more."""
-        of_residues = ceil(1.025 * self.residues / PackingSettings.batch_residues)
+    def batches(self, residues: int = PackingSettings.batch_residues) -> int:
+        """The least number of batches of so many residues; `packing` makes 2 to 4 in a hundred more."""
+        of_residues = ceil(1.025 * self.residues / residues)
         return max(1, of_residues, ceil(self.proteins / PackingSettings.batch_proteins))
 
 
@@ -66,16 +65,20 @@ class Rates:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds that AWS decides: assumptions, from its documentation and from what others report."""
+    """Seconds that AWS decides: assumptions, from its documentation and from what others report.
+
+    Scaling in: on an ml.g5.xlarge in July 2026, 11 minutes from the last call to no copy by AWS's own alarm,
+    which the template's undercuts, then 12 minutes to no instance (measured by Hugging Face's skill for
+    SageMaker, `hf-cloud-sagemaker-deployment`). Waking took 9.4 minutes there, with a container far larger.
+    """
 
     function_start: float = 1.0
     request: float = 0.008  # of a call to DynamoDB, SQS or S3 from a function
     event: float = 3.0  # from a stored file to the first call of `receive`
     wake: float = 360.0  # from the first call that meets no copy to the first that is answered
     grow: float = 420.0  # from too many calls a copy to one copy more
-    idle: float = (
-        1_200.0  # from the last call to the end of the last instance: an alarm of 15 minutes, then the end
-    )
+    idle: float = 420.0  # from the last call to the last copy's end: `RestAlarm`, and a minute to act
+    release: float = 720.0  # from there to the end of the instance: SageMaker's own time, which cannot be set
     look: float = 60.0  # how often the number of copies is judged
 
 
@@ -88,6 +91,7 @@ class Deployment:
     min_instances: int = 0
     predict_concurrency: int = 4
     split_concurrency: int = 2
+    batch_residues: int = PackingSettings.batch_residues
     calls_a_copy: int = 4  # the target of the scaling policy
     function_processors: float = 512 / 1769  # Lambda gives a whole one from 1,769 MB of memory on
     function_gb: float = 0.5
@@ -122,8 +126,9 @@ class _Upload:
         self.work, self.deployment, self.rates, self.times = work, deployment, rates, times
         self.world = simpy.Environment()
         self.run = Run()
-        self.steps = min(work.batches, BATCHES_AT_MOST)
-        self.of_step = work.batches / self.steps
+        batches = work.batches(deployment.batch_residues)
+        self.steps = min(batches, BATCHES_AT_MOST)
+        self.of_step = batches / self.steps
         self.batches = simpy.Store(self.world)
         self.copies = simpy.Store(self.world)  # those that are free
         self.started, self.starting, self.asking, self.done = 0, False, 0, 0
@@ -237,7 +242,7 @@ class _Upload:
     def complete(self) -> Steps:
         """The results are merged; the instances stay until they have idled long enough."""
         self.run.last_answer = self.world.now
-        tail = 0 if self.deployment.min_instances or self.machine else self.times.idle
+        tail = 0 if self.deployment.min_instances or self.machine else self.times.idle + self.times.release
         self.run.instance_seconds += self.started * (self.world.now + tail)
         yield self.world.timeout(self.times.function_start)
         seconds = self.work.proteins * self.rates.complete_seconds_a_protein
@@ -283,5 +288,5 @@ def bill(work: Workload, run: Run, deployment: Deployment | None = None) -> Mapp
         + used["function"] * prices.FUNCTION_REQUEST,
         "queues": used["queue"] * (prices.QUEUE_REQUEST + prices.FAIR_QUEUE_REQUEST),
         "files": used["put"] * prices.PUT_REQUEST + used["get"] * prices.GET_REQUEST,
-        "logs": work.batches * 2.2e3 / 1e9 * prices.LOG_GB,
+        "logs": work.batches(deployment.batch_residues) * 2.2e3 / 1e9 * prices.LOG_GB,
     }

@@ -144,7 +144,9 @@ class Teardown:
         pages = sagemaker.get_paginator("list_models").paginate(NameContains=self.account.stack)
         models = [model["ModelName"] for page in pages for model in page["Models"]]
         for name in sorted(names.union(filter(self._is_own, models))):
-            self._client("cloudwatch").delete_alarms(AlarmNames=[f"{name}-wake-up"])
+            for alarm in ("wake-up", "rest"):  # one call each: of several, none goes where one is missing
+                with ignoring_absence():
+                    self._client("cloudwatch").delete_alarms(AlarmNames=[f"{name}-{alarm}"])
             with ignoring_absence():
                 self._client("application-autoscaling").deregister_scalable_target(
                     ServiceNamespace="sagemaker",

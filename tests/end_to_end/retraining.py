@@ -86,7 +86,7 @@ def left(cloud: Embedded) -> dict[str, set[str]]:
         "alarms": {
             each["AlarmName"]
             for each in alarms.describe_alarms()["MetricAlarms"]
-            if each["AlarmName"].endswith("-wake-up")
+            if each["AlarmName"].endswith(("-wake-up", "-rest"))
         },
         "packages": {each["ModelPackageArn"] for each in packages},
     }

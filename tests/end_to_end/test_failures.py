@@ -282,6 +282,8 @@ def test_the_table_has_every_task() -> None:
         "ReadModel",
         "FollowLoad",
         "WakeUp",
+        "Rest",
+        "RestAlarm",
         "ReadState",
         "RecordFailure",
         "Unlock",

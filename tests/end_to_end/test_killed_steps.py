@@ -26,7 +26,8 @@ BROUGHT: dict[str, Any] = {"artifact": "a good one"}
 TRAINING = dict.fromkeys(("Lock", "Plan", "Record", "Snapshot", "Train", "Evaluate", "Judge"), TRAINED)
 PROMOTION = {
     **dict.fromkeys(("Host", "AddComponent", "DescribeComponent", "Smoke", "ScaleToZero"), BROUGHT),
-    **dict.fromkeys(("FollowLoad", "WakeUp", "WakeUpAlarm", "Promote", "Unlock", "Notify"), BROUGHT),
+    **dict.fromkeys(("FollowLoad", "WakeUp", "WakeUpAlarm", "Rest", "RestAlarm"), BROUGHT),
+    **dict.fromkeys(("Promote", "Unlock", "Notify"), BROUGHT),
 }
 STEPS = TRAINING | PROMOTION
 NOT_ON_THE_WAY = {

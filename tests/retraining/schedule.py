@@ -334,7 +334,7 @@ class Schedule:
             ("components", {name.removeprefix("protloc-") for name in cloud.components}),
             ("models", {name.removeprefix("protloc-") for name in cloud.hosted}),
             ("targets", {name.removeprefix("inference-component/protloc-") for name in cloud.targets}),
-            ("alarms", {name.removeprefix("protloc-").removesuffix("-wake-up") for name in cloud.alarms}),
+            ("alarms", {re.sub("^protloc-|-(wake-up|rest)$", "", name) for name in cloud.alarms}),
         ):
             if not there <= kept:
                 self._violated(f"orphaned {what}: {there - kept}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from functions.predict import LONGEST_WAIT_SECONDS
 from model.job import LAUNCHERS, Job, request
 from model.launch import registry
 from protloc.cloud.contracts import integrations
@@ -38,6 +39,7 @@ SUBSTITUTIONS = {
     "InferenceAcceleratorDevices": 0,
     "MinCopies": 0,
     "MaxCopies": 2,
+    "BatchesQueueName": "protloc-BatchesQueue-0123456789AB",
     "TrainingInstances": 1,
     "TrainingSpot": "false",
     "JobImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{LAUNCHERS['cpu'].image}",
@@ -70,6 +72,7 @@ ANSWERS: dict[str, Any] = {
         "ModelArtifacts": {"S3ModelArtifacts": f"s3://{BUCKET}/training/job/output/model.tar.gz"},
     },
     "WakeUp": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1:policyName/wake-up"},
+    "Rest": {"PolicyARN": "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:2:policyName/rest"},
 }
 
 
@@ -107,7 +110,7 @@ WAYS = {
     "retraining": ({}, ""),
     "scheduled": ({"slot": "2026-11-24T12:00:00Z"}, ""),
     "artifact": ({"artifact": f"s3://{BUCKET}/models/two/model.tar.gz", "version": "two"}, ""),
-    "failing": ({}, "WakeUpAlarm"),
+    "failing": ({}, "RestAlarm"),
     "losing an answer": ({}, "Promote"),
     "a job that is there": ({}, "Train"),
     "a model that is there": ({}, "Host"),
@@ -160,6 +163,39 @@ def test_a_component_keeps_a_copy_where_the_endpoint_keeps_an_instance() -> None
     assert template["Conditions"]["KeepsNone"] == keeps_none
 
 
+def test_a_component_that_nobody_asks_and_nothing_waits_for_gives_up_its_copies() -> None:
+    """An instance idles for as long as the alarm looks: most of the price of a small upload."""
+    policy, alarm = ASKED["Rest"].arguments, ASKED["RestAlarm"].arguments
+    steps = policy["StepScalingPolicyConfiguration"]
+    assert (steps["AdjustmentType"], steps["StepAdjustments"][0]["ScalingAdjustment"]) == ("ExactCapacity", 0)
+    assert alarm["AlarmActions"] == [ANSWERS["Rest"]["PolicyARN"]]
+    assert alarm["ComparisonOperator"] == "LessThanThreshold", "a step below the threshold ends at 0"
+    assert steps["StepAdjustments"][0]["MetricIntervalUpperBound"] == 0
+    metrics = {each["Id"]: each for each in alarm["Metrics"]}
+    assert metrics.pop("asked")["Expression"] == " + ".join(f"FILL({name}, 0)" for name in metrics)
+    counted = {each["MetricStat"]["Metric"]["MetricName"] for each in metrics.values()}
+    assert counted == {"Invocations", "NoCapacityInvocationFailures", "ApproximateNumberOfMessagesDelayed"}
+    (component,) = {
+        each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+        for name, each in metrics.items()
+        if name != "waiting"
+    }
+    assert alarm["AlarmName"] == f"{component}-rest"
+
+
+def test_a_batch_that_waits_for_a_copy_asks_again_before_the_copy_is_given_up() -> None:
+    """Else an endpoint that takes long to wake would be sent back to sleep for ever."""
+    alarm = ASKED["RestAlarm"].arguments
+    assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
+    (period,) = {each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each}
+    assert alarm["EvaluationPeriods"] * period >= LONGEST_WAIT_SECONDS + period
+
+
+def test_calls_in_vain_start_one_copy_however_long_it_takes() -> None:
+    steps = ASKED["WakeUp"].arguments["StepScalingPolicyConfiguration"]
+    assert (steps["AdjustmentType"], steps["StepAdjustments"][0]["ScalingAdjustment"]) == ("ExactCapacity", 1)
+
+
 def require_valid(task: Asked) -> None:
     assert made(task.resource, task.arguments) is not None
     assert refused(task.resource, task.arguments, "Service") is None
@@ -173,6 +209,7 @@ LONGEST = {
     "ModelPackageGroup": LONGEST_STACK,
     "ModelsBucket": "b" * 63,
     "ModelsTable": f"{LONGEST_STACK}-ModelsTable-{'X' * 13}",
+    "BatchesQueueName": f"{LONGEST_STACK}-BatchesQueue-{'X' * 12}",
 }
 GIVEN_VERSION = "v" * MAX_NAME_CHARACTERS
 LONG_WAYS = {
@@ -185,7 +222,7 @@ LONG_WAYS = {
 }
 
 
-@pytest.mark.parametrize("failing", ["", "WakeUpAlarm"])
+@pytest.mark.parametrize("failing", ["", "RestAlarm"])
 @pytest.mark.parametrize("way", LONG_WAYS)
 def test_every_name_fits_for_the_longest_name_of_a_stack(way: str, failing: str) -> None:
     answers = {

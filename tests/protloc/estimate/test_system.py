@@ -44,7 +44,7 @@ def test_a_sleeping_endpoint_is_woken_once_and_every_batch_waits_for_it() -> Non
     times = Times()
     run = follow(LARGE, RATES)
     assert times.wake < run.first_answer < times.wake + times.event + 2 * times.function_start + 61
-    assert run.waits > LARGE.batches, "each waits at least once, the early ones more often"
+    assert run.waits > LARGE.batches(), "each waits at least once, the early ones more often"
     assert follow(LARGE, RATES, AWAKE).first_answer < 30
     assert follow(LARGE, RATES, AWAKE).waits == 0
 
@@ -65,7 +65,7 @@ def test_functions_that_are_too_few_hold_the_copies_up() -> None:
     fast = Rates(residues_per_second=10_000_000)
     batch = 25 * Times().request + 500 * 0.8 * fast.predict_seconds_a_protein / AWAKE.function_processors
     run = follow(LARGE, fast, AWAKE)
-    assert run.last_answer > LARGE.batches * batch / AWAKE.predict_concurrency / 3
+    assert run.last_answer > LARGE.batches() * batch / AWAKE.predict_concurrency / 3
     half = follow(LARGE, fast, replace(AWAKE, predict_concurrency=2))
     assert half.last_answer == pytest.approx(2 * run.last_answer, rel=0.1)
 
@@ -79,15 +79,15 @@ def test_on_one_machine_everything_shares_its_cores() -> None:
 
 def test_rows_and_answers_are_written_as_long_as_an_upload_is_short_enough_for_tables() -> None:
     short = follow(LARGE, RATES, AWAKE)
-    expected = 4 * LARGE.proteins + 2.2 * LARGE.batches
+    expected = 4 * LARGE.proteins + 2.2 * LARGE.batches()
     assert short.used["write"] == pytest.approx(expected, rel=0.01)
     long = follow(replace(LARGE, bytes=257 * MIB), RATES, AWAKE)
-    assert long.used["write"] == pytest.approx(2.2 * LARGE.batches, rel=0.05)
+    assert long.used["write"] == pytest.approx(2.2 * LARGE.batches(), rel=0.05)
 
 
 def test_an_instance_is_billed_from_its_start_to_the_end_of_its_idle_time() -> None:
     run, times = follow(LARGE, RATES), Times()
-    assert run.instance_seconds == pytest.approx(run.last_answer - 6 + times.idle, rel=0.02)
+    assert run.instance_seconds == pytest.approx(run.last_answer - 6 + times.idle + times.release, rel=0.02)
     hour = prices.INSTANCE_HOUR["ml.c7i.2xlarge"]
     dollars = bill(LARGE, run)
     assert dollars["endpoint"] == pytest.approx(run.instance_seconds / 3600 * hour, rel=0.05)

@@ -141,7 +141,8 @@ class Stuck:
 
     def __init__(self) -> None:
         self.components, self.models = ["protloc-stuck"], ["protloc-stuck", "protloc-idle", "other-1"]
-        self.targets, self.alarms = {"protloc-stuck", "protloc-idle"}, {"protloc-stuck-wake-up"}
+        self.targets = {"protloc-stuck", "protloc-idle"}
+        self.alarms = {"protloc-stuck-wake-up", "protloc-stuck-rest"}
         self.goes = False
 
     def get_paginator(self, operation: str) -> Any:
