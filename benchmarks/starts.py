@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.harness import Row, median
 
 ROOT = Path(__file__).parents[1]
-HANDLERS = {  # and the clients that nearly each of their calls uses, besides DynamoDB's
+DATABASE = "uploads.table.database.client"
+HANDLERS = {  # and the clients that nearly each of their calls uses, besides the database's
     "receive": ("storage.client", "shards_queue.client"),
     "split": ("storage.client", "shards_queue.client"),
     "predict": ("storage.client", "endpoint.client"),
@@ -62,7 +63,7 @@ def run(rounds: int) -> Iterator[Row]:
 def start(handler: str) -> tuple[float, float, int]:
     """Seconds of the imports, seconds with the clients, and modules, of one process."""
     done = subprocess.run(
-        [sys.executable, "-c", START, handler, *HANDLERS[handler]],
+        [sys.executable, "-c", START, handler, DATABASE, *HANDLERS[handler]],
         cwd=ROOT,
         env={**os.environ, **ENVIRONMENT},
         check=True,

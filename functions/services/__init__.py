@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 
 from functions.services.answers_table import AnswersTable
+from functions.services.clients import client
 from functions.services.cursors import Cursors, stack_cursors
 from functions.services.endpoint import CONNECT_SECONDS, Endpoint
 from functions.services.models_table import ModelsTable
@@ -19,6 +19,7 @@ from functions.services.queues import Queue
 from functions.services.s3 import Storage
 from functions.services.settings import Settings, from_environment
 from functions.services.uploads_table import UploadsTable
+from functions.services.wire import Database
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -65,7 +66,7 @@ class Lazily:
 
     @cached_property
     def _client(self) -> Any:
-        return boto3.client(self._service, config=self._config)
+        return client(self._service, self._config)
 
 
 @cache
@@ -74,7 +75,7 @@ def services() -> Services:
     names = from_environment()
     standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
     # Items are made here, not by users: botocore's check of each value is a third of what a write takes.
-    database = boto3.resource("dynamodb", config=standard.merge(Config(parameter_validation=False)))
+    database = Database(Lazily("dynamodb", standard.merge(Config(parameter_validation=False))))
     s3: Any = Lazily("s3", standard.merge(LINKING))
     sqs: Any = Lazily("sqs", standard)
     runtime: Any = Lazily(

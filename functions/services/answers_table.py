@@ -5,7 +5,7 @@ stands beside it, with `#explanation` after them. Items expire.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.domain.explanation import Explanation, dumped, loaded
 from functions.domain.locations import LOCATION_NAMES
@@ -23,16 +23,14 @@ from functions.services.dynamodb import (
     to_item,
     to_text,
 )
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBServiceResource
+from functions.services.wire import Database
 
 
 class AnswersTable:
     """Known answers of every model version."""
 
-    def __init__(self, resource: "DynamoDBServiceResource", name: str, days: int) -> None:
-        self.resource = resource
+    def __init__(self, database: Database, name: str, days: int) -> None:
+        self.database = database
         self.name = name
         self.days = days
 
@@ -43,7 +41,7 @@ class AnswersTable:
         sort_key = _sort_key(model_version)
         keys = [{"pk": digest, "sk": sort_key} for digest in sorted(set(digests))]
         known = {}
-        for item in get_all(self.resource, self.name, keys):
+        for item in get_all(self.database, self.name, keys):
             values = from_item(item)
             known[values["pk"]] = Prediction(
                 tuple(from_text(values["probabilities"])),
@@ -64,7 +62,7 @@ class AnswersTable:
     def remember(self, answers: dict[str, Prediction], model_version: str) -> None:
         expires = now_seconds() + self.days * 86_400
         put_all(
-            self.resource,
+            self.database,
             self.name,
             (
                 {
@@ -79,7 +77,7 @@ class AnswersTable:
 
     def explanation(self, digest: str, model_version: str) -> Explanation | None:
         """Return the kept explanation of a version's answer for a sequence; None if it was not asked for."""
-        answer = self.resource.Table(self.name).get_item(Key=_explanation_key(digest, model_version))
+        answer = self.database.Table(self.name).get_item(Key=_explanation_key(digest, model_version))
         return loaded(str(answer["Item"]["explanation"])) if "Item" in answer else None
 
     def keep_explanation(self, digest: str, model_version: str, explanation: Explanation) -> None:
@@ -89,7 +87,7 @@ class AnswersTable:
             "expires": expires,
             "explanation": dumped(explanation),
         }
-        self.resource.Table(self.name).put_item(Item=item)
+        self.database.Table(self.name).put_item(Item=item)
 
 
 def _kept(prediction: Prediction) -> dict[str, Any]:

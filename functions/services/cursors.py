@@ -12,13 +12,12 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import InputError
+from functions.services.clients import client
 from functions.services.dynamodb import Item
 
 logger = Logger(child=True)
@@ -70,9 +69,9 @@ def stack_cursors(secret: str) -> Cursors:
     own_key = secrets.token_bytes(32)
 
     def read_key() -> bytes:
-        client: Any = boto3.client("secretsmanager")
+        asked = client("secretsmanager")
         try:
-            value: str = client.get_secret_value(SecretId=secret)["SecretString"]
+            value: str = asked.get_secret_value(SecretId=secret)["SecretString"]
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NO_KEY:
                 raise

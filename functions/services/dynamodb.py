@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import ProtlocError
+from functions.services.wire import Database, Table
 
 if TYPE_CHECKING:
     from boto3.dynamodb.conditions import ConditionBase
-    from mypy_boto3_dynamodb import DynamoDBServiceResource
-    from mypy_boto3_dynamodb.service_resource import Table
 
 Item = dict[str, Any]
 
@@ -45,7 +44,7 @@ def iso(seconds: int) -> str:
 
 
 def one_page(
-    table: "Table", keys: tuple[str, ...], size: int, start: Item | None, **query: Any
+    table: Table, keys: tuple[str, ...], size: int, start: Item | None, **query: Any
 ) -> tuple[list[Any], Item | None]:
     """At most `size` items of a query, and where the next page begins: None if nothing follows.
 
@@ -109,7 +108,7 @@ def is_condition_failure(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
-def put_new(table: "Table", item: Item) -> bool:
+def put_new(table: Table, item: Item) -> bool:
     """Put an item unless its key is taken; say whether it was put."""
     try:
         table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
@@ -120,7 +119,7 @@ def put_new(table: "Table", item: Item) -> bool:
     return True
 
 
-def update_if(table: "Table", **request: Any) -> bool:
+def update_if(table: Table, **request: Any) -> bool:
     """Update an item; False where its condition does not hold: another worker was there before."""
     try:
         table.update_item(**request)
@@ -132,7 +131,7 @@ def update_if(table: "Table", **request: Any) -> bool:
 
 
 def update(
-    table: "Table",
+    table: Table,
     key: Item,
     values: Item,
     condition: "ConditionBase | None" = None,
@@ -167,12 +166,12 @@ def update(
     return update_if(table, **request)
 
 
-def put_all(resource: "DynamoDBServiceResource", table_name: str, items: Iterable[Item]) -> None:
+def put_all(database: Database, table_name: str, items: Iterable[Item]) -> None:
     """Put every item, 25 a call, repeating what a call leaves undone."""
     for group in _grouped(items, _WRITE_BATCH):
         requests: dict[str, Any] = {table_name: [{"PutRequest": {"Item": item}} for item in group]}
         for attempt in range(_ATTEMPTS):
-            requests = dict(resource.batch_write_item(RequestItems=requests).get("UnprocessedItems", {}))
+            requests = dict(database.batch_write_item(RequestItems=requests).get("UnprocessedItems", {}))
             if not requests:
                 break
             time.sleep(0.05 * 2**attempt)
@@ -180,12 +179,12 @@ def put_all(resource: "DynamoDBServiceResource", table_name: str, items: Iterabl
             raise TableBusy(f"{table_name}: {len(requests[table_name])} items were not written")
 
 
-def get_all(resource: "DynamoDBServiceResource", table_name: str, keys: Iterable[Item]) -> Iterator[Item]:
+def get_all(database: Database, table_name: str, keys: Iterable[Item]) -> Iterator[Item]:
     """Yield the items that exist for these distinct keys, in any order, 100 a call."""
     for group in _grouped(keys, _READ_BATCH):
         requests: dict[str, Any] = {table_name: {"Keys": group}}
         for attempt in range(_ATTEMPTS):
-            answer = resource.batch_get_item(RequestItems=requests)
+            answer = database.batch_get_item(RequestItems=requests)
             yield from answer["Responses"].get(table_name, [])
             requests = dict(answer.get("UnprocessedKeys", {}))
             if not requests:
@@ -195,7 +194,7 @@ def get_all(resource: "DynamoDBServiceResource", table_name: str, keys: Iterable
             raise TableBusy(f"{table_name}: some items were not read")
 
 
-def query_all(table: "Table", **query: Any) -> Iterator[Item]:
+def query_all(table: Table, **query: Any) -> Iterator[Item]:
     """Yield every item of a query, page after page."""
     while True:
         page = table.query(**query)

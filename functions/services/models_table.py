@@ -14,16 +14,14 @@ of it but activations by hand (`activate`) and what `retire` does.
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
 from functions.domain.locations import TEN, LabelSet, read_labels
 from functions.services.dynamodb import Item, from_item, now_seconds, query_all, update_if
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+from functions.services.wire import Table
 
 ALIAS = {"pk": "alias", "sk": "active"}
 LOCK = {"pk": "lock", "sk": "retraining"}
@@ -47,7 +45,7 @@ class Alias(NamedTuple):
 class ModelsTable:
     """The model versions of the stack."""
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, table: Table) -> None:
         self.table = table
 
     def alias(self) -> Alias:
@@ -164,7 +162,7 @@ class ModelsTable:
             {kind: {"TableName": self.table.name, **part} for kind, part in each.items()} for each in parts
         ]
         try:
-            self._try(lambda: self.table.meta.client.transact_write_items(TransactItems=named))
+            self._try(lambda: self.table.database.transact_write_items(TransactItems=named))
         except ClientError as error:
             if not _is_changed(error):
                 raise

@@ -10,7 +10,7 @@ model with labels of its own has their names (`names`), and where several are a 
 from collections.abc import Iterable
 from functools import cache, reduce
 from operator import and_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
@@ -29,9 +29,7 @@ from functions.services.dynamodb import (
     to_item,
     to_text,
 )
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBServiceResource
+from functions.services.wire import Database
 
 
 class Wanted(NamedTuple):
@@ -63,16 +61,16 @@ ALL = Wanted()
 class PredictionsTable:
     """Every row of every indexed upload."""
 
-    def __init__(self, resource: "DynamoDBServiceResource", name: str, days: int) -> None:
-        self.resource = resource
-        self.table = resource.Table(name)
+    def __init__(self, database: Database, name: str, days: int) -> None:
+        self.database = database
+        self.table = database.Table(name)
         self.days = days
 
     def put(self, upload_id: str, shard: int, rows: Iterable[Row], labels: LabelSet = TEN) -> None:
         """Store the rows of a shard of any attempt; `labels` are those of the upload's model version."""
         expires = now_seconds() + self.days * 86_400
         items = [_item(upload_id, first_shard(shard), row, expires, labels) for row in rows]
-        put_all(self.resource, self.table.name, (item for item in items if item["status"] != "failed"))
+        put_all(self.database, self.table.name, (item for item in items if item["status"] != "failed"))
         for item in items:
             if item["status"] == "failed":
                 self._put_failed(item, attempt_of(shard))

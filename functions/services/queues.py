@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from mypy_boto3_sqs import SQSClient
 
 logger = Logger()
@@ -65,7 +65,7 @@ class Queue:
         self.client.send_message(**request)
 
     @contextmanager
-    def delivery(self, record: SQSRecord) -> Iterator[dict[str, Any]]:
+    def delivery(self, record: "SQSRecord") -> Iterator[dict[str, Any]]:
         """The message of one delivery; on a failure it comes again after a short while, longer each time.
 
         Left alone it would stay hidden for the queue's visibility timeout, which is six times the function's

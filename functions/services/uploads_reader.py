@@ -6,16 +6,14 @@ the place up to which `sweep` has looked through the bucket.
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boto3.dynamodb.conditions import Attr, Key
 
 from functions.domain.upload import FINAL_STATUSES, Counts, attempt_of
 from functions.domain.upload_record import Marker, ShardRecord, UploadRecord, progress_of, sum_of
 from functions.services.dynamodb import Item, from_item, one_page, query_all
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+from functions.services.wire import Table
 
 UPLOAD = "upload"
 LISTING = ("sweep", "listing")
@@ -32,7 +30,7 @@ def batch_key(shard: int, batch: int) -> str:
 class UploadsReader:
     """Uploads, their shards and their batches, as they are."""
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, table: Table) -> None:
         self.table = table
 
     def get(self, upload_id: str) -> UploadRecord:

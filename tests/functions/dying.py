@@ -14,7 +14,7 @@ class Died(BaseException):
 @contextmanager
 def dying(world: World, at: int, when: str) -> Iterator[None]:
     """The process dies at its call number `at`, counted from 0: `when` is before-call or after-call."""
-    clients = (world.s3, world.sqs, world.database.meta.client, world.aws.events)
+    clients = (world.s3, world.sqs, world.aws.predictions.database.client, world.aws.events)
     calls = {"before-call": 0, "after-call": 0}
     dead = False
 

@@ -77,7 +77,7 @@ def test_the_api_says_what_became_of_it(
 def test_only_a_changed_alias_refuses_an_activation(
     reasons: list[str], calls: int, two_versions: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = two_versions.aws.models.table.meta.client
+    client = two_versions.aws.models.table.database
     write, made = client.transact_write_items, []
 
     def cancelled_once(**request: Any) -> Any:

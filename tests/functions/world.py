@@ -32,6 +32,7 @@ from functions.services.queues import Queue
 from functions.services.s3 import Storage
 from functions.services.settings import Settings
 from functions.services.uploads_table import UploadsTable
+from functions.services.wire import Database
 from functions.split import inflate, split_or_abandon
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ class World:
         template = _template()
         self.s3 = _client("s3")
         self.sqs = _client("sqs")
-        database = _database()
+        database, tables = _database(), Database(_client("dynamodb"))
         for bucket in ("uploads", "results", "models"):
             self.s3.create_bucket(Bucket=bucket)
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -143,10 +144,10 @@ class World:
                     | settings
                 )
             ),
-            uploads=UploadsTable(database.Table("UploadsTable")),
-            predictions=PredictionsTable(database, "PredictionsTable", 1),
-            answers=AnswersTable(database, "AnswersTable", 1),
-            models=ModelsTable(database.Table("ModelsTable")),
+            uploads=UploadsTable(tables.Table("UploadsTable")),
+            predictions=PredictionsTable(tables, "PredictionsTable", 1),
+            answers=AnswersTable(tables, "AnswersTable", 1),
+            models=ModelsTable(tables.Table("ModelsTable")),
             storage=Storage(self.s3, "results"),
             uploads_queue=queue("uploads"),
             shards_queue=queue("shards"),

@@ -242,12 +242,12 @@ class Control:
 
 
 class Transacting:
-    """The simulation's table with the transactions that `ModelsTable` asks its client for."""
+    """The simulation's table with the transactions that `ModelsTable` asks its database for."""
 
     def __init__(self, table: Table) -> None:
         self._table, self.name = table, table.name
         self.get_item, self.update_item, self.query = table.get_item, table.update_item, table.query
-        self.meta = SimpleNamespace(client=SimpleNamespace(transact_write_items=self._transact))
+        self.database = SimpleNamespace(transact_write_items=self._transact)
 
     def _transact(self, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803
         parts = [(kind, stored(part)) for each in TransactItems for kind, part in each.items()]

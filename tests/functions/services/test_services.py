@@ -6,12 +6,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from functions.domain.errors import EndpointUnavailable
 from functions.services import services
+from functions.services.clients import client
 from functions.services.hosting import Hosting
 from functions.services.settings import from_environment
 
@@ -60,10 +61,12 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
 def test_a_client_is_made_when_it_is_used(refusing: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that starts cold pays for those alone that its path needs."""
     made: list[str] = []
-    client = boto3.client
-    monkeypatch.setattr(
-        boto3, "client", lambda name, **arguments: made.append(name) or client(name, **arguments)
-    )
+
+    def noted(service: str, config: Config) -> Any:
+        made.append(service)
+        return client(service, config)
+
+    monkeypatch.setattr("functions.services.client", noted)
     aws = services()
     assert made == []
     for _ in range(2):
