@@ -22,7 +22,7 @@ from botocore.loaders import JSONFileLoader, Loader
 SERVICES = ["dynamodb", "events", "s3", "sagemaker-runtime", "secretsmanager", "sqs"]
 
 
-class _Files(JSONFileLoader):  # type: ignore[misc]
+class _Files(JSONFileLoader):
     """Files of JSON, also packed."""
 
     def load_file(self, file_path: str) -> Any:
@@ -33,7 +33,7 @@ class _Files(JSONFileLoader):  # type: ignore[misc]
         return None
 
 
-class _Models(Loader):  # type: ignore[misc]
+class _Models(Loader):
     """botocore's descriptions of the services that the functions ask on each path."""
 
     FILE_LOADER_CLASS = _Files

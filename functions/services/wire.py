@@ -88,7 +88,9 @@ def request_to_wire(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def answer_from_wire(answer: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: item_from_wire(value) if name in ITEMS else value for name, value in answer.items()}
+    values: dict[str, Any] = {
+        name: item_from_wire(value) if name in ITEMS else value for name, value in answer.items()
+    }
     if "Items" in values:
         values["Items"] = [item_from_wire(item) for item in values["Items"]]
     return values
