@@ -23,6 +23,7 @@ from functions.domain.errors import (
     EndpointUnavailable,
     FileGone,
     InputError,
+    UploadDeleted,
 )
 from functions.domain.explanation import Explanation, Unexplained, spread_out
 from functions.domain.fasta import LineCount, lookback, read_records
@@ -57,6 +58,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         return problem(
             HTTPStatus.NOT_FOUND, "There is no such upload, or no record of it begins at this byte."
         )
+    except UploadDeleted as error:
+        return problem(HTTPStatus.GONE, str(error))
     except Unexplained as error:
         return problem(HTTPStatus.CONFLICT, str(error))
     except EndpointUnavailable as error:
@@ -79,7 +82,7 @@ def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
     """
     if not re.fullmatch("[0-9]{1,15}", offset):
         raise InputError(repr(offset)[:40], expected="the byte at which a record begins", where="offset")
-    upload = aws.uploads.get(upload_id[:MAX_NAME_CHARACTERS])
+    upload = aws.uploads.existing(upload_id[:MAX_NAME_CHARACTERS])
     protein = _protein(upload, int(offset), aws)
     explanation = aws.answers.explanation(protein.digest, upload.model_version)
     if explanation is None:

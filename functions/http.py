@@ -31,7 +31,7 @@ def upload_view(
         "upload": upload.upload_id,
         **upload.source._asdict(),
         "bytes": upload.size,
-        "status": "running" if upload.status == "finishing" else upload.status,
+        "status": upload.shown_status,
         "reason": upload.reason or None,
         "model_version": upload.model_version or None,
         "attempts": upload.attempts,

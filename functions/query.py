@@ -20,7 +20,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError
+from functions.domain.errors import InputError, ProtlocError, UploadDeleted
 from functions.domain.locations import read_labels
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
 from functions.domain.rows import COLUMNS, PROBABILITY, columns_of, probability_columns
@@ -167,6 +167,11 @@ def _not_there(error: Missing) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
+@app.exception_handler(UploadDeleted)  # type: ignore[untyped-decorator]
+def _gone(error: UploadDeleted) -> Response[str]:
+    return _problem(HTTPStatus.GONE, str(error))
+
+
 @app.not_found
 def _no_route(_error: NotFoundError) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
@@ -174,7 +179,7 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 def _upload(upload: str) -> UploadRecord:
     try:
-        return services().uploads.get(upload[:MAX_NAME_CHARACTERS])
+        return services().uploads.existing(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
 

@@ -12,8 +12,10 @@ from functions.domain.errors import ProtlocError
 
 if TYPE_CHECKING:
     from boto3.dynamodb.conditions import ConditionBase
-    from mypy_boto3_dynamodb import DynamoDBServiceResource
+    from mypy_boto3_dynamodb import DynamoDBClient, DynamoDBServiceResource
     from mypy_boto3_dynamodb.service_resource import Table
+
+    BatchWriter = DynamoDBServiceResource | DynamoDBClient  # a resource's own client takes plain values, too
 
 Item = dict[str, Any]
 
@@ -111,8 +113,13 @@ def is_condition_failure(error: ClientError) -> bool:
 
 def put_new(table: "Table", item: Item) -> bool:
     """Put an item unless its key is taken; say whether it was put."""
+    return put_if(table, item, "attribute_not_exists(pk)")
+
+
+def put_if(table: "Table", item: Item, condition: "ConditionBase | str") -> bool:
+    """Put an item; False where the condition does not hold of the one that is there."""
     try:
-        table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
+        table.put_item(Item=item, ConditionExpression=condition)
     except ClientError as error:
         if not is_condition_failure(error):
             raise
@@ -169,8 +176,17 @@ def update(
 
 def put_all(resource: "DynamoDBServiceResource", table_name: str, items: Iterable[Item]) -> None:
     """Put every item, 25 a call, repeating what a call leaves undone."""
-    for group in _grouped(items, _WRITE_BATCH):
-        requests: dict[str, Any] = {table_name: [{"PutRequest": {"Item": item}} for item in group]}
+    _write_all(resource, table_name, ({"PutRequest": {"Item": item}} for item in items))
+
+
+def delete_all(resource: "BatchWriter", table_name: str, keys: Iterable[Item]) -> None:
+    """Delete the items of these keys, as `put_all` puts them."""
+    _write_all(resource, table_name, ({"DeleteRequest": {"Key": key}} for key in keys))
+
+
+def _write_all(resource: "BatchWriter", table_name: str, writes: Iterable[Item]) -> None:
+    for group in _grouped(writes, _WRITE_BATCH):
+        requests: dict[str, Any] = {table_name: group}
         for attempt in range(_ATTEMPTS):
             requests = dict(resource.batch_write_item(RequestItems=requests).get("UnprocessedItems", {}))
             if not requests:

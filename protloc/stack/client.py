@@ -201,6 +201,22 @@ class Client:
         _checked(status, answer)
         return self.upload(upload)
 
+    def cancel(self, upload: str) -> View:
+        """End an upload that is in work with what it has by now, and return how it stands then.
+
+        Raises UsageProblem where every record of it has ended.
+        """
+        status, answer, _ = self._ask("POST", f"/uploads/{quote(upload, safe='')}/cancel")
+        _checked(status, answer)
+        return self.upload(upload)
+
+    def delete(self, upload: str) -> None:
+        """Delete an upload for good, with its file and results. Raises UsageProblem where there is none."""
+        status, answer, _ = self._ask("DELETE", f"/uploads/{quote(upload, safe='')}")
+        if status == HTTPStatus.NOT_FOUND:
+            raise UsageProblem(unknown(upload))
+        _checked(status, answer)
+
     # Answers out
 
     def download(self, uri: str, target: Path) -> None:

@@ -20,10 +20,18 @@ import functions.activate
 import functions.explain
 import functions.query
 import functions.retry
+import functions.withdraw
 from tests.functions.test_events import Context, golden
 from tests.functions.world import ROOT, VERSION, World, world
 
 STAGE = "v1"
+MODULES = (
+    functions.query,
+    functions.explain,
+    functions.retry,
+    functions.withdraw,
+    functions.activate,
+)
 SIGNED = "AWS4-HMAC-SHA256 Credential=test"
 
 
@@ -33,7 +41,13 @@ def routes() -> list[tuple[str, str]]:
     functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     events = [
         event["Properties"]
-        for name in ("QueryFunction", "ExplainFunction", "RetryFunction", "ActivateFunction")
+        for name in (
+            "QueryFunction",
+            "ExplainFunction",
+            "RetryFunction",
+            "WithdrawFunction",
+            "ActivateFunction",
+        )
         for event in functions[name]["Properties"]["Events"].values()
     ]
     return [(event["Method"], event["Path"]) for event in events]
@@ -72,6 +86,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 def _handler(method: str, resource: str) -> Callable[..., Any]:
     if resource.endswith("/explanation"):
         return functions.explain.handler
+    if method in ("POST", "DELETE"):
+        return functions.withdraw.handler
     if method == "GET":
         return functions.query.handler
     return functions.activate.handler if resource == "/models/active" else functions.retry.handler
@@ -107,6 +123,6 @@ def served_world() -> Iterator[World]:
             made.activate()
             item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
             made.database.Table("ModelsTable").put_item(Item=item)
-            for module in (functions.query, functions.explain, functions.retry, functions.activate):
+            for module in MODULES:
                 patch.setattr(module, "services", lambda: made.aws)
             yield made
