@@ -1,5 +1,6 @@
 """Answers of the API: JSON, RFC 9457 problems, and how it shows an upload and a model version."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +17,16 @@ def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None)
     """A response as API Gateway's proxy integration takes it."""
     headers = {"Content-Type": "application/json"} | (headers or {})
     return {"statusCode": status.value, "headers": headers, "body": json.dumps(body)}
+
+
+def entity_tag(body: str) -> str:
+    """The tag of an answer, which changes with any byte of it (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+
+
+def is_known(tag: str, known: str) -> bool:
+    """True if a caller's `If-None-Match` says that it has this answer already (RFC 9110, 13.1.2)."""
+    return known.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in known.split(",")]
 
 
 def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Wanted(NamedTuple):
     status: str | None = None
     uncertain: bool | None = None
     named: str | None = None  # a location among several
+    accessions: tuple[str, ...] | None = None  # one of these; a hundred at most
 
     @property
     def expression(self) -> Any:
@@ -55,6 +56,7 @@ class Wanted(NamedTuple):
                 if value is not None
             ),
             *([Attr("named").contains(self.named)] if self.named is not None else ()),
+            *([Attr("accession").is_in(list(self.accessions))] if self.accessions is not None else ()),
         ]
         return reduce(and_, parts) if parts else None
 

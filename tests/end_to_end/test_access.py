@@ -26,6 +26,7 @@ from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload, is_split, without_predict
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
+from tests.end_to_end.test_submission import send
 from tests.functions.test_events import golden
 from tests.template.reference import Action, exists
 from tests.waiting import LIMIT_SECONDS, until
@@ -101,6 +102,7 @@ class Everything:
         for explained in (upload, packed):
             self.ask_for_an_explanation(explained)
         self.fail_and_retry()
+        self.send_by_form()
         self.take_back(packed)
         self.train_and_fail()
         self.lose_markers(upload)
@@ -150,6 +152,12 @@ class Everything:
         (self.folder / "failed.fasta").write_bytes(b">failed\nMKVFAILEDWY\n")
         upload = failed_upload(self.cloud, self.folder / "failed.fasta")
         assert self.cloud.answer("retry", upload)["predicted"] == 1
+
+    def send_by_form(self) -> None:
+        form = self.cloud.client._ask("POST", "/uploads", {"name": "form.fasta"})[1]
+        assert send(form, b">form\nMKVFQRMWY\n")[0] == 204
+        found = until(lambda: self.cloud.client._get(f"/submissions/{form['submission']}")[1].get("upload"))
+        self.cloud.client.wait(found, lambda _: None, LIMIT_SECONDS)
 
     def take_back(self, ended: str) -> None:
         """One upload is cancelled in work, and one deleted, whose row is closed a day later."""

@@ -19,6 +19,7 @@ from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
 
 import functions.activate
+import functions.parameters
 import functions.query
 import functions.retry
 from functions.domain.locations import LOCATION_NAMES
@@ -39,7 +40,7 @@ UPLOADS: list[str] = []
 CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": [200, 202, 303, 404, 409, 410]},
+            "positive_data_acceptance": {"expected-statuses": [200, 201, 202, 303, 404, 409, 410]},
             "negative_data_rejection": {"expected-statuses": [400, 403, 404, 409, 410]},
             # The only one is the signature, for which the check wants 401: API Gateway answers 403.
             "missing_required_header": {"enabled": False},
@@ -74,6 +75,9 @@ schemathesis.openapi.format("accession", st.sampled_from(ACCESSIONS) | st.text(m
 schemathesis.openapi.format("model-version", known_or_not(st.just(VERSION), "[a-z0-9][a-z0-9-]{0,39}"))
 
 
+schemathesis.openapi.format("accessions", st.sampled_from(["P00001", "P00002,P00007", "nobody"]))
+schemathesis.openapi.format("file-name", st.sampled_from(["a.fasta", "b c.fa.gz", "ü.faa"]))
+schemathesis.openapi.format("organism", st.sampled_from(["Homo sapiens", "4932", "bacteria"]))
 COLUMN = st.sampled_from(["upload", *COLUMNS])
 schemathesis.openapi.format("fields", st.lists(COLUMN, min_size=1).map(",".join))
 
@@ -167,4 +171,7 @@ def test_the_document_tells_of_every_location_and_column() -> None:
     assert schemas["Location"]["enum"] == list(LOCATION_NAMES)
     assert set(schemas["Row"]["required"]) == {"upload", *COLUMNS}
     sizes = DOCUMENT["components"]["parameters"]["size"]["schema"]
-    assert (sizes["maximum"], sizes["default"]) == (functions.query.MAX_SIZE, functions.query.DEFAULT_SIZE)
+    assert (sizes["maximum"], sizes["default"]) == (
+        functions.parameters.MAX_SIZE,
+        functions.parameters.DEFAULT_SIZE,
+    )

@@ -42,6 +42,7 @@ BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
     "Explain": "the API's throttle",
     "Retry": "the API's throttle",
+    "Submit": "the API's throttle",
     "Withdraw": "the API's throttle",
     "Sweep": "its schedules, one call a minute",
     "Plan": "the state machine, one task at a time",
@@ -153,7 +154,7 @@ def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered:
     traced |= {
         m["RoleArn"]["Fn::GetAtt"][0] for _, m in resources(rendered, "AWS::StepFunctions::StateMachine")
     }
-    assert traced - granted == set() and len(traced) == 16
+    assert traced - granted == set() and len(traced) == 17
 
 
 def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
