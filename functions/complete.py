@@ -68,13 +68,13 @@ def complete(upload_id: str, aws: Services) -> None:
     if upload.status == "finishing":
         shards = aws.uploads.begun_shards(upload)
         counts = aws.uploads.counts(upload_id, shards)
-        status, reason = verdict(counts, upload.reason or _unread(upload, shards), upload.damage)
+        status, reason = _verdict_on(upload, shards, counts)
         results, warnings = dict[str, str](), left_out(upload, shards)
         try:
             # A shard that was given up because of that counts with what was read of it, not what was done.
             require_records(max(counts.records, records_read(shards)), aws.settings.max_records)
         except InputError as error:
-            status, reason = "failed", str(error)
+            status, reason = "cancelled" if upload.cancelled else "failed", str(error)
         else:
             results, warnings = _write_results(upload, shards, counts, status, reason, warnings, aws)
         ending = Ending(status, reason, counts, progress_of(upload, shards), results, warnings)
@@ -85,6 +85,28 @@ def complete(upload_id: str, aws: Services) -> None:
     if upload.status in FINAL_STATUSES and not upload.announced:
         _announce(upload, aws)
         aws.uploads.set_announced(upload_id, upload.attempts)
+
+
+def _verdict_on(upload: UploadRecord, shards: Shards, counts: Counts) -> tuple[str, str]:
+    unread = _unread(upload, shards)
+    if not upload.cancelled:
+        return verdict(counts, upload.reason or unread, upload.damage)
+    if not upload.shards:
+        return "cancelled", upload.reason
+    return "cancelled", cancelled_reason(counts, unread, upload.damage)
+
+
+def cancelled_reason(counts: Counts, unread: str, damage: str) -> str:
+    """Says how far a cancelled upload had come.
+
+    >>> cancelled_reason(Counts(records=3, predicted=1, failed=2), "", "")
+    'cancelled; 2 of 3 records have no answer'
+    >>> cancelled_reason(Counts(records=3, predicted=3), "", "")
+    'cancelled when every record had ended'
+    """
+    answered = f"cancelled; {counts.failed:,} of {counts.records:,} records have no answer"
+    first = answered if counts.failed or unread else "cancelled when every record had ended"
+    return "; ".join(part for part in (first, unread, damage) if part)
 
 
 def _unread(upload: UploadRecord, shards: Shards) -> str:

@@ -9,6 +9,7 @@ A model that is scaled to zero, or busy, is not waited for: the answer is 503 wi
 itself wakes it. Sequences are never logged.
 """
 
+import json
 import re
 from http import HTTPStatus
 from typing import Any
@@ -23,12 +24,13 @@ from functions.domain.errors import (
     EndpointUnavailable,
     FileGone,
     InputError,
+    UploadDeleted,
 )
 from functions.domain.explanation import Explanation, Unexplained, spread_out
 from functions.domain.fasta import LineCount, lookback, read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload_record import UploadRecord
-from functions.http import answer, problem
+from functions.http import answer, entity_tag, is_known, problem
 from functions.services import Services, services
 from functions.services.models_table import GONE
 
@@ -57,6 +59,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         return problem(
             HTTPStatus.NOT_FOUND, "There is no such upload, or no record of it begins at this byte."
         )
+    except UploadDeleted as error:
+        return problem(HTTPStatus.GONE, str(error))
     except Unexplained as error:
         return problem(HTTPStatus.CONFLICT, str(error))
     except EndpointUnavailable as error:
@@ -67,7 +71,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     except (EndpointRefused, BrokenContract) as error:
         logger.warning("not explained", extra={"upload": parameters["upload"][:40], "why": str(error)})
         return problem(HTTPStatus.BAD_GATEWAY, "The model failed on this protein.")
-    return answer(HTTPStatus.OK, body)
+    tag = entity_tag(json.dumps(body))
+    if is_known(tag, _if_none_match(event)):
+        return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": {"ETag": tag}, "body": ""}
+    return answer(HTTPStatus.OK, body, {"ETag": tag})
+
+
+def _if_none_match(event: dict[str, Any]) -> str:
+    headers = event.get("headers") or {}
+    return next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
 
 
 def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
@@ -79,7 +91,7 @@ def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
     """
     if not re.fullmatch("[0-9]{1,15}", offset):
         raise InputError(repr(offset)[:40], expected="the byte at which a record begins", where="offset")
-    upload = aws.uploads.get(upload_id[:MAX_NAME_CHARACTERS])
+    upload = aws.uploads.existing(upload_id[:MAX_NAME_CHARACTERS])
     protein = _protein(upload, int(offset), aws)
     explanation = aws.answers.explanation(protein.digest, upload.model_version)
     if explanation is None:

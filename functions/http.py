@@ -1,5 +1,6 @@
 """Answers of the API: JSON, RFC 9457 problems, and how it shows an upload and a model version."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -18,6 +19,16 @@ def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None)
     return {"statusCode": status.value, "headers": headers, "body": json.dumps(body)}
 
 
+def entity_tag(body: str) -> str:
+    """The tag of an answer, which changes with any byte of it (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+
+
+def is_known(tag: str, known: str) -> bool:
+    """True if a caller's `If-None-Match` says that it has this answer already (RFC 9110, 13.1.2)."""
+    return known.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in known.split(",")]
+
+
 def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     return answer(status, body, {"Content-Type": "application/problem+json"})
@@ -31,7 +42,7 @@ def upload_view(
         "upload": upload.upload_id,
         **upload.source._asdict(),
         "bytes": upload.size,
-        "status": "running" if upload.status == "finishing" else upload.status,
+        "status": upload.shown_status,
         "reason": upload.reason or None,
         "model_version": upload.model_version or None,
         "attempts": upload.attempts,

@@ -2,7 +2,8 @@
 
 In: batch messages. Out: a result part, rows in the tables, the batch's marker; the shard and the upload are
 counted in when theirs are all done. Sequences whose answer is known are not asked about. A batch nobody can
-answer yet is sent again with a delay: an outage is a wait, never a failure. A protein the model fails on is
+answer yet is sent again with a delay: an outage is a wait, never a failure. Of a cancelled upload nothing is
+asked: its batches end with the answers that are known. A protein the model fails on is
 found by bisection and fails alone. What a slow model cannot answer within the function's time is sent on,
 with what was found until then.
 """
@@ -22,8 +23,9 @@ from functions.domain.errors import EndpointUnavailable, OutOfTime
 from functions.domain.prediction import Answer, Prediction
 from functions.domain.protein import Protein
 from functions.domain.rows import predicted_row
-from functions.domain.upload import Upload
+from functions.domain.upload import CANCELLED, Upload
 from functions.services import Services, services
+from functions.services.answers_table import ended_rows
 from functions.services.batch_end import record_rows
 
 logger = Logger()
@@ -57,6 +59,9 @@ def predict(message: dict[str, Any], aws: Services, seconds_left: Callable[[], f
     if upload is None:
         return
     proteins = [Protein.from_message(protein) for protein in message["proteins"]]
+    if upload.cancelled:
+        record_rows(upload, shard, batch, ended_rows(proteins, CANCELLED, upload, aws.answers), aws)
+        return
     answers = _known_answers(proteins, upload, aws)
     if not _ask_model(proteins, answers, message, upload, aws, seconds_left):
         return

@@ -6,9 +6,7 @@ Lists come in pages: `size` says how long, and a `Link` header with rel="next" l
 problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -20,29 +18,26 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError
+from functions.domain.errors import InputError, ProtlocError, UploadDeleted
 from functions.domain.locations import read_labels
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
-from functions.domain.rows import COLUMNS, PROBABILITY, columns_of, probability_columns
+from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY, columns_of, probability_columns
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
-from functions.http import View, model_view, upload_view
+from functions.http import View, entity_tag, is_known, model_view, upload_view
+from functions.parameters import FORMS, know_only, page_size, wanted_form, wanted_rows
 from functions.services import services
 from functions.services.dynamodb import Item
-from functions.services.predictions_table import Wanted
 
 logger = Logger()
 app = APIGatewayRestResolver(strip_prefixes=[])
 
-DEFAULT_SIZE = 50
-MAX_SIZE = 500
 LINK_SECONDS = 900
 MAX_NAME_CHARACTERS = 100
 """Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
 
 LOOKED_AHEAD = 20
 """Shards after a page's that are asked whether anything follows."""
-STATUSES = ("predicted", "rejected", "failed")
 
 PROBLEM = "application/problem+json"
 
@@ -58,29 +53,33 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @app.get("/uploads")
 def list_uploads() -> Response[str]:
-    _know_only("cursor", "size")
+    know_only(_parameters(), "cursor", "size")
     aws = services()
-    uploads, following = aws.uploads.listed(_size(), _cursor())
+    uploads, following = aws.uploads.listed(page_size(_parameters()), _cursor())
     # The index carries no counts of uploads in work; each page reads them.
-    return _page("uploads", list(map(_view, uploads)), following)
+    return _json({"uploads": list(map(_view, uploads))}, _link(following))
 
 
 @app.get("/uploads/<upload>")
 def get_upload(upload: str) -> Response[str]:
-    _know_only()
+    know_only(_parameters())
     return _json(_view(_upload(upload)))
 
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
-    _know_only("confidence", "cursor", "fields", "location", "size", "status", "uncertain")
+    know_only(
+        _parameters(),
+        *("accession", "confidence", "cursor", "fields", "format", "location", "size", "status", "uncertain"),
+    )
     aws = services()
-    wanted = _wanted()
+    wanted = wanted_rows(_parameters())
     record = _upload(upload)
-    fields = _fields(columns_of(record.labels))
+    columns = columns_of(record.labels)
+    fields = _fields(columns)
     if not record.indexed:
         raise InputError("an upload too large for single predictions; take its results instead")
-    size, cursor = _size(), _cursor()
+    size, cursor = page_size(_parameters()), _cursor()
     location = app.current_event.get_query_string_value("location")
     if location is not None:
         if location not in record.labels.names:
@@ -90,7 +89,7 @@ def list_predictions(upload: str) -> Response[str]:
         wanted = wanted._replace(named=location if record.labels.several else None)
     if location is not None and not record.labels.several:
         rows, following = aws.predictions.by_location(upload, location, size, cursor, wanted)
-        return _page("predictions", _only(rows, fields), following)
+        return _rows(rows, fields, columns, following)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor, wanted)
     # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
@@ -98,7 +97,7 @@ def list_predictions(upload: str) -> Response[str]:
         rows, following = aws.predictions.page(upload, shard, size, None, wanted)
     if not following and rows:
         following = _next_shard(upload, shard, record.shards)
-    return _page("predictions", _only(rows, fields), following)
+    return _rows(rows, fields, columns, following)
 
 
 def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
@@ -112,7 +111,7 @@ def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
 
 @app.get("/uploads/<upload>/results")
 def get_results(upload: str) -> Response[str]:
-    _know_only("format")
+    know_only(_parameters(), "format")
     record = _upload(upload)
     name = app.current_event.get_query_string_value("format", default_value="tsv")
     if not record.results:
@@ -128,18 +127,18 @@ def get_results(upload: str) -> Response[str]:
 
 @app.get("/proteins/.+")  # a name between angle brackets would match neither `/` nor `#`
 def list_by_accession() -> Response[str]:
-    _know_only("cursor", "fields", "size")
+    know_only(_parameters(), "cursor", "fields", "format", "size")
     name, fields = _accession(), _fields()  # rows of uploads of several models, perhaps
     if len(name) > MAX_ACCESSION_CHARACTERS:
         expected = f"at most {MAX_ACCESSION_CHARACTERS} characters"
         raise InputError(f"{len(name):,}", expected=expected, where="accession")
-    rows, following = services().predictions.by_accession(name, _size(), _cursor())
-    return _page("predictions", _only(rows, fields), following)
+    rows, following = services().predictions.by_accession(name, page_size(_parameters()), _cursor())
+    return _rows(rows, fields, ("upload", *COLUMNS), following)
 
 
 @app.get("/models")
 def list_models() -> Response[str]:
-    _know_only()
+    know_only(_parameters())
     aws = services()
     alias = aws.models.alias()
     shown = [model_view(item, alias.version) for item in aws.models.all()]
@@ -149,7 +148,7 @@ def list_models() -> Response[str]:
 
 @app.get("/models/<version>")
 def get_model(version: str) -> Response[str]:
-    _know_only()
+    know_only(_parameters())
     aws = services()
     item = aws.models.get(version) if len(version) <= MAX_NAME_CHARACTERS else None
     if item is None:
@@ -167,6 +166,11 @@ def _not_there(error: Missing) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
+@app.exception_handler(UploadDeleted)  # type: ignore[untyped-decorator]
+def _gone(error: UploadDeleted) -> Response[str]:
+    return _problem(HTTPStatus.GONE, str(error))
+
+
 @app.not_found
 def _no_route(_error: NotFoundError) -> Response[str]:
     return _problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
@@ -174,7 +178,7 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 def _upload(upload: str) -> UploadRecord:
     try:
-        return services().uploads.get(upload[:MAX_NAME_CHARACTERS])
+        return services().uploads.existing(upload[:MAX_NAME_CHARACTERS])
     except KeyError:
         raise Missing("There is no such upload.") from None
 
@@ -199,30 +203,6 @@ def _accession() -> str:
     return decoded.pop() if len(set(forms)) > 1 and len(decoded) == 1 else unquote(forms[0])
 
 
-def _know_only(*known: str) -> None:
-    """Refuse other parameters: a filter with a typing mistake would silently filter nothing."""
-    for name in app.current_event.query_string_parameters or {}:
-        if name not in known:
-            raise InputError(repr(name)[:40], expected=", ".join(known) or "none", where="parameters")
-
-
-def _wanted() -> Wanted:
-    """The filters of a request, beside its location."""
-    asked = app.current_event.get_query_string_value
-    confidence, status, uncertain = asked("confidence"), asked("status"), asked("uncertain")
-    if confidence is not None and not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", confidence):
-        raise InputError(repr(confidence)[:40], expected="a number from 0 to 1", where="confidence")
-    if status is not None and status not in STATUSES:
-        raise InputError(repr(status)[:40], expected=f"one of {', '.join(STATUSES)}", where="status")
-    if uncertain not in (None, "true", "false"):
-        raise InputError(repr(uncertain)[:40], expected="true or false", where="uncertain")
-    return Wanted(
-        None if confidence is None else float(confidence),
-        status,
-        None if uncertain is None else uncertain == "true",
-    )
-
-
 def _fields(columns: Sequence[str] | None = None) -> list[str] | None:
     """Those of the columns that are asked for; None for all. Without `columns` those of any model."""
     asked = app.current_event.get_query_string_value("fields")
@@ -244,15 +224,18 @@ def _of_own_labels() -> list[str]:
     return list(dict.fromkeys(name for text in texts for name in probability_columns(read_labels(text))))
 
 
-def _only(rows: list[Item], fields: list[str] | None) -> list[Item]:
-    return rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
-
-
-def _size() -> int:
-    size = app.current_event.get_query_string_value("size", default_value=str(DEFAULT_SIZE))
-    if not re.fullmatch("[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_SIZE:
-        raise InputError(repr(size)[:40], expected=f"a number from 1 to {MAX_SIZE}", where="size")
-    return int(size)
+def _rows(
+    rows: list[Item], fields: list[str] | None, columns: Sequence[str], following: Item | None
+) -> Response[str]:
+    """A page of rows in the form that is asked for, with these columns where no fields are named."""
+    form = wanted_form(_parameters(), app.current_event.headers.get("Accept", ""))
+    headers = {**_link(following), "Vary": "Accept"}
+    if form == "json":
+        shown = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
+        return _json({"predictions": shown}, headers)
+    names = fields or columns
+    lines = FORMATS[form]([{name: row.get(name) for name in names} for row in rows], names)
+    return _tagged(b"".join(lines).decode(), f"{FORMS[form]}; charset=utf-8", headers)
 
 
 def _cursor() -> Item | None:
@@ -262,31 +245,35 @@ def _cursor() -> Item | None:
 
 def _list_name() -> str:
     """The list a cursor is bound to: the path, and every parameter that selects from it."""
-    parameters = app.current_event.query_string_parameters or {}
+    parameters = _parameters()
     filters = sorted((name, value) for name, value in parameters.items() if name not in ("cursor", "size"))
     return json.dumps([app.current_event.path, filters])
 
 
-def _page(name: str, values: list[Item], following: Item | None) -> Response[str]:
-    headers = {}
-    if following:
-        cursor = services().cursors.sign(following, _list_name())
-        parameters = {**(app.current_event.query_string_parameters or {}), "cursor": cursor}
-        # The query alone, relative to what was asked (RFC 3986, 5.2.2): whatever stage, domain or prefix the
-        # API is reached by, it leads to the same place.
-        headers["Link"] = f'<?{urlencode(parameters)}>; rel="next"'
-    return _json({name: values}, headers)
+def _parameters() -> dict[str, str]:
+    return dict(app.current_event.query_string_parameters or {})
+
+
+def _link(following: Item | None) -> dict[str, str]:
+    """The header that leads to the following page; none where nothing follows."""
+    if not following:
+        return {}
+    parameters = {**_parameters(), "cursor": services().cursors.sign(following, _list_name())}
+    # The query alone, relative to what was asked (RFC 3986, 5.2.2): whatever stage, domain or prefix the
+    # API is reached by, it leads to the same place.
+    return {"Link": f'<?{urlencode(parameters)}>; rel="next"'}
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response[str]:
-    """An answer, or that it is the one which the caller has already (RFC 9110, 13.1.2)."""
-    body = json.dumps(value)
-    tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    headers = {**(headers or {}), "ETag": tag}
-    known = app.current_event.headers.get("If-None-Match", "")
-    if known.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in known.split(",")]:
+    return _tagged(json.dumps(value), content_types.APPLICATION_JSON, headers or {})
+
+
+def _tagged(body: str, kind: str, headers: dict[str, str]) -> Response[str]:
+    """An answer, or that it is the one which the caller has already."""
+    headers = {**headers, "ETag": entity_tag(body)}
+    if is_known(headers["ETag"], app.current_event.headers.get("If-None-Match", "")):
         return Response(HTTPStatus.NOT_MODIFIED, None, "", headers=headers)
-    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, body, headers=headers)
+    return Response(HTTPStatus.OK, kind, body, headers=headers)
 
 
 def _problem(status: HTTPStatus, detail: str) -> Response[str]:

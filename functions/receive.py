@@ -72,6 +72,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
     labels = aws.models.labels(version)
     upload = aws.uploads.start(new_upload(source, size, version, aws.settings, kingdom, labels))
     identity = upload.upload_id
+    if upload.is_gone:
+        return identity  # an event that comes after its upload was deleted makes no other
     if kingdom and not upload.organism:  # the row was made when the file could not be looked at yet
         upload = aws.uploads.pin(identity, organism=kingdom)
     logger.info("upload received", extra={"upload": identity, "bytes": size})

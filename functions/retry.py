@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError
+from functions.domain.errors import InputError, ProtlocError, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES, MAX_ATTEMPTS
 from functions.domain.upload_record import UploadRecord
 from functions.http import answer, problem
@@ -39,6 +39,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         upload = retry(parameters["upload"], parameters["attempt"], services())
     except KeyError:
         return problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
+    except UploadDeleted as error:
+        return problem(HTTPStatus.GONE, str(error))
     except InputError as error:
         return problem(HTTPStatus.BAD_REQUEST, str(error))
     except NothingToRetry as error:
@@ -51,14 +53,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def retry(upload_id: str, attempt: str, aws: Services) -> UploadRecord:
     """Begin an attempt, unless it was begun before, and send its shards; return the upload as it is then.
 
-    Raises KeyError where there is no such upload, InputError where `attempt` cannot be one, NothingToRetry
-    where it is not the next one of an upload that ended with failed records.
+    Raises KeyError where there is no such upload, UploadDeleted where it was deleted, InputError where
+    `attempt` cannot be one, NothingToRetry where it is not the next one of an upload that ended with failed
+    records.
     """
     if len(upload_id) > MAX_NAME_CHARACTERS:
         raise InputError(f"{len(upload_id):,} characters", expected="the name of an upload", where="upload")
     if not re.fullmatch("[0-9]{1,9}", attempt):
         raise InputError(repr(attempt)[:40], expected=f"a number from 2 to {MAX_ATTEMPTS}", where="attempt")
-    _require_next(aws.uploads.get(upload_id), attempt, aws)
+    _require_next(aws.uploads.existing(upload_id), attempt, aws)
     if aws.uploads.retry(upload_id, int(attempt), now_seconds() + aws.settings.deadline_seconds):
         logger.info("upload retried", extra={"upload": upload_id, "attempt": attempt})
         metrics.add_metric("UploadsRetried", MetricUnit.Count, 1)

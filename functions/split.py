@@ -7,6 +7,7 @@ holds only the records that failed in the attempts before; these have ended, so 
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -24,6 +25,7 @@ from functions.domain.protein import Protein, Rejection, read_protein
 from functions.domain.rows import load_part, rejected_row
 from functions.domain.text import Inflater
 from functions.domain.upload import (
+    CANCELLED,
     Inflate,
     Shard,
     Source,
@@ -65,6 +67,8 @@ def _record(record: SQSRecord) -> None:
 
 def inflate(upload: UploadRecord, aws: Services) -> None:
     """Decompress an upload into a text of its own, unless that is done, and send the text's shards."""
+    if upload.status not in ("receiving", "running"):
+        return
     text = Source(aws.storage.bucket, text_key(upload.upload_id), "null")
     shards = upload.planned_shards()
     if not shards or aws.storage.is_gone(text):  # it expires, and a retry may come after
@@ -116,7 +120,12 @@ def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def split_or_abandon(shard: Shard, upload: UploadRecord, aws: Services) -> None:
-    """Split a shard; where its text is gone, end it with what was done before and say so."""
+    """Split a shard; where its text is gone, end it with what was done before and say so.
+
+    What is not done of a cancelled upload is given up.
+    """
+    if upload.cancelled:
+        shard = replace(shard, give_up=CANCELLED)
     try:
         split(shard, upload, aws)
     except InputError as error:

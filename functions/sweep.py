@@ -2,7 +2,8 @@
 
 In: a schedule. Every minute: dead letters become failed rows with their reason; uploads that waited for a
 model version are received again; shards without progress are sent again; past its deadline, what is left of
-an upload is given up, and one whose results cannot be written ends without them. Every hour: files in the
+an upload is given up, and one whose results cannot be written ends without them; what was deleted is erased
+once more, as a late delivery may have written of it. Every hour: files in the
 bucket whose event was lost are received, however old they are.
 """
 
@@ -97,8 +98,10 @@ def _fail_shard(message: dict[str, Any], aws: Services) -> None:
         aws.uploads.note(shard.upload_id, DEAD_SHARD)  # `move` has it received again, up to its deadline
     elif not shard.give_up:
         aws.shards_queue.send(replace(shard, give_up=DEAD_SHARD).as_message())
-    elif now_seconds() > aws.uploads.get(shard.upload_id).deadline:
-        aws.uploads.abandon_shard(shard, DEAD_SHARD)
+    else:
+        upload = aws.uploads.get(shard.upload_id)
+        if aws.uploads.is_in_work(upload, shard.number) and now_seconds() > upload.deadline:
+            aws.uploads.abandon_shard(shard, DEAD_SHARD)
 
 
 def _fail_upload(message: dict[str, Any], aws: Services) -> None:
@@ -156,7 +159,7 @@ def move(upload: UploadRecord, aws: Services) -> bool:
     if still and late and upload.status == "finishing":
         _end_unwritten(upload, aws)
     elif still:
-        aws.uploads.call_complete(identity)
+        aws.uploads.call_again(identity)
     return still
 
 
@@ -167,10 +170,11 @@ def _end_unwritten(upload: UploadRecord, aws: Services) -> None:
     """
     shards = aws.uploads.begun_shards(upload)
     counts = aws.uploads.counts(upload.upload_id, shards)
-    ending = Ending("failed", upload.reason or UNWRITTEN, counts, progress_of(upload, shards), {}, [])
+    status = "cancelled" if upload.cancelled else "failed"
+    ending = Ending(status, upload.reason or UNWRITTEN, counts, progress_of(upload, shards), {}, [])
     if aws.uploads.finish(upload.upload_id, upload.attempts, ending):
         logger.error("results not written", extra={"upload": upload.upload_id, **counts._asdict()})
-        metrics.add_metric("UploadsFailed", MetricUnit.Count, 1)
+        metrics.add_metric(f"Uploads{status.capitalize()}", MetricUnit.Count, 1)
 
 
 def _unfinished(upload: UploadRecord) -> Iterator[Shard]:

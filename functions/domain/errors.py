@@ -3,6 +3,7 @@
 ProtlocError
 ├── InputError            the user's file or request: recorded with its reason, never retried
 │   └── FileGone              the file; a young one may only not be readable yet
+├── UploadDeleted         a request about an upload that was deleted
 ├── EndpointError
 │   ├── EndpointUnavailable   no model answers yet: the batch waits, nothing is wrong with it
 │   │   ├── EndpointTimedOut      the model took too long: it is asked for less at a time, or waited for
@@ -27,6 +28,13 @@ class InputError(ProtlocError):
 
 class FileGone(InputError):
     """The version of a file that was sent is not there."""
+
+
+class UploadDeleted(ProtlocError):
+    """The upload was deleted; nothing of it is shown or done any more."""
+
+    def __init__(self) -> None:
+        super().__init__("This upload was deleted.")
 
 
 class EndpointError(ProtlocError):

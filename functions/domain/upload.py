@@ -9,7 +9,12 @@ from functions.domain.errors import InputError
 from functions.domain.locations import TEN, LabelSet
 from functions.domain.packing import PackingSettings
 
-FINAL_STATUSES = ("complete", "partial", "failed")
+FINAL_STATUSES = ("complete", "partial", "failed", "cancelled")
+
+GONE_STATUSES = ("deleting", "deleted")
+"""Of an upload that was deleted, while what it left is erased and after."""
+
+CANCELLED = "the upload was cancelled before this record was predicted"
 
 MAX_SHARDS = 1_000
 """Of one attempt. Those of a second are numbered from here on, of a third from twice that, and so on."""
@@ -186,6 +191,11 @@ def earlier_shards(shard: int) -> range:
 
 def part_key(upload: str, shard: int, batch: int) -> str:
     return f"parts/{upload}/{shard:05d}/{batch:05d}.jsonl"
+
+
+def prefixes_of(upload: str) -> tuple[str, ...]:
+    """The prefixes of everything that an upload has in the results bucket."""
+    return tuple(f"{folder}/{upload}/" for folder in ("parts", "results", "work"))
 
 
 def text_key(upload: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from functions.domain.locations import read_labels
 from functions.domain.packing import PackingSettings
 from functions.domain.upload import (
+    GONE_STATUSES,
     Counts,
     Inflate,
     Shard,
@@ -84,7 +85,7 @@ Shards = Mapping[int, ShardRecord]
 class UploadRecord(Upload):
     """An upload as its first reading pinned it, and where it stands now."""
 
-    status: str = "receiving"  # then running, finishing, and one of FINAL_STATUSES
+    status: str = "receiving"  # then running, finishing, one of FINAL_STATUSES, and perhaps of GONE_STATUSES
     updated: int = 0  # seconds since the epoch
     reason: str = ""
     attempts: int = 1  # one, and one more for each retry
@@ -101,6 +102,8 @@ class UploadRecord(Upload):
     results: Mapping[str, str] = field(default_factory=dict)  # the key of each export, by name
     warnings: list[str] = field(default_factory=list)
     announced: bool = False
+    cancelled: bool = False  # whether the present attempt was
+    deleted: int = 0  # when, in seconds since the epoch
 
     @staticmethod
     def from_row(row: Row) -> "UploadRecord":
@@ -132,7 +135,19 @@ class UploadRecord(Upload):
             results=row.get("results", {}),
             warnings=row.get("warnings", []),
             announced="announced" in row,
+            cancelled=row.get("cancelled", False),
+            deleted=row.get("deleted", 0),
         )
+
+    @property
+    def shown_status(self) -> str:
+        """The status as people see it: an upload whose results are being written is in work."""
+        return "running" if self.status == "finishing" else self.status
+
+    @property
+    def is_gone(self) -> bool:
+        """True if it was deleted."""
+        return self.status in GONE_STATUSES
 
     @property
     def shard_numbers(self) -> range:

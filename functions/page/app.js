@@ -108,7 +108,7 @@ function Verdict({about, sums: all, toggle, q, clear}) {
   return html`<section class="verdict" aria-labelledby="verdict">
     <h1 id="verdict">${isFinal(about) ? "" : "So far, "}${toggle ? html`<button type="button" class="figure-button" onClick=${clear}>${many(total, "record")}</button>` : many(total, "record")}: ${part(all.predicted, "answered", "status:answered")}${all.doubtful > 0 && html`, ${part(all.doubtful, "of them doubtful", "doubtful:yes")}`}${all.rejected > 0 && html`; ${part(all.rejected, "not read as proteins", "status:rejected")}`}${all.failed > 0 && html`; ${part(all.failed, "without an answer", "status:failed")}`}.</h1>
     <p class="soft">${shown(fileName(about.key))}, model ${shown(about.model_version || "not chosen yet")}${about.finished ? `, ${date(about.finished)}` : ""}</p>
-    ${about.reason && html`<p class="note"><strong>${about.status === "failed" ? "The upload failed" : "Not all of it was answered"}:</strong> ${shown(about.reason)}.</p>`}
+    ${about.reason && html`<p class="note"><strong>${about.status === "failed" ? "The upload failed" : about.status === "cancelled" ? "The upload was taken back" : "Not all of it was answered"}:</strong> ${shown(about.reason)}.</p>`}
     ${(about.warnings || []).map((warning) => html`<p class="note" key=${warning}><strong>Careful:</strong> ${shown(warning)}.</p>`)}
   </section>`;
 }

@@ -63,7 +63,7 @@ export function Intake({home, go}) {
       <thead><tr><th scope="col">File</th><th scope="col">Sent</th><th scope="col">Records</th><th scope="col">How it ended</th></tr></thead>
       <tbody>${uploads.map((view) => html`<tr key=${view.upload}>
         <th scope="row"><button type="button" class="link" onClick=${() => go({upload: view.upload})}>${shown(fileName(view.key))}</button></th>
-        <td>${date(view.created)}</td><td class="figure">${count(view.records)}</td><td>${{complete: "complete", partial: "in part", failed: "failed"}[view.status] || "in work"}</td></tr>`)}</tbody></table></div>`}
+        <td>${date(view.created)}</td><td class="figure">${count(view.records)}</td><td>${{complete: "complete", partial: "in part", failed: "failed", cancelled: "cancelled"}[view.status] || "in work"}</td></tr>`)}</tbody></table></div>`}
   </section>`;
 }
 

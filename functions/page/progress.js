@@ -3,7 +3,7 @@ import {html, useRef} from "./ui.js";
 import {count, duration, many, shown} from "./words.js";
 
 export function isFinal(view) {
-  return ["complete", "partial", "failed"].includes(view.status);
+  return ["complete", "partial", "failed", "cancelled"].includes(view.status);
 }
 
 export function Progress({view}) {

@@ -110,8 +110,13 @@ def is_condition_failure(error: ClientError) -> bool:
 
 def put_new(table: Table, item: Item) -> bool:
     """Put an item unless its key is taken; say whether it was put."""
+    return put_if(table, item, "attribute_not_exists(pk)")
+
+
+def put_if(table: Table, item: Item, condition: "ConditionBase | str") -> bool:
+    """Put an item; False where the condition does not hold of the one that is there."""
     try:
-        table.put_item(Item=item, ConditionExpression="attribute_not_exists(pk)")
+        table.put_item(Item=item, ConditionExpression=condition)
     except ClientError as error:
         if not is_condition_failure(error):
             raise
@@ -168,8 +173,17 @@ def update(
 
 def put_all(database: Database, table_name: str, items: Iterable[Item]) -> None:
     """Put every item, 25 a call, repeating what a call leaves undone."""
-    for group in _grouped(items, _WRITE_BATCH):
-        requests: dict[str, Any] = {table_name: [{"PutRequest": {"Item": item}} for item in group]}
+    _write_all(database, table_name, ({"PutRequest": {"Item": item}} for item in items))
+
+
+def delete_all(database: Database, table_name: str, keys: Iterable[Item]) -> None:
+    """Delete the items of these keys, as `put_all` puts them."""
+    _write_all(database, table_name, ({"DeleteRequest": {"Key": key}} for key in keys))
+
+
+def _write_all(database: Database, table_name: str, writes: Iterable[Item]) -> None:
+    for group in _grouped(writes, _WRITE_BATCH):
+        requests: dict[str, Any] = {table_name: group}
         for attempt in range(_ATTEMPTS):
             requests = dict(database.batch_write_item(RequestItems=requests).get("UnprocessedItems", {}))
             if not requests:

@@ -20,12 +20,14 @@ from functions.domain.rows import DERIVED, Row, columns_of, current, probability
 from functions.domain.upload import attempt_of, first_shard
 from functions.services.dynamodb import (
     Item,
+    delete_all,
     from_item,
     from_text,
     is_condition_failure,
     now_seconds,
     one_page,
     put_all,
+    query_all,
     to_item,
     to_text,
 )
@@ -39,6 +41,7 @@ class Wanted(NamedTuple):
     status: str | None = None
     uncertain: bool | None = None
     named: str | None = None  # a location among several
+    accessions: tuple[str, ...] | None = None  # one of these; a hundred at most
 
     @property
     def expression(self) -> Any:
@@ -51,6 +54,7 @@ class Wanted(NamedTuple):
                 if value is not None
             ),
             *([Attr("named").contains(self.named)] if self.named is not None else ()),
+            *([Attr("accession").is_in(list(self.accessions))] if self.accessions is not None else ()),
         ]
         return reduce(and_, parts) if parts else None
 
@@ -85,6 +89,17 @@ class PredictionsTable:
         except ClientError as error:
             if not is_condition_failure(error):
                 raise
+
+    def erase(self, upload_id: str, shards: int) -> None:
+        """Delete every row of an upload that has so many shards."""
+        for shard in range(shards):
+            rows = query_all(
+                self.table,
+                KeyConditionExpression=Key("pk").eq(_partition(upload_id, shard)),
+                ProjectionExpression="pk, sk",
+                ConsistentRead=True,
+            )
+            delete_all(self.database, self.table.name, rows)
 
     def page(
         self, upload_id: str, shard: int, size: int, start: Item | None, wanted: Wanted = ALL

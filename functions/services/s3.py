@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from functions.domain.errors import FileGone, InputError
+from functions.domain.errors import FileGone, InputError, ProtlocError
 from functions.domain.organisms import ORGANISM
 from functions.domain.text import WINDOW_BYTES
 from functions.domain.upload import Source
@@ -23,6 +23,10 @@ WRITE_PART_BYTES = 8 * 1024 * 1024
 
 CONFLICTS_FORGIVEN = 5
 """After so many answers of S3 that another writer is at it, the delivery is put off."""
+
+
+class StorageBusy(ProtlocError):
+    """S3 left part of a request undone."""
 
 
 class Stored(NamedTuple):
@@ -112,6 +116,32 @@ class Storage:
             for piece in pieces:
                 writer.write(piece)
         return writer.size
+
+    def erase(self, prefix: str) -> None:
+        """Delete every version of every object under a prefix, and what marks them as deleted.
+
+        Errors come one by one in an answer that is 200:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+        """
+        while versions := self._some_versions(prefix):
+            answer = self.client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": versions, "Quiet": True}
+            )
+            if errors := answer.get("Errors"):
+                raise StorageBusy(f"{len(errors)} objects under {prefix} stay: {errors[0].get('Code')}")
+
+    def _some_versions(self, prefix: str) -> list[Any]:
+        """The first of all versions and delete markers under a prefix, as many as one call may delete."""
+        page: Any = self.client.list_object_versions(Bucket=self.bucket, Prefix=prefix, MaxKeys=1000)
+        return [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for kind in ("Versions", "DeleteMarkers")
+            for each in page.get(kind, [])
+        ]
+
+    def erase_version(self, source: Source) -> None:
+        """Delete one version of an object; nothing happens where it is gone."""
+        self.client.delete_object(Bucket=source.bucket, Key=source.key, VersionId=source.version_id)
 
     def uris(self, keys: Mapping[str, str]) -> dict[str, str]:
         """The s3:// addresses of objects of the bucket, by the names of their keys."""

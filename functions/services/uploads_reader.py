@@ -10,6 +10,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, Key
 
+from functions.domain.errors import UploadDeleted
 from functions.domain.upload import FINAL_STATUSES, Counts, attempt_of
 from functions.domain.upload_record import Marker, ShardRecord, UploadRecord, progress_of, sum_of
 from functions.services.dynamodb import Item, from_item, one_page, query_all
@@ -40,11 +41,18 @@ class UploadsReader:
             raise KeyError(upload_id)
         return UploadRecord.from_row(item)
 
+    def existing(self, upload_id: str) -> UploadRecord:
+        """An upload that a request is about. Raises KeyError where there is none, UploadDeleted if it was."""
+        upload = self.get(upload_id)
+        if upload.is_gone:
+            raise UploadDeleted
+        return upload
+
     def exists(self, upload_id: str) -> bool:
         return "Item" in self.table.get_item(Key={"pk": upload_id, "sk": UPLOAD})
 
     def open_uploads(self) -> Iterator[UploadRecord]:
-        """Every upload whose end was not announced yet, oldest first."""
+        """Every upload whose end was not announced yet, or that is being erased, oldest first."""
         for item in query_all(self.table, IndexName="open", KeyConditionExpression=Key("open").eq("yes")):
             yield UploadRecord.from_row(from_item(item))
 

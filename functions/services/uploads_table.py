@@ -12,7 +12,6 @@ that ends an attempt is made only if no later one has begun.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
@@ -28,16 +27,17 @@ from functions.domain.upload import (
     upload_id,
 )
 from functions.domain.upload_record import Marker, UploadRecord
-from functions.services.dynamodb import Item, now_iso, now_milliseconds, now_seconds, put_new, update
+from functions.services.dynamodb import (
+    Item,
+    now_iso,
+    now_milliseconds,
+    now_seconds,
+    put_new,
+    update,
+)
 from functions.services.settings import Settings
-from functions.services.uploads_reader import LISTING, UPLOAD, UploadsReader, batch_key, shard_key
-
-_UNPLANNED = Attr("status").eq("receiving") & Attr("shards").not_exists()
-
-
-def _same_attempt(attempt: int) -> ConditionBase:
-    """The fence: holds until a later attempt begins. An upload that was never retried has no `attempts`."""
-    return Attr("attempts").eq(attempt) | Attr("attempts").not_exists()
+from functions.services.uploads_reader import LISTING, UPLOAD, batch_key, shard_key
+from functions.services.withdrawals import UNPLANNED, Withdrawals, pinned_row, same_attempt
 
 
 def new_upload(
@@ -63,7 +63,7 @@ def new_upload(
     )
 
 
-class UploadsTable(UploadsReader):
+class UploadsTable(Withdrawals):
     """Uploads, their shards and their batches."""
 
     # An upload's beginning
@@ -80,15 +80,7 @@ class UploadsTable(UploadsReader):
                 "listing": "uploads",
                 "listed": f"{upload.created}#{now_milliseconds()}#{upload.upload_id}",  # also within a second
                 "updated": now_seconds(),
-                "source": upload.source._asdict(),
-                "size": upload.size,
-                "model_version": upload.model_version,
-                "created": upload.created,
-                "deadline": upload.deadline,
-                "indexed": upload.indexed,
-                "organism": upload.organism,
-                **({"packing": asdict(upload.packing)} if upload.packing else {}),
-                **({"labels": upload.labels.text} if upload.labels is not TEN else {}),
+                **pinned_row(upload),
             },
         )
         return self.get(upload.upload_id)
@@ -116,7 +108,7 @@ class UploadsTable(UploadsReader):
             "damage": damage,
             "left_out": left_out,
         }
-        if not self._update(upload_id, plan, _UNPLANNED, remove=["reason"]):
+        if not self._update(upload_id, plan, UNPLANNED, remove=["reason"]):
             self.finish_if_full(upload_id)
             return self.get(upload_id).planned_shards()
         if not shards:
@@ -126,7 +118,7 @@ class UploadsTable(UploadsReader):
     def refuse(self, upload_id: str, reason: str) -> None:
         """End an upload whose file cannot be read at all: no shards, no records, and why."""
         end = {"status": "finishing", "finished": now_iso(), "reason": reason, "shards": 0}
-        self._update(upload_id, end, _UNPLANNED)
+        self._update(upload_id, end, UNPLANNED)
 
     def pin(self, upload_id: str, **values: str) -> UploadRecord:
         """Pin what was unknown when an upload's row was made, all of it or nothing; the first pin stands.
@@ -141,7 +133,7 @@ class UploadsTable(UploadsReader):
 
     def note(self, upload_id: str, reason: str) -> None:
         """Say why an upload is not getting on, while it waits to be received."""
-        self._update(upload_id, {"reason": reason}, _UNPLANNED)
+        self._update(upload_id, {"reason": reason}, UNPLANNED)
 
     # The accounting
 
@@ -230,10 +222,10 @@ class UploadsTable(UploadsReader):
         The time is kept as that of its end: whoever writes the results, they are the same.
         """
         end = {"status": "finishing", "finished": now_iso()}
-        self._update(upload_id, end, Attr("status").eq("running") & _same_attempt(attempt))
+        self._update(upload_id, end, Attr("status").eq("running") & same_attempt(attempt))
 
-    def call_complete(self, upload_id: str) -> None:
-        """Make another stream record of an upload that `complete` is not through with."""
+    def call_again(self, upload_id: str) -> None:
+        """Make another stream record of an upload that `complete`, or `erase`, is not through with."""
         self._update(upload_id, condition=Attr("open").exists())
 
     # An upload's end, and another beginning
@@ -248,12 +240,13 @@ class UploadsTable(UploadsReader):
         # Results name the time that was kept when they were due, which an older release did not keep.
         finished = {"finished": now_iso()}
         values, once = (final, finished) if ending.results else (final | finished, {})
-        finishing = Attr("status").eq("finishing") & _same_attempt(attempt)
+        finishing = Attr("status").eq("finishing") & same_attempt(attempt)
         return self._update(upload_id, values, finishing, once=once)
 
     def set_announced(self, upload_id: str, attempt: int) -> None:
         key = {"pk": upload_id, "sk": UPLOAD}
-        update(self.table, key, {"announced": now_seconds()}, _same_attempt(attempt), remove=["open"])
+        ended = Attr("status").is_in(list(FINAL_STATUSES)) & same_attempt(attempt)
+        update(self.table, key, {"announced": now_seconds()}, ended, remove=["open"])
 
     def retry(self, upload_id: str, attempt: int, deadline: int) -> bool:
         """Begin an attempt at what failed; False unless the one before it has ended with failed records."""
@@ -261,8 +254,8 @@ class UploadsTable(UploadsReader):
         return self._update(
             upload_id,
             {"status": "running", "open": "yes", "attempts": attempt, "deadline": deadline},
-            failed & _same_attempt(attempt - 1),
-            remove=["reason", "finished", "announced"],
+            failed & same_attempt(attempt - 1),
+            remove=["reason", "finished", "announced", "cancelled"],
         )
 
     def keep_listing_place(self, place: dict[str, str]) -> None:

@@ -128,23 +128,9 @@ class Database:
         return Table(self, name)
 
     def batch_write_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
-        """Put items; what is left undone comes back as it was given."""
-        typed = {
-            table: [
-                {"PutRequest": {"Item": item_to_wire(request["PutRequest"]["Item"])}} for request in requests
-            ]
-            for table, requests in RequestItems.items()
-        }
-        undone = self.client.batch_write_item(RequestItems=typed).get("UnprocessedItems", {})
-        return {
-            "UnprocessedItems": {
-                table: [
-                    {"PutRequest": {"Item": item_from_wire(request["PutRequest"]["Item"])}}
-                    for request in requests
-                ]
-                for table, requests in undone.items()
-            }
-        }
+        """Put and delete items; what is left undone comes back as it was given."""
+        answer = self.client.batch_write_item(RequestItems=_writes(RequestItems, item_to_wire))
+        return {"UnprocessedItems": _writes(answer.get("UnprocessedItems", {}), item_from_wire)}
 
     def batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         """Read items by their keys; keys that are left undone come back as they were given."""
@@ -158,6 +144,17 @@ class Database:
     def transact_write_items(self, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803
         parts = [{kind: request_to_wire(part) for kind, part in each.items()} for each in TransactItems]
         self.client.transact_write_items(TransactItems=parts)
+
+
+def _writes(requests: Mapping[str, Any], convert: Any) -> dict[str, Any]:
+    """The writes of a batch, `{"PutRequest": {"Item": …}}` or `{"DeleteRequest": {"Key": …}}`, converted."""
+    return {
+        table: [
+            {kind: {name: convert(item) for name, item in part.items()} for kind, part in write.items()}
+            for write in writes
+        ]
+        for table, writes in requests.items()
+    }
 
 
 def _keys(requests: Mapping[str, Any], convert: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ TABLE_ROWS = 60
 PIPED_WIDTH = 110
 ENOUGH, SPOKEN_OF = 50, 10  # proteins, and those of a location, below which figures say little
 UNBROKEN = ("upload", "version")  # names to copy into the next command
-STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red"}
+STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red", "cancelled": "yellow"}
 STATE_STYLES = {"in_service": "green", "rejected": "yellow", "failed": "red", "retired": "dim"}
 FIGURE_NAMES = {
     "q10": "Q10",

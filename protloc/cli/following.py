@@ -165,6 +165,8 @@ def _verdict(view: View, written: str | None, words: str) -> Problem | None:
     if view["status"] == "partial":
         where = f"in {written}" if written else f"there: `protloc results{words}`"
         return UploadProblem(f"the upload is partial: {reason}; all rows there are, are {where}{again}")
+    if view["status"] == "cancelled":
+        return UploadProblem(f"the upload was {reason}{again}")
     if not view["finished"]:
         return UploadProblem(f"the upload is still {view['status']}; wait for it with --wait")
     return None

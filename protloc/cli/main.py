@@ -29,7 +29,7 @@ from protloc.cli.page import open_page, report
 from protloc.cli.protein import completion, explain, protein
 from protloc.cli.retraining import labels, retrain
 from protloc.cli.shared import client_of
-from protloc.cli.uploads import results, retry, show, uploads
+from protloc.cli.uploads import cancel, delete, results, retry, show, uploads
 from protloc.cli.watching import watch
 from protloc.errors import UsageProblem
 
@@ -148,6 +148,8 @@ for command in (
     show,
     results,
     retry,
+    cancel,
+    delete,
     estimate,
     protein,
     explain,

@@ -1,7 +1,8 @@
-"""`protloc uploads`, `show`, `results` and `retry`: uploads that are there already."""
+"""`protloc uploads`, `show`, `results`, `retry`, `cancel` and `delete`: uploads that are there already."""
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from protloc.cli.options import (
     timeout_option,
 )
 from protloc.cli.shared import client_of, note, print_json, stack_words, upload_of
+from protloc.errors import UsageProblem
 
 if TYPE_CHECKING:
     from protloc.stack.client import Client
@@ -49,9 +51,9 @@ def show(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
 
     UPLOAD is its id, the first letters of it, `latest`, or the name of its file, here and in other commands.
 
-    JSON: upload, status (receiving, running, complete, partial or failed), reason, records, predicted,
-    rejected, failed, model_version, created, finished, progress, results, warnings, and where the file is in
-    S3.
+    JSON: upload, status (receiving, running, complete, partial, failed or cancelled), reason, records,
+    predicted, rejected, failed, model_version, created, finished, progress, results, warnings, and where the
+    file is in S3.
     """
     from protloc.cli.display import show_upload
     from protloc.cli.progress import stage
@@ -140,6 +142,68 @@ def retry(
         print_json(view)
     else:
         click.echo(upload)
+
+
+@click.command()
+@click.argument("upload")
+@json_option
+@stack_option
+@home_option
+def cancel(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
+    """End an upload that is in work with what it has by now.
+
+    Its records that have no answer end as failed ones, within minutes; `protloc retry` goes on with them.
+
+    \b
+    Examples
+      protloc cancel latest
+      protloc cancel abcdefghijklmnopqrstuvwxyz --stack protloc
+
+    JSON: the same object as of `protloc show`.
+    """
+    client = client_of(stack, home)
+    upload = upload_of(client, upload)
+    view = client.cancel(upload)
+    if as_json:
+        print_json(view)
+        return
+    click.echo(f"cancelled: {upload}; what has no answer yet ends without one")
+    click.echo(f"Results, when it has ended: protloc results {upload} --wait{stack_words(stack)}")
+
+
+@click.command()
+@click.argument("upload")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@stack_option
+@home_option
+def delete(upload: str, yes: bool, as_json: bool, stack: str | None, home: Path) -> None:
+    """Delete an upload for good: its file, its results and all that is known of it.
+
+    Results that were written into files here stay. One that is in work ends with it, and nobody is told.
+
+    \b
+    Examples
+      protloc delete abcdefghijklmnopqrstuvwxyz
+      protloc delete latest --yes --stack protloc
+
+    JSON: upload, deleted (true).
+    """
+    from protloc.safe import safe
+    from protloc.stack.client import file_name
+
+    client = client_of(stack, home)
+    upload = upload_of(client, upload)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageProblem("deleting an upload asks first; add --yes where nobody can answer")
+        name = safe(file_name(client.upload(upload)["key"]))
+        click.confirm(f"Delete {upload} ({name}) with its file and results for good?", abort=True, err=True)
+    client.delete(upload)
+    if as_json:
+        print_json({"upload": upload, "deleted": True})
+    else:
+        click.echo(f"deleted: {upload}")
 
 
 def _take_results(

@@ -28,6 +28,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from functions.domain.organisms import ORGANISM
+from functions.domain.submission import object_key
 from functions.domain.upload import FINAL_STATUSES, upload_id
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 from protloc.stack.account import is_embedded, outputs_of, session
@@ -40,7 +41,6 @@ RETRIES = 5
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
 ANSWERED_LATER = {502, 503, 504}  # what `explain` answers, or API Gateway for it
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
-MAX_NAME_BYTES = 900  # of the 1,024 that S3 allows a key
 
 UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
 _NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
@@ -201,6 +201,22 @@ class Client:
         _checked(status, answer)
         return self.upload(upload)
 
+    def cancel(self, upload: str) -> View:
+        """End an upload that is in work with what it has by now, and return how it stands then.
+
+        Raises UsageProblem where every record of it has ended.
+        """
+        status, answer, _ = self._ask("POST", f"/uploads/{quote(upload, safe='')}/cancel")
+        _checked(status, answer)
+        return self.upload(upload)
+
+    def delete(self, upload: str) -> None:
+        """Delete an upload for good, with its file and results. Raises UsageProblem where there is none."""
+        status, answer, _ = self._ask("DELETE", f"/uploads/{quote(upload, safe='')}")
+        if status == HTTPStatus.NOT_FOUND:
+            raise UsageProblem(unknown(upload))
+        _checked(status, answer)
+
     # Answers out
 
     def download(self, uri: str, target: Path) -> None:
@@ -286,15 +302,8 @@ class _Counted:
 
 
 def upload_key(name: str) -> str:
-    """The key for a file of this name: by date, unique, and with its name as it is.
-
-    Only what no key should hold is replaced: control characters, and slashes, which would make folders.
-    """
-    name = "".join(c if c.isprintable() and c != "/" else "_" for c in name)
-    while len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
-        name = name[1:]  # the end says what kind of file it is
-    name = name.encode("utf-8", "replace").decode()
-    return f"{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(6)}/{name}"
+    """The key for a file of this name that is sent now."""
+    return object_key(datetime.now(UTC), secrets.token_hex(6), name)
 
 
 def unknown(upload: str) -> str:

@@ -23,9 +23,10 @@ from functions.domain.upload import Shard, Source, part_key
 from protloc.cloud.connection import STACK
 from protloc.cloud.engine.access import VARIABLE
 from tests.conftest import ROOT, Embedded
-from tests.end_to_end.failing import failed_upload
+from tests.end_to_end.failing import failed_upload, is_split, without_predict
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
+from tests.end_to_end.test_submission import send
 from tests.functions.test_events import golden
 from tests.template.reference import Action, exists
 from tests.waiting import LIMIT_SECONDS, until
@@ -58,6 +59,7 @@ UNSEEN = {
     "TellDeletedFromForbidden": "nobody calls it: with it S3 says that an object is gone, not that it is forbidden",
     "TellExpiredFromForbidden": "nobody calls it: with it S3 says that a text is gone, not that it is forbidden",
     "FindNone": "nobody calls it: with it S3 says that a job wrote nothing, not that reading it is forbidden",
+    "EraseFile s3:DeleteObject": "S3's reference asks for it beside DeleteObjectVersion, and the engine does not",
     "LendEndpoint": SCALED,
     "LendConfiguration": SCALED,
     "Host sagemaker:DescribeModel": "only where creating a model fails, or its answer is lost",
@@ -100,6 +102,8 @@ class Everything:
         for explained in (upload, packed):
             self.ask_for_an_explanation(explained)
         self.fail_and_retry()
+        self.send_by_form()
+        self.take_back(packed)
         self.train_and_fail()
         self.lose_markers(upload)
         self.bury(upload, text)
@@ -148,6 +152,29 @@ class Everything:
         (self.folder / "failed.fasta").write_bytes(b">failed\nMKVFAILEDWY\n")
         upload = failed_upload(self.cloud, self.folder / "failed.fasta")
         assert self.cloud.answer("retry", upload)["predicted"] == 1
+
+    def send_by_form(self) -> None:
+        form = self.cloud.client._ask("POST", "/uploads", {"name": "form.fasta"})[1]
+        assert send(form, b">form\nMKVFQRMWY\n")[0] == 204
+        found = until(lambda: self.cloud.client._get(f"/submissions/{form['submission']}")[1].get("upload"))
+        self.cloud.client.wait(found, lambda _: None, LIMIT_SECONDS)
+
+    def take_back(self, ended: str) -> None:
+        """One upload is cancelled in work, and one deleted, whose row is closed a day later."""
+        with without_predict(self.cloud):
+            upload = self.put(b">cancelled\nMKVCANCELLEDWY\n")
+            until(lambda: is_split(self.cloud.client.find_upload(upload)))
+            self.cloud.answer("cancel", upload)
+        assert self.cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)["status"] == "cancelled"
+        self.cloud.answer("delete", ended, "--yes")
+        self.client("dynamodb").update_item(
+            TableName=self.outputs["UploadsTable"],
+            Key={"pk": {"S": ended}, "sk": {"S": "upload"}},
+            UpdateExpression="SET deleted = :long_ago",
+            ConditionExpression="deleted > :long_ago",
+            ExpressionAttributeValues={":long_ago": {"N": "0"}},
+        )
+        until(lambda: self.item(ended)["status"] == {"S": "deleted"})
 
     def train_and_fail(self) -> None:
         """Promoted, made ready in vain, rolled back, and the one that nobody asks any more taken down."""

@@ -117,6 +117,19 @@ def test_the_api_without_one_permission_fails_and_tells_nobody_why(cloud: Embedd
     until(lambda: is_logged(cloud, "query", "AccessDenied"))
 
 
+def test_an_explanation_without_one_permission_fails_and_tells_nobody_why(
+    cloud: Embedded, tmp_path: Path
+) -> None:
+    (tmp_path / "why.fasta").write_text(">why\nMKVWLLALLVEXPLAINME\n")
+    upload = cloud.answer("predict", "why.fasta")["upload"]
+    with without(cloud, "ExplainRole", "AskModel"):
+        result = cloud.protloc("explain", upload, "why")
+    assert result.exit_code == 3
+    assert "AccessDenied" not in result.stderr and "arn:" not in result.stderr
+    until(lambda: is_logged(cloud, "explain", "AccessDenied"))
+    assert cloud.protloc("explain", upload, "why").exit_code == 0
+
+
 @pytest.mark.slow
 def test_a_model_whose_test_is_forbidden_does_not_become_the_active_one(
     cloud: Embedded, tmp_path: Path

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from protloc.errors import Unreachable
+from protloc.errors import Unreachable, UsageProblem
 from protloc.stack.client import Client
 from tests.conftest import SAMPLE, Embedded
 from tests.waiting import LIMIT_SECONDS
@@ -80,6 +80,22 @@ def test_an_uploader_gets_answers_and_puts_no_labels(
     assert denied(lambda: put_label(person)), "whatever else a person may hold"
     with pytest.raises(Unreachable, match="the API refused us"):
         person.activate("tiny-1", 0)
+    with pytest.raises(UsageProblem, match="has ended as complete"):
+        person.cancel(sent.upload_id)
+    with pytest.raises(Unreachable, match="the API refused us"):
+        person.delete(sent.upload_id)
+    assert person.upload(sent.upload_id)["status"] == "complete"
+
+
+@pytest.mark.parametrize("person", ["DeletersPolicy"], indirect=True)
+def test_who_may_delete_deletes_and_sees_nothing(embedded: Embedded, person: Client) -> None:
+    upload = embedded.answer("predict", SAMPLE)["upload"]
+    for look in (lambda: person.upload(upload), lambda: person.cancel(upload)):
+        with pytest.raises(Unreachable, match="the API refused us"):
+            look()
+    person.delete(upload)
+    with pytest.raises(UsageProblem, match="was deleted"):
+        embedded.client.upload(upload)
 
 
 @pytest.mark.parametrize("person", ["LabellersPolicy"], indirect=True)

@@ -20,10 +20,23 @@ import functions.activate
 import functions.explain
 import functions.query
 import functions.retry
+import functions.submit
+import functions.withdraw
 from tests.functions.test_events import Context, golden
 from tests.functions.world import ROOT, VERSION, World, world
 
 STAGE = "v1"
+MISSING: str = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"][
+    "GatewayResponses"
+]["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"]["application/json"]
+MODULES = (
+    functions.query,
+    functions.explain,
+    functions.retry,
+    functions.submit,
+    functions.withdraw,
+    functions.activate,
+)
 SIGNED = "AWS4-HMAC-SHA256 Credential=test"
 
 
@@ -33,7 +46,14 @@ def routes() -> list[tuple[str, str]]:
     functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     events = [
         event["Properties"]
-        for name in ("QueryFunction", "ExplainFunction", "RetryFunction", "ActivateFunction")
+        for name in (
+            "QueryFunction",
+            "ExplainFunction",
+            "RetryFunction",
+            "SubmitFunction",
+            "WithdrawFunction",
+            "ActivateFunction",
+        )
         for event in functions[name]["Properties"]["Events"].values()
     ]
     return [(event["Method"], event["Path"]) for event in events]
@@ -43,8 +63,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     method, path = environ["REQUEST_METHOD"], environ["REQUEST_URI"].split("?")[0].removeprefix(f"/{STAGE}")
     resource = _resource(method, path)
     if resource is None or environ.get("HTTP_AUTHORIZATION") != SIGNED:
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"message":"Missing Authentication Token"}']
+        start_response("403 Forbidden", [("Content-Type", "application/problem+json")])
+        return [MISSING.replace("$context.error.messageString", '"Missing Authentication Token"').encode()]
     parameters: dict[str, list[str]] = {}
     for name, value in parse_qsl(environ["QUERY_STRING"], keep_blank_values=True):
         parameters.setdefault(name, []).append(value)
@@ -72,6 +92,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 def _handler(method: str, resource: str) -> Callable[..., Any]:
     if resource.endswith("/explanation"):
         return functions.explain.handler
+    if resource in ("/uploads", "/submissions/{submission}") and (method, resource) != ("GET", "/uploads"):
+        return functions.submit.handler
+    if method in ("POST", "DELETE"):
+        return functions.withdraw.handler
     if method == "GET":
         return functions.query.handler
     return functions.activate.handler if resource == "/models/active" else functions.retry.handler
@@ -107,6 +131,6 @@ def served_world() -> Iterator[World]:
             made.activate()
             item = {"pk": "version", "sk": VERSION, "state": "in_service", "metrics": '{"q10": 0.7}'}
             made.database.Table("ModelsTable").put_item(Item=item)
-            for module in (functions.query, functions.explain, functions.retry, functions.activate):
+            for module in MODULES:
                 patch.setattr(module, "services", lambda: made.aws)
             yield made

@@ -1,5 +1,6 @@
 """`docs/api.yaml` is true: the functions behind the API, asked in every way the document allows and more, keeps to it."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -18,6 +19,7 @@ from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
 
 import functions.activate
+import functions.parameters
 import functions.query
 import functions.retry
 from functions.domain.locations import LOCATION_NAMES
@@ -25,6 +27,7 @@ from functions.domain.rows import COLUMNS
 from functions.receive import receive
 from functions.services.settings import Settings
 from functions.sweep import move
+from functions.withdraw import cancel
 from tests.functions.gateway import SIGNED, application, routes, served_world
 from tests.functions.test_flow import fasta
 from tests.functions.world import ROOT, VERSION, World
@@ -37,8 +40,8 @@ UPLOADS: list[str] = []
 CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": [200, 202, 303, 404, 409]},
-            "negative_data_rejection": {"expected-statuses": [400, 403, 404, 409]},
+            "positive_data_acceptance": {"expected-statuses": [200, 201, 202, 303, 404, 409, 410]},
+            "negative_data_rejection": {"expected-statuses": [400, 403, 404, 409, 410]},
             # The only one is the signature, for which the check wants 401: API Gateway answers 403.
             "missing_required_header": {"enabled": False},
         },
@@ -66,12 +69,15 @@ def known_or_not(known: st.SearchStrategy[str], pattern: str) -> st.SearchStrate
 
 
 schemathesis.openapi.format(
-    "upload", known_or_not(st.integers(0, 4).map(lambda place: UPLOADS[place]), "[a-z2-7]{26}")
+    "upload", known_or_not(st.integers(0, 6).map(lambda place: UPLOADS[place]), "[a-z2-7]{26}")
 )
 schemathesis.openapi.format("accession", st.sampled_from(ACCESSIONS) | st.text(min_size=1, max_size=100))
 schemathesis.openapi.format("model-version", known_or_not(st.just(VERSION), "[a-z0-9][a-z0-9-]{0,39}"))
 
 
+schemathesis.openapi.format("accessions", st.sampled_from(["P00001", "P00002,P00007", "nobody"]))
+schemathesis.openapi.format("file-name", st.sampled_from(["a.fasta", "b c.fa.gz", "ü.faa"]))
+schemathesis.openapi.format("organism", st.sampled_from(["Homo sapiens", "4932", "bacteria"]))
 COLUMN = st.sampled_from(["upload", *COLUMNS])
 schemathesis.openapi.format("fields", st.lists(COLUMN, min_size=1).map(",".join))
 
@@ -98,7 +104,10 @@ def asked() -> Iterator[World]:
             made.run(made.upload(b"no fasta")),
             receive(made.upload(fasta(3), key="in work"), made.aws) or "",
             failed(made),
+            made.run(made.upload(b">a\nMKVFAILEDWY\n", key="deleted")),
+            cancelled(made),
         ]
+        made.aws.uploads.delete(UPLOADS[5])
         yield made
 
 
@@ -109,6 +118,15 @@ def failed(made: World) -> str:
     move(replace(made.aws.uploads.get(identity), deadline=0), made.aws)
     made.finish(identity)
     assert made.item(identity)["failed"] == 1
+    return identity
+
+
+def cancelled(made: World) -> str:
+    """An upload that was cancelled before it was read."""
+    identity = receive(made.upload(gzip.compress(fasta(3)), key="cancelled"), made.aws)
+    assert identity
+    cancel(identity, made.aws)
+    made.finish(identity)
     return identity
 
 
@@ -153,4 +171,7 @@ def test_the_document_tells_of_every_location_and_column() -> None:
     assert schemas["Location"]["enum"] == list(LOCATION_NAMES)
     assert set(schemas["Row"]["required"]) == {"upload", *COLUMNS}
     sizes = DOCUMENT["components"]["parameters"]["size"]["schema"]
-    assert (sizes["maximum"], sizes["default"]) == (functions.query.MAX_SIZE, functions.query.DEFAULT_SIZE)
+    assert (sizes["maximum"], sizes["default"]) == (
+        functions.parameters.MAX_SIZE,
+        functions.parameters.DEFAULT_SIZE,
+    )

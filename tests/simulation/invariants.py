@@ -36,6 +36,7 @@ class Watch:
         self.written: dict[str, float] = {}  # when a part was
         self.first_deadline: dict[str, int] = {}
         self.begun: dict[str, float] = {}  # when the last attempt began
+        self.cancelled: dict[str, float] = {}  # when the present attempt was
         self.writers: dict[str, Invocation | None] = {}  # of each multipart upload
         self._let_in: dict[str, float] = {}  # uploads in work, and when each was let in
         overdue = world.scenario.settings["overdue_seconds"]
@@ -99,11 +100,22 @@ class Watch:
             self.first_deadline[new["pk"]] = int(new["deadline"])
             self.begun[new["pk"]] = now
         elif new["sk"] == "upload" and old is not None:
+            if "cancelled" not in new:
+                self.cancelled.pop(new["pk"], None)
+            elif "cancelled" not in old:
+                self.cancelled[new["pk"]] = now
+                if old["status"] not in ("receiving", "running"):
+                    self.violate(f"{new['pk']} is cancelled though it is {old['status']}")
             if old["model_version"] not in ("", new["model_version"]):
                 self.violate(f"{new['pk']} changed its model version")
             if old["status"] in FINAL_STATUSES and attempts(new) > attempts(old):
                 self.begun[new["pk"]] = now
-                if attempts(new) != attempts(old) + 1 or not old["failed"] or new["status"] != "running":
+                if (
+                    attempts(new) != attempts(old) + 1
+                    or not old["failed"]
+                    or new["status"] != "running"
+                    or "cancelled" in new
+                ):
                     self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
             elif old["status"] in FINAL_STATUSES:
                 changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {
@@ -140,6 +152,9 @@ class Watch:
         done = [self.marked.get(subject, math.inf) for subject in invocation.subjects]
         if done and max(done) < invocation.started:
             self.violate(f"{sorted(invocation.subjects)} were done, and the model is asked again")
+        began = [self.cancelled.get(upload, math.inf) for upload, _ in invocation.subjects]
+        if began and max(began) < invocation.started:
+            self.violate(f"{sorted(invocation.subjects)} were cancelled, and the model is asked")
         for sequence in sequences:
             since = self.known.get((digest(sequence), version))
             if since is not None and since < invocation.started - SETTLING_SECONDS:

@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions import complete, predict, receive, retry, split, sweep
+from functions import complete, predict, receive, retry, split, sweep, withdraw
 from functions.domain.errors import ProtlocError
 from functions.services.uploads_table import batch_key
 from tests.simulation import deployed
@@ -39,6 +39,7 @@ HANDLERS: dict[str, ModuleType] = {
     "complete": complete,
     "retry": retry,
     "sweep": sweep,
+    "withdraw": withdraw,
 }
 _POLLED = {"UploadsQueue": "receive", "ShardsQueue": "split", "BatchesQueue": "predict"}
 _serialize: Callable[[Any], Any] = TypeSerializer().serialize
@@ -251,11 +252,22 @@ class Lambda:
         event = {"pathParameters": {"upload": upload, "attempt": attempt}, "requestContext": {"path": path}}
         self._call_once("retry", event, 30, deployed.timeout("RetryFunction"))
 
+    def cancel(self, upload: str) -> None:
+        """`POST /uploads/{upload}/cancel`."""
+        path = f"/v1/uploads/{upload}/cancel"
+        event = {
+            "httpMethod": "POST",
+            "pathParameters": {"upload": upload},
+            "requestContext": {"path": path},
+        }
+        self._call_once("withdraw", event, 30, deployed.timeout("WithdrawFunction"))
+
     def _call_once(self, function: str, event: dict[str, Any], freeze: float, timeout: float) -> None:
         def body() -> None:
             try:
                 answer = HANDLERS[function].handler(event, Context(function, invocation))
-                if answer.get("statusCode", 200) not in (200, 202, 409):
+                known = (200, 202, 404, 409) if function == "withdraw" else (200, 202, 409)
+                if answer.get("statusCode", 200) not in known:
                     self.unexpected.append(f"{function} answers {answer['statusCode']}: {answer['body']}")
             except Exception as error:
                 self.fail(error)

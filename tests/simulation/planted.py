@@ -170,6 +170,11 @@ def _model_of_the_day(self: UploadsTable, upload_id: str, shard: int, batch: int
     return upload and replace(upload, model_version=predict.services().models.active() or "")
 
 
+def _as_if_not_cancelled(self: UploadsTable, upload_id: str, shard: int, batch: int) -> UploadRecord | None:
+    upload = _open_batch(self, upload_id, shard, batch)
+    return upload and replace(upload, cancelled=False)
+
+
 def _end_again(self: UploadsTable, upload_id: str, _attempt: int, ending: Any) -> bool:
     final = {**ending._asdict(), **ending.counts._asdict(), "finished": tables.now_iso()}
     del final["counts"]
@@ -312,7 +317,7 @@ _function = deployed.function
 
 
 def _moved_for_ever(upload: UploadRecord, aws: Any) -> None:
-    aws.uploads.call_complete(upload.upload_id)
+    aws.uploads.call_again(upload.upload_id)
 
 
 def _moved_if_young(upload: UploadRecord, aws: Any) -> bool:
@@ -357,6 +362,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "a lease that expires stands for the marker": ((UploadsTable, "batch_is_done", _lease_that_expires),),
     "a part is overwritten by whoever comes late": ((Storage, "put_once", _put_over),),
     "the model version is read again, not pinned": ((UploadsTable, "open_batch", _model_of_the_day),),
+    "a cancelled upload asks the model on": ((UploadsTable, "open_batch", _as_if_not_cancelled),),
     "an upload that ended may end again": ((UploadsTable, "finish", _end_again),),
     "why an upload waits may be noted at any time": ((UploadsTable, "note", _note_always),),
     "what a batch write leaves undone is ignored": (
@@ -377,7 +383,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     ),
     "batches depend on the time they are cut at": ((split, "pack", _cut_by_the_clock),),
     "checksums are not looked at": ((endpoint, "read_answer", _whatever_the_checksums),),
-    "an attempt ends another one": ((uploads_table, "_same_attempt", lambda _attempt: Attr("pk").exists()),),
+    "an attempt ends another one": ((uploads_table, "same_attempt", lambda _attempt: Attr("pk").exists()),),
     "what ends after its shard was abandoned belongs to the result": (
         (UploadsTable, "result_batches", _any_batch),
     ),

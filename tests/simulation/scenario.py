@@ -30,6 +30,7 @@ class File:
     hidden_after: float | None = None  # seconds after it came, by a delete marker
     unwritable: bool = False  # whether its results are refused by S3, for good
     organism: str = ""  # as its sender names it
+    cancelled_after: float | None = None  # seconds after it came, by a user who does not want it any more
 
     @property
     def deleted(self) -> bool:
@@ -176,6 +177,7 @@ def scenario(seed: int) -> Scenario:
     chosen = _large(random.Random(f"large {seed}"), chosen)
     chosen = _deployed_anew(random.Random(f"deployed {seed}"), chosen)
     chosen = _many_versions(random.Random(f"versions {seed}"), chosen)
+    chosen = _cancelled(random.Random(f"cancelled {seed}"), chosen)
     return _calm(random.Random(f"calm {seed}"), chosen)
 
 
@@ -295,6 +297,18 @@ def _many_versions(chance: random.Random, chosen: Scenario) -> Scenario:
     others = [replace(chosen.files[0], key=name, gone_at_read=None, event="sent") for name in names]
     lost = replace(others[0], key="the last.fasta", event="lost", deleted_after=None, hidden_after=None)
     return replace(chosen, files=[*others, lost], limits=chosen.limits | {"LOST_PAGES_A_RUN": 1})
+
+
+def _cancelled(chance: random.Random, chosen: Scenario) -> Scenario:
+    """Now and then somebody cancels a file: before it is read, while it is in work, or too late."""
+    if chance.random() >= 0.12:
+        return chosen
+    longest = chance.choice((5.0, 30.0, 300.0, 3_600.0))
+    files = [
+        replace(file, cancelled_after=chance.uniform(0, longest)) if chance.random() < 0.6 else file
+        for file in chosen.files
+    ]
+    return replace(chosen, files=files)
 
 
 def _calm(chance: random.Random, chosen: Scenario) -> Scenario:

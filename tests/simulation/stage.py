@@ -86,11 +86,13 @@ def staged() -> Iterator[Stage]:
         patches.enter_context(patch.object(storage, "ThreadPoolExecutor", OneAfterTheOther))
         for name, handler in HANDLERS.items():
             patches.enter_context(patch.object(handler, "services", partial(stage.services, name)))
-            patches.enter_context(patch.object(handler.metrics, "flush_metrics", lambda **_: None))
-            patches.enter_context(patch.object(handler.metrics.provider, "flush_metrics", lambda **_: None))
+            if hasattr(handler, "metrics"):
+                patches.enter_context(patch.object(handler.metrics, "flush_metrics", lambda **_: None))
+                provider = handler.metrics.provider
+                patches.enter_context(patch.object(provider, "flush_metrics", lambda **_: None))
+                patches.enter_context(patch.object(handler.metrics, "add_metric", lambda *_: None))
             if hasattr(handler, "processor"):
                 patches.enter_context(patch.object(handler, "processor", handler.processor))
-            patches.enter_context(patch.object(handler.metrics, "add_metric", lambda *_: None))
             level = handler.logger.level
             handler.logger.setLevel(logging.CRITICAL)
             patches.callback(handler.logger.setLevel, level)

@@ -30,6 +30,7 @@ CAUGHT_BY: dict[str, int] = {
     "a lease that expires stands for the marker": 1,
     "a part is overwritten by whoever comes late": 122,
     "the model version is read again, not pinned": 10,
+    "a cancelled upload asks the model on": 316,
     "an upload that ended may end again": 8,
     "why an upload waits may be noted at any time": 165,
     "what a batch write leaves undone is ignored": 5,

@@ -14,7 +14,7 @@ from functions.domain.locations import LOCATION_NAMES
 from functions.domain.organisms import NO_EUKARYOTES, kingdom_of
 from functions.domain.remarks import FOREIGN
 from functions.domain.rows import COLUMNS
-from functions.domain.upload import Counts, attempt_of, part_key, result_key, upload_id
+from functions.domain.upload import CANCELLED, Counts, attempt_of, part_key, result_key, upload_id
 from functions.services.dynamodb import from_item, iso
 from functions.services.uploads_reader import batch_key, shard_key
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
@@ -125,7 +125,7 @@ class Verdict:
 
     def _judge_unwritten(self, upload: str, item: Item, file: File) -> None:
         """Only results that nobody could write until the deadline are given up."""
-        if item["status"] != "failed":
+        if item["status"] != ("cancelled" if item.get("cancelled") else "failed"):
             self.watch.violate(f"{upload}: {item['status']} without results")
         if not file.unwritable and item["deadline"] >= self.watch.excused_until:
             self.watch.violate(f"{upload}: its results were given up though nothing stood in their way")
@@ -136,7 +136,8 @@ class Verdict:
         """An upload of too many records fails as a whole."""
         most = self.world.services["complete"].settings.max_records
         records = read(file.body).records
-        if item["status"] != "failed" or item["results"] or records is None or len(records) <= most:
+        ended = item["status"] == ("cancelled" if item.get("cancelled") else "failed")
+        if not ended or item["results"] or records is None or len(records) <= most:
             self.watch.violate(f"{upload}: {item['status']}, {item['reason']}")
         self._judge_announcements(upload, item)
 
@@ -167,11 +168,12 @@ class Verdict:
         given_up = late and item["reason"].startswith((DEAD_SHARD, TOO_LATE))
         unread = file.deleted or given_up or item["reason"].startswith(UNWRITTEN)
         if expected is None or item.get("shards", 0) == 0:
-            if rows or item["status"] != "failed" or not item["reason"]:
+            cancelled = item.get("cancelled", False)
+            if rows or item["status"] != ("cancelled" if cancelled else "failed") or not item["reason"]:
                 self.watch.violate(
                     f"{upload}: {item['status']} with {len(rows)} rows of a file that was not read"
                 )
-            if expected is not None and not (file.deleted or late):
+            if expected is not None and not (file.deleted or late or cancelled):
                 self.watch.violate(f"{upload}: refused though it holds records: {item['reason']}")
             return
         if [record.offset for record in expected] != offsets:
@@ -183,11 +185,13 @@ class Verdict:
             self.watch.violate(f"{upload}: of {item.get('organism')}, its sender says {file.organism}")
         for row in rows:
             if row["offset"] in by_offset:  # another one was told of above
-                self._judge_row(upload, item, row, by_offset[row["offset"]], late)
+                self._judge_row(upload, item, row, by_offset[row["offset"]], late, file)
                 if item["results"]:
                     self._judge_text(upload, row, by_offset[row["offset"]], kingdom_of(file.organism))
         if [record.offset for record in expected] == offsets and not unread:
             self._judge_progress(upload, item, expected)
+        if (item["status"] == "cancelled") != item.get("cancelled", False):
+            self.watch.violate(f"{upload}: {item['status']}, though cancelled is {item.get('cancelled')}")
         whole = not reading.damaged and not item["reason"] and not item["failed"]
         if item["status"] == "complete" and not whole:
             self.watch.violate(
@@ -196,7 +200,7 @@ class Verdict:
         if item["status"] != "complete" and whole:
             self.watch.violate(f"{upload}: {item['status']} without a reason")
 
-    def _judge_row(self, upload: str, item: Item, row: Row, record: Expected, late: bool) -> None:
+    def _judge_row(self, upload: str, item: Item, row: Row, record: Expected, late: bool, file: File) -> None:
         where = f"{upload} at {record.offset}"
         if record.sequence is None:
             if row["status"] != "rejected":
@@ -218,6 +222,7 @@ class Verdict:
         waits_for_ever = poison and self.world.scenario.weather.hangs
         allowed = {
             _ENDS_BY_ITSELF: poison == "told",
+            CANCELLED: file.cancelled_after is not None,
             _REFUSED: poison in ("refused", "kills"),
             TOO_LATE: late
             and (waits_for_ever or self.watch.first_deadline[upload] < self.watch.excused_until),

@@ -176,6 +176,9 @@ class World:
         if file.deleted_after is not None:
             remove = partial(self.s3.delete_object, Bucket="uploads", Key=file.key, VersionId=version)
             self.simulation.after(file.deleted_after, remove)
+        if file.cancelled_after is not None:
+            cancel = partial(self.lambdas.cancel, upload_id("uploads", file.key, version))
+            self.simulation.after(file.cancelled_after, cancel)
         if file.hidden_after is not None:
             hide = partial(self.s3.delete_object, Bucket="uploads", Key=file.key)
             self.simulation.after(file.hidden_after, hide)

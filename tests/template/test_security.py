@@ -42,6 +42,8 @@ BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
     "Explain": "the API's throttle",
     "Retry": "the API's throttle",
+    "Submit": "the API's throttle",
+    "Withdraw": "the API's throttle",
     "Sweep": "its schedules, one call a minute",
     "Plan": "the state machine, one task at a time",
     "Judge": "the state machine, one task at a time",
@@ -99,7 +101,7 @@ def test_a_role_is_written_out_here_and_says_what_each_statement_is_for(rendered
         assert all(statement.get("Sid") for _, statement in statements(rendered)), name
     # For people to attach; no role of the stack holds them.
     people = [name for name, _ in resources(rendered, "AWS::IAM::ManagedPolicy")]
-    assert people == ["UploadersPolicy", "LabellersPolicy"]
+    assert people == ["UploadersPolicy", "LabellersPolicy", "DeletersPolicy"]
     assert not list(resources(rendered, "AWS::IAM::Policy"))
 
 
@@ -152,7 +154,7 @@ def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered:
     traced |= {
         m["RoleArn"]["Fn::GetAtt"][0] for _, m in resources(rendered, "AWS::StepFunctions::StateMachine")
     }
-    assert traced - granted == set() and len(traced) == 14
+    assert traced - granted == set() and len(traced) == 17
 
 
 def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
@@ -301,7 +303,9 @@ def dead_letters(rendered: Template) -> dict[str, str]:
 
 def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rendered: Template) -> None:
     ends = dead_letters(rendered)
-    assert len(ends) == 12  # three queues, a stream, two rules, four schedules, two functions they call
+    assert (
+        len(ends) == 13
+    )  # three queues, two readers of a stream, two rules, four schedules, two functions they call
     heard = {
         dimension["Value"]["Fn::GetAtt"][0]
         for _, metric in watched(rendered)
@@ -329,7 +333,7 @@ def test_each_function_and_schedule_may_send_to_its_dead_letters(rendered: Templ
         if "sqs:SendMessage" in as_list(statement["Action"])
         and {"Fn::GetAtt": ["UnheardDeadLetters", "Arn"]} in as_list(statement["Resource"])
     }
-    assert senders == {"CompleteRole", "RetireRole", "SweepRole", "SchedulerRole"}
+    assert senders == {"CompleteRole", "EraseRole", "RetireRole", "SweepRole", "SchedulerRole"}
     for _, schedule in resources(rendered, "AWS::Scheduler::Schedule"):
         assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
     rules = {name for name, _ in resources(rendered, "AWS::Events::Rule")}

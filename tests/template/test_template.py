@@ -20,7 +20,19 @@ ROOT = Path(__file__).parents[2]
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
 LINTED = yaml.safe_load((ROOT / ".ci" / "cfn-lint.yaml").read_text())
 MACHINE = yaml.safe_load((ROOT / "model" / "retrain.asl.yaml").read_text())
-FLOW = ("receive", "split", "predict", "complete", "query", "explain", "retry", "sweep")
+FLOW = (
+    "receive",
+    "split",
+    "predict",
+    "complete",
+    "query",
+    "explain",
+    "retry",
+    "submit",
+    "withdraw",
+    "erase",
+    "sweep",
+)
 GATEWAY_SECONDS = 29  # that API Gateway waits for a function
 RETRAINING = ("plan", "judge", "smoke", "activate", "retire")
 HANDLERS = (*FLOW, *RETRAINING)
@@ -71,7 +83,7 @@ def test_a_function_is_told_only_what_settings_know() -> None:
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
     body = api["Body"]
-    assert len(body["paths"]) == 10
+    assert len(body["paths"]) == 12
     for methods in body["paths"].values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]
@@ -149,12 +161,12 @@ def test_every_queue_says_how_large_a_message_may_be(rendered: dict[str, Any]) -
 def test_an_upload_that_cannot_be_finished_holds_up_few_others_and_not_for_long(
     rendered: dict[str, Any],
 ) -> None:
-    ((_, mapping),) = [
-        (name, each)
+    bounds = {
+        name: (each["ParallelizationFactor"], each["MaximumRetryAttempts"])
         for name, each in resources(rendered, "AWS::Lambda::EventSourceMapping")
         if "ParallelizationFactor" in each
-    ]
-    assert (mapping["ParallelizationFactor"], mapping["MaximumRetryAttempts"]) == (10, 2)
+    }
+    assert bounds == {"CompleteFunctionFinishing": (10, 2), "EraseFunctionDeleting": (2, 2)}
 
 
 def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from protloc.cloud.contracts.routes import Wire
+from protloc.cloud.engine import gateway
 from protloc.cloud.engine.functions import Functions
 from protloc.cloud.engine.names import ACCOUNT, TOUCHED, Headers, Response, check_version, module
 from protloc.cloud.engine.requests import answer_unavailable, changes_state, needs_room
@@ -126,6 +127,10 @@ class Engine:
                 else unknown
             )
         return str(credential.secret_access_key)
+
+    def refused_by_api(self, path: str, refusal: Refused) -> Response | None:
+        """The answer of the API at a path to a refused request; None where there is none."""
+        return gateway.refusal_of(path, refusal)
 
     def refused(
         self, method: str, path: str, query: str, headers: Headers, refusal: Refused

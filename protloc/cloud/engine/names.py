@@ -81,6 +81,12 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "evaluate_resource_policy": ("doc", "ctx", "service", "named_only", "direct_only"),
     },
     "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
+    "ministack.services.apigateway_v1": {
+        "_import_rest_api": ("spec", "base_data"),
+        "_put_gateway_response": ("api_id", "response_type", "data"),
+        "authentication_error_response": ("api_id", "stage_name", "error", "headers", "query_params"),
+        "_AUTHENTICATION_GATEWAY_ERRORS": None,
+    },
     "ministack.services.sts": {"register_session": ("access_key", "session"), "_sessions": None},
     "ministack.services.sqs": {
         "queue_policy_for_arn": ("queue_arn",),

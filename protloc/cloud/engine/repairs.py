@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protloc.cloud.engine import machines, stacks
+from protloc.cloud.engine import gateway, machines, stacks
 from protloc.cloud.engine.access import AccessLog
 from protloc.cloud.engine.names import ACCOUNT, REGION, module
 
@@ -37,6 +37,7 @@ def repair_all(
     versions_live_on_disk()
     schedules_say_when()
     loopback_is_secure_transport()
+    gateway.repair_all()
     stacks.repair_all()
     machines.repair_all(changed, access, hosted)
 

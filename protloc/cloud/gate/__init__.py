@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from protloc.cloud.gate.claims import Claim, Refused, Sent, claim_of
+from protloc.cloud.gate.forms import check_policy, claim_of_form, is_form
 from protloc.cloud.gate.keys import Keys
 from protloc.cloud.gate.signatures import body_must_be_read, check, check_body, check_time
 
@@ -54,6 +55,10 @@ class Engine(Protocol):
         self, method: str, path: str, query: str, headers: dict[str, str], refusal: Refused
     ) -> Response:
         """The answer of the service that a refused request asked."""
+        ...
+
+    def refused_by_api(self, path: str, refusal: Refused) -> Response | None:
+        """The answer of the API at a path to a refused request; None where there is none."""
         ...
 
     def health(self) -> dict[str, Any]:
@@ -117,6 +122,11 @@ class Gate:
         """The body of a request whose signature is good, None where it need not be read. Raises `Refused`."""
         if sent.path.startswith(ANSWERS):
             return await reading.whole(MAX_ANSWER_BYTES)
+        if is_form(sent):
+            body = await reading.whole(MAX_UNDECLARED_BYTES)
+            claim, policy = claim_of_form(sent, body)
+            check_policy(claim, policy, self._secret_of(sent, claim))
+            return body
         claim = claim_of(sent)
         _check_scope(sent, claim)
         secret = self._secret_of(sent, claim)
@@ -144,7 +154,8 @@ class Gate:
     def _refused(self, sent: Sent, refusal: Refused) -> Response:
         log.debug("refused with %s", refusal.code)
         if sent.path == HEALTH or sent.path.startswith(API):
-            return _as_gateway(refusal)
+            refusal = _as_gateway_says(refusal)
+            return self._engine.refused_by_api(sent.path, refusal) or _as_gateway(refusal)
         headers: dict[str, str] = {}
         for name, value in sent.headers:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -168,17 +179,23 @@ def _as_gateway(refusal: Refused) -> Response:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
     """
     codes = {
-        "MissingAuthenticationToken": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
-        "SignatureDoesNotMatch": ("InvalidSignatureException", str(refusal)),
-        "IncompleteSignature": ("IncompleteSignatureException", str(refusal)),
-        "InvalidClientTokenId": (
-            "UnrecognizedClientException",
-            "The security token included in the request is invalid.",
-        ),
+        "MissingAuthenticationToken": "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch": "InvalidSignatureException",
+        "IncompleteSignature": "IncompleteSignatureException",
+        "InvalidClientTokenId": "UnrecognizedClientException",
     }
-    code, message = codes.get(refusal.code, (refusal.code, str(refusal)))
-    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code}
-    return 403, headers, json.dumps({"message": message}).encode()
+    kind = codes.get(refusal.code, refusal.code)
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": kind}
+    return 403, headers, json.dumps({"message": str(refusal)}).encode()
+
+
+def _as_gateway_says(refusal: Refused) -> Refused:
+    """The same refusal with the words that API Gateway has for it."""
+    texts = {
+        "MissingAuthenticationToken": "Missing Authentication Token",
+        "InvalidClientTokenId": "The security token included in the request is invalid.",
+    }
+    return Refused(refusal.code, texts.get(refusal.code, str(refusal)), refusal.status)
 
 
 # ── ASGI ────────────────────────────────────────────────────

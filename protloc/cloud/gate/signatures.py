@@ -82,14 +82,14 @@ def check(sent: Sent, claim: Claim, secret: str) -> None:
         return
     declared = _declared(sent, claim)
     if declared is not None:
-        _check_hash(sent, claim, _signer(claim, secret), declared)
+        _check_hash(sent, claim, signer_of(claim, secret), declared)
 
 
 def check_body(sent: Sent, claim: Claim, secret: str, body: bytes) -> None:
     """Refuse a body that the signature, which `check` found to be the request's, is not for."""
     if not body_must_be_read(sent, claim):
         return
-    declared, signer = _declared(sent, claim), _signer(claim, secret)
+    declared, signer = _declared(sent, claim), signer_of(claim, secret)
     if declared in (SIGNED_CHUNKS, SIGNED_CHUNKS_AND_TRAILER):
         _check_chunks(claim, signer, body, declared == SIGNED_CHUNKS_AND_TRAILER)
         return
@@ -103,7 +103,7 @@ def check_body(sent: Sent, claim: Claim, secret: str, body: bytes) -> None:
         raise Refused("SignatureDoesNotMatch", MISMATCH)
 
 
-def _signer(claim: Claim, secret: str) -> SigV4Auth:
+def signer_of(claim: Claim, secret: str) -> SigV4Auth:
     signer = S3SigV4Auth if claim.service == "s3" else SigV4Auth
     return signer(Credentials(claim.access_key, secret), claim.service, claim.region)
 

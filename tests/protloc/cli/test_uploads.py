@@ -1,11 +1,12 @@
-"""`protloc uploads`, `show` and `retry`: their answers and exit codes, here and on a stack by name."""
+"""`protloc uploads`, `show`, `retry`, `cancel` and `delete`: their answers and exit codes, here and on a stack by name."""
 
 import json
 import os
 from pathlib import Path
 
 from tests.conftest import SAMPLE, Embedded
-from tests.end_to_end.failing import failed_upload, without_predict
+from tests.end_to_end.failing import failed_upload, is_split, without_predict
+from tests.waiting import until
 
 VIEW_KEYS = {
     "upload",
@@ -74,3 +75,54 @@ def test_an_upload_without_failures_is_left_as_it_is(embedded: Embedded) -> None
     assert embedded.protloc("retry", upload).exit_code == 2
     assert embedded.protloc("retry", upload, "--json", "-o", "-").exit_code == 2
     assert embedded.client.upload(upload) == before
+
+
+def test_an_upload_is_cancelled_and_gone_on_with(embedded: Embedded, tmp_path: Path) -> None:
+    source = tmp_path / "unwanted.fasta"
+    source.write_text(">unwanted\nMKVLAWCANCELCLI\n>odd\nMK1V\n")
+    with without_predict(embedded):
+        upload = embedded.answer("predict", source, "--no-wait")["upload"]
+        until(lambda: is_split(embedded.client.find_upload(upload)))
+        assert embedded.answer("cancel", "unwanted.fasta")["status"] == "running"
+        result = embedded.protloc("cancel", upload)
+        assert result.exit_code == 0 and f"protloc results {upload} --wait" in result.stdout
+    ended = embedded.protloc("results", upload, "--wait", "-o", "out.tsv")
+    assert ended.exit_code == 1
+    reason = "the upload was cancelled; 1 of 2 records have no answer"
+    assert ended.stderr.splitlines()[-1].startswith(f"protloc: {reason}; try again what failed with")
+    assert embedded.answer("cancel", upload)["status"] == "cancelled"
+    answer = embedded.answer("retry", upload)
+    assert (answer["status"], answer["predicted"], answer["rejected"]) == ("complete", 1, 1)
+    late = embedded.protloc("cancel", upload)
+    assert (late.exit_code, late.stderr) == (2, "protloc: the upload has ended as complete\n")
+
+
+def test_a_deleted_upload_leaves_nothing_in_the_stack(embedded: Embedded, tmp_path: Path) -> None:
+    source = tmp_path / "regretted.fasta"
+    source.write_text(">regretted\nMKVLAWREGRETTEDCLI\n")
+    upload = embedded.answer("predict", source)["upload"]
+    view = embedded.client.upload(upload)
+    refused = embedded.protloc("delete", upload)
+    assert refused.exit_code == 2 and "add --yes" in refused.stderr
+    assert embedded.answer("delete", upload, "--yes") == {"upload": upload, "deleted": True}
+    gone = embedded.protloc("show", upload)
+    assert (gone.exit_code, gone.stderr) == (2, "protloc: This upload was deleted.\n")
+    assert upload not in [each["upload"] for each in embedded.answer("uploads")["uploads"]]
+    s3, outputs = embedded.client.client("s3"), embedded.client.outputs
+
+    def left() -> list[str]:
+        prefixes = {outputs["UploadsBucket"]: view["key"], outputs["ResultsBucket"]: ""}
+        return [
+            each["Key"]
+            for bucket, prefix in prefixes.items()
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+            for kind in ("Versions", "DeleteMarkers")
+            for each in page.get(kind, [])
+            if upload in each["Key"] or each["Key"] == view["key"]
+        ]
+
+    until(lambda: not left(), left)
+    until(lambda: not list(embedded.client.protein("regretted")))
+    assert embedded.answer("delete", upload, "--yes")["deleted"]
+    nobody = embedded.protloc("delete", "a" * 26, "--yes")
+    assert nobody.exit_code == 2 and "there is no upload" in nobody.stderr
