@@ -76,7 +76,7 @@ def test_the_collector_rests_while_a_client_is_made_and_not_after(monkeypatch: p
     assert gc.isenabled()
 
 
-OF_QUEUES = {"receive", "split", "predict", "complete", "query"}  # powertools' batches and routes
+OF_QUEUES = {"receive", "split", "predict", "complete", "erase", "query"}  # powertools' batches and routes
 HEAVY = {
     "aws_lambda_powertools.event_handler": {"query"},  # the only one with routes
     "aws_lambda_powertools.utilities.data_classes": OF_QUEUES,
