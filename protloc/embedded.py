@@ -14,7 +14,7 @@ from model.serving.artifact import read_artifact
 from protloc.cloud import connection, deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.project import PROJECT
-from protloc.stack import executions
+from protloc.stack import executions, retraining
 from protloc.stack.account import USABLE, Account, aws_account
 from protloc.stack.activation import promote
 from protloc.stack.client import Client
@@ -47,7 +47,9 @@ def ready(
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
         if started and is_deployed:
-            executions.settle(client)  # what died with the cloud
+            executions.settle(client)  # what was cancelled just before the cloud ended
+            for version in retraining.versions_at_work(client):
+                tell(f"{version} goes on; follow it: protloc retrain --follow")
         if active_model(client) is None:
             _put_into_service(client, model, tell)
         elif _is_news(client, model):

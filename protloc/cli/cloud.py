@@ -43,18 +43,18 @@ def up(home: Path, port: int | None, recover: bool) -> None:
 @home_option
 @click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
 @click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
-@click.option("--yes", is_flag=True, help="Do not ask, also where a training ends with it.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where a training stops with it.")
 def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     """Stop the embedded cloud. Its state stays, unless --erase is given.
 
-    A training that is at work would end with it, so you are asked first.
+    A training that is at work writes a checkpoint first, which takes two minutes at most, and goes on from
+    there when the cloud is up again. You are asked before.
 
     Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
     """
     from protloc.cloud import lifecycle
 
-    if not yes:
-        _ask_about_training(home.resolve())
+    _tell_of_training(home.resolve(), ask=not yes, erase=erase)
     try:
         stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
     except lifecycle.NotKeptError as error:
@@ -67,8 +67,8 @@ def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     )
 
 
-def _ask_about_training(home: Path) -> None:
-    """Ask before a training is ended. Raises UsageProblem where nobody can answer."""
+def _tell_of_training(home: Path, ask: bool, erase: bool) -> None:
+    """Say which training stops with the cloud, and `ask`. Raises UsageProblem where nobody can answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from protloc.cloud import connection
@@ -83,11 +83,13 @@ def _ask_about_training(home: Path) -> None:
     names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
     if not names:
         return
-    warning = f"a training is at work and would end: {', '.join(names)}"
-    if not sys.stdin.isatty():
-        raise UsageProblem(f"{warning}. Add --yes to end it, or see it to its end: protloc retrain --follow")
+    later = "it is deleted as well" if erase else "it goes on with the next `protloc up`, from its checkpoint"
+    warning = f"a training is at work, {', '.join(names)}; {later}"
+    if ask and not sys.stdin.isatty():
+        raise UsageProblem(f"{warning}. Add --yes to stop, or see it to its end: protloc retrain --follow")
     note(f"{warning}.")
-    click.confirm("Stop the cloud all the same?", abort=True, err=True)
+    if ask:
+        click.confirm("Stop the cloud all the same?", abort=True, err=True)
 
 
 @click.command()

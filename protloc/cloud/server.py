@@ -28,6 +28,7 @@ import psutil
 
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
+    from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine.state import Saver
     from protloc.cloud.lambdas.pool import WorkerPool
@@ -51,6 +52,7 @@ class Parts(NamedTuple):
     engine: Engine
     saver: Saver
     sagemaker: SageMaker
+    executions: Executions
     pool: WorkerPool
     saved_at: float | None
 
@@ -71,6 +73,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     )
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
+    from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.names import REGION
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
@@ -107,6 +110,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     engine.check_requests(front_door.refusal)
     requests = access.access_log()
     repairs.repair_all(lambda: engine.changed(), requests, sagemaker.hosted)
+    executions = Executions(lambda: engine.changed())
     trust.services_need_to_be_let_in(requests)
     engine.refusal = access.refusals(sagemaker.hosted)
     delivery.functions_may_be_allowed_to_loop()
@@ -122,7 +126,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
         memory.restore(engine, saved)
     saver = snapshot.Saver(generations, lambda: memory.capture(engine), engine.run_at_rest)
     engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
-    return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
+    return Parts(engine, saver, sagemaker, executions, pool, saved["taken"] if saved else None)
 
 
 def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
@@ -228,10 +232,13 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
             if server.done():
                 server.result()
                 break
+        with ThreadPoolExecutor(1) as thread:  # the loop goes on: storing and saving need it
+            if home.exists() and not server.done():
+                await asyncio.get_running_loop().run_in_executor(thread, parts.sagemaker.interrupt)
         closing.set()
         # A call in work, of a function that takes its time, holds up the server: it is not waited for.
         await asyncio.wait({server}, timeout=2 * config.graceful_timeout)
-        with ThreadPoolExecutor(1) as thread:  # the loop goes on: saving needs it
+        with ThreadPoolExecutor(1) as thread:
             await asyncio.get_running_loop().run_in_executor(thread, end)
         logging.shutdown()
         os._exit(0)  # the engine's threads have no end of their own
@@ -251,6 +258,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         # A delivery that found no model yet would be put off, longer each time the cloud dies.
         parts.sagemaker.await_return(MODELS_RETURN_SECONDS)
         parts.engine.delivering.set()
+        parts.executions.resume()
 
     threading.Thread(target=begin, daemon=True, name="begin").start()
     try:

@@ -113,6 +113,10 @@ class SageMaker:
         """Return when every component that was in service is again, or after so long."""
         self._hosting.await_return(seconds)
 
+    def interrupt(self) -> None:
+        """Have the training jobs write their checkpoints and end; they go on with the next cloud."""
+        self._jobs.interrupt()
+
     def stop(self) -> None:
         """End every process of the service."""
         self._jobs.stop()
