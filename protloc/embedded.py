@@ -29,7 +29,12 @@ Tell = Callable[[str], None]
 
 
 def ready(
-    home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT_MODEL, recover: bool = False
+    home: Path,
+    tell: Tell,
+    port: int | None = None,
+    model: Path = DEFAULT_MODEL,
+    recover: bool = False,
+    idle_seconds: float | None = None,
 ) -> Client:
     """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
     with _one_at_a_time(home, tell):
@@ -37,7 +42,7 @@ def ready(
             started = connection.find(home) is None
             if started:
                 tell(f"starting the embedded cloud in {home}")
-            cloud = lifecycle.up(home, port, recover)
+            cloud = lifecycle.up(home, port, recover, idle_seconds)
             is_deployed = _is_deployed(cloud)
             if not is_deployed:
                 tell("deploying template.yaml into it")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from protloc.cli.options import home_option, json_option
+from protloc.cli.options import Seconds, home_option, json_option
+from protloc.cli.progress import duration
 from protloc.cli.shared import note, print_json
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 
@@ -19,21 +20,31 @@ from protloc.errors import Unreachable, UploadProblem, UsageProblem
 @click.option(
     "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
 )
-def up(home: Path, port: int | None, recover: bool) -> None:
+@click.option(
+    "--idle",
+    type=Seconds(),
+    help="End it in order after so long (30m, 2h) without a request from outside and without work. Without "
+    "it: it runs until `protloc down`.",
+)
+def up(home: Path, port: int | None, recover: bool, idle: float | None) -> None:
     """Start the embedded cloud, or bring a running one up to date.
 
     It runs in the background, on this machine only. The template is deployed where it changed, and the model
     that comes with protloc goes into service where there is none. Everything is kept in the home folder
     and is there again after `protloc down`, a crash or a restart.
 
+    With --idle it ends itself: uploads, trainings and retrainings count as work, `protloc status` does not
+    count as a request. Given again, the time holds for the running cloud.
+
     \b
     Examples
       protloc up
+      protloc up --idle 30m
       PROTLOC_HOME=~/clouds/second protloc up --port 4567
     """
     from protloc.embedded import active_model, ready
 
-    client = ready(home.resolve(), note, port, recover=recover)
+    client = ready(home.resolve(), note, port, recover=recover, idle_seconds=idle)
     click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
     click.echo(f"API:  {client.api_url}")
     click.echo("Next: protloc predict FILE    Stop: protloc down")
@@ -99,8 +110,9 @@ def status(home: Path, as_json: bool) -> None:
     """Say whether the embedded cloud runs, and where.
 
     JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
-    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
-    may use because this system cannot take it away: models_have_network, models_have_files.
+    active_model; idle_seconds since it had anything to do, and after how many of them it ends itself
+    (ends_after_idle_seconds); not_saved, since when and why, while its state cannot be saved; and what the
+    code of models may use because this system cannot take it away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 
@@ -108,6 +120,12 @@ def status(home: Path, as_json: bool) -> None:
     if as_json:
         print_json(state)
         return
+    idle, ends_after = state.pop("idle_seconds"), state.pop("ends_after_idle_seconds")
+    if state["state"] == "running":
+        state["idle"] = f"for {duration(idle)}" if idle else "no: it is at work"
+        state["stop"] = (
+            f"protloc down{f', or by itself when idle for {duration(ends_after)}' if ends_after else ''}"
+        )
     for name, value in state.items():
         if value is not None:
             click.echo(f"{name.replace('_', ' '):>12}  {value}")

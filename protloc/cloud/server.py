@@ -26,11 +26,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from protloc.cloud import idleness
+
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
     from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine.state import Saver
+    from protloc.cloud.idleness import Idleness
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker.service import SageMaker
 
@@ -54,6 +57,7 @@ class Parts(NamedTuple):
     sagemaker: SageMaker
     executions: Executions
     pool: WorkerPool
+    idleness: Idleness
     saved_at: float | None
 
 
@@ -67,6 +71,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
         durability,
         fairness,
         memory,
+        messages,
         multipart,
         repairs,
         trust,
@@ -125,8 +130,14 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     if saved is not None:
         memory.restore(engine, saved)
     saver = snapshot.Saver(generations, lambda: memory.capture(engine), engine.run_at_rest)
-    engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
-    return Parts(engine, saver, sagemaker, executions, pool, saved["taken"] if saved else None)
+    engine.changed, engine.unsaved = saver.changed, lambda: saver.failure
+
+    def at_work() -> bool:
+        return executions.at_work() or sagemaker.at_work() or messages.any_left()
+
+    idle = idleness.Idleness(at_work)
+    engine.report = lambda: {**saver.report(), "idle_seconds": round(idle.seconds(), 1)}
+    return Parts(engine, saver, sagemaker, executions, pool, idle, saved["taken"] if saved else None)
 
 
 def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
@@ -203,7 +214,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         log.critical("%s", problem)
         logging.shutdown()
         os._exit(NOT_STARTED)
-    application: Any = gate.Gate(parts.engine, port, owner_keys)
+    application: Any = gate.Gate(parts.engine, port, owner_keys, parts.idleness)
 
     import hypercorn.asyncio
     import hypercorn.config
@@ -231,6 +242,10 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
                 await asyncio.wait_for(stopping.wait(), HOME_CHECK_SECONDS)
             if server.done():
                 server.result()
+                break
+            limit = idleness.limit(home)
+            if limit is not None and parts.idleness.seconds() >= limit:
+                log.info("nothing was asked for %.0f s: the cloud ends", limit)
                 break
         with ThreadPoolExecutor(1) as thread:  # the loop goes on: storing and saving need it
             if home.exists() and not server.done():

@@ -37,6 +37,9 @@ class Executions:
         self._history_begins_once()
         self._what_ran_is_kept()
 
+    def at_work(self) -> bool:
+        return any(each["status"] == "RUNNING" for each in self._states._executions.all_values())
+
     def resume(self) -> None:
         """Let go on what ran when the state was saved, once the services that it asks answer."""
         for (account, region, arn), execution in list(self._states._executions._data.items()):
