@@ -22,6 +22,9 @@ from protloc.stack.versions import add, follow
 
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
+ANSWER_SECONDS = 600.0
+"""For an answer of the API: a function that starts on a machine with far too much to do takes long."""
+
 READY_SECONDS = 1800.0
 """For another command to make the home ready, a model version put into service included."""
 
@@ -104,7 +107,7 @@ def _is_deployed(cloud: connection.Cloud) -> bool:
 
 def _client(cloud: connection.Cloud, outputs: dict[str, str]) -> Client:
     api_url = cloud.api_url(outputs["ApiId"], outputs["ApiUrl"].rstrip("/").rsplit("/", 1)[-1])
-    return Client(outputs, api_url, cloud.session, cloud.client)
+    return Client(outputs, api_url, cloud.session, cloud.client, answer_seconds=ANSWER_SECONDS)
 
 
 def _put_into_service(client: Client, model: Path, tell: Tell) -> None:

@@ -130,7 +130,7 @@ def retry(
     """
     from protloc.cli.results import require_writable
 
-    if wanted.output:
+    if wanted.output and not wanted.output.is_dir():
         require_writable(wanted.output)
     client = client_of(stack, home)
     upload = upload_of(client, upload)
@@ -216,7 +216,9 @@ def _take_results(
     from protloc.stack.client import file_name
 
     following = Following(client, upload, stack, time.monotonic())
-    output = wanted.output
+    output, folder = wanted.output, Path()
+    if output and output.is_dir():
+        output, folder = None, output
     if output:
         require_writable(output)
     if wait:
@@ -225,7 +227,7 @@ def _take_results(
         following.view = client.upload(upload)
     if output is None:
         name = file_name(following.view["key"]) if following.view else upload
-        output = default_output(safe(name), wanted.format_name)
+        output = folder / default_output(safe(name), wanted.format_name)
         require_writable(output)
     answer, problem = following.conclude(wanted.written, output)
     warn(answer)

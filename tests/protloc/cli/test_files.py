@@ -47,6 +47,16 @@ def test_several_files_are_answered_each_in_its_own_place(embedded: Embedded, tm
     assert len(result.stdout.splitlines()) == 2
 
 
+def test_results_of_one_file_go_into_a_folder_which_is_made(embedded: Embedded, tmp_path: Path) -> None:
+    answer = embedded.answer("predict", write(tmp_path / "x.fasta"), "-o", f"{tmp_path}/new/results/")
+    assert answer["output"] == str(tmp_path / "new" / "results" / "x.fasta.protloc.tsv")
+    embedded.answer("results", answer["upload"], "-f", "csv", "-o", tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"results", "x.fasta.protloc.csv"}
+    (tmp_path / "file").write_text("")
+    result = embedded.protloc("predict", tmp_path / "x.fasta", "-o", f"{tmp_path}/file/")
+    assert result.exit_code == 2 and "cannot be made" in result.stderr
+
+
 def test_one_bad_file_of_several_costs_only_itself(embedded: Embedded, tmp_path: Path) -> None:
     files = [write(tmp_path / "bad.fasta", "no fasta\n"), write(tmp_path / "good.fasta")]
     result = embedded.protloc("predict", *files, "--json")
