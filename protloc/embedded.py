@@ -22,7 +22,7 @@ from protloc.stack.versions import add, follow
 
 DEFAULT_MODEL = PROJECT / "model" / "default"
 
-ANSWER_SECONDS = 600.0
+ANSWER_SECONDS = 600
 """For an answer of the API: a function that starts on a machine with far too much to do takes long."""
 
 READY_SECONDS = 1800.0

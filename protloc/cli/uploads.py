@@ -216,9 +216,8 @@ def _take_results(
     from protloc.stack.client import file_name
 
     following = Following(client, upload, stack, time.monotonic())
-    output, folder = wanted.output, Path()
-    if output and output.is_dir():
-        output, folder = None, output
+    folder = wanted.output if wanted.output and wanted.output.is_dir() else None
+    output = None if folder else wanted.output
     if output:
         require_writable(output)
     if wait:
@@ -227,7 +226,7 @@ def _take_results(
         following.view = client.upload(upload)
     if output is None:
         name = file_name(following.view["key"]) if following.view else upload
-        output = folder / default_output(safe(name), wanted.format_name)
+        output = (folder or Path()) / default_output(safe(name), wanted.format_name)
         require_writable(output)
     answer, problem = following.conclude(wanted.written, output)
     warn(answer)

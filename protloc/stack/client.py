@@ -66,7 +66,7 @@ class Client:
         session: boto3.Session,
         make_client: Callable[[str], Any] | None = None,
         proxies: Mapping[str, str] | None = None,
-        answer_seconds: float = 60,
+        answer_seconds: int = 60,
     ) -> None:
         self.outputs = outputs
         self.api_url = api_url.rstrip("/")
