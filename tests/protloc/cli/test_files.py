@@ -207,6 +207,10 @@ def test_an_odd_environment_costs_no_traceback(embedded: Embedded, tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, "")
     done = run("predict", SAMPLE, "-o", "latin.tsv", **home, PYTHONIOENCODING="latin-1:strict")
     assert done.returncode == 0 and "complete" in done.stdout, done.stderr
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (["models"], ["protein", "P60709"], ["predict", SAMPLE, "--table"]):
+        done = run(*command, **home, **ascii_alone)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     script = '"$@" <&-'
     words = [sys.executable, "-m", "protloc.cli.main", "predict", "-"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **home}
