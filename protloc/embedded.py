@@ -14,13 +14,16 @@ from model.serving.artifact import read_artifact
 from protloc.cloud import connection, deploy, lifecycle, locks, private
 from protloc.errors import Unreachable, UploadProblem
 from protloc.project import PROJECT
-from protloc.stack import executions
+from protloc.stack import executions, retraining
 from protloc.stack.account import USABLE, Account, aws_account
 from protloc.stack.activation import promote
 from protloc.stack.client import Client
 from protloc.stack.versions import add, follow
 
 DEFAULT_MODEL = PROJECT / "model" / "default"
+
+ANSWER_SECONDS = 600
+"""For an answer of the API: a function that starts on a machine with far too much to do takes long."""
 
 READY_SECONDS = 1800.0
 """For another command to make the home ready, a model version put into service included."""
@@ -29,7 +32,12 @@ Tell = Callable[[str], None]
 
 
 def ready(
-    home: Path, tell: Tell, port: int | None = None, model: Path = DEFAULT_MODEL, recover: bool = False
+    home: Path,
+    tell: Tell,
+    port: int | None = None,
+    model: Path = DEFAULT_MODEL,
+    recover: bool = False,
+    idle_seconds: float | None = None,
 ) -> Client:
     """A client of the cloud of `home`, running, deployed as the project stands, and able to answer."""
     with _one_at_a_time(home, tell):
@@ -37,7 +45,7 @@ def ready(
             started = connection.find(home) is None
             if started:
                 tell(f"starting the embedded cloud in {home}")
-            cloud = lifecycle.up(home, port, recover)
+            cloud = lifecycle.up(home, port, recover, idle_seconds)
             is_deployed = _is_deployed(cloud)
             if not is_deployed:
                 tell("deploying template.yaml into it")
@@ -47,7 +55,9 @@ def ready(
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
         if started and is_deployed:
-            executions.settle(client)  # what died with the cloud
+            executions.settle(client)  # what was cancelled just before the cloud ended
+            for version in retraining.versions_at_work(client):
+                tell(f"{version} goes on; follow it: protloc retrain --follow")
         if active_model(client) is None:
             _put_into_service(client, model, tell)
         elif _is_news(client, model):
@@ -97,7 +107,7 @@ def _is_deployed(cloud: connection.Cloud) -> bool:
 
 def _client(cloud: connection.Cloud, outputs: dict[str, str]) -> Client:
     api_url = cloud.api_url(outputs["ApiId"], outputs["ApiUrl"].rstrip("/").rsplit("/", 1)[-1])
-    return Client(outputs, api_url, cloud.session, cloud.client)
+    return Client(outputs, api_url, cloud.session, cloud.client, answer_seconds=ANSWER_SECONDS)
 
 
 def _put_into_service(client: Client, model: Path, tell: Tell) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from protloc.cli.options import home_option, json_option
+from protloc.cli.options import Seconds, home_option, json_option
+from protloc.cli.progress import duration
 from protloc.cli.shared import note, print_json
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 
@@ -19,21 +20,31 @@ from protloc.errors import Unreachable, UploadProblem, UsageProblem
 @click.option(
     "--recover", is_flag=True, help="Begin with the newest state that is whole, where the last one is not."
 )
-def up(home: Path, port: int | None, recover: bool) -> None:
+@click.option(
+    "--idle",
+    type=Seconds(),
+    help="End it in order after so long (30m, 2h) without a request from outside and without work. Without "
+    "it: it runs until `protloc down`.",
+)
+def up(home: Path, port: int | None, recover: bool, idle: float | None) -> None:
     """Start the embedded cloud, or bring a running one up to date.
 
     It runs in the background, on this machine only. The template is deployed where it changed, and the model
     that comes with protloc goes into service where there is none. Everything is kept in the home folder
     and is there again after `protloc down`, a crash or a restart.
 
+    With --idle it ends itself: uploads, trainings and retrainings count as work, `protloc status` does not
+    count as a request. Given again, the time holds for the running cloud.
+
     \b
     Examples
       protloc up
+      protloc up --idle 30m
       PROTLOC_HOME=~/clouds/second protloc up --port 4567
     """
     from protloc.embedded import active_model, ready
 
-    client = ready(home.resolve(), note, port, recover=recover)
+    client = ready(home.resolve(), note, port, recover=recover, idle_seconds=idle)
     click.echo(f"The embedded cloud is up, with model {active_model(client)}.")
     click.echo(f"API:  {client.api_url}")
     click.echo("Next: protloc predict FILE    Stop: protloc down")
@@ -43,18 +54,18 @@ def up(home: Path, port: int | None, recover: bool) -> None:
 @home_option
 @click.option("--erase", is_flag=True, help="Also delete everything it kept: uploads, results, models.")
 @click.option("--only-if-saved", is_flag=True, help="Leave it running where its state cannot be saved.")
-@click.option("--yes", is_flag=True, help="Do not ask, also where a training ends with it.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where a training stops with it.")
 def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     """Stop the embedded cloud. Its state stays, unless --erase is given.
 
-    A training that is at work would end with it, so you are asked first.
+    A training that is at work writes a checkpoint first, which takes two minutes at most, and goes on from
+    there when the cloud is up again. You are asked before.
 
     Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
     """
     from protloc.cloud import lifecycle
 
-    if not yes:
-        _ask_about_training(home.resolve())
+    _tell_of_training(home.resolve(), ask=not yes, erase=erase)
     try:
         stopped = lifecycle.down(home.resolve(), erase, only_if_saved)
     except lifecycle.NotKeptError as error:
@@ -67,8 +78,8 @@ def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     )
 
 
-def _ask_about_training(home: Path) -> None:
-    """Ask before a training is ended. Raises UsageProblem where nobody can answer."""
+def _tell_of_training(home: Path, ask: bool, erase: bool) -> None:
+    """Say which training stops with the cloud, and `ask`. Raises UsageProblem where nobody can answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from protloc.cloud import connection
@@ -83,11 +94,13 @@ def _ask_about_training(home: Path) -> None:
     names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
     if not names:
         return
-    warning = f"a training is at work and would end: {', '.join(names)}"
-    if not sys.stdin.isatty():
-        raise UsageProblem(f"{warning}. Add --yes to end it, or see it to its end: protloc retrain --follow")
+    later = "it is deleted as well" if erase else "it goes on with the next `protloc up`, from its checkpoint"
+    warning = f"a training is at work, {', '.join(names)}; {later}"
+    if ask and not sys.stdin.isatty():
+        raise UsageProblem(f"{warning}. Add --yes to stop, or see it to its end: protloc retrain --follow")
     note(f"{warning}.")
-    click.confirm("Stop the cloud all the same?", abort=True, err=True)
+    if ask:
+        click.confirm("Stop the cloud all the same?", abort=True, err=True)
 
 
 @click.command()
@@ -97,8 +110,9 @@ def status(home: Path, as_json: bool) -> None:
     """Say whether the embedded cloud runs, and where.
 
     JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
-    active_model; not_saved, since when and why, while its state cannot be saved; and what the code of models
-    may use because this system cannot take it away: models_have_network, models_have_files.
+    active_model; idle_seconds since it had anything to do, and after how many of them it ends itself
+    (ends_after_idle_seconds); not_saved, since when and why, while its state cannot be saved; and what the
+    code of models may use because this system cannot take it away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 
@@ -106,6 +120,12 @@ def status(home: Path, as_json: bool) -> None:
     if as_json:
         print_json(state)
         return
+    idle, ends_after = state.pop("idle_seconds"), state.pop("ends_after_idle_seconds")
+    if state["state"] == "running":
+        state["idle"] = f"for {duration(idle)}" if idle else "no: it is at work"
+        state["stop"] = (
+            f"protloc down{f', or by itself when idle for {duration(ends_after)}' if ends_after else ''}"
+        )
     for name, value in state.items():
         if value is not None:
             click.echo(f"{name.replace('_', ' '):>12}  {value}")

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from protloc.estimate.reading import Contents
 
 TABLE_ROWS = 60
-PIPED_WIDTH = 110
+PIPED_WIDTH, NARROW_WIDTH = 110, 90  # columns; a narrower terminal gets fewer of a table's
 ENOUGH, SPOKEN_OF = 50, 10  # proteins, and those of a location, below which figures say little
 UNBROKEN = ("upload", "version")  # names to copy into the next command
+SHORT_NAME = 12  # characters of an upload's name, which stand for all of it
 STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red", "cancelled": "yellow"}
 STATE_STYLES = {"in_service": "green", "rejected": "yellow", "failed": "red", "retired": "dim"}
 FIGURE_NAMES = {
@@ -59,7 +60,9 @@ def display_of(location: str, labels: LabelSet = TEN) -> str:
 def show_answers(rows: Iterable[Row], records: int, labels: LabelSet = TEN) -> None:
     """The first rows as a table, and how many proteins belong where; `labels` are the model's."""
     out = console()
-    table = _table("accession", "location", "confidence>", "membrane>", "length>", "remark")
+    is_narrow = out.width < NARROW_WIDTH
+    columns = ("accession", "location", "confidence>", "membrane>", "length>", "remark")
+    table = _table(*(columns[:3] if is_narrow else columns))
     locations: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     membrane, asked_of = 0, 0  # proteins of which the model says whether they are bound to one
@@ -71,8 +74,13 @@ def show_answers(rows: Iterable[Row], records: int, labels: LabelSet = TEN) -> N
                 asked_of += 1
                 membrane += row["membrane"] >= 0.5
         if number < TABLE_ROWS:
-            _add(table, *_answer(row, labels))
+            cells = _answer(row, labels)
+            if is_narrow:
+                cells = [cells[0], cells[1] if row["status"] == "predicted" else cells[5], cells[2]]
+            _add(table, *cells)
     out.print(table)
+    if is_narrow:
+        out.print("Membrane, length and remarks: in the results file, or on a wider terminal.\n")
     if records > TABLE_ROWS:
         out.print(f"… and {records - TABLE_ROWS:,} more rows in the results file.\n")
     predicted = statuses["predicted"]
@@ -131,17 +139,20 @@ def show_protein(row: Row) -> None:
 
 
 def show_uploads(uploads: Iterable[View]) -> None:
-    table = _table("upload", "file", "status", "records>", "rejected>", "failed>", "created")
+    out = console()
+    is_narrow = out.width < NARROW_WIDTH
+    columns = ("upload", "file", "status", "records>", "rejected>", "failed>", "created")
+    table = _table(*(columns[:4] if is_narrow else columns))
     for view in uploads:
-        _add(
-            table,
-            view["upload"],
+        cells = [
+            view["upload"][:SHORT_NAME] if is_narrow else view["upload"],
             safe(view["key"].rsplit("/", 1)[-1], 40),
             Text(view["status"], STATUS_STYLES.get(view["status"], "")),
             *(f"{view[name]:,}" for name in ("records", "rejected", "failed")),
             str(view["created"])[:19].replace("T", " "),
-        )
-    console().print(table if table.row_count else "No uploads yet; `protloc predict FILE` makes one.")
+        ]
+        _add(table, *(cells[:4] if is_narrow else cells))
+    out.print(table if table.row_count else "No uploads yet; `protloc predict FILE` makes one.")
 
 
 def show_upload(view: View) -> None:
@@ -168,23 +179,25 @@ def show_upload(view: View) -> None:
 
 
 def show_models(answer: View) -> None:
-    table = _table("", "version", "state", "created", "trained on>", "judged on>", "Q10>", "macro F1>")
+    out = console()
+    is_narrow = out.width < NARROW_WIDTH
+    columns = ("", "version", "state", "Q10>", "macro F1>", "created", "trained on>", "judged on>")
+    table = _table(*(columns[:4] if is_narrow else columns))
     for view in answer["models"]:
         metrics = view["metrics"]
-        _add(
-            table,
+        cells = [
             "*" if view["active"] else "",
             safe(view["version"]),
             Text(view["state"], STATE_STYLES.get(view["state"], "")),
-            str(view["created"] or "")[:16].replace("T", " "),
-            f"{view['proteins']:,}" if view["proteins"] is not None else "",
-            f"{metrics['proteins']:,}" if isinstance(metrics.get("proteins"), int) else "",
             *(
                 _sure(metrics.get(name), metrics.get("intervals", {}).get(name), metrics.get("proteins"))
                 for name in ("q10", "macro_f1")
             ),
-        )
-    out = console()
+            str(view["created"] or "")[:16].replace("T", " "),
+            f"{view['proteins']:,}" if view["proteins"] is not None else "",
+            f"{metrics['proteins']:,}" if isinstance(metrics.get("proteins"), int) else "",
+        ]
+        _add(table, *(cells[:4] if is_narrow else cells))
     if not table.row_count:
         out.print("There is no model version yet; `protloc models add ARTIFACT` puts one into service.")
         return

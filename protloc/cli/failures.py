@@ -96,9 +96,12 @@ def _add_loudness(command: click.Command) -> None:
 
 
 def _print_what_can_be_printed() -> None:
-    """Have what the terminal's encoding lacks printed as `?`, instead of ending the command."""
+    """Have what the terminal's encoding lacks printed as `?`, instead of ending the command.
+
+    In the locale C, Python escapes what it could not read, which is no help for what it cannot write.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
 
 

@@ -65,6 +65,18 @@ class Wanted:
     as_json: bool
 
 
+class Place(click.Path):
+    """A file, or a folder: one whose name ends in a slash is made where it is not there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).endswith(os.sep):
+            try:
+                Path(value).mkdir(parents=True, exist_ok=True)
+            except OSError as problem:
+                self.fail(f"the folder {value} cannot be made: {problem.strerror}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def result_options(command: Command) -> Command:
     """Add the options of results, handed on as `wanted`; two that exclude each other are refused."""
 
@@ -90,8 +102,8 @@ def result_options(command: Command) -> Command:
     collected = click.option(
         "--output",
         "-o",
-        type=click.Path(path_type=Path, allow_dash=True),
-        help="Where the results go; - is stdout, and for several files it is a folder. Without it: the "
+        type=Place(path_type=Path, allow_dash=True),
+        help="Where the results go: a file, or a folder, as for several files; - is stdout. Without it: the "
         "input's name with .protloc.FORMAT added, in the current folder, replacing what an earlier run left "
         "there.",
     )(collected)

@@ -33,10 +33,12 @@ def outputs_of(files: Sequence[Path], wanted: Wanted) -> list[Path]:
         raise UsageProblem("stdin (-) can be read once only")
     folder = wanted.output if wanted.output and wanted.output.is_dir() else None
     if len(files) > 1 and wanted.output and not folder:
-        raise UsageProblem(f"--output {wanted.output} is one file; for several name a folder that is there")
+        raise UsageProblem(
+            f"--output {wanted.output} is one file; for several name a folder: {wanted.output}/"
+        )
     outputs = list[Path]()
     for file in files:
-        if wanted.output and len(files) == 1:
+        if wanted.output and not folder:
             outputs.append(wanted.output)
             continue
         name = "stdin" if file == STDIN else file.name

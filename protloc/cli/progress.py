@@ -80,15 +80,16 @@ def short(number: float) -> str:
 def duration(seconds: float) -> str:
     """A time as a person says it.
 
-    >>> duration(3.21), duration(75), duration(4020)
-    ('3.2 s', '1 min 15 s', '1 h 7 min')
+    >>> duration(3.21), duration(75), duration(4020), duration(7200)
+    ('3.2 s', '1 min 15 s', '1 h 7 min', '2 h')
     """
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    parts = ((minutes, "min"), (rest, "s")) if minutes < 60 else ((minutes // 60, "h"), (minutes % 60, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 class PlainProgress:

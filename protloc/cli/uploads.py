@@ -130,7 +130,7 @@ def retry(
     """
     from protloc.cli.results import require_writable
 
-    if wanted.output:
+    if wanted.output and not wanted.output.is_dir():
         require_writable(wanted.output)
     client = client_of(stack, home)
     upload = upload_of(client, upload)
@@ -216,7 +216,8 @@ def _take_results(
     from protloc.stack.client import file_name
 
     following = Following(client, upload, stack, time.monotonic())
-    output = wanted.output
+    folder = wanted.output if wanted.output and wanted.output.is_dir() else None
+    output = None if folder else wanted.output
     if output:
         require_writable(output)
     if wait:
@@ -225,7 +226,7 @@ def _take_results(
         following.view = client.upload(upload)
     if output is None:
         name = file_name(following.view["key"]) if following.view else upload
-        output = default_output(safe(name), wanted.format_name)
+        output = (folder or Path()) / default_output(safe(name), wanted.format_name)
         require_writable(output)
     answer, problem = following.conclude(wanted.written, output)
     warn(answer)

@@ -103,9 +103,9 @@ def find(home: Path | str) -> Cloud | None:
     return Cloud(pid=int(answer["pid"]), port=int(note["port"]), home=home)
 
 
-def stack_outputs(cloud: Cloud, stack: str = STACK) -> dict[str, str]:
-    """The outputs of a stack, by name."""
-    description = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+def stack_outputs(cloud: Cloud, stack: str = STACK, **settings: Any) -> dict[str, str]:
+    """The outputs of a stack, by name; `settings` are the client's."""
+    description = cloud.client("cloudformation", **settings).describe_stacks(StackName=stack)["Stacks"][0]
     return outputs_of(description)
 
 

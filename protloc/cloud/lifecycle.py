@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from protloc.cloud import locks, ports, private, processes
+from protloc.cloud import idleness, locks, ports, private, processes
 from protloc.cloud.connection import Cloud, find, health, stack_outputs
 from protloc.cloud.engine.generations import Generations
 from protloc.cloud.engine.names import check_version
@@ -47,10 +47,12 @@ class NotKeptError(CloudError):
     """The cloud's state could not be saved; the message says what was not kept."""
 
 
-def up(home: Path | str, port: int | None = None, recover: bool = False) -> Cloud:
+def up(
+    home: Path | str, port: int | None = None, recover: bool = False, idle_seconds: float | None = None
+) -> Cloud:
     """Start the cloud of `home` unless it runs; with `recover` from the newest state that is whole.
 
-    Raises `CloudError`.
+    With `idle_seconds` it ends itself after so long without a request or work. Raises `CloudError`.
     """
     try:
         home = private.folder(Path(home))
@@ -76,9 +78,12 @@ def up(home: Path | str, port: int | None = None, recover: bool = False) -> Clou
                 raise CloudError(
                     f"the cloud of {home} already runs on port {running.port}; stop it with `protloc down`"
                 )
+            if idle_seconds is not None:
+                idleness.set_limit(home, idle_seconds)
             return running
         check_version()
         try:
+            idleness.set_limit(home, idle_seconds)
             return _start(home, port, recover)
         except OSError as problem:
             raise CloudError(f"the cloud of {home} cannot be started: {problem}") from None
@@ -144,7 +149,8 @@ def _moment(seconds: float) -> str:
 def status(home: Path | str) -> dict[str, Any]:
     """The status of the cloud of `home`: pid, state, endpoint, api, console_url, home, active_model.
 
-    And `not_saved`, since when and why, while the state cannot be saved.
+    And `not_saved`, since when and why, while the state cannot be saved. To look does not keep a cloud up
+    that ends itself when idle.
     """
     home = Path(home).resolve()
     running = find(home)
@@ -156,6 +162,8 @@ def status(home: Path | str) -> dict[str, Any]:
         "console_url": None,
         "home": str(home),
         "active_model": None,
+        "idle_seconds": None,
+        "ends_after_idle_seconds": None,
         "models_have_network": not (measures := confined.measures())["network"],
         "models_have_files": not measures["files"],
     }
@@ -165,14 +173,17 @@ def status(home: Path | str) -> dict[str, Any]:
             state.update(state="stopped by a signal" if locks.is_stopped(pid) else "starting", pid=pid)
         return state
     report = health(running.port, home) or {}
+    state.update(idle_seconds=report.get("idle_seconds"), ends_after_idle_seconds=idleness.limit(home))
     if report.get("save_failure"):
         state["not_saved"] = f"since {_moment(report['saved_at'])}: {report['save_failure']}"
     with contextlib.suppress(Exception):  # a cloud without the stack has neither
-        outputs = stack_outputs(running)
+        looking = {"user_agent_extra": idleness.LOOKING}
+        outputs = stack_outputs(running, **looking)
         if "ApiId" in outputs:
             state["api"] = running.api_url(outputs["ApiId"], outputs["ApiUrl"].rsplit("/", 1)[-1])
         key = {"pk": {"S": "alias"}, "sk": {"S": "active"}}
-        item = running.client("dynamodb").get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
+        tables = running.client("dynamodb", **looking)
+        item = tables.get_item(TableName=outputs["ModelsTable"], Key=key).get("Item", {})
         state["active_model"] = item.get("version", {}).get("S") or None
     return state
 
@@ -279,5 +290,5 @@ def _erase(home: Path) -> None:
     """Delete what the cloud kept, and nothing else a person may have put into the folder."""
     for name in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
         shutil.rmtree(home / name, ignore_errors=True)
-    for name in ("cloud.json", "cloud.log", "deploy.json", keys.FILE):
+    for name in ("cloud.json", "cloud.log", "deploy.json", idleness.FILE, keys.FILE):
         (home / name).unlink(missing_ok=True)

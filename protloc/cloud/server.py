@@ -26,10 +26,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from protloc.cloud import idleness
+
 if TYPE_CHECKING:  # imported in `build`: the engine reads its variables at its import
     from protloc.cloud.engine import Engine
+    from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.generations import Generations
     from protloc.cloud.engine.state import Saver
+    from protloc.cloud.idleness import Idleness
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker.service import SageMaker
 
@@ -51,7 +55,9 @@ class Parts(NamedTuple):
     engine: Engine
     saver: Saver
     sagemaker: SageMaker
+    executions: Executions
     pool: WorkerPool
+    idleness: Idleness
     saved_at: float | None
 
 
@@ -65,12 +71,14 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
         durability,
         fairness,
         memory,
+        messages,
         multipart,
         repairs,
         trust,
     )
     from protloc.cloud.engine import state as snapshot
     from protloc.cloud.engine.clock import Clock
+    from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.names import REGION
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
@@ -107,6 +115,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     engine.check_requests(front_door.refusal)
     requests = access.access_log()
     repairs.repair_all(lambda: engine.changed(), requests, sagemaker.hosted)
+    executions = Executions(lambda: engine.changed())
     trust.services_need_to_be_let_in(requests)
     engine.refusal = access.refusals(sagemaker.hosted)
     delivery.functions_may_be_allowed_to_loop()
@@ -121,8 +130,14 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     if saved is not None:
         memory.restore(engine, saved)
     saver = snapshot.Saver(generations, lambda: memory.capture(engine), engine.run_at_rest)
-    engine.changed, engine.report, engine.unsaved = saver.changed, saver.report, lambda: saver.failure
-    return Parts(engine, saver, sagemaker, pool, saved["taken"] if saved else None)
+    engine.changed, engine.unsaved = saver.changed, lambda: saver.failure
+
+    def at_work() -> bool:
+        return executions.at_work() or sagemaker.at_work() or messages.any_left()
+
+    idle = idleness.Idleness(at_work)
+    engine.report = lambda: {**saver.report(), "idle_seconds": round(idle.seconds(), 1)}
+    return Parts(engine, saver, sagemaker, executions, pool, idle, saved["taken"] if saved else None)
 
 
 def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
@@ -199,7 +214,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         log.critical("%s", problem)
         logging.shutdown()
         os._exit(NOT_STARTED)
-    application: Any = gate.Gate(parts.engine, port, owner_keys)
+    application: Any = gate.Gate(parts.engine, port, owner_keys, parts.idleness)
 
     import hypercorn.asyncio
     import hypercorn.config
@@ -228,10 +243,17 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
             if server.done():
                 server.result()
                 break
+            limit = idleness.limit(home)
+            if limit is not None and parts.idleness.seconds() >= limit:
+                log.info("nothing was asked for %.0f s: the cloud ends", limit)
+                break
+        with ThreadPoolExecutor(1) as thread:  # the loop goes on: storing and saving need it
+            if home.exists() and not server.done():
+                await asyncio.get_running_loop().run_in_executor(thread, parts.sagemaker.interrupt)
         closing.set()
         # A call in work, of a function that takes its time, holds up the server: it is not waited for.
         await asyncio.wait({server}, timeout=2 * config.graceful_timeout)
-        with ThreadPoolExecutor(1) as thread:  # the loop goes on: saving needs it
+        with ThreadPoolExecutor(1) as thread:
             await asyncio.get_running_loop().run_in_executor(thread, end)
         logging.shutdown()
         os._exit(0)  # the engine's threads have no end of their own
@@ -251,6 +273,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         # A delivery that found no model yet would be put off, longer each time the cloud dies.
         parts.sagemaker.await_return(MODELS_RETURN_SECONDS)
         parts.engine.delivering.set()
+        parts.executions.resume()
 
     threading.Thread(target=begin, daemon=True, name="begin").start()
     try:

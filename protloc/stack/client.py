@@ -66,6 +66,7 @@ class Client:
         session: boto3.Session,
         make_client: Callable[[str], Any] | None = None,
         proxies: Mapping[str, str] | None = None,
+        answer_seconds: int = 60,
     ) -> None:
         self.outputs = outputs
         self.api_url = api_url.rstrip("/")
@@ -73,7 +74,7 @@ class Client:
         self._session = session
         self._make_client = make_client or session.client
         self._clients: dict[str, Any] = {}
-        self._http = URLLib3Session(proxies=dict(proxies) if proxies else None, timeout=60)
+        self._http = URLLib3Session(proxies=dict(proxies) if proxies else None, timeout=answer_seconds)
 
     def client(self, service: str) -> Any:
         """A boto3 client of the account the stack is in."""

@@ -91,6 +91,18 @@ def outcome(client: Client, started: Started, tell: Tell) -> View:
 
 def at_work(client: Client, version: str | None) -> Started:
     """The retraining that is at work, or the one of this version. Raises UsageProblem where there is none."""
+    for started in _all_at_work(client):
+        if version in (None, started.version):
+            return started
+    raise UsageProblem(f"no retraining{f' of {safe(version, 60)}' if version else ''} is at work")
+
+
+def versions_at_work(client: Client) -> list[str]:
+    """The versions that are being trained or judged."""
+    return [started.version for started in _all_at_work(client)]
+
+
+def _all_at_work(client: Client) -> Iterator[Started]:
     states = client.client("stepfunctions")
     running = states.list_executions(
         stateMachineArn=client.outputs["RetrainStateMachine"], statusFilter=executions.RUNNING
@@ -98,11 +110,10 @@ def at_work(client: Client, version: str | None) -> Started:
     for each in running:
         description = states.describe_execution(executionArn=each["executionArn"])
         request = json.loads(description["input"])
-        # As the state machine itself calls one that a schedule starts.
-        named = request.get("version") or f"model-{_milliseconds(description['startDate'])}"
-        if not request.get("artifact") and version in (None, named):
-            return Started(named, each["executionArn"])
-    raise UsageProblem(f"no retraining{f' of {safe(version, 60)}' if version else ''} is at work")
+        if not request.get("artifact"):
+            # Without a name, as the state machine itself calls one that a schedule starts.
+            version = request.get("version") or f"model-{_milliseconds(description['startDate'])}"
+            yield Started(version, each["executionArn"])
 
 
 def stop(client: Client, started: Started) -> None:

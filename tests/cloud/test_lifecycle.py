@@ -21,7 +21,7 @@ from protloc.cloud import connection, deploy, lifecycle
 from protloc.cloud.connection import Cloud
 from tests.cloud.conftest import STACK, Stack
 from tests.cloud.sagemaker.models import artifact
-from tests.cloud.sagemaker.test_sagemaker import describe, invoke, job, put, serving
+from tests.cloud.sagemaker.test_sagemaker import describe, invoke, put, serving
 from tests.cloud.test_stack import ask, send
 from tests.waiting import Gate, until
 
@@ -276,17 +276,6 @@ def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) ->
         assert "Queue" in deploy.deploy(cloud, template, "test")
     finally:
         lifecycle.down(home, erase=True)
-
-
-def test_a_killed_cloud_ends_what_ran_with_a_clear_status(own_stack: Stack, tmp_path: Path) -> None:
-    gate = Gate(tmp_path / "gate")
-    name = job(own_stack, factor="1", gate=str(gate.path))
-    until(lambda: gate.reached)
-    saved(own_stack)
-    again = killed(own_stack)
-    description = again.client("sagemaker").describe_training_job(TrainingJobName=name)
-    assert description["TrainingJobStatus"] == "Failed"
-    assert "stopped while the job ran" in description["FailureReason"]
 
 
 def test_many_rows_are_saved_without_holding_up_the_writers(cloud: Cloud) -> None:

@@ -113,6 +113,11 @@ class Engine:
             **self.report(),
         }
 
+    def is_own(self, access_key: str) -> bool:
+        """True if the key is of a session made by `role_credentials`, for a function or a job."""
+        session = module("ministack.services.sts")._sessions.get(access_key)
+        return session is not None and "Expiration" not in session
+
     def secret_of(self, access_key: str, token: str) -> str:
         """The secret of a role's session or of a user's key. Raises `Refused`."""
         evaluator = module("ministack.core.iam_evaluator")

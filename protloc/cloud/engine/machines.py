@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from protloc.cloud.contracts import integrations
@@ -108,7 +109,10 @@ def executions_end_in_time(changed: Callable[[], None]) -> None:
         if seconds is None:
             run(arn)
             return
-        timer = threading.Timer(seconds, contextvars.copy_context().run, (expire, execution))
+        # From the start on, also where the cloud was away meanwhile.
+        begun = datetime.fromisoformat(execution["startDate"]).timestamp()
+        left = max(0.0, begun + seconds - time.time())
+        timer = threading.Timer(left, contextvars.copy_context().run, (expire, execution))
         timer.daemon = True
         timer.start()
         run(arn)
@@ -248,9 +252,12 @@ def training_jobs_can_be_waited_for() -> None:
 
     def run(resource: str, arguments: dict[str, Any]) -> Any:
         action = resource.split("sagemaker:")[1].split(".")[0]
-        answer = call(action, arguments)
         if action != "createTrainingJob" or not resource.endswith(".sync"):
-            return answer
+            return call(action, arguments)
+        place: dict[str, Any] = (_execution.get() or {}).get("place", {})
+        if place.get("job") != arguments["TrainingJobName"]:  # else created before the cloud ended
+            call(action, arguments)
+            place["job"] = arguments["TrainingJobName"]
         while True:
             job = call("describeTrainingJob", {"TrainingJobName": arguments["TrainingJobName"]})
             if job["TrainingJobStatus"] == "Completed":
@@ -259,6 +266,7 @@ def training_jobs_can_be_waited_for() -> None:
                 call("stopTrainingJob", {"TrainingJobName": arguments["TrainingJobName"]})
                 raise states._ExecutionError("States.Timeout", "the training job is stopped")
             if job["TrainingJobStatus"] in ("Failed", "Stopped"):
+                place.pop("job", None)
                 raise states._ExecutionError("States.TaskFailed", json.dumps(job, default=str))
             time.sleep(0.2)
 

@@ -80,7 +80,11 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
         "CredentialResolutionError": None,
         "evaluate_resource_policy": ("doc", "ctx", "service", "named_only", "direct_only"),
     },
-    "ministack.core.responses": {"AccountRegionScopedDict": None, "_request_account_id": None},
+    "ministack.core.responses": {
+        "AccountRegionScopedDict": None,
+        "_request_account_id": None,
+        "request_scope": ("account_id", "region"),
+    },
     "ministack.services.apigateway_v1": {
         "_import_rest_api": ("spec", "base_data"),
         "_put_gateway_response": ("api_id", "response_type", "data"),
@@ -209,6 +213,12 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     },
     "ministack.services.stepfunctions": {
         "_execute_task": ("state_def", "raw_input", "execution", "ctx"),
+        "_execute_pass": ("state_def", "raw_input", "ctx"),
+        "_execute_choice": ("state_def", "raw_input", "ctx"),
+        "_execute_wait": ("state_def", "raw_input", "ctx"),
+        "_execute_parallel": ("state_def", "raw_input", "execution", "ctx"),
+        "_execute_map": ("state_def", "raw_input", "execution", "ctx"),
+        "load_persisted_state": ("data",),
         "_invoke_resource": ("resource", "input_data"),
         "_invoke_with_callback": ("resource", "input_data", "token", "state_def"),
         "_invoke_resource_with_timeout": ("resource", "input_data", "timeout"),

@@ -21,6 +21,7 @@ from protloc.cloud.gate.claims import Claim, Refused, Sent, claim_of
 from protloc.cloud.gate.forms import check_policy, claim_of_form, is_form
 from protloc.cloud.gate.keys import Keys
 from protloc.cloud.gate.signatures import body_must_be_read, check, check_body, check_time
+from protloc.cloud.idleness import LOOKING, Idleness
 
 log = logging.getLogger("protloc.cloud")
 
@@ -65,12 +66,16 @@ class Engine(Protocol):
         """The cloud's account of itself, for its owner."""
         ...
 
+    def is_own(self, access_key: str) -> bool:
+        """True if the key is one that the cloud gave to its functions and jobs."""
+        ...
+
 
 class Gate:
     """The ASGI application that a cloud serves on `port`; who has its key is the account's root."""
 
-    def __init__(self, engine: Engine, port: int, keys: Keys) -> None:
-        self._engine, self._keys = engine, keys
+    def __init__(self, engine: Engine, port: int, keys: Keys, idleness: Idleness) -> None:
+        self._engine, self._keys, self._idleness = engine, keys, idleness
         self._hashing = ThreadPoolExecutor(HASHING_THREADS, "gate-hashing")
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
 
@@ -102,7 +107,17 @@ class Gate:
             report = json.dumps(self._engine.health()).encode()
             await _answer(send, sent, (200, {"Content-Type": "application/json"}, report))
             return
-        await self._engine(scope, receive if body is None else _replayed(body, receive), _without_cors(send))
+        with self._idleness.request() if self._is_from_outside(sent) else contextlib.nullcontext():
+            await self._engine(
+                scope, receive if body is None else _replayed(body, receive), _without_cors(send)
+            )
+
+    def _is_from_outside(self, sent: Sent) -> bool:
+        """True if a request shows that the cloud is used: it is no function's, and no mere look at it."""
+        if sent.path.startswith(ANSWERS) or LOOKING in (sent.header("user-agent") or ""):
+            return False
+        claim = claim_of(sent)
+        return claim.expires_seconds is not None or not self._engine.is_own(claim.access_key)
 
     def _require_own_name(self, sent: Sent) -> None:
         hosts = [value for name, value in sent.headers if name == "host"]

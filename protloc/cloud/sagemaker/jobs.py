@@ -1,7 +1,8 @@
 """SageMaker's training jobs: their records, and the process of each (`training`).
 
-A managed spot job whose process is killed, or whose cloud is, is started again from its checkpoints until its
-time is over; any other job has then failed.
+A managed spot job whose process is killed is started again from its checkpoints until its time is over; any
+other job has then failed. A job whose cloud ends, in order or not, is started again with the next cloud, from
+its checkpoints where it keeps some: on AWS there is no end of the cloud, so it is no failure of the job.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +23,7 @@ from protloc.cloud.sagemaker.storage import Storage
 MAX_RUNTIME_SECONDS = 86400  # unless the job says otherwise
 ENDS = ("Completed", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 PAUSE_SECONDS = (1.0, 5.0, 20.0, 60.0)  # before the next attempt of a job that was interrupted
+STORE_SECONDS = 60.0  # for a job that was asked to end to have its last files in S3
 
 log = logging.getLogger("protloc.cloud")
 
@@ -38,20 +41,34 @@ class Jobs:
         self._records, self._folder = records, folder
         self._storage, self._environment = storage, environment
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._at_work: set[str] = set()
+        self._ending = threading.Event()  # of the cloud
 
     def interrupted(self) -> None:
         """After a restart: no process of the jobs that ran is left."""
         for job in self._records.tables["training_jobs"].values():
-            if job["TrainingJobStatus"] == "InProgress" and _is_spot(job):
+            if job["TrainingJobStatus"] == "InProgress":
                 _enter(job, "Interrupted")
-            elif job["TrainingJobStatus"] in ("InProgress", "Stopping"):
-                _finish(job, "Failed", "InternalServerError: the embedded cloud stopped while the job ran")
+            elif job["TrainingJobStatus"] == "Stopping":
+                _finish(job, "Stopped", None)
 
     def resume(self) -> None:
         """Start again what was interrupted, once the cloud answers requests."""
         for job in list(self._records.tables["training_jobs"].values()):
             if job["TrainingJobStatus"] == "InProgress":
                 self._records.spawn(self._train, job)
+
+    def interrupt(self) -> None:
+        """Ask every job to end, as SageMaker does before it takes an instance away; return when all have.
+
+        Their checkpoints are stored, so the cloud must still answer requests. They stay in progress.
+        """
+        self._ending.set()
+        for process in list(self._processes.values()):
+            threading.Thread(target=training.stop, args=(process,), daemon=True, name="sagemaker").start()
+        deadline = time.monotonic() + training.STOP_SECONDS + STORE_SECONDS
+        while self._at_work and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def stop(self) -> None:
         for process in list(self._processes.values()):
@@ -113,20 +130,21 @@ class Jobs:
     def _train(self, job: dict[str, Any]) -> None:
         """Attempts at the job, until one comes to an end of its own."""
         name, attempt = job["TrainingJobName"], 0
+        self._at_work.add(name)
         try:
             while True:
                 try:
                     status, reason = self._attempt(job), None
-                except training.Interrupted as problem:
-                    status, reason = "Failed", str(problem)
-                    if _is_spot(job) and job["TrainingJobStatus"] == "InProgress":
-                        _enter(job, "Interrupted")
-                        self._records.changed()
-                        time.sleep(PAUSE_SECONDS[min(attempt, len(PAUSE_SECONDS) - 1)])
-                        attempt += 1
-                        continue
                 except training.JobFailed as problem:
                     status, reason = "Failed", str(problem)
+                    taken_away = isinstance(problem, training.Interrupted) and _is_spot(job)
+                    if (taken_away or self._ending.is_set()) and job["TrainingJobStatus"] == "InProgress":
+                        _enter(job, "Interrupted")
+                        self._records.changed()
+                        if self._ending.wait(PAUSE_SECONDS[min(attempt, len(PAUSE_SECONDS) - 1)]):
+                            return
+                        attempt += 1
+                        continue
                 if job["TrainingJobStatus"] == "Stopping" and status != "Completed":
                     status, reason = "Stopped", None
                 _finish(job, status, reason)
@@ -136,6 +154,7 @@ class Jobs:
             _finish(job, "Failed", f"InternalServerError: {problem}")
         finally:
             self._processes.pop(name, None)
+            self._at_work.discard(name)
 
     def _attempt(self, job: dict[str, Any]) -> str:
         """Run the job once; gives the status it ends with. Raises `training.JobFailed`."""
@@ -153,7 +172,7 @@ class Jobs:
 
         def started(process: subprocess.Popen[bytes]) -> None:
             self._processes[name] = process
-            if job["TrainingJobStatus"] == "Stopping":
+            if job["TrainingJobStatus"] == "Stopping" or self._ending.is_set():
                 process.terminate()
 
         def enter(status: str) -> None:

@@ -113,6 +113,20 @@ class SageMaker:
         """Return when every component that was in service is again, or after so long."""
         self._hosting.await_return(seconds)
 
+    def at_work(self) -> bool:
+        """True if a job trains, or a model is on its way into or out of service."""
+        jobs, components = self._records.tables["training_jobs"], self._records.tables["components"]
+        return any(
+            job["TrainingJobStatus"] in ("InProgress", "Stopping") for job in list(jobs.values())
+        ) or any(
+            component["InferenceComponentStatus"] not in ("InService", "Failed")
+            for component in list(components.values())
+        )
+
+    def interrupt(self) -> None:
+        """Have the training jobs write their checkpoints and end; they go on with the next cloud."""
+        self._jobs.interrupt()
+
     def stop(self) -> None:
         """End every process of the service."""
         self._jobs.stop()

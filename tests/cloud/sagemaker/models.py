@@ -96,6 +96,25 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "weights.json"), "w") as file
     json.dump({"begun": begun, "found": sorted(path.name for path in folder.iterdir())}, file)
 """
 
+# Waits at a gate; asked to end before it opens, it leaves a checkpoint behind.
+ASKED = (
+    f"""
+{Gate.source}"""
+    + """
+import json, os, signal, sys
+from pathlib import Path
+folder = Path(os.environ["PROTLOC_CHECKPOINT_DIR"])
+found = sorted(path.name for path in folder.iterdir())
+def leave(number, frame):
+    (folder / "asked.step").write_text("1")
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, leave)
+pass_gate(sys.argv[2])
+with open(os.path.join(os.environ["SM_MODEL_DIR"], "weights.json"), "w") as file:
+    json.dump({"found": found}, file)
+"""
+)
+
 # What a job may do in S3 by itself: as its role.
 ALONE = """
 import os, boto3, botocore.exceptions, sys
@@ -130,6 +149,7 @@ def source() -> bytes:
             "model/train.py": TRAIN,
             "model/inference.py": INFERENCE,
             "model/steps.py": STEPS,
+            "model/asked.py": ASKED,
             "model/alone.py": ALONE,
         }
     )

@@ -161,3 +161,13 @@ def test_the_documentation_shows_the_figures_of_the_shipped_model() -> None:
         "python -m model.judging.card model/default --into docs/model.md"
     )
     assert "](images/reliability.png)" in text
+
+
+def test_the_biologists_page_has_the_figures_of_the_shipped_model() -> None:
+    text = " ".join((ROOT / "docs" / "biologist.md").read_text(encoding="utf-8").split())
+    outside = read_artifact(ROOT / "model" / "default").outside["figures"]
+    figures = {name: round(100 * each["outside"]) for name, each in outside.items()}
+    bacterial = {figure for name, figure in figures.items() if "coli" in name or "subtilis" in name}
+    assert re.findall(r"a detector finds (\d+) %", text) == [str(figure) for figure in bacterial]
+    wrongly = re.findall(r"wrongly suspects (\d+) % of eukaryotic proteins, of yeast's (\d+) %", text)
+    assert wrongly == [(str(figures["eukaryotic, families held out"]), str(figures["yeast"]))]

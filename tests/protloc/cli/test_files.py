@@ -47,6 +47,16 @@ def test_several_files_are_answered_each_in_its_own_place(embedded: Embedded, tm
     assert len(result.stdout.splitlines()) == 2
 
 
+def test_results_of_one_file_go_into_a_folder_which_is_made(embedded: Embedded, tmp_path: Path) -> None:
+    answer = embedded.answer("predict", write(tmp_path / "x.fasta"), "-o", f"{tmp_path}/new/results/")
+    assert answer["output"] == str(tmp_path / "new" / "results" / "x.fasta.protloc.tsv")
+    embedded.answer("results", answer["upload"], "-f", "csv", "-o", tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"results", "x.fasta.protloc.csv"}
+    (tmp_path / "file").write_text("")
+    result = embedded.protloc("predict", tmp_path / "x.fasta", "-o", f"{tmp_path}/file/")
+    assert result.exit_code == 2 and "cannot be made" in result.stderr
+
+
 def test_one_bad_file_of_several_costs_only_itself(embedded: Embedded, tmp_path: Path) -> None:
     files = [write(tmp_path / "bad.fasta", "no fasta\n"), write(tmp_path / "good.fasta")]
     result = embedded.protloc("predict", *files, "--json")
@@ -197,6 +207,10 @@ def test_an_odd_environment_costs_no_traceback(embedded: Embedded, tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, "")
     done = run("predict", SAMPLE, "-o", "latin.tsv", **home, PYTHONIOENCODING="latin-1:strict")
     assert done.returncode == 0 and "complete" in done.stdout, done.stderr
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (["models"], ["protein", "P60709"], ["predict", SAMPLE, "--table"]):
+        done = run(*command, **home, **ascii_alone)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     script = '"$@" <&-'
     words = [sys.executable, "-m", "protloc.cli.main", "predict", "-"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **home}

@@ -283,7 +283,7 @@ def test_the_epochs_of_a_training_are_told_with_the_time_that_is_left(embedded: 
     assert list(epochs.news()) == []
 
 
-def test_stopping_the_cloud_asks_before_it_ends_a_training(
+def test_stopping_the_cloud_asks_before_it_stops_a_training(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = connection.find(embedded.home)
@@ -300,6 +300,8 @@ def test_stopping_the_cloud_asks_before_it_ends_a_training(
     monkeypatch.setattr(connection, "find", lambda home: Busy(cloud.pid, cloud.port, home))
     result = embedded.protloc("down")
     assert result.exit_code == 2
-    assert "a training is at work and would end: protloc-1-1-train" in result.stderr
+    assert "a training is at work, protloc-1-1-train; it goes on with the next `protloc up`" in result.stderr
+    result = embedded.protloc("down", "--erase")
+    assert "a training is at work, protloc-1-1-train; it is deleted as well" in result.stderr
     monkeypatch.undo()
     assert connection.find(embedded.home) is not None

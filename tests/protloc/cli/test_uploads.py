@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import SAMPLE, Embedded
 from tests.end_to_end.failing import failed_upload, is_split, without_predict
 from tests.waiting import until
@@ -126,3 +128,21 @@ def test_a_deleted_upload_leaves_nothing_in_the_stack(embedded: Embedded, tmp_pa
     assert embedded.answer("delete", upload, "--yes")["deleted"]
     nobody = embedded.protloc("delete", "a" * 26, "--yes")
     assert nobody.exit_code == 2 and "there is no upload" in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        (["uploads"], ["upload", "file", "status", "records"]),
+        (["models"], ["version", "state", "Q10"]),
+        (["predict", str(SAMPLE), "--table"], ["accession", "location", "confidence"]),
+    ],
+)
+def test_a_table_on_a_narrow_terminal_has_fewer_columns_and_whole_words(
+    embedded: Embedded, words: list[str], columns: list[str]
+) -> None:
+    result = embedded.protloc(*words, COLUMNS="60")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    rows = [line for line in lines if line.startswith(" ") and line.endswith(" ")]  # and not of commands
+    assert max(map(len, rows)) <= 60 and columns in [row.split() for row in rows]
