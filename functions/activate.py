@@ -5,7 +5,6 @@ it. Out: the alias as it is then. One conditional write: uploads in work stay wi
 with.
 """
 
-import json
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError, ProtlocError
-from functions.http import answer, problem
+from functions.http import answer, problem, read_object, shown
 from functions.services import Services, services
 from functions.services.models_table import Alias
 
@@ -67,21 +66,14 @@ def activate(version: str, revision: int | None, aws: Services) -> Alias:
 
 
 def _asked(body: str | None) -> tuple[str, int | None]:
-    try:
-        request = json.loads(body or "")
-    except (ValueError, RecursionError):  # the second of lists within lists, thousands deep
-        request = None
-    if not isinstance(request, dict) or not set(request) <= {"version", "revision"}:
+    request = read_object(body)
+    if request is None or not set(request) <= {"version", "revision"}:
         raise InputError("another body", expected='a JSON object {"version": …, "revision": …}')
     version, revision = request.get("version"), request.get("revision")
     if not isinstance(version, str) or not 0 < len(version) <= MAX_NAME_CHARACTERS:
-        raise InputError(_shown(version), expected="the name of a model version", where="version")
+        raise InputError(shown(version), expected="the name of a model version", where="version")
     if isinstance(revision, float) and revision.is_integer():
         revision = int(revision)  # to JSON, 3.0 is 3
     if "revision" in request and (type(revision) is not int or revision < 0):
-        raise InputError(_shown(revision), expected="a whole number", where="revision")
+        raise InputError(shown(revision), expected="a whole number", where="revision")
     return version, revision
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:40] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"

@@ -34,6 +34,20 @@ def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
     return answer(status, body, {"Content-Type": "application/problem+json"})
 
 
+def read_object(body: str | None) -> dict[str, Any] | None:
+    """The JSON object in a request's body; None where there is anything else."""
+    try:
+        request = json.loads(body or "")
+    except (ValueError, RecursionError):  # the second of lists within lists, thousands deep
+        return None
+    return request if isinstance(request, dict) else None
+
+
+def shown(value: object) -> str:
+    """A value of a request as a problem repeats it: its beginning, or only its kind."""
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+
+
 def upload_view(
     upload: UploadRecord, counts: Counts, progress: Mapping[str, int], results: Mapping[str, str]
 ) -> View:

@@ -6,7 +6,6 @@ checks both); and where the upload is that came of it. Nothing is kept of a subm
 the key.
 """
 
-import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from functions.domain.errors import InputError
 from functions.domain.organisms import ORGANISM, kingdom_of
 from functions.domain.submission import object_key, prefix_of, require_name, submission_of
 from functions.domain.upload import upload_id
-from functions.http import answer, problem
+from functions.http import answer, problem, read_object, shown
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 from functions.services.settings import MIB
@@ -91,15 +90,12 @@ def _find(submission: str, event: dict[str, Any], aws: Services) -> dict[str, An
 
 def _request(body: str | None) -> dict[str, str]:
     """The request's JSON: `name`, and perhaps `organism`. Raises InputError on anything else."""
-    try:
-        request = json.loads(body or "")
-    except ValueError:
-        raise InputError("a body that is no JSON", expected='{"name": …}') from None
-    if not isinstance(request, dict):
-        raise InputError("a body that is no object", expected='{"name": …}')
+    request = read_object(body)
+    if request is None:
+        raise InputError("another body", expected='a JSON object {"name": …}')
     for name, value in request.items():
         if name not in ("name", "organism"):
             raise InputError(repr(name)[:40], expected="name, organism", where="body")
         if not isinstance(value, str):
-            raise InputError(repr(value)[:40], expected="a text", where=name)
+            raise InputError(shown(value), expected="a text", where=name)
     return request

@@ -90,6 +90,10 @@ def path_of(template: str, filled: list[str]) -> str:
 )
 @example(("PUT", "/models/active"), "", ("a", "a"), {}, "[" * 100_000)
 @example(("PUT", "/models/active"), "", ("a", "a"), {}, '{"a":' * 100_000)
+@example(("POST", "/uploads"), "", ("a", "a"), {}, "[" * 100_000)
+@example(("POST", "/uploads"), "", ("a", "a"), {}, '{"name":' * 100_000)
+@example(("POST", "/uploads"), "", ("a", "a"), {}, '{"name": ' + "[" * 900 + "]" * 900 + "}")
+@example(("POST", "/uploads"), "", ("a", "a"), {}, '{"name": "\\ud800.fasta"}')
 @example(("PUT", "/uploads/{upload}/attempts/{attempt}"), "", ("", "9" * 5000), {}, "")
 @example(("PUT", "/uploads/{upload}/attempts/{attempt}"), "", ("x" * 3000, "2"), {}, "")
 def test_no_request_is_an_error_of_the_server(

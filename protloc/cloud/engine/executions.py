@@ -55,6 +55,17 @@ class Executions:
     def _run(self, account: str, region: str, arn: str) -> None:
         with module("ministack.core.responses").request_scope(account, region):
             self._states._run_execution(arn)
+            if arn in self._returning:  # it was ended before it was back where it waited for its job
+                self._returning.discard(arn)
+                self._stop_job(self._states._executions.get(arn) or {})
+
+    def _stop_job(self, execution: dict[str, Any]) -> None:
+        """Stop the training job that an execution waited for: nobody does any more."""
+        if name := execution.get("place", {}).get("job"):
+            service = self._states._AWS_SDK_SERVICE_MAP["sagemaker"]
+            self._states._dispatch_aws_sdk_json(
+                service, "sagemaker", "stopTrainingJob", {"TrainingJobName": name}
+            )
 
     def _placed(self, handler: Callable[..., Any], with_branches: bool) -> Callable[..., Any]:
         """Have a handler note its state before it begins, or lead an execution back to the one it was in."""

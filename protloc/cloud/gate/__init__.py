@@ -116,6 +116,8 @@ class Gate:
         """True if a request shows that the cloud is used: it is no function's, and no mere look at it."""
         if sent.path.startswith(ANSWERS) or LOOKING in (sent.header("user-agent") or ""):
             return False
+        if is_form(sent):  # signed in its body
+            return True
         claim = claim_of(sent)
         return claim.expires_seconds is not None or not self._engine.is_own(claim.access_key)
 
