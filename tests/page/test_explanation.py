@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from functions.domain.rows import Row
 from protloc.page.server import PageServer
 from tests.page.test_server import ROWS, StackOfOne, served
+from tests.waiting import until
 
 pytestmark = pytest.mark.page
 
@@ -48,7 +49,7 @@ def test_the_model_is_asked_by_a_press_and_the_answer_is_drawn_and_said(
     button.focus()
     page.keyboard.press("Enter")
     panel.locator(".tracks").wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Which residues mattered"
+    until(lambda: page.evaluate("document.activeElement.textContent") == "Which residues mattered")
     words = panel.inner_text()
     assert "It does not say why" in words and "Without the 23 residues that matter most" in words
     length = LONG["length"]

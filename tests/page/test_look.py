@@ -15,6 +15,7 @@ from functions.domain.rows import Row
 from tests.hostile.corpus import HEADERS
 from tests.page.made import rows, write
 from tests.page.seen import number, tally
+from tests.waiting import until
 
 pytestmark = pytest.mark.page
 
@@ -65,14 +66,14 @@ def test_a_protein_says_all_that_is_known_of_it_and_leads_to_its_database_alone(
     page.get_by_role("button", name="P01308").click()
     panel = page.locator(".protein")
     words = panel.inner_text()
-    assert page.evaluate("document.activeElement.id") == "protein-title"
+    until(lambda: page.evaluate("document.activeElement.id") == "protein-title")
     assert "lower case read as upper case" in words and "terminal * removed" in words
     assert panel.locator(".chances tr").count() == 10
     addresses = [link.get_attribute("href") for link in panel.locator("dd a").all()]
     assert "https://www.uniprot.org/uniprotkb/P01308" in addresses
     assert "https://www.ebi.ac.uk/QuickGO/annotations?geneProductId=P01308" in addresses
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.textContent") == "P01308"
+    until(lambda: page.evaluate("document.activeElement.textContent") == "P01308")
     page.get_by_role("button", name="NP_000537.3").click()
     assert (
         panel.get_by_role("link", name="NCBI").count() == 1

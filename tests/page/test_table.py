@@ -179,7 +179,7 @@ def test_the_table_is_walked_by_keys(
 ) -> None:
     page = open_page(written)
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "q"
+    until(lambda: page.evaluate("document.activeElement.id") == "q")
     page.locator("tr[data-at='0'] .opens").focus()
     for at in range(1, 40):
         page.keyboard.press("ArrowDown")
