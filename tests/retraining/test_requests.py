@@ -39,7 +39,7 @@ SUBSTITUTIONS = {
     "InferenceAcceleratorDevices": 0,
     "MinCopies": 0,
     "MaxCopies": 2,
-    "BatchesQueueName": "protloc-BatchesQueue-0123456789AB",
+    "BatchesQueueName": "protloc-BatchesQueue-1A2B",
     "TrainingInstances": 1,
     "TrainingSpot": "false",
     "JobImage": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{LAUNCHERS['cpu'].image}",
