@@ -74,7 +74,7 @@ def submit(request: dict[str, str], aws: Services) -> dict[str, Any]:
 
 
 def _find(submission: str, event: dict[str, Any], aws: Services) -> dict[str, Any]:
-    """Where the upload is that came of a submission, if it has come."""
+    """Answer where the upload is that came of a submission, if it has come."""
     prefix = prefix_of(submission)
     page = aws.s3.list_object_versions(Bucket=aws.settings.uploads_bucket, Prefix=prefix, MaxKeys=1)
     if not page.get("Versions"):

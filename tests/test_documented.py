@@ -1,4 +1,4 @@
-"""What the documentation says of commands is true: their names, options and targets are there.
+"""The documentation names commands that exist: their names, options and targets are there.
 
 `end_to_end/test_documented_commands.py` runs those that can be run here.
 """

@@ -1,4 +1,4 @@
-"""How long a cloud has had nothing to do: no request from outside, and no work of its own in flight.
+"""Measures for how long a cloud has had nothing to do: no request from outside, no work of its own in flight.
 
 A request is from outside if its owner or a caller that the owner let in signs it, and not one of the cloud's
 own functions and jobs. The cloud's schedules are no work: they would keep it up for ever.

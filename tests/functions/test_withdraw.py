@@ -203,7 +203,7 @@ def everything(world: World) -> list[str]:
 
 
 def settle(world: World, identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happens a day later."""
+    """Let a day pass, and do what follows."""
     now = world.aws.uploads.get(identity).deleted + SETTLED_SECONDS + 1
     with monkeypatch.context() as later:
         for module in ("functions.erase", "functions.sweep", "functions.services.withdrawals"):

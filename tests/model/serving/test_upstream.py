@@ -1,4 +1,4 @@
-"""What a model does not need of transformers is not imported: a server is up seconds of processor time earlier."""
+"""Models that need no transformers import none: a server is up seconds of processor time earlier."""
 
 import subprocess
 import sys
