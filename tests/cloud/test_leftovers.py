@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,8 +24,15 @@ from tests.waiting import Gate, until
 
 
 def processes_of(record: Path) -> list[psutil.Process]:
-    """The processes that a run wrote down, as they are now: a number used again is another process."""
-    return [psutil.Process(int(line)) for line in record.read_text().split()]
+    """The processes that a run wrote down, as they are now: a number used again is another process.
+
+    One that was ending as it was written down, such as a child that saves the state, may be gone already.
+    """
+    processes = []
+    for line in record.read_text().split():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(int(line)))
+    return processes
 
 
 def living(processes: list[psutil.Process]) -> list[str]:
@@ -43,9 +51,9 @@ def living(processes: list[psutil.Process]) -> list[str]:
 KINDS = ("cloud.server", "serve.py", "runtime.py", "attached.py", "model/train.py", "sleep", "pytest")
 
 
-def kind(process: psutil.Process) -> str:
-    words = " ".join(process.cmdline())
-    return next((part for part in KINDS if part in words), words)
+def kinds(processes: list[psutil.Process]) -> set[str]:
+    """The kinds of those that still run."""
+    return {next((part for part in KINDS if part in line), line) for line in living(processes)}
 
 
 ALONE, IN_A_WORKER = "0", "1"  # the number of workers of pytest-xdist
@@ -84,13 +92,13 @@ def test_a_test_run_that_is_ended_leaves_no_process(
         assert run.poll() is None, log.read_text()
         processes = processes_of(record)
         expected = set(KINDS) - ({"pytest"} if workers == "1" else set())
-        assert {kind(process) for process in processes} >= expected
+        assert kinds(processes) >= expected
         run.send_signal(number)
         until(lambda: run.poll() is not None, log.read_text)
         until(lambda: not living(processes), lambda: living(processes))
     finally:
         for process in [*processes, psutil.Process(run.pid)] if run.poll() is None else processes:
-            if living([process]):
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         run.wait()
 
