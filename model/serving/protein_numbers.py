@@ -208,7 +208,8 @@ def _window_means(batch: Batch, values: Numbers, width: int) -> Numbers:
     sums = batch.running(values)
     means: Numbers = (sums[width:] - sums[:-width]) / width
     short = batch.lengths < width
-    means[batch.first[short]] *= width / batch.lengths[short]
+    only = batch.first[short]
+    means[only] = (sums[only + width] - sums[only]) / batch.lengths[short]
     return means
 
 

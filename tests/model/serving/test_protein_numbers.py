@@ -37,6 +37,12 @@ def test_the_numbers_are_those_of_their_formulas_for_any_letters(sequences: list
     assert describe_all(sequences) == pytest.approx(plainly(sequences), abs=1e-6)
 
 
+@pytest.mark.parametrize("sequence", [b"FAMYVCT", b"ICDCICQIH", b"YICELWKLLFCVGI", b"TGAMWVLVVICGNKITT"])
+def test_a_protein_shorter_than_a_window_lies_on_a_threshold_as_its_mean_does(sequence: bytes) -> None:
+    """The mean hydropathy of each is one of the thresholds of a helix, to the last bit of the division."""
+    assert describe_all([sequence])[0] == pytest.approx(plainly([sequence])[0], abs=1e-6)
+
+
 def test_a_proteins_numbers_are_the_same_to_the_last_bit_beside_any_other() -> None:
     sequences = [*drawn([400, 3, 61, 19, 1200, 20]), *ODD]
     together = describe_all(sequences)
