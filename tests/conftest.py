@@ -31,8 +31,11 @@ from xdist.scheduler import LoadFileScheduling
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes depends on what else the machine does.
-hypothesis.settings.register_profile("any machine", deadline=None)
-hypothesis.settings.load_profile("any machine")
+# The same cases in each run, so that a run is red for what was changed and for nothing else. Other cases are
+# looked for by `pytest --hypothesis-profile explore`.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
 
 # A server more of each model is the import of PyTorch once more; `tests/cloud` has as many as there are cores.
 os.environ.setdefault("PROTLOC_MODEL_SERVERS", "1")
