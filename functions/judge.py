@@ -4,7 +4,8 @@ enough changes nothing.
 In: the state machine's `{"version", "champion", "snapshot", "evaluation", "manifest", "report"}`, the last
 three addresses of what the jobs wrote. Out: the verdict with a reason for people, every check with what was
 found and expected, and the figures to be kept with the version: `figures` by themselves, and `metrics` with
-their intervals and numbers of proteins. The report begins with the verdict afterwards.
+their intervals and numbers of proteins; and `labels`, those of the challenger where they are not DeepLoc's
+ten, as the models table keeps them. The report begins with the verdict afterwards.
 
 The checks, over the proteins of the holdout:
 
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.domain.locations import TEN, LabelSet, labels_of
 from functions.domain.verdict import with_verdict
 from functions.services import Services, services
 from functions.services.s3 import read_json
@@ -93,23 +95,28 @@ def judge(
     """
     checks: list[Check] = []
     figures: dict[str, Any] = {}
+    labels, names = TEN, NAMES
     try:
+        labels = _labels(evaluation)
+        names = NAMES if labels is TEN else NAMES | {"q10": "accuracy"}
         checks += _identity(evaluation, manifest, version, champion, snapshot)
         challenger = _part(evaluation, "challenger")
         figures = {name: _number(challenger, name) for name in FIGURES if challenger.get(name) is not None}
-        checks += _alone(challenger, _answered(evaluation), floors)
+        checks += _alone(challenger, _answered(evaluation), floors, names)
         if champion:
-            checks += _against(_part(evaluation, "against"), _part(evaluation, "champion"), challenger)
+            parts = _part(evaluation, "against"), _part(evaluation, "champion"), challenger
+            checks += _against(*parts, names)
         checks.append(_calibration(challenger, evaluation.get("champion") if champion else None))
     except Incomplete as problem:
         checks.append(Check("complete", False, str(problem), "every figure, finite"))
     failed = [check for check in checks if not check.passed]
     return {
         "promote": not failed,
-        "reason": _reason(failed, figures, evaluation if champion else None),
+        "reason": _reason(failed, figures, evaluation if champion else None, names),
         "checks": [check._asdict() for check in checks],
         "figures": figures,
         "metrics": figures | _measured_on(evaluation, figures),
+        "labels": labels.text,
     }
 
 
@@ -127,6 +134,15 @@ def _measured_on(evaluation: Any, figures: dict[str, Any]) -> dict[str, Any]:
         proteins, q10 = _number(learned, "proteins"), _number(_part(learned, "challenger"), "q10")
         kept["learned"] = {"proteins": proteins, "q10": q10}
     return kept
+
+
+def _labels(evaluation: Any) -> LabelSet:
+    """The challenger's labels; where a protein may have several, its training chose their thresholds."""
+    described = evaluation.get("labels") if isinstance(evaluation, dict) else None
+    try:
+        return labels_of(described)
+    except (KeyError, TypeError, AttributeError):
+        raise Incomplete(f"the labels are {str(described)[:60]}") from None
 
 
 def _answered(evaluation: dict[str, Any]) -> float:
@@ -162,27 +178,29 @@ def _same(check: str, what: str, value: object, expected: object) -> Check:
     return Check(check, value == expected, f"{what} {value}", f"{what} {expected}")
 
 
-def _alone(challenger: dict[str, Any], proteins: float, floors: Floors) -> Iterator[Check]:
+def _alone(
+    challenger: dict[str, Any], proteins: float, floors: Floors, names: dict[str, str]
+) -> Iterator[Check]:
     yield Check("enough", proteins >= ENOUGH, f"{proteins:g} proteins held out", f"at least {ENOUGH}")
     for name, floor in floors._asdict().items():
         figure = _number(challenger, name)
-        yield Check("floor", figure >= floor, f"{NAMES[name]} {figure:.3f}", f"at least {floor:.3f}")
+        yield Check("floor", figure >= floor, f"{names[name]} {figure:.3f}", f"at least {floor:.3f}")
 
 
 def _against(
-    against: dict[str, Any], champion: dict[str, Any], challenger: dict[str, Any]
+    against: dict[str, Any], champion: dict[str, Any], challenger: dict[str, Any], names: dict[str, str]
 ) -> Iterator[Check]:
     """Compared with the champion, protein by protein."""
     risen = 0.0
     for name, margin in MARGINS.items():
         difference = _part(against, name)
         change, (low, _) = _number(difference, "difference"), _interval(difference)
-        change_words = f"{NAMES[name]} {_points(change)}, 95 % from {_points(low)}"
+        change_words = f"{names[name]} {_points(change)}, 95 % from {_points(low)}"
         yield Check(
             "not worse", low >= -margin, change_words, f"surely no more than {100 * margin:g} points lower"
         )
         risen += change
-    change_words = f"Q10 and macro-F1 together {_points(risen)}"
+    change_words = f"{names['q10']} and macro-F1 together {_points(risen)}"
     yield Check("not worse", risen >= 0, change_words, "no fall")
     before, after = champion.get("membrane_q2"), challenger.get("membrane_q2")
     if before is not None and after is None:
@@ -232,17 +250,17 @@ def _calibration(challenger: dict[str, Any], champion: Any) -> Check:
     )
 
 
-def _reason(failed: list[Check], figures: dict[str, Any], evaluation: Any) -> str:
+def _reason(failed: list[Check], figures: dict[str, Any], evaluation: Any, names: dict[str, str]) -> str:
     """One line for people."""
     if failed:
         faults = [f"{check.check}: expected {check.expected}, found {check.found}" for check in failed[:3]]
         return "; ".join(faults) + (f"; and {len(failed) - 3} more" if len(failed) > 3 else "")
     if evaluation is None:
-        return f"the first version: Q10 {figures['q10']:.1%}, macro-F1 {figures['macro_f1']:.3f}"
+        return f"the first version: {names['q10']} {figures['q10']:.1%}, macro-F1 {figures['macro_f1']:.3f}"
     difference = evaluation["against"]["q10"]
     low, high = difference["interval"]
     return (
-        f"Q10 {difference['champion']:.1%} → {difference['challenger']:.1%} "
+        f"{names['q10']} {difference['champion']:.1%} → {difference['challenger']:.1%} "
         f"({_points(low)} to {_points(high)}), macro-F1 "
         f"{evaluation['champion']['macro_f1']:.3f} → {evaluation['challenger']['macro_f1']:.3f}"
     )

@@ -33,6 +33,7 @@ from model.judging.figures import HEADLINE, Answered, rounded
 from model.judging.judgement import Contestant, EvaluationError, contestant
 from model.proteins.divided import HOLDOUT
 from model.proteins.labelled import LabelledProtein, digest
+from model.proteins.labels import LabelSet, own_labels
 from model.serving.artifact import Artifact, read_artifact, unpack
 from model.snapshot import read_split
 
@@ -117,7 +118,10 @@ def compared(
     snapshot: str,
     learned: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of `evaluation.json`, but for the golden answers; `learned` as `apart` has it."""
+    """The content of `evaluation.json`, but for the golden answers; `learned` as `apart` has it.
+
+    `labels` are the challenger's as a stack keeps them, with thresholds that its training chose.
+    """
     contestants = [challenger] + ([champion] if champion else [])
     return {
         "schema": SCHEMA,
@@ -131,6 +135,7 @@ def compared(
         "champion": champion.described() if champion else None,
         "against": bootstrap.compare(champion.answered, challenger.answered) if champion else None,
         "learned": learned,
+        "labels": own_labels(challenger.artifact),
     }
 
 
@@ -177,19 +182,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from model.serving.inference import model_fn
 
         manifest = _manifest(options.snapshot)
-        proteins = read_split(options.snapshot, HOLDOUT)
+        labels = LabelSet.read(manifest)
+        proteins = read_split(options.snapshot, HOLDOUT, labels)
         if not proteins:
             raise EvaluationError(f"expected proteins in the holdout of {options.snapshot}, found none")
         folder = Path(temporary)
         artifact = opened(options.challenger, options.challenger_version, folder / "challenger")
         model = model_fn(str(artifact.folder))
-        challenger = contestant(model, proteins)
+        challenger = contestant(model, proteins, labels.names, several=labels.several)
         golden, seconds = golden_answers(model, proteins)
         del model  # one large model in memory at a time
         champion = None
         if options.champion:
             before = opened(options.champion, options.champion_version, folder / "champion")
-            champion = contestant(model_fn(str(before.folder)), proteins)
+            champion = contestant(
+                model_fn(str(before.folder)), proteins, labels.names, several=labels.several
+            )
         challenger, champion, learned = apart(challenger, champion, proteins)
         evaluation = compared(challenger, champion, proteins, manifest["snapshot"], learned)
         evaluation |= {"golden": golden, "batch_seconds": seconds}

@@ -4,9 +4,11 @@
     python -m model.snapshot --sources sources.json --output snapshots/ID
 
 Reads the labelled files that `sources.json` pins, each in its version, and past any record that is wrong;
-divides their proteins (`splits.py`), beside what the parent snapshot held out; and writes three tables and a
-manifest that says what came from where and what was left out. Nothing in them depends on when or where the
-job ran: the same sources give the same bytes, which are written once and never over others. Needs numpy only.
+divides their proteins (`divided.py`), beside what the parent snapshot held out; and writes three tables and a
+manifest that says what came from where and what was left out. Labels other than DeepLoc's ten come with
+`sources.json`, and lie beside the tables as a file for the training. Nothing in all of it depends on when or
+where the job ran: the same sources give the same bytes, which are written once and never over others. Needs
+numpy only.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ from model.proteins.divided import (
     divide,
 )
 from model.proteins.labelled import (
-    LOCATIONS,
     LabelError,
     LabelledProtein,
     UnknownLocation,
@@ -49,6 +50,7 @@ from model.proteins.labelled import (
     entries,
     table,
 )
+from model.proteins.labels import DEEPLOC, LabelSet
 
 SCHEMA = 1
 KINDS = ("base", "labels")
@@ -94,6 +96,7 @@ class Sources:
     snapshot: str
     parent: str | None
     files: list[Source]
+    labels: LabelSet = DEEPLOC
 
     @classmethod
     def read(cls, content: bytes) -> Sources:
@@ -103,7 +106,8 @@ class Sources:
             if description["schema"] != SCHEMA:
                 raise SnapshotError(f"expected sources of schema {SCHEMA}, found {description['schema']!r}")
             files = sorted(map(Source.read, description["sources"]), key=lambda each: (each.kind, each.uri))
-            return cls(description["snapshot"], description["parent"], files)
+            labels = LabelSet.read(description)
+            return cls(description["snapshot"], description["parent"], files, labels)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise SnapshotError(f"expected a whole sources.json, found: {error!r}") from error
 
@@ -115,17 +119,17 @@ def snapshot(
 
     `parent` holds the parent's splits. Raises SnapshotError where too little is left to train and to judge.
     """
-    files = [source.file for source in sources.files]
+    files, labels = [source.file for source in sources.files], sources.labels
     records, faults = list[Record](), list[Fault]()
     for number, (file, content) in enumerate(zip(files, contents, strict=True)):
-        for line, entry in entries(io.BytesIO(content), file.name):
+        for line, entry in entries(io.BytesIO(content), file.name, labels.names, several=labels.several):
             if isinstance(entry, LabelError):
                 kind = UNKNOWN_LOCATIONS if isinstance(entry, UnknownLocation) else MALFORMED
                 faults.append(Fault(number, line, kind, entry.problem, left_out=True))
             else:
                 records.append(Record(number, line, entry))
     before = {protein.sequence: name for name in SPLITS for protein in (parent or {}).get(name, ())}
-    division = divide(files, records, before)
+    division = divide(files, records, before, labels.names)
     problems = _problems(sorted([*faults, *division.faults]), files)
     _expect_enough(division.splits, problems)
     return division.splits, {
@@ -133,7 +137,8 @@ def snapshot(
         "snapshot": sources.snapshot,
         "parent": sources.parent,
         "sources": _accounts(sources, division, faults),
-        "splits": {name: _described(division.splits[name]) for name in SPLITS},
+        **labels.described(),
+        "splits": {name: _described(division.splits[name], labels) for name in SPLITS},
         "changes": {"since": sources.parent} | _changes(division.splits, parent),
         "problems": problems,
     }
@@ -171,12 +176,12 @@ def _problems(faults: Sequence[Fault], files: Sequence[File]) -> dict[str, Any]:
     }
 
 
-def _described(proteins: Sequence[LabelledProtein]) -> dict[str, Any]:
-    counts = Counter(protein.location for protein in proteins)
+def _described(proteins: Sequence[LabelledProtein], labels: LabelSet) -> dict[str, Any]:
+    counts = Counter(place for protein in proteins for place in protein.places)
     return {
         "proteins": len(proteins),
         "sha256": digest(proteins),
-        "locations": {name: counts[number] for number, name in enumerate(LOCATIONS)},
+        "locations": {name: counts[number] for number, name in enumerate(labels.names)},
     }
 
 
@@ -184,7 +189,7 @@ def _changes(splits: Splits, parent: Splits | None) -> dict[str, int]:
     """Proteins, by sequence, that came, went, or are labelled otherwise than in the parent."""
     now, before = (
         {
-            protein.sequence: (protein.location, protein.membrane)
+            protein.sequence: (frozenset(protein.places), protein.membrane)
             for name in SPLITS
             for protein in each.get(name, ())
         }
@@ -199,7 +204,7 @@ def _changes(splits: Splits, parent: Splits | None) -> dict[str, int]:
 
 def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
     learned = len(splits[TRAINING]) + len(splits[VALIDATION])
-    locations = len({protein.location for protein in splits[TRAINING]})
+    locations = len({place for protein in splits[TRAINING] for place in protein.places})
     if learned < LEAST:
         problem = f"expected at least {LEAST} proteins to learn from, found {learned}"
     elif locations < 2:
@@ -219,10 +224,10 @@ def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
     raise SnapshotError(problem + (f"; left out: {', '.join(costs)}" if costs else ""))
 
 
-def read_split(place: str, name: str) -> list[LabelledProtein]:
+def read_split(place: str, name: str, labels: LabelSet = DEEPLOC) -> list[LabelledProtein]:
     """The proteins of a split of the snapshot at `place`, in its order; raises LabelError at any fault."""
-    proteins = list[LabelledProtein]()
-    for _, entry in entries(io.BytesIO(storage.read(_table_of(place, name))), f"{name}/proteins.tsv"):
+    proteins, file = list[LabelledProtein](), io.BytesIO(storage.read(_table_of(place, name)))
+    for _, entry in entries(file, f"{name}/proteins.tsv", labels.names, several=labels.several):
         if isinstance(entry, LabelError):
             raise entry
         proteins.append(entry)
@@ -235,8 +240,11 @@ def _table_of(place: str, name: str) -> str:
 
 def write(place: str, splits: Splits, manifest: Mapping[str, Any]) -> None:
     """Store a snapshot: the tables, then the manifest, by which a reader knows that it is whole."""
+    labels = LabelSet.read(manifest)
+    if labels != DEEPLOC:
+        storage.write_once(storage.inside(place, "labels", "labels.tsv"), labels.table(), storage.TABLE)
     for name in SPLITS:
-        storage.write_once(_table_of(place, name), table(splits[name]), storage.TABLE)
+        storage.write_once(_table_of(place, name), table(splits[name], labels.names), storage.TABLE)
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     storage.write_once(storage.inside(place, "manifest.json"), text.encode(), storage.JSON)
 
@@ -264,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parent = None
         if sources.parent is not None:
             place = storage.beside(options.output, sources.parent)
-            parent = {name: read_split(place, name) for name in SPLITS}
+            parent = {name: read_split(place, name, sources.labels) for name in SPLITS}
         splits, manifest = snapshot(sources, contents, parent)
         write(options.output, splits, manifest)
     counts = {name: len(splits[name]) for name in SPLITS}

@@ -144,6 +144,12 @@ def build(
         start = read_artifact(settings.start)
         if start.locations != locations:
             raise ValueError(f"expected the locations {locations}, found {start.locations}")
+        if settings.several != (start.thresholds is not None):
+            raise ValueError(
+                "expected --several with --start if the model that it begins with may name several locations "
+                f"a protein, and only then; {start.version} "
+                + ("names one" if start.thresholds is None else "may name several")
+            )
         head = HeadSettings(**dict(start.head) | kept)
         classifier = ProteinClassifier.load(settings.start, len(start.locations), head)
         return classifier, ResidueTokenizer.read(settings.start)
@@ -196,7 +202,8 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     settings, tensor = run.settings, run.processes.tensor
     shift, taught = np.zeros(len(run.labels), dtype=np.float32), None
     if settings.start is not None:
-        shift = location_shift(run.training, usual_shares(read_artifact(settings.start)))
+        shares = usual_shares(read_artifact(settings.start))
+        shift = location_shift(run.training, shares, several=settings.several)
     if settings.distillation:
         locations, bound = answers_of(run, network, learned)
         taught = tensor(locations.astype(np.float32)), tensor(bound.astype(np.float32))

@@ -22,7 +22,7 @@ Figures = Mapping[str, Any]
 EXAMPLES = 10  # problems of each kind that the page shows
 PROBLEMS = {
     "malformed": "Not readable, left out",
-    "unknown_locations": "A location that is none of the ten, left out",
+    "unknown_locations": "An unknown location, left out",
     "conflicts": "In contradiction to another record",
     "duplicates": "The same protein again, counted once",
     "leaks": "Related to a protein of the holdout, so not learned from",

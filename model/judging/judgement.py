@@ -198,15 +198,22 @@ class Contestant:
         } | kept(self.judged)
 
 
-def contestant(model: Model, proteins: Sequence[LabelledProtein]) -> Contestant:
-    """A loaded model, asked about `proteins`, whose locations are DeepLoc's, as those of a retraining are."""
-    if model.artifact.locations != LOCATIONS or model.artifact.thresholds is not None:
-        raise EvaluationError(
-            f"expected one of the locations {LOCATIONS} a protein, found a model of "
-            f"{', '.join(model.artifact.locations)}"
-            + ("" if model.artifact.thresholds is None else ", several")
+def contestant(
+    model: Model,
+    proteins: Sequence[LabelledProtein],
+    locations: Sequence[str] = LOCATIONS,
+    *,
+    several: bool = False,
+) -> Contestant:
+    """Ask a loaded model about `proteins`, whose labels must be those that it tells apart."""
+    artifact = model.artifact
+    if artifact.locations != tuple(locations) or several != (artifact.thresholds is not None):
+        wanted, answered_as = (
+            f"{'any' if many else 'one'} of the locations {', '.join(names)} a protein"
+            for names, many in ((locations, several), (artifact.locations, artifact.thresholds is not None))
         )
-    answered = Answered.of(*answers_of(model, proteins), proteins)
+        raise EvaluationError(f"expected a model of {wanted}, found one of {answered_as}")
+    answered = Answered.of(*answers_of(model, proteins), proteins, artifact.thresholds)
     judged = judge_artifact(model.artifact, answered, proteins)
     learned = seen.learned(model.artifact.folder, proteins)
     return Contestant(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein
+from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein, memberships
 
 MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
 PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`
@@ -40,20 +40,36 @@ def summed_loss(
 
 
 def summed_distance(
-    locations: Tensor, bound: Tensor, taught_locations: Tensor, taught_bound: Tensor
+    locations: Tensor,
+    bound: Tensor,
+    taught_locations: Tensor,
+    taught_bound: Tensor,
+    *,
+    several: bool = False,
 ) -> Tensor:
     """Sum over proteins the distance between answers and a teacher's; all are logits, as of `summed_loss`.
 
     The Kullback-Leibler divergence from the teacher's probabilities: 0 where both answer alike. Hinton,
-    Vinyals & Dean (2015), arXiv:1503.02531; against forgetting: Li & Hoiem (2016), arXiv:1606.09282.
+    Vinyals & Dean (2015), arXiv:1503.02531; against forgetting: Li & Hoiem (2016), arXiv:1606.09282. With
+    `several` locations a protein it is summed over the locations, each yes or no.
     """
-    by_class = nn.functional.kl_div(
-        locations.log_softmax(dim=1), taught_locations.log_softmax(dim=1), log_target=True, reduction="sum"
-    )
-    taught = taught_bound.sigmoid()
-    entropy = nn.functional.binary_cross_entropy_with_logits(taught_bound, taught, reduction="sum")
-    by_membrane = nn.functional.binary_cross_entropy_with_logits(bound, taught, reduction="sum")
-    return by_class + MEMBRANE_WEIGHT * (by_membrane - entropy)
+    if several:
+        by_location = _binary_distance(locations, taught_locations)
+    else:
+        by_location = nn.functional.kl_div(
+            locations.log_softmax(dim=1),
+            taught_locations.log_softmax(dim=1),
+            log_target=True,
+            reduction="sum",
+        )
+    return by_location + MEMBRANE_WEIGHT * _binary_distance(bound, taught_bound)
+
+
+def _binary_distance(logits: Tensor, taught: Tensor) -> Tensor:
+    """The same divergence of answers that are yes or no, summed over all of them."""
+    target = taught.sigmoid()
+    entropy = nn.functional.binary_cross_entropy_with_logits(taught, target, reduction="sum")
+    return nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") - entropy
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,9 @@ class Goal:
         )
         if self.taught is None:
             return loss
-        distance = summed_distance(locations, bound, self.taught[0][rows], self.taught[1][rows])
+        taught_locations, taught_bound = (each[rows] for each in self.taught)
+        several = self.truth.ndim > 1
+        distance = summed_distance(locations, bound, taught_locations, taught_bound, several=several)
         return torch.lerp(loss, distance, self.distillation)
 
 
@@ -103,14 +121,23 @@ def class_weights(
     return weights
 
 
-def location_shift(proteins: Sequence[LabelledProtein], usual: Sequence[float]) -> NDArray[np.float32]:
+def location_shift(
+    proteins: Sequence[LabelledProtein], usual: Sequence[float], *, several: bool = False
+) -> NDArray[np.float32]:
     """The shift of each location's logit (locations,) from its `usual` share to that among `proteins`.
 
     Added to the logits while they are learned, it explains what these proteins' selection made of the
     locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
     learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
-    al., ICLR 2021, arXiv:2007.07314.
+    al., ICLR 2021, arXiv:2007.07314. Where a protein may have several locations, the share of each is that of
+    the proteins which have it, and its logit that of yes against no.
     """
+    if several:
+        before = np.clip(np.asarray(usual, dtype=np.float64), LEAST_SHARE, 1 - LEAST_SHARE)
+        having = memberships(proteins, len(usual)).sum(axis=0)
+        now = (having + PRIOR_PROTEINS * before) / (len(proteins) + PRIOR_PROTEINS)
+        odds: NDArray[np.float32] = np.log(now / (1 - now) * (1 - before) / before).astype(np.float32)
+        return odds
     counts = np.bincount([protein.location for protein in proteins], minlength=len(usual))
     expected = np.maximum(np.asarray(usual, dtype=np.float64), LEAST_SHARE)
     expected /= expected.sum()

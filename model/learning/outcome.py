@@ -200,13 +200,17 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
 def usual_shares(artifact: Artifact) -> list[float]:
     """The share of each location (locations,) among the proteins that a model first learned from.
 
-    What it learned later did not change that (`loss.location_shift`). All alike where it does not say.
+    What it learned later did not change that (`loss.location_shift`). All alike where it does not say. Where
+    a protein may have several, the share of the proteins that have each.
     """
     kept = artifact.training.get("usual_shares")
     if kept is None:
         table = artifact.data.get("training_table", {}).get("locations", {})
         counts = [table[name]["proteins"] if name in table else 1 for name in artifact.locations]
-        kept = [round(count / sum(counts), 6) for count in counts]
+        proteins = sum(counts)
+        if artifact.thresholds is not None:
+            proteins = artifact.data["proteins"] if table else 2 * len(counts)
+        kept = [round(count / proteins, 6) for count in counts]
     return list(kept)
 
 

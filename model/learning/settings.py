@@ -123,10 +123,6 @@ class Settings:
                 raise ValueError(f"expected --{name.replace('_', '-')} of at least 0, found {rate}")
         if self.distillation and self.start is None:
             raise ValueError("expected --start with --distillation, found none to hold on to")
-        if self.several and self.start is not None:
-            raise ValueError(
-                "expected no --start with --several, which learns from an encoder or from nothing"
-            )
         if isinstance(self.frozen_layers, str) and self.frozen_layers not in ("all", POOLING):
             raise ValueError(
                 f"expected --frozen-layers with a number, all or pooling, found {self.frozen_layers}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from model.proteins import related as homology
-from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein
+from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein, places_of
 from model.proteins.related import Families
 
 TRAINING, VALIDATION, HOLDOUT = SPLITS = ("training", "validation", "holdout")
@@ -76,10 +76,16 @@ class Settled:
     marked: bool  # `test`, in any of them
 
 
-def divide(files: Sequence[File], records: Iterable[Record], before: Mapping[str, str]) -> Division:
+def divide(
+    files: Sequence[File],
+    records: Iterable[Record],
+    before: Mapping[str, str],
+    locations: Sequence[str] = LOCATIONS,
+) -> Division:
     """The splits of `records`, which come by file and line; `before` gives the split of each known sequence.
 
-    The same for the same arguments. Splits are in the order of the records; a split may be empty.
+    The same for the same arguments. Splits are in the order of the records; a split may be empty. A protein
+    of several of the `locations` counts as one of the first.
     """
     by_sequence = dict[str, list[Record]]()
     marking = set[int]()
@@ -88,7 +94,7 @@ def divide(files: Sequence[File], records: Iterable[Record], before: Mapping[str
         if record.protein.test:
             marking.add(record.file)
     faults = list[Fault]()
-    groups = [_settle(group, files, faults) for group in by_sequence.values()]
+    groups = [_settle(group, files, faults, locations) for group in by_sequence.values()]
     settled = sorted(
         (each for each in groups if each is not None), key=lambda each: (each.record.file, each.record.line)
     )
@@ -117,24 +123,28 @@ def _where(record: Record, files: Sequence[File]) -> str:
     return f"{files[record.file].name} line {record.line}"
 
 
-def _settle(group: Sequence[Record], files: Sequence[File], faults: list[Fault]) -> Settled | None:
+def _settle(
+    group: Sequence[Record], files: Sequence[File], faults: list[Fault], locations: Sequence[str]
+) -> Settled | None:
     """The protein that the records of one sequence agree on; None where they do not."""
     of_people = [record for record in group if not files[record.file].base]
     heard = of_people or list(group)
-    first = next(record for record in group if record.protein.location == heard[0].protein.location)
-    against = [record for record in heard if record.protein.location != first.protein.location]
+    first = next(record for record in group if _agree(record, heard[0]))
+    against = [record for record in heard if not _agree(record, first)]
     if against:
         for record in group:
-            other = against[0] if record.protein.location == first.protein.location else first
-            problem = f"{_placed(record)}, but {_placed(other)} in {_where(other, files)}"
+            other = against[0] if _agree(record, first) else first
+            here, there = (places_of(each.protein, locations) for each in (record, other))
+            problem = f"{here}, but {there} in {_where(other, files)}"
             faults.append(_fault(record, CONFLICTS, problem, left_out=True))
         return None
     agreeing = list[Record]()
     for record in group:
-        if record.protein.location == first.protein.location:
+        if _agree(record, first):
             agreeing.append(record)
         else:  # base data, overruled
-            problem = f"{_placed(record)}, but {_placed(heard[0])} in {_where(heard[0], files)}, which wins"
+            here, there = (places_of(each.protein, locations) for each in (record, heard[0]))
+            problem = f"{here}, but {there} in {_where(heard[0], files)}, which wins"
             faults.append(_fault(record, CONFLICTS, problem, left_out=True))
     for record in agreeing[1:]:
         problem = f"the same protein as {_where(agreeing[0], files)}"
@@ -147,8 +157,9 @@ def _settle(group: Sequence[Record], files: Sequence[File], faults: list[Fault])
     )
 
 
-def _placed(record: Record) -> str:
-    return LOCATIONS[record.protein.location]
+def _agree(one: Record, other: Record) -> bool:
+    """True if both name the same locations, in whichever order."""
+    return set(one.protein.places) == set(other.protein.places)
 
 
 def _membrane(agreeing: Sequence[Record], files: Sequence[File], faults: list[Fault]) -> float:

@@ -241,14 +241,19 @@ def _residues(text: str, where: str) -> str:
     return sequence
 
 
-def table(proteins: Iterable[LabelledProtein]) -> bytes:
+def table(proteins: Iterable[LabelledProtein], locations: Sequence[str] = LOCATIONS) -> bytes:
     """The proteins as a table that reads back as the same, but for the mark `test`."""
     letters = {value: letter for letter, value in MEMBRANE_LETTERS.items()}
     lines = ["\t".join(COLUMNS)] + [
-        "\t".join((each.accession, each.sequence, LOCATIONS[each.location], letters[each.membrane]))
+        "\t".join((each.accession, each.sequence, places_of(each, locations), letters[each.membrane]))
         for each in proteins
     ]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def places_of(protein: LabelledProtein, locations: Sequence[str] = LOCATIONS) -> str:
+    """The names of a protein's locations, as a labelled file has them."""
+    return BETWEEN.join(locations[place] for place in protein.places)
 
 
 def read_channel(

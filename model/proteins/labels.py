@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import DESCRIPTION, Artifact
@@ -94,6 +95,44 @@ def names_of(labels: Sequence[Label]) -> tuple[str, ...]:
 
 TEN = tuple(Label(name, name.replace(".", " ")) for name in LOCATIONS)
 """DeepLoc's, whose terms the stack knows (`functions/domain/locations.py`)."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels that are learned, in the order of the probabilities."""
+
+    labels: tuple[Label, ...] = TEN
+    several: bool = False  # a protein may have more than one
+
+    @classmethod
+    def read(cls, description: Mapping[str, Any]) -> LabelSet:
+        """The labels that `sources.json` or a manifest names; DeepLoc's ten where it names none.
+
+        Raises LabelsError for what no file of labels could have said.
+        """
+        labels = description.get("labels")
+        if labels is None:
+            return DEEPLOC
+        read = [Label(str(each["name"]), str(each["display"]), tuple(each["go"])) for each in labels]
+        return cls(tuple(_checked(label, "labels") for label in read), bool(description.get("several")))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return names_of(self.labels)
+
+    def described(self) -> dict[str, Any]:
+        """The same as `read` reads it."""
+        if self == DEEPLOC:
+            return {}
+        return {"labels": [label.described() for label in self.labels], "several": self.several}
+
+    def table(self) -> bytes:
+        """The file of these labels, which `read_labels` reads."""
+        rows = [(each.name, each.display, ",".join(each.go)) for each in self.labels]
+        return "".join("\t".join(row) + "\n" for row in [("name", "display", "go"), *rows]).encode()
+
+
+DEEPLOC = LabelSet()
 
 
 def own_labels(artifact: Artifact) -> list[dict[str, object]]:

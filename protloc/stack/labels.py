@@ -1,7 +1,8 @@
 """Labelled proteins, from a file on this machine to where a retraining reads them.
 
-A file is read as the training reads it, and not taken at all where a record of it could not be used: what is
-wrong is told by file and line. The name is kept, so a file that is added again replaces what it was.
+A file is read as the training reads it, by the labels of the active model, and not taken at all where a
+record of it could not be used: what is wrong is told by file and line. The name is kept, so a file that is
+added again replaces what it was.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from model.proteins.labelled import LABELLED_SUFFIXES, LOCATIONS, LabelError, LabelledProtein, entries
+from model.proteins.labelled import LABELLED_SUFFIXES, LabelError, LabelledProtein, entries
+from model.proteins.labels import LabelSet
 from model.proteins.related import HELD_OUT
 from protloc.errors import UsageProblem
 from protloc.safe import safe
@@ -35,11 +37,11 @@ class WrongLabels(UsageProblem):
         self.faults = faults
 
 
-def read(path: Path) -> list[LabelledProtein]:
+def read(path: Path, labels: LabelSet) -> list[LabelledProtein]:
     """The proteins of a labelled file. Raises WrongLabels unless every record of it can be used."""
     proteins, faults = list[LabelledProtein](), list[str]()
     with path.open("rb") as file:
-        for line, entry in entries(file, path.name):
+        for line, entry in entries(file, path.name, labels.names, several=labels.several):
             if isinstance(entry, LabelError):
                 faults.append(f"{path}:{line}: {entry.problem}")
             else:
@@ -58,21 +60,29 @@ def add(client: Client, path: Path, kind: str) -> View:
         raise UsageProblem(f"expected a file ending in {', '.join(LABELLED_SUFFIXES)}, found {path.name}")
     if not path.name.isprintable():
         raise UsageProblem(f"expected a file name of printable characters, found {path.name}")
-    proteins = read(path)
+    labels = learned(client)
+    proteins = read(path, labels)
     output, prefix = PREFIXES[kind]
     bucket, key = client.outputs[output], prefix + path.name
     client.client("s3").upload_file(str(path), bucket, key, Config=TRANSFER)
-    counts = Counter(LOCATIONS[protein.location] for protein in proteins)
+    counts = Counter(labels.names[place] for protein in proteins for place in protein.places)
     uri = f"s3://{bucket}/{key}"
     return {
         "uri": uri,
         "proteins": len(proteins),
-        "locations": {name: counts[name] for name in LOCATIONS if counts[name]},
-        **prospect(client, proteins, uri),
+        "locations": {name: counts[name] for name in labels.names if counts[name]},
+        **prospect(client, proteins, uri, labels),
     }
 
 
-def prospect(client: Client, proteins: list[LabelledProtein], uri: str) -> View:
+def learned(client: Client) -> LabelSet:
+    """The labels that the next retraining learns: those of the active model."""
+    active = [view for view in client.models()["models"] if view["active"]]
+    own = (active[0].get("labels") if active else None) or []
+    return LabelSet.read({"labels": own, "several": "threshold" in own[0]} if own else {})
+
+
+def prospect(client: Client, proteins: list[LabelledProtein], uri: str, labels: LabelSet) -> View:
     """Count the proteins to learn from with those of the file at `uri`: `labelled`, `held_out` (about), and
     `enough`, which is True if a model can be judged by them.
 
@@ -80,7 +90,7 @@ def prospect(client: Client, proteins: list[LabelledProtein], uri: str) -> View:
     """
     held_out, known = 0, dict[str, bool]()  # by sequence: marked test
     with contextlib.suppress(ClientError):
-        for each in (proteins, *_others(client, uri)):
+        for each in (proteins, *_others(client, uri, labels)):
             known |= {protein.sequence: protein.test for protein in each}
             held_out = _held_out(known)
             if held_out >= ENOUGH:
@@ -93,14 +103,14 @@ def _held_out(known: Mapping[str, bool]) -> int:
     return marked + round((len(known) - marked) * HELD_OUT)
 
 
-def _others(client: Client, uri: str) -> Iterator[list[LabelledProtein]]:
+def _others(client: Client, uri: str, labels: LabelSet) -> Iterator[list[LabelledProtein]]:
     """The proteins of each labelled file but the one at `uri`, as far as they can be used."""
     for file in listed(client):
         if file["uri"] != uri:
             bucket, key = split_uri(file["uri"])
             body = client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-            records = (entry for _, entry in entries(io.BytesIO(body), file["name"]))
-            yield [entry for entry in records if not isinstance(entry, LabelError)]
+            records = entries(io.BytesIO(body), file["name"], labels.names, several=labels.several)
+            yield [entry for _, entry in records if not isinstance(entry, LabelError)]
 
 
 def remove(client: Client, name: str, kind: str) -> str:

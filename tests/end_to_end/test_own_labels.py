@@ -166,12 +166,28 @@ def test_model_upload_and_report_say_what_the_labels_are(
     assert ["Cell", "nucleus", "2", "50%"] in [line.split() for line in table.output.splitlines()]
 
 
-def test_a_retraining_beside_a_model_of_own_labels_is_not_begun(cloud: Embedded, tmp_path: Path) -> None:
-    labelled = tmp_path / "more.fasta"
-    labelled.write_text(">P1 Nucleus-S\nMKVLAAGIVG\n")
-    assert cloud.protloc("labels", "add", labelled).exit_code == 0
-    result = cloud.protloc("retrain")
-    assert "has labels of its own" in " ".join(result.output.split())
+def test_a_retraining_learns_the_labels_of_the_active_model(cloud: Embedded, tmp_path: Path) -> None:
+    """From `labels add` to a challenger that was judged beside the champion and answers in its place or not."""
+    wrong = tmp_path / "wrong.tsv"
+    wrong.write_text("accession\tsequence\tlocation\tmembrane\nP1\tMKVLAAGIVG\tCytoplasm\tS\n")
+    refused = cloud.protloc("labels", "add", wrong)
+    assert refused.exit_code != 0 and "one of Matrix, Inner membrane, Nucleus" in refused.output
+    _, labelled = write_task(tmp_path, proteins=480, seed=7)
+    added = cloud.answer("labels", "add", labelled)
+    assert (added["proteins"], added["enough"]) == (480, True)
+    assert added["locations"] == {"Matrix": 240, "Inner membrane": 180, "Nucleus": 240}
+    cloud.protloc("retrain", "--set", "epochs=2", "--set", "batch_size=8", "--set", "token_budget=800")
+    (new,) = [each for each in cloud.answer("models")["models"] if each["version"].startswith("model-")]
+    assert new["state"] in ("in_service", "rejected"), new["reason"]
+    assert "accuracy" in new["reason"] and new["metrics"]["macro_f1"] > 0.6
+    assert [each["name"] for each in new["labels"]] == list(NAMES)
+    assert all(0 < each["threshold"] < 1 for each in new["labels"])
+    asked = cloud.answer("predict", write_asked(tmp_path / "after.fasta"), "-o", tmp_path / "after.tsv")
+    version = cloud.client.upload(asked["upload"])["model_version"]
+    assert (version == new["version"]) == new["active"]
+    assert [row["location"] for row in cloud.rows(asked["upload"])][:2] == ["Matrix", "Matrix|Inner membrane"]
+    if new["active"]:
+        assert cloud.protloc("models", "rollback").exit_code == 0
 
 
 def test_the_ten_are_answered_as_before_once_their_model_is_back(cloud: Embedded, tmp_path: Path) -> None:

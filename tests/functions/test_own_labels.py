@@ -17,8 +17,9 @@ from functions.domain.prediction import Prediction, read_answer
 from functions.domain.remarks import doubts
 from functions.domain.rows import COLUMNS, FORMATS, columns_of
 from functions.page.data import Data
-from functions.plan import plan
+from functions.plan import LabelledFile, Parent, described, parent_of, plan, snapshot_name
 from functions.receive import receive
+from functions.services.s3 import read_json
 from tests.functions.test_query import get, walk
 from tests.functions.world import World, answer_among
 
@@ -270,9 +271,51 @@ def test_a_model_of_other_places_says_nothing_of_kingdoms() -> None:
     assert "animals have no plastids" in doubts(plant, "x", "animals")
 
 
-def test_a_retraining_is_not_planned_beside_a_model_of_own_labels(world: World) -> None:
-    world.activate("own-1", ONE)
-    item = {"pk": "version", "sk": "own-1", "state": "in_service", "artifact": "s3://x/y", "labels": ONE.text}
-    world.database.Table("ModelsTable").put_item(Item=item)
-    assert "own-1, which is active, has labels of its own" in plan({}, world.aws)["nothing"]
-    assert plan({"artifact": "s3://x/z"}, world.aws)["nothing"] == ""
+@pytest.mark.parametrize("labels", [ONE, SEVERAL], ids=["one", "several"])
+def test_a_retraining_learns_the_labels_of_the_active_model(world: World, labels: LabelSet) -> None:
+    bucket = world.aws.settings.models_bucket
+    world.activate("own-1", labels)
+    models = world.database.Table("ModelsTable")
+    item = {"pk": "version", "sk": "own-1", "state": "in_service", "artifact": "s3://x/y"}
+    models.put_item(Item=item | {"labels": labels.text})
+    models.put_item(Item={"pk": "source", "sk": "training", "uri": "s3://models/code.tar.gz"})
+    rows = "".join(f"P{number}\tMKV\tMatrix\tU\n" for number in range(500))
+    world.aws.s3.put_object(
+        Bucket=world.aws.settings.uploads_bucket,
+        Key="labels/mine.tsv",
+        Body=f"accession\tsequence\tlocation\tmembrane\n{rows}".encode(),
+    )
+    before = {"pk": "retraining", "sk": "latest", "snapshot": "0" * 16, "version": "ten-1"}
+    models.put_item(Item=before)
+    manifest = {"splits": {"holdout": {"proteins": 400}}}
+    key = f"snapshots/{'0' * 16}/manifest.json"
+    world.aws.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest).encode())
+    planned = plan({}, world.aws)
+    assert planned["nothing"] == "" and planned["labels"] == labels.text
+    assert planned["hyperparameters"].get("several") == ("true" if labels.several else None)
+    place = f"s3://{bucket}/snapshots/{planned['snapshot']}/sources.json"
+    sources = read_json(world.aws.s3, place)
+    assert [each["name"] for each in sources["labels"]] == list(labels.names)
+    assert sources["several"] is labels.several and "threshold" not in sources["labels"][0]
+    assert sources["parent"] is None  # it was of other labels, which say nothing of these
+    world.aws.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest | sources).encode())
+    assert plan({"again": True}, world.aws)["snapshot"] == planned["snapshot"]
+    brought = plan({"artifact": "s3://x/z"}, world.aws)
+    assert (brought["nothing"], brought["labels"]) == ("", "")
+
+
+def test_the_same_files_are_other_snapshots_of_other_labels() -> None:
+    file = LabelledFile("s3://uploads/labels/a.fasta", "1", "e", 1, "labels")
+    assert len({snapshot_name([file], labels) for labels in (TEN, ONE, SEVERAL, TEN_SEVERAL)}) == 4
+    again = read_labels(SEVERAL.text.replace("0.3", "0.25"))
+    assert snapshot_name([file], again) == snapshot_name([file], SEVERAL)
+
+
+def test_a_parent_of_the_same_labels_is_gone_on_from(world: World) -> None:
+    labels, bucket = SEVERAL, world.aws.settings.models_bucket
+    manifest = described(labels) | {"splits": {"holdout": {"proteins": 7}}}
+    key = f"snapshots/{'1' * 16}/manifest.json"
+    world.aws.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest).encode())
+    assert parent_of("1" * 16, labels, world.aws) == Parent("1" * 16, 7)
+    for other in (TEN, ONE, read_labels(json.dumps(labels.own[::-1]))):
+        assert parent_of("1" * 16, other, world.aws) == Parent()

@@ -25,9 +25,9 @@ def sequence_of(places: tuple[int, ...], random: np.random.Generator, length: in
     return "".join(letters)
 
 
-def write_task(folder: Path, proteins: int = 160) -> tuple[Path, Path]:
+def write_task(folder: Path, proteins: int = 160, seed: int = 0) -> tuple[Path, Path]:
     """Write a file of labels and a labelled table; returns both."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     labels, labelled = folder / "labels.tsv", folder / "mine.tsv"
     labels.write_text(LABELS)
     lines = ["accession\tsequence\tlocation\tmembrane"]

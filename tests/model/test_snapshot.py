@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from model import snapshot
-from model.proteins.labelled import digest, read_channel, split
+from model.proteins.labelled import LOCATIONS, digest, read_channel, split
 from model.snapshot import Source, Sources, main
 from tests.model.proteins.test_related import DEEPLOC, labelled
 from tests.model.tiny import write_labelled
@@ -35,7 +35,7 @@ def write_sources(
 def write_families(path: Path, *, rows: slice = slice(None), extra: str = "") -> Path:
     path.parent.mkdir(exist_ok=True)
     proteins = list(zip(*labelled(), strict=True))[rows]
-    names = snapshot.LOCATIONS
+    names = LOCATIONS
     path.write_text("".join(f">{a} {names[place]}-S\n{s}\n" for s, place, a in proteins) + extra)
     return path
 

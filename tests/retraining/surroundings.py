@@ -94,10 +94,8 @@ class Cloud:
         if function == "plan":
             return {"Payload": self._plan(payload)}
         if function == "judge":
-            figures = {"q10": 0.7}
-            return {
-                "Payload": {"promote": self.random.random() < 0.7, "reason": "judged", "figures": figures}
-            }
+            figures, promote = {"q10": 0.7}, self.random.random() < 0.7
+            return {"Payload": {"promote": promote, "reason": "judged", "figures": figures, "labels": ""}}
         if function == "retire":
             return {"Payload": self._remove(payload)}
         if payload["component"] not in self.components or self.random.random() < 0.05:
@@ -130,6 +128,7 @@ class Cloud:
             "source": "s3://models/code/0123/sourcedir.tar.gz",
             "snapshot": snapshot,
             "nothing": nothing,
+            "labels": "",
             "hyperparameters": {},
         }
 

@@ -54,6 +54,7 @@ PLAN = {
     "source": f"s3://{BUCKET}/code/0123/sourcedir.tar.gz",
     "snapshot": "0123456789abcdef",
     "nothing": "",
+    "labels": "",
     "hyperparameters": {"start": '"champion"', "epochs": "3"},
 }
 FIGURES = {"q10": 0.7, "macro_f1": 0.6, "mcc": 0.6, "membrane_q2": 0.9, "ece": 0.02}
@@ -62,7 +63,7 @@ ANSWERS: dict[str, Any] = {
     "LockSlot": {"Attributes": {"fence": {"N": "7"}}},
     "Plan": {"Payload": PLAN},
     "Train": {"ModelArtifacts": {"S3ModelArtifacts": f"s3://{BUCKET}/training/job/output/model.tar.gz"}},
-    "Judge": {"Payload": {"promote": True, "reason": "better", "figures": FIGURES}},
+    "Judge": {"Payload": {"promote": True, "reason": "better", "figures": FIGURES, "labels": ""}},
     "Package": {"ModelPackageArn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/protloc/1"},
     "DescribeComponent": {"InferenceComponentStatus": "InService"},
     "ReadModel": {"CreationTime": STARTED},
@@ -237,7 +238,8 @@ def test_every_name_fits_for_the_longest_name_of_a_stack(way: str, failing: str)
 @pytest.mark.parametrize("reason", ["two\nlines\tand a tab", "ein schöner Grund – 12 %", "x" * 5000])
 def test_any_verdict_of_the_judge_fits_the_registry_and_a_subject(reason: str) -> None:
     figures = FIGURES | {"mcc": -0.123456789012345678, "ece": 1.5e-9}
-    answers = {"Judge": {"Payload": {"promote": True, "reason": reason, "figures": figures}}}
+    payload = ANSWERS["Judge"]["Payload"] | {"reason": reason, "figures": figures}
+    answers = {"Judge": {"Payload": payload}}
     for each in calls(machine(), {}, answers=answers):
         if each.resource != "wait":
             require_valid(each)
@@ -359,3 +361,26 @@ def test_a_version_that_is_promoted_again_keeps_what_it_learned_from_and_when_it
     (new,) = (each for each in calls(machine(), {}) if each.state == "Record")
     assert new.arguments["Item"]["created"] == {"S": STARTED}
     assert new.arguments["Item"]["snapshot"] == {"S": PLAN["snapshot"]}
+
+
+def test_a_champions_own_labels_are_learned_and_kept_as_the_judge_has_them() -> None:
+    judged = ANSWERS["Judge"]["Payload"] | {"labels": '[{"name": "A", "threshold": 0.4}]'}
+    answers = {"Plan": {"Payload": PLAN | {"labels": '[{"name": "A"}]'}}, "Judge": {"Payload": judged}}
+    asked = {each.state: each.arguments for each in calls(machine(), {}, answers=answers)}
+    channels = {each["ChannelName"]: each["DataSource"] for each in asked["Train"]["InputDataConfig"]}
+    assert list(channels) == ["training", "validation", "labels", "champion"]
+    place = f"s3://{BUCKET}/snapshots/{PLAN['snapshot']}/labels/"
+    assert channels["labels"]["S3DataSource"]["S3Uri"] == place
+    assert asked["Record"]["Item"]["labels"] == {"S": '[{"name": "A"}]'}
+    (update,) = (each["Update"] for each in asked["RecordVerdict"]["TransactItems"] if "Update" in each)
+    assert update["ExpressionAttributeValues"][":labels"] == {"S": judged["labels"]}
+    assert asked["Smoke"]["Payload"]["labels"] == judged["labels"]
+
+
+def test_an_artifact_that_is_put_into_service_keeps_the_labels_that_it_brought() -> None:
+    for brought in ("", '[{"name": "B"}]'):
+        request = WAYS["artifact"][0] | {"labels": brought}
+        answers = {"Plan": {"Payload": PLAN | {"snapshot": "", "labels": '[{"name": "A"}]'}}}
+        asked = {each.state: each.arguments for each in calls(machine(), request, answers=answers)}
+        assert asked["Record"]["Item"]["labels"] == {"S": brought}
+        assert asked["Smoke"]["Payload"]["labels"] == brought
