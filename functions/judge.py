@@ -45,6 +45,7 @@ NAMES = {"q10": "Q10", "macro_f1": "macro-F1", "membrane_q2": "membrane Q2"}
 SURE_COLLAPSE, COLLAPSE = 0.15, 0.30
 SPOKEN_OF = 10  # proteins of a location, below which its recall says little
 CALIBRATED = 0.05
+UNLEARNED = 5  # locations that a reason names
 FIGURES = ("q10", "macro_f1", "mcc", "membrane_q2", "ece")
 
 
@@ -112,7 +113,7 @@ def judge(
     failed = [check for check in checks if not check.passed]
     return {
         "promote": not failed,
-        "reason": _reason(failed, figures, evaluation if champion else None, names),
+        "reason": _reason(failed, figures, evaluation if champion else None, names) + _warning(evaluation),
         "checks": [check._asdict() for check in checks],
         "figures": figures,
         "metrics": figures | _measured_on(evaluation, figures),
@@ -264,6 +265,17 @@ def _reason(failed: list[Check], figures: dict[str, Any], evaluation: Any, names
         f"({_points(low)} to {_points(high)}), macro-F1 "
         f"{evaluation['champion']['macro_f1']:.3f} → {evaluation['challenger']['macro_f1']:.3f}"
     )
+
+
+def _warning(evaluation: Any) -> str:
+    """Name the locations that the challenger had no protein of to learn from: it hardly names them."""
+    with suppress(Incomplete):
+        unlearned = _part(evaluation, "challenger").get("unlearned")
+        if isinstance(unlearned, list) and unlearned:
+            names = ", ".join(map(str, unlearned[:UNLEARNED]))
+            more = f" and {len(unlearned) - UNLEARNED} more" if len(unlearned) > UNLEARNED else ""
+            return f"; it had no protein of {names}{more} to learn from"
+    return ""
 
 
 def _points(share: float) -> str:

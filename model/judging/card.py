@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from model.judging.limits import WIDTH, limits_of
 from model.judging.markdown import CAPTIONS, LABELS, figures_of, percent, shown, table
 from model.serving.artifact import Artifact, read_artifact
 
-WIDTH = 110
 PICTURES = "images"  # the folder beside a page
 OPENING, CLOSING = "<!-- figures: written by model.judging.card -->", "<!-- end of figures -->"
 
@@ -30,8 +30,8 @@ INDEX = """model-index:
       type: text-classification
       name: Subcellular localization
     dataset:
-      name: DeepLoc 1.0 ({split})
-      type: deeploc
+      name: {dataset} ({split})
+      type: {kind}
       split: {split}
     metrics:
 {metrics}
@@ -88,26 +88,11 @@ learned from: `{digest}`){epochs}, with:
 {looks}
 
 ## What it is not
-{without_membrane}
-- **Not for bacteria, archaea or viruses.** It knows proteins of eukaryotes; of others it names the most
-  similar of its {count} places, with a confidence that means nothing. Where a header names such an organism a
-  remark says so; where none does, the detector above tells a part of them.
-- **One place only.** Many proteins live in two or more; it names one, and the second most probable place is
-  then worth a look. Proteins of both cytoplasm and nucleus count as cytoplasm here.
-- **Rare places are its weakest.** Few proteins of {rare} were there to learn from; the table shows how often
-  each is found, and for few proteins how far to trust that.
-- **Homology.** DeepLoc keeps test proteins apart from the others by clusters of 30 % identity. Relatives of
-  training proteins fare better than the test figures say, families unlike any of them worse.
-- **Plants, fungi and single cells** are fewer than animals in the data. A plastid is named from the sequence
-  alone: the model is not told which organism a protein is from, and may name one for an animal's.
-- **Isoforms and mutants**: it was not trained to tell the effect of single substitutions.
+
+{limits}
 
 Licence: Apache-2.0, as the project's.
 """
-
-WITHOUT_MEMBRANE = """
-- **Nothing about membranes.** Of no protein that it learned from it was known whether it is bound to one,
-  so `membrane` is null in every answer."""
 
 
 def write_card(artifact: Artifact) -> None:
@@ -147,9 +132,7 @@ def card(artifact: Artifact) -> str:
     return CARD.format(
         version=artifact.version,
         tells=textwrap.fill(" ".join(tells.split()), WIDTH),
-        without_membrane="" if knows_membrane else WITHOUT_MEMBRANE,
         index=_index(artifact),
-        count=count,
         certain="read it."
         if below is None
         else f"below\n{below:.2f} an answer is called uncertain and should be read as a hint.",
@@ -165,7 +148,7 @@ def card(artifact: Artifact) -> str:
         epochs=f"; the weights are those after epoch {best}" if best else "",
         training=json.dumps(recipe, indent=1),
         looks=_looks(metrics.get("looks"), metrics.get("split")),
-        rare=_rare(metrics),
+        limits=limits_of(artifact),
     )
 
 
@@ -193,7 +176,10 @@ def _index(artifact: Artifact) -> str:
     if not listed:
         return ""
     version = json.dumps(artifact.version)
-    return INDEX.format(version=version, split=metrics["split"], metrics="\n".join(listed))
+    dataset, kind = ("labelled proteins", "proteins") if artifact.labels else ("DeepLoc 1.0", "deeploc")
+    return INDEX.format(
+        version=version, dataset=dataset, kind=kind, split=metrics["split"], metrics="\n".join(listed)
+    )
 
 
 def _calibration(artifact: Artifact) -> str:
@@ -329,12 +315,6 @@ def _looks(looks: Sequence[Mapping[str, Any]] | None, split: str | None) -> str:
     ]
     columns = ["date", "version", "split", "proteins", "Q10", "macro-F1"]
     return "Every one, those at earlier versions too:\n\n" + table(columns, rows) if rows else "None."
-
-
-def _rare(metrics: Mapping[str, Any]) -> str:
-    counted = {name: of["proteins"] for name, of in metrics.get("locations", {}).items()}
-    fewest = sorted(counted, key=counted.__getitem__)[:4]
-    return ", ".join(fewest) if fewest else "some places"
 
 
 def place(text: str, artifact: Artifact, pictures: Sequence[str] = ()) -> str:

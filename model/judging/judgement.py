@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from model.judging import bootstrap, figures
 from model.judging import looks as record
 from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
+from model.judging.limits import unlearned_of
 from model.proteins import seen
 from model.proteins.labelled import BETWEEN, LOCATIONS, LabelledProtein
 from model.serving import calibration
@@ -195,6 +196,7 @@ class Contestant:
             "version": self.artifact.version,
             "training_sha256": self.artifact.data.get("sha256"),
             "holdout_learned": self.known,
+            "unlearned": unlearned_of(self.artifact),
         } | kept(self.judged)
 
 

@@ -188,13 +188,25 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
             "validation_split": "given" if settings.validation is not None else homology.METHOD,
             "training_table": data.describe(run.training, run.locations),
             "validation_table": data.describe(run.validation, run.locations),
-        },
+        }
+        | unlearned(run, earlier),
         training=recipe | {"best_epoch": epoch, "history": curves(history)},
         earlier=earlier,
         index=index,
         labels=run.labels,
     )
     _write(settings.output_data_dir, "metrics.json", metrics)
+
+
+def unlearned(run: Run, earlier: Sequence[Artifact]) -> dict[str, list[str]]:
+    """The locations without a protein to learn from, neither in this run nor in those it goes on from.
+
+    Nothing where there are none.
+    """
+    names = data.missing_locations(run.training, run.locations)
+    for each in earlier:
+        names = [name for name in names if name in each.data.get("unlearned", ())]
+    return {"unlearned": names} if names else {}
 
 
 def usual_shares(artifact: Artifact) -> list[float]:

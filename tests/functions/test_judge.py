@@ -313,3 +313,29 @@ def test_the_report_begins_with_the_verdict_however_often_it_was_judged(empty_wo
     assert "Q10 -5.0 points" in page
     with patch("functions.judge.services", lambda: world.aws):
         assert handler(event | {"report": "s3://models/evaluations/none/report.html"}, context) == refused
+
+
+def test_locations_that_nothing_was_learned_of_are_named_with_the_verdict() -> None:
+    warned = evaluation()
+    warned["challenger"]["unlearned"] = ["Peroxisome"]
+    assert verdict(warned)["reason"].endswith("; it had no protein of Peroxisome to learn from")
+    warned["challenger"]["unlearned"] = [f"L{number}" for number in range(9)]
+    assert verdict(warned)["reason"].endswith("no protein of L0, L1, L2, L3, L4 and 4 more to learn from")
+    assert "to learn from" not in verdict(evaluation())["reason"]
+
+
+def test_labels_of_the_challenger_are_passed_on_and_their_accuracy_is_not_called_q10() -> None:
+    own = evaluation()
+    own["labels"] = [{"name": "A", "display": "a", "go": [], "threshold": 0.4}]
+    judged = verdict(own)
+    assert json.loads(judged["labels"]) == own["labels"]
+    assert judged["promote"] and judged["reason"].startswith("accuracy 70.0% → 71.0%")
+    assert not [check for check in judged["checks"] if "Q10" in check["found"]]
+    assert verdict(evaluation())["labels"] == ""
+
+
+@pytest.mark.parametrize("labels", ["ten", [1], [{"name": "A"}], {"name": "A"}])
+def test_labels_that_are_none_keep_the_champion(labels: Any) -> None:
+    judged = verdict(evaluation() | {"labels": labels})
+    assert not judged["promote"] and judged["labels"] == ""
+    assert judged["reason"].startswith("complete: expected every figure, finite, found the labels are")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from model import evaluate, snapshot, train
 from model.judging.judgement import EvaluationError
 from model.learning.loss import location_shift, summed_distance
-from model.learning.outcome import usual_shares
+from model.learning.outcome import unlearned, usual_shares
 from model.proteins.divided import HOLDOUT, SPLITS
 from model.proteins.labelled import LabelledProtein, read_labelled
 from model.proteins.labels import DEEPLOC, Label, LabelsError, LabelSet, own_labels, read_labels
@@ -111,6 +113,17 @@ def test_a_run_that_begins_with_the_champion_learns_its_labels(folder: Path) -> 
     assert (
         after.training["usual_shares"] == usual_shares(before) == pytest.approx([0.5, 0.375, 0.5], abs=0.02)
     )
+
+
+def test_a_location_stays_unlearned_until_a_run_learns_it(folder: Path) -> None:
+    proteins = read_labelled(folder / A / "training" / "proteins.tsv", NAMES, several=True)
+    learned = [each for each in proteins if each.places == (0,)]
+    run = SimpleNamespace(training=learned, locations=NAMES)
+    assert unlearned(run, []) == {"unlearned": ["Inner membrane", "Nucleus"]}
+    before = read_artifact(folder / "champion")
+    assert unlearned(run, [before]) == {} and "unlearned" not in before.data
+    earlier = replace(before, data={**before.data, "unlearned": ["Nucleus"]})
+    assert unlearned(run, [earlier]) == {"unlearned": ["Nucleus"]}
 
 
 def test_both_models_are_judged_by_their_own_labels(folder: Path, evaluation: dict[str, Any]) -> None:

@@ -99,6 +99,29 @@ def test_the_card_says_how_the_model_was_made_and_what_it_is_not(measured: Artif
     assert min(counted, key=counted.__getitem__) in text.partition("Rare places")[2].partition("**")[2]
 
 
+def test_a_model_of_own_labels_is_said_nothing_of_that_holds_for_the_ten_alone(measured: Artifact) -> None:
+    labels = [{"name": name, "display": name, "go": []} for name in measured.locations]
+    calibration = {**measured.calibration, "membrane_temperature": None, "thresholds": [0.5] * 10}
+    calibration["label_temperatures"] = [1.0] * 10
+    own = card.card(replace(measured, labels=labels, calibration=calibration))
+    ten = card.card(measured)
+    for of_the_ten in (
+        "Not for bacteria",
+        "A plastid is named",
+        "One place only",
+        "DeepLoc keeps test proteins",
+    ):
+        assert of_the_ten in ten and of_the_ten not in own
+    assert "Nothing about membranes" in own and "Nothing about membranes" not in ten
+    assert ModelCard(own).data.eval_results[0].dataset_name == "labelled proteins (test)"
+
+
+def test_a_location_that_nothing_was_learned_of_stands_in_the_card(measured: Artifact) -> None:
+    assert "Nothing about Peroxisome" not in card.card(measured)
+    text = card.card(replace(measured, data={**measured.data, "unlearned": ["Peroxisome"]}))
+    assert "- **Nothing about Peroxisome.** There was no protein of it to learn from" in text
+
+
 def test_vector_scaling_is_said_to_be_one(measured: Artifact) -> None:
     vector = CALIBRATION | {"method": "vector", "location_scale": [1.0] * 10, "location_shift": [0.0] * 10}
     assert "vector scaling" in card.card(replace(measured, calibration=vector))
