@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import pytest
@@ -25,8 +25,12 @@ from tests.functions.world import World, world
 BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKVLWYAAGG"
 SHORT_BODY = b">a\nMKVLAAGGWY\n>bad\nMK1V\n>last\nMKVLWYAAGG"
 PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
-# Before a call is after the one before it; the other is looked at more seldom.
-MOMENTS = (pytest.param("before-call", marks=pytest.mark.slow), "after-call")
+# When the function dies, and at every how many calls. Before a call is after the one before it.
+MOMENTS = (
+    pytest.param("before-call", 1, marks=pytest.mark.slow),
+    pytest.param("after-call", 1, marks=pytest.mark.slow),
+    ("after-call", 3),
+)
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
@@ -66,11 +70,16 @@ def test_an_upload_keeps_its_batches_through_a_deployment_with_other_settings() 
 
 
 def outlives_every_death(
-    here: World, when: str, records: int, begin: Callable[[str], str], act: Callable[[World, str], None]
+    here: World,
+    when: str,
+    every: int,
+    records: int,
+    begin: Callable[[str], str],
+    act: Callable[[World, str], None],
 ) -> int:
     """Let `act` die at each of its calls, do it again, and see everything through; return its calls."""
     expected: Any = None
-    for at in count(-1):  # nobody dies the first time
+    for at in chain((-1,), count(0, every)):  # nobody dies the first time
         identity = begin(f"{when} {at}")
         died = False
         try:
@@ -110,8 +119,10 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("when", MOMENTS)
-def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same_batches(when: str) -> None:
+@pytest.mark.parametrize(("when", "every"), MOMENTS)
+def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same_batches(
+    when: str, every: int
+) -> None:
     with world(shard_bytes=700, packing=PACKING) as here:
         here.activate()
         shards: dict[str, list[Item]] = {}
@@ -123,12 +134,14 @@ def test_a_splitter_that_dies_at_any_call_is_replaced_by_one_that_makes_the_same
             assert len(shards[identity]) == 2
             return identity
 
-        calls = outlives_every_death(here, when, 12, begin, lambda w, identity: w.split(shards[identity]))
+        calls = outlives_every_death(
+            here, when, every, 12, begin, lambda w, identity: w.split(shards[identity])
+        )
         assert calls > 25
 
 
-@pytest.mark.parametrize("when", MOMENTS)
-def test_a_decompression_that_dies_at_any_call_is_done_again(when: str) -> None:
+@pytest.mark.parametrize(("when", "every"), MOMENTS)
+def test_a_decompression_that_dies_at_any_call_is_done_again(when: str, every: int) -> None:
     with world(shard_bytes=700, packing=PACKING) as here:
         here.activate()
 
@@ -141,11 +154,11 @@ def test_a_decompression_that_dies_at_any_call_is_done_again(when: str) -> None:
         def act(there: World, identity: str) -> None:
             inflate(there.aws.uploads.get(identity), there.aws)
 
-        assert outlives_every_death(here, when, 12, begin, act) > 6
+        assert outlives_every_death(here, when, every, 12, begin, act) > 6
 
 
-@pytest.mark.parametrize("when", MOMENTS)
-def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
+@pytest.mark.parametrize(("when", "every"), MOMENTS)
+def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str, every: int) -> None:
     """Beginning the attempt, splitting its shards: one life."""
     with world() as here:
         here.activate()
@@ -168,4 +181,4 @@ def test_a_retry_that_dies_at_any_call_is_asked_for_again(when: str) -> None:
             retry(identity, "2", there.aws)
             there.split_shards()
 
-        assert outlives_every_death(here, when, 3, begin, act) > 12
+        assert outlives_every_death(here, when, every, 3, begin, act) > 12

@@ -309,7 +309,7 @@ def test_what_a_delivery_writes_that_began_before_the_deletion_is_erased(
     assert running_world.status(identity) == "deleted"
 
 
-@pytest.mark.parametrize("when", ["before-call", "after-call"])
+@pytest.mark.parametrize("when", [pytest.param("before-call", marks=pytest.mark.slow), "after-call"])
 def test_an_erasure_that_dies_anywhere_is_finished_by_the_next(
     running_world: World, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

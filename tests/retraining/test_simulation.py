@@ -5,21 +5,28 @@ import pytest
 from tests.retraining.planted import PLANTED, planted
 from tests.retraining.schedule import Schedule, play, real_machine
 
-SCHEDULES = 30
+SCHEDULES = 40  # `make simulate-retraining` plays as many as it is told
 
 
-def test_everything_holds_in_every_schedule() -> None:
-    failed = {seed: violations for seed in range(SCHEDULES) if (violations := play(seed))}
+@pytest.fixture(scope="module")
+def schedules() -> list[Schedule]:
+    """Schedules that were played."""
+    made = [Schedule(seed, real_machine) for seed in range(SCHEDULES)]
+    for schedule in made:
+        schedule.play()
+    return made
+
+
+def test_everything_holds_in_every_schedule(schedules: list[Schedule]) -> None:
+    failed = {seed: schedule.violations for seed, schedule in enumerate(schedules) if schedule.violations}
     assert not failed, f"look with: make simulate-retraining SEED={min(failed)}"
 
 
-def test_schedules_are_rough() -> None:
+def test_schedules_are_rough(schedules: list[Schedule]) -> None:
     """A simulation in which nothing happens proves nothing."""
     outcomes: set[str] = set()
     states: set[str] = set()
-    for seed in range(40):
-        schedule = Schedule(seed, real_machine)
-        schedule.play()
+    for schedule in schedules:
         for execution in schedule.executions.values():
             outcomes.add(execution.status)
             states |= execution.reached

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.planted import PLANTED, planted
-from tests.simulation.schedule import play
+from tests.simulation.schedule import Result, play
 from tests.simulation.stage import Stage, staged
 
-SCHEDULES = 120
+SCHEDULES = 60  # `make simulate` plays as many as it is told
 
 CAUGHT_BY: dict[str, int] = {
     "batches are counted by an atomic counter": 2,
@@ -117,19 +117,21 @@ def stage() -> Iterator[Stage]:
         yield made
 
 
-def test_everything_holds_in_every_schedule(stage: Stage) -> None:
-    failed = {
-        seed: result.violations for seed in range(SCHEDULES) if (result := play(seed, stage)).violations
-    }
+@pytest.fixture(scope="module")
+def schedules(stage: Stage) -> tuple[list[Result], str]:
+    """The results of the schedules, and the text of all that happened in them."""
+    lines: list[str] = []
+    return [play(seed, stage, lines.append) for seed in range(SCHEDULES)], "\n".join(lines)
+
+
+def test_everything_holds_in_every_schedule(schedules: tuple[list[Result], str]) -> None:
+    failed = {result.seed: result.violations for result in schedules[0] if result.violations}
     assert not failed, f"replay with: make simulate SEED={min(failed)}"
 
 
-def test_schedules_are_rough(stage: Stage) -> None:
+def test_schedules_are_rough(schedules: tuple[list[Result], str]) -> None:
     """A simulation in which nothing goes wrong proves nothing."""
-    lines: list[str] = []
-    for seed in range(60):
-        play(seed, stage, lines.append)
-    text = "\n".join(lines)
+    _, text = schedules
     for event in (
         "✗ died before", "✗ died after", "✗ error", "✗ answer lost", "✗ done twice", "freezes", "the model: refused",
         "the model: unavailable", "BrokenContract", "is lost", "event lost", "expired", "promotes m-2",

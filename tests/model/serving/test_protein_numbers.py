@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.serving import protein_numbers
@@ -32,6 +32,7 @@ def test_the_numbers_are_those_of_their_formulas_at_every_length() -> None:
     assert describe_all(sequences) == pytest.approx(plainly(sequences), abs=1e-6)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(LETTERS, min_size=1, max_size=90).map(str.encode) | st.sampled_from(ODD), min_size=1))
 def test_the_numbers_are_those_of_their_formulas_for_any_letters(sequences: list[bytes]) -> None:
     assert describe_all(sequences) == pytest.approx(plainly(sequences), abs=1e-6)

@@ -44,5 +44,6 @@ def test_training_a_small_model_imports_no_transformers() -> None:
     assert imported("import sys, model.train; print('transformers' in sys.modules)") == "False"
 
 
+@pytest.mark.slow
 def test_what_transformers_loads_for_other_ends_is_neither_imported_nor_hidden() -> None:
     assert imported(NAMED) == "[]"
