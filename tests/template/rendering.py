@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.model.exceptions import InvalidDocumentException
-from samtranslator.public.translator import ManagedPolicyLoader
-from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[2]
@@ -38,18 +35,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-class NoManagedPolicies(ManagedPolicyLoader):  # type: ignore[misc]
-    """Roles are written out; a managed policy would be one too many."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-
-    def load(self) -> dict[str, str]:
-        return {}
-
-
 def render(template: Path = ROOT / "template.yaml", **parameters: Any) -> dict[str, Any]:
     """The rendered template, with other defaults of parameters where such are given."""
+    # Here only: the transform takes seconds to import.
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.public.translator import ManagedPolicyLoader
+    from samtranslator.translator.transform import transform
+
+    class NoManagedPolicies(ManagedPolicyLoader):  # type: ignore[misc]
+        """Roles are written out; a managed policy would be one too many."""
+
+        def load(self) -> dict[str, str]:
+            return {}
+
     source = yaml_parse(template.read_text(encoding="utf-8"))
     source["Globals"]["Function"]["CodeUri"] = CODE
     machine = source["Resources"]["RetrainStateMachine"]["Properties"]
@@ -60,7 +58,7 @@ def render(template: Path = ROOT / "template.yaml", **parameters: Any) -> dict[s
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
         try:
-            made: dict[str, Any] = transform(source, {}, NoManagedPolicies())
+            made: dict[str, Any] = transform(source, {}, NoManagedPolicies(None))
         except InvalidDocumentException as error:
             raise AssertionError("; ".join(cause.message for cause in error.causes)) from error
     return made

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.api import ManualArgs, lint
 from samtranslator.yaml_helper import yaml_parse
 
 from functions.services.endpoint import CALL_SECONDS, CONNECT_SECONDS, WRITING_SECONDS
@@ -60,6 +59,8 @@ def as_list(value: Any) -> list[Any]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cloudformation_finds_nothing_wrong_with_the_rendered_template(variant: str) -> None:
     """By its registry's schemas, which differ by region, and by AWS's rules for serverless applications."""
+    from cfnlint.api import ManualArgs, lint
+
     matches = lint(json.dumps(render(**VARIANTS[variant])), config=ManualArgs(**LINTED))
     assert [f"{match.rule.id} {match.message}" for match in matches] == []
 
