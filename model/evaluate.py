@@ -38,7 +38,7 @@ from model.serving.artifact import Artifact, read_artifact, unpack
 from model.snapshot import read_split
 
 if TYPE_CHECKING:
-    from model.serving.inference import Model
+    from model.serving.loading import Model
 
 SCHEMA = 1
 GOLDEN = 8  # proteins whose answers a deployment must repeat

@@ -28,7 +28,7 @@ from model.learning.outcome import Answers
 from model.proteins import labelled as data
 from model.serving.artifact import VERSION_PATTERN, Artifact, now, read_artifact
 from model.serving.calibration import Calibration
-from model.serving.inference import Model, load
+from model.serving.loading import Model, load
 from model.serving.tokens import SPECIAL_TOKENS, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass

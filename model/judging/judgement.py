@@ -25,7 +25,7 @@ from model.serving import several as of_several
 from model.serving.artifact import Artifact, read_artifact, write_description
 
 if TYPE_CHECKING:
-    from model.serving.inference import Model
+    from model.serving.loading import Model
 
 NEUTRAL = {"location_temperature": 1.0, "membrane_temperature": 1.0}
 # Too long for a description that is also stored and shown per model version, or said there anyway.
