@@ -15,7 +15,6 @@ from model.learning.activations import still_part
 from model.learning.loss import location_shift, summed_distance
 from model.learning.settings import parse
 from model.proteins import labelled as data
-from model.proteins import seen
 from model.serving.artifact import ArtifactError, pack, read_artifact, write_description
 from model.serving.classifier import POOLING, ProteinClassifier, small_config
 from model.serving.heads import HeadSettings
@@ -230,14 +229,6 @@ def test_pooling_holds_all_but_the_last_layers_still() -> None:
         assert {name for name, value in network.named_parameters() if value.requires_grad} == {
             name for name, _ in network.named_parameters() if name.startswith("head.answer.")
         }
-
-
-def test_what_the_champion_learned_from_chooses_nothing(tmp_path: Path) -> None:
-    proteins = data.read_labelled(write_labelled(tmp_path / "own.fasta", 100))
-    seen.write(tmp_path, proteins[:60])
-    assert train.unknown(proteins, tmp_path) == proteins[60:]
-    assert train.unknown(proteins[:79], tmp_path) == proteins[:79]  # nineteen are too few to say anything
-    assert train.unknown(proteins, tmp_path / "silent") == proteins
 
 
 def test_wrong_starts_are_named(
