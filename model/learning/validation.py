@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from model.judging import calibrating, calibrating_several
 from model.judging import judgement as evaluate
 from model.judging.figures import Answered
 from model.learning.activations import Activations, Tokens
@@ -16,7 +17,6 @@ from model.learning.distribution import Processes
 from model.learning.run import Run
 from model.proteins import labelled as data
 from model.serving import calibration, relatives
-from model.serving import several as of_several
 from model.serving.artifact import Artifact
 from model.serving.classifier import ProteinClassifier
 from model.serving.relatives import Relatives
@@ -70,9 +70,9 @@ def report(
     """An epoch's figures on validation, calibrated by temperature, or by temperatures and thresholds."""
     truth = Answered.of(*answers, proteins, several=several)
     if several:
-        fitted = of_several.fit(answers[0], truth.memberships, answers[1], truth.bound)
+        fitted = calibrating_several.fit(answers[0], truth.memberships, answers[1], truth.bound)
     else:
-        fitted = calibration.temperatures(answers[0], truth.truth, answers[1], truth.bound)
+        fitted = calibrating.temperatures(answers[0], truth.truth, answers[1], truth.bound)
     calibrated = calibration.Calibration.read(fitted, len(locations)).apply(*answers)
     answered = Answered.of(*calibrated, proteins, fitted.get("thresholds"))
     metrics = evaluate.measured(answered, locations)
@@ -95,15 +95,15 @@ def judge(
     truth = Answered.of(*answers, proteins, several=several)
     logits, membrane = answers
     if several:
-        kinds, fitted = None, of_several.fit(logits, truth.memberships, membrane, truth.bound)
+        kinds, fitted = None, calibrating_several.fit(logits, truth.memberships, membrane, truth.bound)
     elif index is None:
-        kinds, fitted = None, calibration.fit(logits, truth.truth, membrane, truth.bound)
+        kinds, fitted = None, calibrating.fit(logits, truth.truth, membrane, truth.bound)
     else:
         read = [window(protein.sequence, max_residues) for protein in proteins]
         votes, strongest = index.look(read, len(locations))
         logits, kinds = relatives.join(logits, votes), relatives.kinds(strongest)
         of_all = truth.truth, membrane, truth.bound, kinds, len(relatives.KINDS)
-        fitted = calibration.fit_kinds(logits, *of_all)
+        fitted = calibrating.fit_kinds(logits, *of_all)
     calibrated = calibration.Calibration.read(fitted, len(locations)).apply(logits, membrane, kinds)
     answered = Answered.of(*calibrated, proteins, fitted.get("thresholds"))
     judged = evaluate.judge(answered, locations, uncertain_below=fitted["uncertain_below"])
