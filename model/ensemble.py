@@ -25,10 +25,10 @@ from torch import Tensor
 
 from model import detection
 from model.learning import outcome
-from model.learning.activations import Tokens
 from model.learning.distribution import join
 from model.learning.loss import class_weights, summed_loss
 from model.learning.settings import FRAGMENT_WEIGHT
+from model.learning.tokens import Tokens
 from model.learning.validation import judge, of_known_membranes, predict
 from model.proteins import labelled as data
 from model.proteins.fragments import crop

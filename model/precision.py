@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from model.judging import looks as record
-from model.learning.activations import Tokens
 from model.learning.distribution import join
+from model.learning.tokens import Tokens
 from model.learning.validation import Answers, judge, predict
 from model.proteins import labelled as data
 from model.serving.artifact import VERSION_PATTERN, Artifact, now, read_artifact

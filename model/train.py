@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 8 model/train.py --encoder s3://bucket/prot_bert_bfd/ --frozen-layers 15 …
 
 In a container folders come from SageMaker's variables (SM_CHANNEL_TRAINING, SM_MODEL_DIR, …) and settings
-as `--name value` arguments (`learning/settings.py`). Without `--encoder` the small model is trained from
+as `--name value` arguments (`learning/arguments.py`). Without `--encoder` the small model is trained from
 nothing. Every epoch is measured on the validation proteins and the best epoch's weights (by an average over
 steps) become the artifact; proteins marked `test` are never looked at.
 
@@ -38,15 +38,16 @@ from torch import nn
 
 from model import detection
 from model.failure import failures_told
-from model.learning import activations
-from model.learning.activations import Tokens
+from model.learning.arguments import parse
 from model.learning.distribution import join
 from model.learning.epochs import Step, padding_share
+from model.learning.frozen import begin_training
 from model.learning.outcome import append_history, print_epoch
 from model.learning.preparation import prepare
 from model.learning.run import Run
-from model.learning.settings import Settings, parse
+from model.learning.settings import Settings
 from model.learning.state import Learning
+from model.learning.tokens import Tokens
 from model.learning.validation import Answers, answers_of, report
 from model.serving.artifact import opened
 
@@ -86,7 +87,7 @@ def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
     run, progress = learning.run, learning.progress
     settings, processes = run.settings, run.processes
     total = sum(len(steps) for steps in learning.plans)
-    activations.begin_training(run.classifier)
+    begin_training(run.classifier)
     for step in learning.plans[progress.epoch][progress.step :]:
         # Drawn anew in every step, so that a step repeats itself whatever came before it.
         draws = np.random.SeedSequence((settings.seed, progress.epoch, progress.step, processes.rank))

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.judging.figures import Floats, Labels, confusion, macro_f1
+from model.judging.answered import Floats, Labels
+from model.judging.figures import confusion, macro_f1
 from model.serving.calibration import mass_before, scaled, softmax
 
 FOLDS = 5

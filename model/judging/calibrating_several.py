@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from model.judging.answered import Bools, Floats
 from model.judging.calibrating import (
     CERTAIN_ACCURACY,
     MIN_PROTEINS_PER_LOCATION,
@@ -17,7 +18,6 @@ from model.judging.calibrating import (
     folds_of,
     threshold,
 )
-from model.judging.figures import Bools, Floats
 from model.serving.calibration import logistic
 from model.serving.several import confidence, log_losses, named
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from model.judging import bootstrap, calibrating, calibrating_several, figures
 from model.judging import looks as record
-from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
+from model.judging.answered import Answered, Floats
+from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, rounded
 from model.proteins import seen
 from model.proteins.labelled import BETWEEN, LOCATIONS, LabelledProtein
 from model.serving.artifact import Artifact, read_artifact, write_description

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.learning import activations
 from model.learning.adapters import add_adapters
 from model.learning.distribution import Processes
 from model.learning.encoders import fetch, read_tokenizer
+from model.learning.frozen import still_part
 from model.learning.run import Run
 from model.learning.settings import Settings
 from model.proteins import labelled as data
@@ -56,7 +56,7 @@ def prepare(settings: Settings, processes: Processes) -> Run:
     settings = settings.reading_at_most(max_residues(classifier.config))
     if settings.start is not None:
         settings = settings.reading_at_most(read_artifact(settings.start).max_residues)
-    settings = settings.with_cache_decided(activations.still_part(classifier))
+    settings = settings.with_cache_decided(still_part(classifier))
     return Run(settings, processes, classifier, tokenizer, training, validation, labels)
 
 

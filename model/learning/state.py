@@ -12,15 +12,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model.learning import activations
-from model.learning.activations import Activations, Tokens, Upper
+from model.learning.activations import Activations
 from model.learning.adapters import export, merged
 from model.learning.averages import Average
 from model.learning.checkpoint import Checkpoints, collect, restore
 from model.learning.epochs import Step, plan_epoch
+from model.learning.frozen import Upper, still_part
 from model.learning.loss import Goal, class_weights, location_shift
 from model.learning.outcome import keep, usual_shares
 from model.learning.run import Progress, Run
 from model.learning.settings import Settings
+from model.learning.tokens import Tokens
 from model.learning.validation import Answers, answers_of, served_precision
 from model.proteins import labelled as data
 from model.serving.artifact import read_artifact
@@ -137,7 +139,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
         tokenizer,
         max_tokens,
     )
-    still = activations.still_part(run.classifier)
+    still = still_part(run.classifier)
     if settings.activations == "computed" or still is None:
         return run.classifier, learned, chosen_on
     if run.processes.first:

@@ -11,10 +11,11 @@ from torch import nn
 
 from model.judging import calibrating, calibrating_several
 from model.judging import judgement as evaluate
-from model.judging.figures import Answered
-from model.learning.activations import Activations, Tokens
+from model.judging.answered import Answered
+from model.learning.activations import Activations
 from model.learning.distribution import Processes
 from model.learning.run import Run
+from model.learning.tokens import Tokens
 from model.proteins import labelled as data
 from model.serving import calibration, relatives
 from model.serving.artifact import Artifact

@@ -11,7 +11,7 @@ import torch
 
 from model import launch, look, measure, train
 from model.judging import calibrating_several, figures
-from model.judging.figures import Answered
+from model.judging.answered import Answered
 from model.judging.judgement import EvaluationError, contestant, measured
 from model.learning.loss import class_weights, summed_loss
 from model.proteins.labelled import (

@@ -18,11 +18,11 @@ from safetensors.numpy import load_file
 from model import train
 from model.job import METRICS
 from model.learning import encoders
+from model.learning.arguments import parse
 from model.learning.distribution import Processes
 from model.learning.encoders import fetch
 from model.learning.loss import MEMBRANE_WEIGHT, summed_loss
 from model.learning.preparation import build
-from model.learning.settings import parse
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import read_artifact
 from model.serving.inference import model_fn, predict_fn

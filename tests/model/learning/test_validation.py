@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.learning.activations import Tokens
 from model.learning.distribution import Processes
+from model.learning.tokens import Tokens
 from model.learning.validation import Answers, judge, predict, report
 from model.proteins.labelled import LOCATIONS, LabelledProtein, read_labelled
 from model.serving.classifier import build_small, small_config
