@@ -24,7 +24,7 @@ from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import Artifact, write_description, write_tokenizer
 from model.serving.classifier import ProteinClassifier
 from model.serving.heads import HeadSettings
-from model.serving.inference import Model, load
+from model.serving.loading import Model, load
 from model.serving.tokens import PROTEIN_VOCABULARY
 
 # Rostlab/prot_bert_bfd's config.json.

@@ -26,7 +26,8 @@ from model.serving.artifact import read_artifact
 from model.serving.classifier import WEIGHTS, ProteinClassifier
 from model.serving.hardware import has_bf16
 from model.serving.heads import HeadSettings
-from model.serving.inference import Model, load, model_fn, predict_fn
+from model.serving.inference import model_fn, predict_fn
+from model.serving.loading import Model, load
 from model.serving.tokens import ResidueTokenizer
 
 ARTICLE = "the article's recipe: one sequence, padded to 512, fp32, eager"

@@ -18,9 +18,11 @@ from transformers import BertConfig
 
 from benchmarks.harness import Row, interleave, median, ratio
 from benchmarks.protbert import CONFIG, LENGTHS
-from model.learning.activations import Activations, Tokens, Upper
+from model.learning.activations import Activations
 from model.learning.adapters import add_adapters
+from model.learning.frozen import Upper
 from model.learning.loss import summed_loss
+from model.learning.tokens import Tokens
 from model.proteins.labelled import LOCATIONS
 from model.serving.classifier import ProteinClassifier
 from model.serving.hardware import has_bf16

@@ -31,7 +31,8 @@ from model.proteins.artificial import KINDS, artificial
 from model.proteins.labelled import LabelledProtein
 from model.serving import composition
 from model.serving.artifact import Artifact, read_artifact, write_description
-from model.serving.inference import Model, model_fn, predict_fn
+from model.serving.inference import model_fn, predict_fn
+from model.serving.loading import Model
 from model.serving.outside import FILE, LARGEST, Detector, Floats
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer, window
 

@@ -27,7 +27,7 @@ from model.serving.classifier import ProteinClassifier, load_pretrained
 from model.serving.families import max_residues
 from model.serving.hardware import has_bf16
 from model.serving.heads import HeadSettings
-from model.serving.inference import TOKENS_GPU, TOKENS_LARGE, load
+from model.serving.loading import TOKENS_GPU, TOKENS_LARGE, load
 from model.serving.tokens import ResidueTokenizer, pack_by_length, window
 
 AT_ONCE = 1024  # records that are sorted by length together, and one row group of the file

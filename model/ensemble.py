@@ -25,11 +25,11 @@ from torch import Tensor
 
 from model import detection
 from model.learning import outcome
-from model.learning.activations import Tokens
 from model.learning.distribution import join
 from model.learning.loss import class_weights, summed_loss
-from model.learning.outcome import predict
 from model.learning.settings import FRAGMENT_WEIGHT
+from model.learning.tokens import Tokens
+from model.learning.validation import judge, of_known_membranes, predict
 from model.proteins import labelled as data
 from model.proteins.fragments import crop
 from model.serving.artifact import Artifact, read_artifact
@@ -157,9 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answers = predict(processes, classifier, classifier, asked, TOKEN_BUDGET, "fp32")
         if not processes.first:
             return
-        answers = outcome.of_known_membranes(answers, training)
+        answers = of_known_membranes(answers, training)
         index = outcome.index_of(training, max_residues)
-        judged = outcome.judge(answers, validation, data.LOCATIONS, index, max_residues)
+        judged = judge(answers, validation, data.LOCATIONS, index, max_residues)
         learned = everything if finals else training
         if finals:
             classifier = united(finals, tokens(everything), everything)

@@ -29,7 +29,8 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
 from model import storage
 from model.failure import failures_told
 from model.judging import bootstrap, figures
-from model.judging.figures import HEADLINE, Answered, rounded
+from model.judging.answered import Answered
+from model.judging.figures import HEADLINE, rounded
 from model.judging.judgement import Contestant, EvaluationError, contestant
 from model.proteins.divided import HOLDOUT
 from model.proteins.labelled import LabelledProtein, digest
@@ -38,7 +39,7 @@ from model.serving.artifact import Artifact, read_artifact, unpack
 from model.snapshot import read_split
 
 if TYPE_CHECKING:
-    from model.serving.inference import Model
+    from model.serving.loading import Model
 
 SCHEMA = 1
 GOLDEN = 8  # proteins whose answers a deployment must repeat

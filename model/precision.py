@@ -21,14 +21,13 @@ import numpy as np
 import torch
 
 from model.judging import looks as record
-from model.learning import outcome
-from model.learning.activations import Tokens
 from model.learning.distribution import join
-from model.learning.outcome import Answers
+from model.learning.tokens import Tokens
+from model.learning.validation import Answers, judge, predict
 from model.proteins import labelled as data
 from model.serving.artifact import VERSION_PATTERN, Artifact, now, read_artifact
 from model.serving.calibration import Calibration
-from model.serving.inference import Model, load
+from model.serving.loading import Model, load
 from model.serving.tokens import SPECIAL_TOKENS, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass
@@ -80,7 +79,7 @@ def answers(model: Model, proteins: Sequence[data.LabelledProtein]) -> Answers:
     rows = [model.tokenizer.encode(window(protein.sequence, limit)) for protein in proteins]
     tokens = Tokens(rows, model.tokenizer, limit + SPECIAL_TOKENS)
     with join() as processes:
-        return outcome.predict(processes, model.classifier, model.classifier, tokens, TOKEN_BUDGET, "fp32")
+        return predict(processes, model.classifier, model.classifier, tokens, TOKEN_BUDGET, "fp32")
 
 
 def narrowed(
@@ -105,7 +104,7 @@ def narrowed(
     agreement.require()
     calibration, figures = artifact.calibration, artifact.metrics
     if not artifact.data.get("validation_learned_from"):  # else it is surer of these than of others
-        calibration, figures = outcome.judge(
+        calibration, figures = judge(
             theirs, proteins, artifact.locations, wide.relatives, artifact.max_residues
         )
     shutil.copytree(artifact.folder, out, ignore=shutil.ignore_patterns("code"))

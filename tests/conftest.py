@@ -25,17 +25,19 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from click.testing import CliRunner, Result
+from hypothesis.internal.conjecture import providers
 from xdist.scheduler import LoadFileScheduling
 
 # Two processes of tests share the cores with what they start; read when torch is imported, here and there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# How long an example takes depends on what else the machine does.
-# The same cases in each run, so that a run is red for what was changed and for nothing else. Other cases are
-# looked for by `pytest --hypothesis-profile explore`.
+# How long a case takes depends on what else the machine does, so there is no deadline. The same cases in each run,
+# so that a run is red for what was changed and nothing else; `pytest --hypothesis-profile explore` looks for others.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("repeatable")
+# Nor do the cases depend on which modules a worker happens to have imported, whose constants would be drawn.
+providers._get_local_constants = lambda: providers._local_constants
 
 # A server more of each model is the import of PyTorch once more; `tests/cloud` has as many as there are cores.
 os.environ.setdefault("PROTLOC_MODEL_SERVERS", "1")

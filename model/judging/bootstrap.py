@@ -13,16 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from model.judging.figures import (
-    HEADLINE,
-    Answered,
-    Floats,
-    Labels,
-    calibration_error,
-    figures,
-    point,
-    rounded,
-)
+from model.judging.answered import Answered, Floats, Labels
+from model.judging.figures import HEADLINE, calibration_error, figures, point, rounded
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -4,25 +4,20 @@ Counting figures are functions of a confusion matrix (truth, predicted), and all
 leading dimensions, so that a thousand resamples (`bootstrap.py`) are measured by the code that measures
 one. A figure that its proteins cannot tell (the recall of a location without any) is NaN, None in JSON.
 
-Where a protein may have several locations, an answer is right if it names each of them and no other, and
-each location is counted by itself, against the rest.
+Where a protein may have several locations, an answer is right if it names each of them and no other
+(`answered.py`), and each location is counted by itself, against the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.proteins.labelled import MEMBRANE_UNKNOWN, LabelledProtein, memberships
+from model.judging.answered import Answered, Bools, Floats, Labels
+from model.proteins.labelled import MEMBRANE_UNKNOWN
 from model.serving import several as of_several
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 BINS = 15  # equally wide, of a calibration error; what DeepLoc's successors and the calibration papers use
 # Residues, both ends in: the article reads 510, the shipped model 2,046.
@@ -30,107 +25,6 @@ LENGTH_BANDS = ((1, 200), (201, 510), (511, 1000), (1001, 2046), (2047, None))
 LONG = 511  # the first length that the article's recipe cuts
 HEADLINE = ("q10", "macro_f1", "mcc", "membrane_q2", "ece", "membrane_ece", "log_loss")
 BY_LOCATION = ("precision", "recall", "f1", "mcc")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A model's answers beside the truth, a row a protein."""
-
-    probabilities: Floats  # (proteins, locations)
-    membrane: Floats  # (proteins)
-    truth: Labels  # (proteins), index of the location, the first of several
-    bound: Floats  # (proteins), 1 bound, 0 soluble, MEMBRANE_UNKNOWN
-    lengths: Labels  # (proteins), residues
-    places: Bools | None = None  # (proteins, locations), all true ones, where a protein may have several
-    thresholds: Floats | None = None  # (locations), from which on a location is named; with `places`
-
-    @classmethod
-    def of(
-        cls,
-        probabilities: Floats,
-        membrane: Floats,
-        proteins: Sequence[LabelledProtein],
-        thresholds: Sequence[float] | None = None,
-        *,
-        several: bool = False,
-    ) -> Answered:
-        """Answers to `proteins`, in their order; `thresholds` of a model of several locations a protein.
-
-        Logits of such a model are `several` before it has any.
-        """
-        answers = np.asarray(probabilities, dtype=np.float64)
-        several = several or thresholds is not None
-        return cls(
-            answers,
-            np.asarray(membrane, dtype=np.float64),
-            np.array([protein.location for protein in proteins], dtype=np.int64),
-            np.array([protein.membrane for protein in proteins], dtype=np.float64),
-            np.array([len(protein.sequence) for protein in proteins], dtype=np.int64),
-            memberships(proteins, answers.shape[1]) if several else None,
-            None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
-        )
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-    def only(self, chosen: Bools) -> Answered:
-        """The rows where `chosen` (proteins) is true."""
-        return replace(
-            self,
-            probabilities=self.probabilities[chosen],
-            membrane=self.membrane[chosen],
-            truth=self.truth[chosen],
-            bound=self.bound[chosen],
-            lengths=self.lengths[chosen],
-            places=None if self.places is None else self.places[chosen],
-        )
-
-    @property
-    def memberships(self) -> Bools:
-        """Truth by protein and location (proteins, locations)."""
-        if self.places is not None:
-            return self.places
-        table = np.zeros(self.probabilities.shape, dtype=np.bool_)
-        table[np.arange(len(self)), self.truth] = True
-        return table
-
-    @property
-    def named(self) -> Bools:
-        """The locations that the answers name (proteins, locations)."""
-        if self.thresholds is not None:
-            return of_several.named(self.probabilities, self.thresholds)
-        table = np.zeros(self.probabilities.shape, dtype=np.bool_)
-        table[np.arange(len(self)), self.predicted] = True
-        return table
-
-    @property
-    def predicted(self) -> Labels:
-        """The most probable location of each protein."""
-        named: Labels = self.probabilities.argmax(axis=1)
-        return named
-
-    @property
-    def confidence(self) -> Floats:
-        """The probability that an answer is right: its location, or all that it names and no other."""
-        if self.thresholds is not None:
-            return of_several.confidence(self.probabilities, self.named)
-        best: Floats = self.probabilities.max(axis=1)
-        return best
-
-    @property
-    def right(self) -> Bools:
-        """True where the named location is the true one, or all are and no other, as an array (proteins,)."""
-        hits: Bools = self.predicted == self.truth
-        if self.thresholds is not None:
-            hits = (self.named == self.memberships).all(axis=1)
-        return hits
-
-    def confusion(self) -> Floats:
-        """Counts (locations, locations): a row a true location, a column a named one.
-
-        Of proteins in several locations, each pair of a true and a named one is counted.
-        """
-        return self.memberships.astype(np.float64).T @ self.named
 
 
 def confusion(truth: Labels, predicted: Labels, locations: int) -> Floats:

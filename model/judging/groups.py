@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from model.judging import figures
 from model.judging import judgement as evaluate
 from model.judging import looks as record
-from model.judging.figures import Answered, rounded
+from model.judging.answered import Answered
+from model.judging.figures import rounded
 from model.proteins import related as homology
 from model.proteins import seen
 from model.proteins.labelled import LabelledProtein, read_channel, split

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.judging import bootstrap, figures
+from model.judging import bootstrap, calibrating, calibrating_several, figures
 from model.judging import looks as record
-from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, Answered, Floats, rounded
+from model.judging.answered import Answered, Floats
+from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, rounded
 from model.judging.limits import unlearned_of
 from model.proteins import seen
 from model.proteins.labelled import BETWEEN, LOCATIONS, LabelledProtein
-from model.serving import calibration
-from model.serving import several as of_several
 from model.serving.artifact import Artifact, read_artifact, write_description
 
 if TYPE_CHECKING:
-    from model.serving.inference import Model
+    from model.serving.loading import Model
 
 NEUTRAL = {"location_temperature": 1.0, "membrane_temperature": 1.0}
 # Too long for a description that is also stored and shown per model version, or said there anyway.
@@ -245,12 +244,12 @@ def recalibrated(artifact: Artifact, proteins: Sequence[LabelledProtein]) -> Art
     truth = Answered.of(probabilities, membrane, proteins, artifact.thresholds)
     bound = _logits(membrane)
     if artifact.thresholds is not None:
-        fitted = of_several.fit(_logits(probabilities), truth.memberships, bound, truth.bound)
+        fitted = calibrating_several.fit(_logits(probabilities), truth.memberships, bound, truth.bound)
     else:
         with np.errstate(divide="ignore"):
             # Logits but for a constant a row, which calibration takes out; never infinite.
             logits = np.maximum(np.log(probabilities), -700.0)
-        fitted = calibration.fit(logits, truth.truth, bound, truth.bound)
+        fitted = calibrating.fit(logits, truth.truth, bound, truth.bound)
     return record.without_figures(replace(artifact, calibration=fitted))
 
 

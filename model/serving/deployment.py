@@ -29,7 +29,6 @@ if (FOLDER / "code").is_dir():  # in an artifact; a replica imports this file an
 
 from model.serving.inference import (  # noqa: E402
     JSON,
-    Model,
     Request,
     RequestError,
     input_fn,
@@ -37,6 +36,7 @@ from model.serving.inference import (  # noqa: E402
     output_fn,
     predict_many,
 )
+from model.serving.loading import Model  # noqa: E402
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # InvokeEndpoint's limit
 # Of the requests gathered into one batch: enough to fill the model, few enough that none waits long for the

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from protloc.cli.options import json_option
 from protloc.cli.shared import print_json
 from protloc.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from protloc.estimate.offers import Offer
+    from protloc.estimate.reading import Contents
 
 
 @click.command()
@@ -30,7 +36,6 @@ def estimate(file: Path, as_json: bool) -> None:
     where, minutes, dollars and its parts by service.
     """
     from functions.domain.errors import InputError
-    from protloc.cli.display import show_estimate
     from protloc.cli.predicting import opened
     from protloc.estimate.offers import offers
     from protloc.estimate.reading import examine
@@ -42,7 +47,7 @@ def estimate(file: Path, as_json: bool) -> None:
         raise UsageProblem(f"{file} would be refused: {error}") from None
     ways = list(offers(contents.work)) if contents.work.proteins else []
     if not as_json:
-        show_estimate(str(file), contents, ways)
+        _show(str(file), contents, ways)
         return
     print_json(
         {
@@ -68,3 +73,33 @@ def estimate(file: Path, as_json: bool) -> None:
             ],
         }
     )
+
+
+def _show(name: str, contents: Contents, offers: Iterable[Offer]) -> None:
+    from rich.text import Text
+
+    from protloc.cli.display import add_row, console, new_table
+    from protloc.safe import safe
+
+    work = contents.work
+    lines = [
+        f"{safe(name)}: {contents.records:,} records; "
+        f"{work.proteins:,} to be predicted, {work.residues:,} residues"
+    ]
+    if contents.rejected:
+        lines.append(f"{contents.rejected:,} would be rejected:")
+        for number, accession, reason in contents.first:
+            lines.append(f"  line {number}  {safe(accession, 40)}  {safe(reason)}")
+        if contents.rejected > len(contents.first):
+            lines.append(f"  and {contents.rejected - len(contents.first):,} more")
+    lines += [f"warning: {safe(each)}" for each in contents.warnings]
+    output = console()
+    for line in lines:
+        output.print(Text(line))
+    table = new_table("model", "where", "minutes>", "dollars>")
+    for offer in offers:
+        minutes = f"{offer.run.minutes:,.1f}" if offer.run.minutes >= 0.1 else "< 0.1"
+        add_row(table, offer.model, offer.where, minutes, f"{offer.total:,.2f}" if offer.dollars else "–")
+    if table.row_count:
+        output.print(table)
+        output.print(Text("Computed, not measured on AWS; us-east-1, from an endpoint without an instance."))

@@ -33,7 +33,7 @@ def models(context: click.Context, as_json: bool, stack: str | None, home: Path)
     context.obj = (stack, home)
     if context.invoked_subcommand is not None:
         return
-    from protloc.cli.display import show_models
+    from protloc.cli.versions import show_models
     from protloc.stack.snapshots import with_proteins
 
     client = client_of(stack, home)
@@ -102,7 +102,7 @@ def compare_models(of_group: Group, first: str, second: str, as_json: bool, stac
     JSON: versions, paired, proteins, note, figures and recall (by location), each with values, difference,
     interval.
     """
-    from protloc.cli.display import show_comparison
+    from protloc.cli.versions import show_comparison
     from protloc.stack.activation import find
     from protloc.stack.comparison import compare
 

@@ -80,6 +80,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     from protloc.cloud.engine.clock import Clock
     from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.names import REGION
+    from protloc.cloud.engine.streams import Streams
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
     from protloc.cloud.sagemaker.scaling import Scaling
@@ -125,7 +126,7 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     clock = Clock(delivery.move_along)
     clock.watch()
     delivery.deliveries_come_back(engine.delivers, clock.look, lambda: engine.changed())
-    delivery.Streams(engine.serving, engine.delivers, lambda: engine.changed())
+    Streams(engine.serving, engine.delivers, lambda: engine.changed())
     saved = generations.read(objects_exist, recover)
     if saved is not None:
         memory.restore(engine, saved)

@@ -7,7 +7,6 @@ API, with signed requests. An upload's id is known as soon as the file is stored
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import threading
@@ -17,14 +16,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import HTTPClientError
-from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from functions.domain.organisms import ORGANISM
@@ -32,18 +27,13 @@ from functions.domain.submission import object_key
 from functions.domain.upload import FINAL_STATUSES, upload_id
 from protloc.errors import Unreachable, UploadProblem, UsageProblem
 from protloc.stack.account import is_embedded, outputs_of, session
-
-View = dict[str, Any]
+from protloc.stack.api import ANSWERED_LATER, RETRIED_STATUSES, Api, View, checked
 
 MIB = 1024 * 1024
 TRANSFER = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, max_concurrency=4)
-RETRIES = 5
-RETRIED_STATUSES = {429, 500, 502, 503, 504}
-ANSWERED_LATER = {502, 503, 504}  # what `explain` answers, or API Gateway for it
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.2, 2.0
 
 UPLOAD_ID = re.compile(r"[a-z2-7]{26}")
-_NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 
 
 class Sent(NamedTuple):
@@ -69,12 +59,14 @@ class Client:
         answer_seconds: int = 60,
     ) -> None:
         self.outputs = outputs
-        self.api_url = api_url.rstrip("/")
         self.region = session.region_name or "us-east-1"
-        self._session = session
+        self.api = Api(api_url, session, self.region, proxies, answer_seconds)
         self._make_client = make_client or session.client
         self._clients: dict[str, Any] = {}
-        self._http = URLLib3Session(proxies=dict(proxies) if proxies else None, timeout=answer_seconds)
+
+    @property
+    def api_url(self) -> str:
+        return self.api.url
 
     def client(self, service: str) -> Any:
         """A boto3 client of the account the stack is in."""
@@ -116,21 +108,21 @@ class Client:
     def find_upload(self, upload: str) -> View | None:
         if not UPLOAD_ID.fullmatch(upload):
             raise UsageProblem(f"an upload's name is 26 letters a-z and digits, found {upload!r}")
-        status, answer, _ = self._get(f"/uploads/{quote(upload, safe='')}")
-        return None if status == HTTPStatus.NOT_FOUND else _checked(status, answer)
+        status, answer, _ = self.api.get(f"/uploads/{quote(upload, safe='')}")
+        return None if status == HTTPStatus.NOT_FOUND else checked(status, answer)
 
     def uploads(self) -> Iterator[View]:
         """All uploads, newest first, read page by page as they are asked for."""
-        yield from self._pages("/uploads", "uploads")
+        yield from self.api.pages("/uploads", "uploads")
 
     def predictions(self, upload: str, location: str | None = None) -> Iterator[View]:
         """The rows of an upload that the API holds, all or those of one location."""
         path = f"/uploads/{quote(upload, safe='')}/predictions"
-        yield from self._pages(path, "predictions", **({"location": location} if location else {}))
+        yield from self.api.pages(path, "predictions", **({"location": location} if location else {}))
 
     def protein(self, accession: str) -> Iterator[View]:
         """Every row of a protein of this accession, of all uploads that the API holds."""
-        yield from self._pages(f"/proteins/{quote(accession, safe='')}", "predictions")
+        yield from self.api.pages(f"/proteins/{quote(accession, safe='')}", "predictions")
 
     def explanation(self, upload: str, offset: int) -> View:
         """Fetch the explanation of the answer for the row at this offset.
@@ -139,17 +131,17 @@ class Client:
         """
         path = f"/uploads/{quote(upload, safe='')}/predictions/{offset}/explanation"
         # A model that wakes takes minutes, and one that is busy need not be asked again at once.
-        status, answer, _ = self._ask("GET", path, retried=RETRIED_STATUSES - ANSWERED_LATER)
+        status, answer, _ = self.api.ask("GET", path, retried=RETRIED_STATUSES - ANSWERED_LATER)
         if status in ANSWERED_LATER and "detail" in answer:
             raise Unreachable(str(answer["detail"]))
-        return _checked(status, answer)
+        return checked(status, answer)
 
     def models(self) -> View:
         """`models`, newest first; which of them is `active`, which was so before (`previous`), and the
         `revision` that grows with each change.
         """
-        status, answer, _ = self._get("/models")
-        return _checked(status, answer)
+        status, answer, _ = self.api.get("/models")
+        return checked(status, answer)
 
     def activate(self, version: str, revision: int) -> View:
         """Make a hosted version the active one, if the alias still has this revision; the alias then.
@@ -157,12 +149,12 @@ class Client:
         Raises UsageProblem where the version is not hosted, or something else was activated meanwhile.
         """
         request = {"version": version, "revision": revision}
-        status, answer, _ = self._ask("PUT", "/models/active", request)
+        status, answer, _ = self.api.ask("PUT", "/models/active", request)
         if status == HTTPStatus.CONFLICT:
             now = self.models()
             if (now["active"], now["revision"]) == (version, revision + 1):
                 return now  # asked twice: the first answer was lost
-        return _checked(status, answer)
+        return checked(status, answer)
 
     def wait(
         self,
@@ -198,8 +190,8 @@ class Client:
         attempt = self.upload(upload)["attempts"] + 1
         # Named by its number, so that a request repeated after a lost answer begins one attempt.
         path = f"/uploads/{quote(upload, safe='')}/attempts/{attempt}"
-        status, answer, _ = self._ask("PUT", path)
-        _checked(status, answer)
+        status, answer, _ = self.api.ask("PUT", path)
+        checked(status, answer)
         return self.upload(upload)
 
     def cancel(self, upload: str) -> View:
@@ -207,16 +199,16 @@ class Client:
 
         Raises UsageProblem where every record of it has ended.
         """
-        status, answer, _ = self._ask("POST", f"/uploads/{quote(upload, safe='')}/cancel")
-        _checked(status, answer)
+        status, answer, _ = self.api.ask("POST", f"/uploads/{quote(upload, safe='')}/cancel")
+        checked(status, answer)
         return self.upload(upload)
 
     def delete(self, upload: str) -> None:
         """Delete an upload for good, with its file and results. Raises UsageProblem where there is none."""
-        status, answer, _ = self._ask("DELETE", f"/uploads/{quote(upload, safe='')}")
+        status, answer, _ = self.api.ask("DELETE", f"/uploads/{quote(upload, safe='')}")
         if status == HTTPStatus.NOT_FOUND:
             raise UsageProblem(unknown(upload))
-        _checked(status, answer)
+        checked(status, answer)
 
     # Answers out
 
@@ -224,68 +216,6 @@ class Client:
         """Copy an object of S3 into a file."""
         bucket, key = split_uri(uri)
         self.client("s3").download_file(bucket, key, str(target), Config=TRANSFER)
-
-    # The API
-
-    def _pages(self, path: str, name: str, **parameters: str) -> Iterator[View]:
-        following: str | None = f"{path}?{urlencode({'size': '200', **parameters})}"
-        while following:
-            status, answer, following = self._get(following)
-            yield from _checked(status, answer)[name]
-
-    def _get(self, path: str) -> tuple[int, View, str | None]:
-        return self._ask("GET", path)
-
-    def _ask(
-        self, method: str, path: str, body: View | None = None, retried: set[int] = RETRIED_STATUSES
-    ) -> tuple[int, View, str | None]:
-        """Ask the API, signed; return status, JSON answer and the path of the next page.
-
-        What is asked may be asked again: a second time, it either changes nothing or is a conflict.
-        """
-        for attempt in range(RETRIES):
-            if attempt:
-                time.sleep(0.2 * 2**attempt)
-            headers = {"Accept": "application/json"}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            data = None if body is None else json.dumps(body)
-            request = AWSRequest(method, self.api_url + path, headers=headers, data=data)
-            credentials = self._session.get_credentials()
-            if credentials is None:
-                raise Unreachable("no AWS credentials found; set up a profile or AWS_ACCESS_KEY_ID")
-            SigV4Auth(credentials, "execute-api", self.region).add_auth(request)
-            try:
-                answer = self._http.send(request.prepare())
-            except HTTPClientError as error:
-                if attempt == RETRIES - 1:
-                    raise Unreachable(f"the API at {self.api_url} does not answer: {error}") from None
-                continue
-            if answer.status_code not in retried:
-                break
-        try:
-            value = json.loads(answer.content)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            value = {}
-            if answer.status_code == HTTPStatus.OK:
-                raise Unreachable(f"what answers at {self.api_url} is not the API of protloc")
-        link = _NEXT_LINK.search(answer.headers.get("Link", ""))
-        return answer.status_code, value, self._below(path, link[1]) if link else None
-
-    def _below(self, path: str, link: str) -> str:
-        """A link in the answer to `path` as a path below the API's URL, whatever the link calls the stage."""
-        parts = urlsplit(link)
-        if not parts.path:  # relative to what was asked
-            return f"{path.partition('?')[0]}?{parts.query}"
-        stage = urlsplit(self.api_url).path
-        path = parts.path.removeprefix(stage)
-        if (
-            path == parts.path
-        ):  # of an older release, behind a custom domain or a prefix: it names the stage alone
-            path = parts.path.removeprefix("/" + stage.rsplit("/", 1)[-1])
-        return f"{path}?{parts.query}"
 
 
 class _Counted:
@@ -339,16 +269,3 @@ def connect(stack: str) -> Client:
         stage = urlsplit(api_url).path.strip("/")
         api_url = f"{cloudformation.meta.endpoint_url}/_aws/execute-api/{outputs['ApiId']}/{stage}"
     return Client(outputs, api_url, of_aws, proxies=get_environ_proxies(api_url))
-
-
-def _checked(status: int, answer: View) -> View:
-    if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-        return answer
-    detail = str(answer.get("detail") or answer.get("message") or answer.get("Message") or "no detail")
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise Unreachable(f"the API refused us ({detail}); these credentials need execute-api:Invoke on it")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Unreachable(f"the API failed with status {status}; try again, or see the query function's log")
-    if status in (HTTPStatus.CONFLICT, HTTPStatus.GONE):
-        raise UsageProblem(detail)
-    raise UsageProblem(f"the API answered {status}: {detail}")

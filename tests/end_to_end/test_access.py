@@ -154,9 +154,11 @@ class Everything:
         assert self.cloud.answer("retry", upload)["predicted"] == 1
 
     def send_by_form(self) -> None:
-        form = self.cloud.client._ask("POST", "/uploads", {"name": "form.fasta"})[1]
+        form = self.cloud.client.api.ask("POST", "/uploads", {"name": "form.fasta"})[1]
         assert send(form, b">form\nMKVFQRMWY\n")[0] == 204
-        found = until(lambda: self.cloud.client._get(f"/submissions/{form['submission']}")[1].get("upload"))
+        found = until(
+            lambda: self.cloud.client.api.get(f"/submissions/{form['submission']}")[1].get("upload")
+        )
         self.cloud.client.wait(found, lambda _: None, LIMIT_SECONDS)
 
     def take_back(self, ended: str) -> None:

@@ -63,7 +63,7 @@ def test_an_accession_is_asked_for_as_it_is(embedded: Embedded, tmp_path: Path) 
     (tmp_path / "named.fasta").write_text("".join(f">{accession}\nMKVLAAGIVG\n" for accession in accessions))
     upload = embedded.answer("predict", "named.fasta")["upload"]
     for accession in accessions:
-        status, answer, _ = embedded.client._get(f"/proteins/{quote(accession, safe='')}")
+        status, answer, _ = embedded.client.api.get(f"/proteins/{quote(accession, safe='')}")
         assert status == 200, (accession, status, answer)
         answered_accessions = [row["accession"] for row in answer["predictions"] if row["upload"] == upload]
         assert answered_accessions == [accession], json.dumps(answer)
@@ -99,5 +99,5 @@ def test_no_signed_request_is_an_error_of_the_server(
     method = method or route[0]
     content = None if method in ("GET", "HEAD") else body.encode("utf-8", "surrogatepass")
     request = AWSRequest(method, url, headers={"Content-Type": "application/json"}, data=content)
-    SigV4Auth(client._session.get_credentials(), "execute-api", client.region).add_auth(request)
-    assert client._http.send(request.prepare()).status_code < 500
+    SigV4Auth(client.api._session.get_credentials(), "execute-api", client.region).add_auth(request)
+    assert client.api._http.send(request.prepare()).status_code < 500

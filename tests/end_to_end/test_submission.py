@@ -39,17 +39,17 @@ def opened(request: urllib.request.Request) -> tuple[int, bytes, Any]:
 
 def test_a_file_is_sent_by_a_form_and_answered(embedded: Embedded) -> None:
     client = embedded.client
-    status, form, _ = client._ask("POST", "/uploads", {"name": "sent.fasta", "organism": "Homo sapiens"})
+    status, form, _ = client.api.ask("POST", "/uploads", {"name": "sent.fasta", "organism": "Homo sapiens"})
     assert status == 201
-    assert client._get(f"/submissions/{form['submission']}")[0] == 404
+    assert client.api.get(f"/submissions/{form['submission']}")[0] == 404
     assert send(form, SAMPLE.read_bytes())[0] == 204
-    found = until(lambda: client._get(f"/submissions/{form['submission']}")[1].get("upload"))
+    found = until(lambda: client.api.get(f"/submissions/{form['submission']}")[1].get("upload"))
     view = client.wait(found, lambda _: None, LIMIT_SECONDS)
     assert (view["status"], view["records"], view["key"]) == ("complete", 47, form["fields"]["key"])
 
 
 def test_a_form_takes_nothing_but_what_it_was_made_for(embedded: Embedded) -> None:
-    form = embedded.client._ask("POST", "/uploads", {"name": "once.fasta"})[1]
+    form = embedded.client.api.ask("POST", "/uploads", {"name": "once.fasta"})[1]
     for changed, code in (
         ({"key": "labels/mine.tsv"}, b"AccessDenied"),
         ({"x-amz-meta-organism": "bacteria"}, b"AccessDenied"),
@@ -61,7 +61,7 @@ def test_a_form_takes_nothing_but_what_it_was_made_for(embedded: Embedded) -> No
     status, body = send(form, b"")
     assert status == 400 and b"EntityTooSmall" in body
     submission = f"/submissions/{form['submission']}"
-    assert embedded.client._get(submission)[0] == 404
+    assert embedded.client.api.get(submission)[0] == 404
 
 
 def test_what_the_gateway_refuses_is_a_problem(embedded: Embedded) -> None:
@@ -76,5 +76,5 @@ def test_what_the_gateway_refuses_is_a_problem(embedded: Embedded) -> None:
         problem = json.loads(body)
         assert status == 403 and answered["Content-Type"] == "application/problem+json"
         assert problem["type"] == "about:blank" and problem["title"] and problem["detail"]
-    status, problem, _ = embedded.client._get("/nothing/here")
+    status, problem, _ = embedded.client.api.get("/nothing/here")
     assert (status, problem["status"], problem["title"]) == (403, 403, "Forbidden")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.judging.figures import Answered
+from model.judging.answered import Answered
 from model.serving.calibration import softmax
 
 

@@ -12,7 +12,8 @@ import torch
 from moto import mock_aws
 
 from model import storage
-from model.serving.inference import Model, model_fn
+from model.serving.inference import model_fn
+from model.serving.loading import Model
 from tests.model.tiny import build_tiny_artifact
 
 

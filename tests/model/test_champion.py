@@ -11,17 +11,14 @@ import pytest
 import torch
 
 from model import train
-from model.learning.activations import still_part
+from model.learning.arguments import parse
 from model.learning.loss import location_shift, summed_distance
-from model.learning.settings import parse
 from model.proteins import labelled as data
-from model.proteins import seen
 from model.serving.artifact import ArtifactError, pack, read_artifact, write_description
-from model.serving.classifier import POOLING, ProteinClassifier, small_config
-from model.serving.heads import HeadSettings
+from model.serving.classifier import POOLING
 from model.serving.inference import Request, model_fn, predict_fn
 from tests.model.runs import distance, held, plain, same, start, start_several, weights, write_channels
-from tests.model.tiny import HEAD, build_tiny_ensemble, write_labelled
+from tests.model.tiny import build_tiny_ensemble, write_labelled
 from tests.waiting import LIMIT_SECONDS, Gate, until
 
 LEARNS = ("head.answer.", "others.0.head.answer.", "compositions.0.", "compositions.1.")
@@ -218,26 +215,6 @@ def test_the_distance_to_a_teacher_is_zero_where_both_answer_alike() -> None:
     expected = (other.softmax(1) * (other.log_softmax(1) - locations.log_softmax(1))).sum()
     assert torch.isclose(summed_distance(locations, bound, other, bound), expected, atol=1e-5)
     assert summed_distance(locations, bound + 1, locations, bound).item() > 0
-
-
-def test_pooling_holds_all_but_the_last_layers_still() -> None:
-    for layers in (0, 1):
-        network = ProteinClassifier(small_config(32, layers, 64), 10, HeadSettings(**HEAD.describe()))
-        network.freeze("all")
-        assert still_part(network) == layers
-        network.freeze(POOLING)
-        assert still_part(network) == POOLING
-        assert {name for name, value in network.named_parameters() if value.requires_grad} == {
-            name for name, _ in network.named_parameters() if name.startswith("head.answer.")
-        }
-
-
-def test_what_the_champion_learned_from_chooses_nothing(tmp_path: Path) -> None:
-    proteins = data.read_labelled(write_labelled(tmp_path / "own.fasta", 100))
-    seen.write(tmp_path, proteins[:60])
-    assert train.unknown(proteins, tmp_path) == proteins[60:]
-    assert train.unknown(proteins[:79], tmp_path) == proteins[:79]  # nineteen are too few to say anything
-    assert train.unknown(proteins, tmp_path / "silent") == proteins
 
 
 def test_wrong_starts_are_named(

@@ -11,7 +11,8 @@ import pytest
 import model
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import pack, read_artifact
-from model.serving.inference import Model, model_fn, predict_fn
+from model.serving.inference import model_fn, predict_fn
+from model.serving.loading import Model
 from tests.model.tiny import random_sequences
 
 FOLDER = Path(model.__file__).parent / "default"

@@ -18,7 +18,8 @@ from model.serving.artifact import pack, read_artifact, unpack
 from model.serving.classifier import ProteinClassifier, load_pretrained
 from model.serving.families import max_residues
 from model.serving.heads import HeadSettings
-from model.serving.inference import load, predict_fn
+from model.serving.inference import predict_fn
+from model.serving.loading import load
 from model.serving.tokens import window
 from tests.model.encoders import T5, WRITERS, write_family
 from tests.model.runs import start_several, write_channels

@@ -16,7 +16,8 @@ from model.judging.card import card
 from model.precision import Agreement, PrecisionError, narrowed
 from model.proteins import labelled as data
 from model.serving.artifact import read_artifact
-from model.serving.inference import Request, load, predict_fn
+from model.serving.inference import Request, predict_fn
+from model.serving.loading import load
 from tests.model.tiny import build_tiny_bert_artifact, build_tiny_ensemble, random_sequences, write_labelled
 
 ALIKE = Agreement(proteins=1_000, same_location=1.0, largest_difference=0.001, q10=0.75, q10_fp32=0.75)

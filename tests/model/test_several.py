@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from model import launch, look, measure, train
-from model.judging import figures
-from model.judging.figures import Answered
+from model.judging import calibrating_several, figures
+from model.judging.answered import Answered
 from model.judging.judgement import EvaluationError, contestant, measured
 from model.learning.loss import class_weights, summed_loss
 from model.proteins.labelled import (
@@ -92,7 +92,7 @@ def test_a_threshold_is_chosen_for_each_label_on_its_own() -> None:
     truth[:200, 0], truth[::20, 1] = True, True
     logits = np.where(truth, 2.0, -2.0) + random.normal(0, 0.5, truth.shape)
     logits[:, 1] -= 2.5
-    fitted = several.fit(logits, truth, np.full(400, np.nan), np.full(400, -1.0))
+    fitted = calibrating_several.fit(logits, truth, np.full(400, np.nan), np.full(400, -1.0))
     assert fitted["membrane_temperature"] is None and len(fitted["thresholds"]) == 2
     assert fitted["thresholds"][1] < fitted["thresholds"][0]
     names = several.named(
@@ -104,7 +104,7 @@ def test_a_threshold_is_chosen_for_each_label_on_its_own() -> None:
 
 def test_a_label_that_validation_never_or_always_has_is_named_from_a_half_on() -> None:
     truth = np.array([[True, False]] * 30)
-    fitted = several.fit(np.where(truth, 3.0, -3.0), truth, np.zeros(30), np.full(30, -1.0))
+    fitted = calibrating_several.fit(np.where(truth, 3.0, -3.0), truth, np.zeros(30), np.full(30, -1.0))
     assert fitted["thresholds"] == [0.5, 0.5] and fitted["membrane_temperature"] == 1.0
 
 

@@ -34,7 +34,9 @@ def test_pages_are_walked_by_their_links_alone(embedded: Embedded, upload: str) 
     rows, pages = [], 0
     while address:
         request = AWSRequest("GET", address)
-        SigV4Auth(embedded.client._session.get_credentials(), "execute-api", "us-east-1").add_auth(request)
+        SigV4Auth(embedded.client.api._session.get_credentials(), "execute-api", "us-east-1").add_auth(
+            request
+        )
         answer = URLLib3Session().send(request.prepare())
         assert answer.status_code == 200, answer.text
         rows += json.loads(answer.text)["predictions"]
@@ -55,7 +57,7 @@ def test_a_client_that_sends_its_signature_along_reads_what_the_link_names_and_n
 ) -> None:
     address = f"{embedded.client.api_url}/uploads/{upload}/results"
     link = curl(embedded, address, "--output", "/dev/null", "--write-out", "%{redirect_url}").decode()
-    keys = embedded.client._session.get_credentials()
+    keys = embedded.client.api._session.get_credentials()
     for other, status in ((link, 200), (link.replace("results.tsv", "results.jsonl"), 403)):
         request = AWSRequest("GET", other)
         SigV4Auth(keys, "execute-api", "us-east-1").add_auth(request)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model.judging import bootstrap, figures
-from model.judging.figures import HEADLINE, Answered
+from model.judging.answered import Answered
+from model.judging.figures import HEADLINE
 from tests.model.answered import random_answers
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from model.judging import figures
-from model.judging.figures import Answered
+from model.judging.answered import Answered
 from tests.model.answered import random_answers
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])

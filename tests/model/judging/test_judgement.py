@@ -14,7 +14,8 @@ import pytest
 
 from model import measure
 from model.judging import judgement as evaluate
-from model.judging.figures import HEADLINE, Answered
+from model.judging.answered import Answered
+from model.judging.figures import HEADLINE
 from model.proteins.labelled import LOCATIONS, read_labelled
 from model.serving import inference
 from model.serving.artifact import read_artifact, write_description

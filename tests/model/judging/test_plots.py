@@ -12,7 +12,7 @@ import pytest
 
 from model.judging import judgement as evaluate
 from model.judging import plots
-from model.judging.figures import Answered
+from model.judging.answered import Answered
 from model.proteins.labelled import LOCATIONS
 from tests.model.answered import random_answers
 

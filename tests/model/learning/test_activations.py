@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from model import train
 from model.learning import activations
-from model.learning.activations import DiskSpaceError, Upper, still_part
-from model.proteins.labelled import LOCATIONS
+from model.learning.activations import DiskSpaceError
 from model.serving.artifact import read_artifact
-from model.serving.classifier import load_pretrained
-from model.serving.heads import HeadSettings
 from model.serving.inference import model_fn, predict_fn
 from tests.model.runs import distance, plain, same, start_several, weights, write_channels, write_encoder
 from tests.waiting import LIMIT_SECONDS
@@ -64,29 +60,6 @@ def test_a_run_that_reads_activations_learns_what_one_that_computes_them_does(
     assert not list((tmp_path / "disk").iterdir()), "the file goes with the process"
     answer = predict_fn(["MKV"], model_fn(str(tmp_path / "cached")))["predictions"][0]
     assert "probabilities" in answer
-
-
-def test_frozen_layers_drop_nothing_out_and_the_same_network_stands_above_them(tmp_path: Path) -> None:
-    folder = write_encoder(tmp_path / "encoder", dropout=0.5)
-    classifier = load_pretrained(folder, len(LOCATIONS), HeadSettings(dropout=0.0))
-    assert still_part(classifier) is None
-    classifier.freeze(2)
-    assert still_part(classifier) == 2
-    ids, mask = torch.randint(5, 25, (3, 12)), torch.ones(3, 12, dtype=torch.int64)
-    mask[1, 7:] = 0
-    activations.begin_training(classifier)
-    lower = activations.lower(classifier, 2, ids, mask)
-    assert torch.equal(lower, activations.lower(classifier, 2, ids, mask))
-    torch.manual_seed(1)
-    locations, _ = Upper(classifier, 2)(lower, mask)
-    torch.manual_seed(2)
-    assert not torch.equal(locations, Upper(classifier, 2)(lower, mask)[0]), "the layers above still do"
-    classifier.eval()
-    expected = classifier(ids, mask)
-    outputs = Upper(classifier, 2)(activations.lower(classifier, 2, ids, mask), mask)
-    assert torch.allclose(expected[0], outputs[0], atol=1e-6) and torch.allclose(
-        expected[1], outputs[1], atol=1e-6
-    )
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import model
 from model.proteins.labelled import read_labelled
-from model.serving import inference
+from model.serving import answering
 from model.serving.importance import (
     DRAWS,
     FEWEST_STRETCHES,
@@ -25,7 +25,8 @@ from model.serving.importance import (
     replaced,
     stretches,
 )
-from model.serving.inference import Model, Request, RequestError, input_fn, model_fn, output_fn, predict_fn
+from model.serving.inference import Request, RequestError, input_fn, model_fn, output_fn, predict_fn
+from model.serving.loading import Model
 from tests.model.tiny import build_tiny_bert_artifact, build_tiny_ensemble, random_sequences
 
 JSON = "application/json"
@@ -193,12 +194,12 @@ def test_the_shipped_model_marks_the_signals_that_it_was_taught(
 ) -> None:
     """A signal is put onto a protein of the cytoplasm; of two such signals the end counts as well."""
     sequence = before + ADH1[bool(before) :] + after
-    (plain, _) = (inference._answer(shipped, [each]).probabilities[0] for each in (ADH1, sequence))
+    (plain, _) = (answering.answer(shipped, [each]).probabilities[0] for each in (ADH1, sequence))
     place = shipped.artifact.locations.index(location)
 
     def ask(sequences: Sequence[str]) -> np.ndarray:
         """The location of the signal against all others, also where it is not the most probable one."""
-        share = inference._answer(shipped, list(sequences)).probabilities[:, place]
+        share = answering.answer(shipped, list(sequences)).probabilities[:, place]
         return np.stack([share, np.minimum(1 - share, share)], axis=1)
 
     explanation = explain(ask, sequence, 64 * len(sequence))

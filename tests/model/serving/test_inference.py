@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from model.serving.classifier import WEIGHTS, ProteinClassifier, small_config
 from model.serving.heads import HeadSettings
 from model.serving.inference import (
-    Model,
     Request,
     RequestError,
     input_fn,
@@ -27,6 +26,7 @@ from model.serving.inference import (
     predict_fn,
     predict_many,
 )
+from model.serving.loading import Model
 from model.serving.tokens import ResidueTokenizer
 from tests.model.tiny import build_tiny_artifact, random_sequences, write
 

@@ -14,7 +14,8 @@ from transformers import BertConfig, BertModel
 from model.serving import packed
 from model.serving.classifier import ProteinClassifier
 from model.serving.heads import HeadSettings
-from model.serving.inference import Model, load, predict_fn
+from model.serving.inference import predict_fn
+from model.serving.loading import Model, load
 from model.serving.packed import PackedEncoder, Packing, attend, through
 from tests.model.tiny import build_tiny_bert_artifact, random_sequences
 

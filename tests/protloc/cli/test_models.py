@@ -11,7 +11,7 @@ from functions.services.hosting import Hosting
 from protloc.stack.adoption import forget_hosting
 from tests.conftest import Embedded
 from tests.model.tiny import build_tiny_artifact
-from tests.protloc.cli.test_comparison import evaluation
+from tests.protloc.cli.test_versions import evaluation
 from tests.waiting import until
 
 

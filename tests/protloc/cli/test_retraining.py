@@ -123,7 +123,7 @@ def machine(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> Machine:
         client = Client(
             {**outputs, "RetrainStateMachine": arn},
             embedded.client.api_url,
-            embedded.client._session,
+            embedded.client.api._session,
             embedded.client._make_client,
         )
         monkeypatch.setattr("protloc.cli.retraining.client_of", lambda *_, **__: client)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from model.learning.settings import MOVING_ENCODER, NEW_RATE, PRETRAINED_RATE, Settings, parse
+from model.learning.arguments import MOVING_ENCODER, parse
+from model.learning.settings import NEW_RATE, PRETRAINED_RATE, Settings
 
 # What AWS's article passes to its estimator, as SageMaker hands it over.
 ARTICLE = ["--epochs", "3", "--num_labels", "10", "--batch-size", "4", "--test-batch-size", "4"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.domain.locations import LOCATION_NAMES
-from protloc.cli.display import show_comparison, show_models
+from protloc.cli.versions import show_comparison, show_models
 from protloc.stack.comparison import compared
 
 View = dict[str, Any]
