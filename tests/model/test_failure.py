@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from model import failure
-from model.failure import failures_told
+from model.failure import failures_reported
 from model.proteins.labelled import LabelError
 
 
 def fail(error: BaseException) -> SystemExit:
-    with pytest.raises(SystemExit) as ended, failures_told():
+    with pytest.raises(SystemExit) as ended, failures_reported():
         raise error
     return ended.value
 
@@ -52,6 +52,6 @@ def test_outside_a_container_nothing_is_written(tmp_path: Path, monkeypatch: pyt
 def test_what_is_no_failure_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
     assert fail(SystemExit(143)).code == 143  # stopped, to go on later
-    with failures_told():
+    with failures_reported():
         pass
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import pytest
 
 from functions.domain.prediction import Prediction
-from functions.domain.remarks import LEAST_TOLD, UNLIKE, Doubts, doubts
+from functions.domain.remarks import MIN_ANSWERS_TO_WARN, UNLIKE, Doubts, doubts
 from tests.functions.world import World
 
 ECOLI = "sp|P1|X_ECOLI Y OS=Escherichia coli (strain K12) OX=83333"
@@ -46,7 +46,7 @@ def row(*remarks: str, status: str = "predicted") -> dict[str, object]:
 
 def test_single_proteins_unlike_the_known_ones_warn_of_no_upload() -> None:
     """5 in a hundred are by the artifact's own measure, and one or two of twenty are by chance."""
-    for unlike, others in ((3, LEAST_TOLD), (9, 100), (2, 1), (1, 0), (LEAST_TOLD - 1, 0)):
+    for unlike, others in ((3, MIN_ANSWERS_TO_WARN), (9, 100), (2, 1), (1, 0), (MIN_ANSWERS_TO_WARN - 1, 0)):
         doubts = Doubts()
         for each in [row(UNLIKE)] * unlike + [row()] * others + [row(status="rejected")] * 50:
             doubts.count(each)
