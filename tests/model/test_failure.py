@@ -27,7 +27,7 @@ def test_wrong_data_is_the_reason_without_a_traceback(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_mistake_in_the_program_is_told_with_its_traceback(
+def test_a_mistake_in_the_program_is_reported_with_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))

@@ -20,7 +20,7 @@ PLASTID = Prediction((*[0.01] * 9, 0.91), 0.2, 30, False)
         (NUCLEAR, "P1", "", []),
         (NUCLEAR, ECOLI, "", ["of bacteria, and the model knows eukaryotic cells only"]),
         (NUCLEAR, "P1", "viruses", ["of viruses, and the model knows eukaryotic cells only"]),
-        (NUCLEAR, HUMAN, "bacteria", []),  # the record knows better than whoever sent the file
+        (NUCLEAR, HUMAN, "bacteria", []),  # the record goes before the sender's word
         (PLASTID, HUMAN, "", ["animals have no plastids"]),
         (PLASTID, "P1", "fungi", ["fungi have no plastids"]),
         (PLASTID, "P1 OS=Plasmodium falciparum", "", []),  # which has one
@@ -35,7 +35,7 @@ def test_doubts_about_a_prediction_are_stated(
 
 
 @pytest.mark.parametrize("like", ["prokaryotic", "artificial", "something that a later model knows"])
-def test_a_protein_beyond_the_models_knowledge_is_told_with_how_far_it_is(like: str) -> None:
+def test_a_protein_beyond_the_models_knowledge_is_remarked_with_its_distance(like: str) -> None:
     (remark,) = doubts(NUCLEAR._replace(outside=0.981, outside_like=like), "P1", "")
     assert remark.startswith(f"{UNLIKE}, 98.1% of which are less so")
 
