@@ -78,7 +78,7 @@ def interleave(
 
 
 def wait() -> None:
-    """Until the accelerator, if there is one, has done what it was given."""
+    """Wait until the accelerator, if there is one, has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -124,7 +124,7 @@ def operations(products: int = 20) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """On what a figure was measured: processor, threads, commit, accelerator if there is one."""
+    """The machine that a figure was measured on: processor, threads, commit, accelerator if there is one."""
     description: dict[str, Any] = {
         "cpu": _processor(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The minutes and dollars of large files by the model of a deployed stack, and what holds each up.
+"""Minutes and dollars of large files by the model of a deployed stack, and the bottleneck of each.
 
 The model is `protloc.estimate`. Nothing is measured here, so a row takes a second; `cloud` holds the model
 against runs on the embedded cloud. `python -m benchmarks.scale FILE.png` draws it.

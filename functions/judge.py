@@ -12,7 +12,7 @@ The checks, over the proteins of the holdout:
     complete     all figures are there and finite, of these versions
     holdout      they were measured on this snapshot's holdout, and the challenger learned from its training
                  proteins
-    enough       at least ENOUGH proteins of the holdout were learned from by neither
+    enough       at least MIN_HELD_OUT proteins of the holdout were learned from by neither
     floor        Q10 and macro-F1 reach the stack's floors
     not worse    the interval of each difference to the champion stays above its margin, and Q10 and macro-F1
                  together did not fall
@@ -35,17 +35,17 @@ from functions.services.s3 import read_json
 
 logger = Logger()
 
-ENOUGH = 50  # proteins
+MIN_HELD_OUT = 50  # proteins
 # How far below the champion the lower end of a difference's 95 % interval may lie.
 MARGINS = {"q10": 0.02, "macro_f1": 0.04}
 # A second task, often with few labels: how far it may fall where that is sure, and how far at all.
-SURE_MEMBRANE, MEMBRANE = 0.02, 0.10
+SURE_MEMBRANE_DROP, MAX_MEMBRANE_DROP = 0.02, 0.10
 NAMES = {"q10": "Q10", "macro_f1": "macro-F1", "membrane_q2": "membrane Q2"}
 # A location collapses by this much recall where it is surely worse, or by this much in any case.
-SURE_COLLAPSE, COLLAPSE = 0.15, 0.30
-SPOKEN_OF = 10  # proteins of a location, below which its recall says little
-CALIBRATED = 0.05
-UNLEARNED = 5  # locations that a reason names
+SURE_RECALL_DROP, MAX_RECALL_DROP = 0.15, 0.30
+MIN_PROTEINS_PER_LOCATION = 10  # proteins of a location, below which its recall says little
+MAX_CALIBRATION_ERROR = 0.05
+MAX_NAMED = 5  # locations that a reason names
 FIGURES = ("q10", "macro_f1", "mcc", "membrane_q2", "ece")
 
 
@@ -182,7 +182,8 @@ def _same(check: str, what: str, value: object, expected: object) -> Check:
 def _alone(
     challenger: dict[str, Any], proteins: float, floors: Floors, names: dict[str, str]
 ) -> Iterator[Check]:
-    yield Check("enough", proteins >= ENOUGH, f"{proteins:g} proteins held out", f"at least {ENOUGH}")
+    enough = proteins >= MIN_HELD_OUT
+    yield Check("enough", enough, f"{proteins:g} proteins held out", f"at least {MIN_HELD_OUT}")
     for name, floor in floors._asdict().items():
         figure = _number(challenger, name)
         yield Check("floor", figure >= floor, f"{names[name]} {figure:.3f}", f"at least {floor:.3f}")
@@ -214,7 +215,7 @@ def _membrane(difference: dict[str, Any]) -> Iterator[Check]:
     if difference.get("difference") is None:
         return  # nothing in the holdout says whether it is bound to a membrane
     change, (_, high) = _number(difference, "difference"), _interval(difference)
-    fallen = change < -MEMBRANE or (change < -SURE_MEMBRANE and high < 0)
+    fallen = change < -MAX_MEMBRANE_DROP or (change < -SURE_MEMBRANE_DROP and high < 0)
     change_words = f"{NAMES['membrane_q2']} {_points(change)}, 95 % to {_points(high)}"
     yield Check("not worse", not fallen, change_words, "no clear fall")
 
@@ -227,15 +228,15 @@ def _locations(
     if not isinstance(recalls, list) or list(before) != list(after) or len(recalls) != len(before):
         raise Incomplete("the recall by location is not that of the same locations")
     for location, compared in zip(before, recalls, strict=True):
-        if _number(_part(before, location), "proteins") < SPOKEN_OF:
+        if _number(_part(before, location), "proteins") < MIN_PROTEINS_PER_LOCATION:
             continue
         old, new = (_number(_part(side, location), "recall") for side in (before, after))
         _, high = _interval(compared)
         fallen = old - new
         collapsed = (
-            fallen > COLLAPSE
-            or (fallen > SURE_COLLAPSE and high < 0)
-            or (new == 0 and fallen > SURE_COLLAPSE)
+            fallen > MAX_RECALL_DROP
+            or (fallen > SURE_RECALL_DROP and high < 0)
+            or (new == 0 and fallen > SURE_RECALL_DROP)
         )
         change_words = f"recall of {location} {old:.2f} → {new:.2f}"
         yield Check("no collapse", not collapsed, change_words, "kept")
@@ -243,7 +244,7 @@ def _locations(
 
 def _calibration(challenger: dict[str, Any], champion: Any) -> Check:
     figure = _number(challenger, "ece")
-    allowed = max(CALIBRATED, _number(_part(challenger, "ece_by_chance"), "at_most"))
+    allowed = max(MAX_CALIBRATION_ERROR, _number(_part(challenger, "ece_by_chance"), "at_most"))
     if champion is not None:
         allowed = max(allowed, _number(champion, "ece"))
     return Check(
@@ -272,8 +273,8 @@ def _warning(evaluation: Any) -> str:
     with suppress(Incomplete):
         unlearned = _part(evaluation, "challenger").get("unlearned")
         if isinstance(unlearned, list) and unlearned:
-            names = ", ".join(map(str, unlearned[:UNLEARNED]))
-            more = f" and {len(unlearned) - UNLEARNED} more" if len(unlearned) > UNLEARNED else ""
+            names = ", ".join(map(str, unlearned[:MAX_NAMED]))
+            more = f" and {len(unlearned) - MAX_NAMED} more" if len(unlearned) > MAX_NAMED else ""
             return f"; it had no protein of {names}{more} to learn from"
     return ""
 

@@ -31,12 +31,12 @@ LABELS_PREFIX, BASE_PREFIX = "labels/", "data/base/"
 SUFFIXES = (".fasta", ".fa", ".faa", ".tsv")
 NO_DATA = f"there are no labelled proteins under {LABELS_PREFIX}; add some with `protloc labels add`"
 NO_PROGRAM = "there is no training program in the models bucket; `protloc retrain` puts it there"
-# A retraining is judged by so many proteins that nothing learned from (`judge.ENOUGH`): those that are
+# A retraining is judged by so many proteins that nothing learned from (`judge.MIN_HELD_OUT`): those that are
 # marked, and every seventh of the others (`model/proteins/related.py`), rounded up for each location.
-ENOUGH, SEVENTH = 50, 7
+MIN_HELD_OUT, HELD_OUT_OF = 50, 7
 TOO_FEW = (
     "there are {records} labelled proteins, of which {held} can be held out at most; {enough} are needed to "
-    f"judge a model, so about {ENOUGH * SEVENTH} proteins, or {{enough}} marked test"
+    f"judge a model, so about {MIN_HELD_OUT * HELD_OUT_OF} proteins, or {{enough}} marked test"
 )
 RECORD, MARKED = re.compile(rb"^>", re.MULTILINE), re.compile(rb"^>.*[ \t]test[ \t\r]*$", re.MULTILINE)
 MAX_COUNTED_BYTES = 16 * 1024 * 1024
@@ -132,11 +132,11 @@ def _too_few(files: list[LabelledFile], parent: Parent, labels: LabelSet, aws: S
             records, marked = records + len(rows), marked + sum(b"test" in row for row in rows)
         else:
             records, marked = records + len(RECORD.findall(body)), marked + len(MARKED.findall(body))
-        drawn = max(0, records - marked - parent.held_out) // SEVENTH + len(labels.names)
+        drawn = max(0, records - marked - parent.held_out) // HELD_OUT_OF + len(labels.names)
         most = min(records, parent.held_out + marked + drawn)
-        if most >= ENOUGH:
+        if most >= MIN_HELD_OUT:
             return ""
-    return TOO_FEW.format(records=records, held=most, enough=ENOUGH)
+    return TOO_FEW.format(records=records, held=most, enough=MIN_HELD_OUT)
 
 
 def parent_of(snapshot: str | None, labels: LabelSet, aws: Services) -> Parent:
@@ -147,7 +147,7 @@ def parent_of(snapshot: str | None, labels: LabelSet, aws: Services) -> Parent:
     try:
         manifest = read_json(aws.s3, uri)
     except aws.s3.exceptions.NoSuchKey:
-        return Parent(snapshot, ENOUGH)
+        return Parent(snapshot, MIN_HELD_OUT)
     names = [each["name"] for each in manifest["labels"]] if "labels" in manifest else list(TEN.names)
     if names != list(labels.names) or bool(manifest.get("several")) != labels.several:
         return Parent()

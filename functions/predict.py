@@ -36,7 +36,7 @@ FIRST_WAIT_SECONDS = 10
 WAKING_SECONDS, WAKING_WAITS = 60, 12
 """An endpoint that wakes takes minutes: for the first ten it is looked at every minute."""
 
-LONGEST_WAIT_SECONDS = 300
+MAX_WAIT_SECONDS = 300
 """Shorter waits make more messages of a batch: each delivery that repeats sends one more copy."""
 
 
@@ -127,7 +127,7 @@ def wait_seconds(waits: int) -> int:
     [10, 20, 40, 60, 60, 300]
     """
     if waits > WAKING_WAITS:
-        return LONGEST_WAIT_SECONDS
+        return MAX_WAIT_SECONDS
     return int(min(FIRST_WAIT_SECONDS * 2 ** (waits - 1), WAKING_SECONDS))
 
 

@@ -56,7 +56,7 @@ def remove(version: str, package: str, aws: Services, hosting: Hosting) -> None:
 
 
 def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float = SETTLE_SECONDS) -> int:
-    """Take down what is drained or was left, and free the lock of who is over; return how many versions.
+    """Take down drained and abandoned versions, and free the lock of an ended execution; return how many.
 
     `machine` is boto3's client of Step Functions. The first error is raised after all else was done.
     """
@@ -69,7 +69,7 @@ def retire(aws: Services, hosting: Hosting, machine: Any, settle_seconds: float 
         if holder and _is_over(holder, machine, settle_seconds):
             aws.models.free_lock(holder)
     metrics.add_metric("ModelsRetired", MetricUnit.Count, retired)
-    failures.tell()
+    failures.raise_first()
     return retired
 
 

@@ -27,7 +27,6 @@ logger = Logger()
 
 FORM_SECONDS = 3_600
 RETRY_SECONDS = 5
-MAX_ORGANISM_CHARACTERS = 200
 
 
 @logger.inject_lambda_context

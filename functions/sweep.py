@@ -56,7 +56,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
         return {"received": receive_lost(aws)}
     failures = Failures()
     answer = {"dead_letters": bury(aws, failures), "moved": move_all(aws, failures)}
-    failures.tell()
+    failures.raise_first()
     return answer
 
 

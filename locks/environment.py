@@ -49,7 +49,7 @@ CPU, CUDA, RUN, DEVELOP = Size(200, 800), Size(2900, 4700), Size(160, 750), Size
 
 
 def missing() -> "list[str]":
-    """Returns what this Python or machine lacks, one line each."""
+    """Returns the things this Python or machine lacks, one line each."""
     lines = []
     here = sys.version_info[:2]
     if not OLDEST <= here <= NEWEST:

@@ -33,18 +33,18 @@ from model.serving import composition
 from model.serving.artifact import Artifact, read_artifact, write_description
 from model.serving.inference import model_fn, predict_fn
 from model.serving.loading import Model
-from model.serving.outside import FILE, LARGEST, Detector, Floats
+from model.serving.outside import FILE, MAX_SCORE, Detector, Floats
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer, window
 
 FALSE_ALARMS = 0.05  # of eukaryotic proteins in families held out
 HELD_OUT = 0.25  # of each location's proteins, for the bound
-LEAST = 1000  # labelled proteins; from fewer no bound can be set
+MIN_PROTEINS = 1000  # labelled proteins; from fewer no bound can be set
 EVERY = 3  # of how many proteins one lends itself to each kind of artificial sequence
-FRAGMENT = (25, 400)  # residues
+FRAGMENT_RESIDUES = (25, 400)  # residues
 HIDDEN, EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 64, 12, 64, 1e-3, 0.3, (0.3, 0.5)
 SCORES = 201  # as many of the held-out scores are kept
-MEASURED = 1000  # sequences of each kind, at most
-CONFIDENT = 0.8
+MAX_MEASURED = 1000  # sequences of each kind, at most
+MIN_CONFIDENCE = 0.8
 PROKARYOTIC, ARTIFICIAL = "prokaryotic", "artificial"
 Sets = Mapping[str, Sequence[str]]
 
@@ -72,7 +72,7 @@ def fragments(sequences: Sequence[str], seed: int = 0) -> list[str]:
     random = np.random.default_rng(seed)
     cut = []
     for sequence in sequences:
-        length = min(int(random.integers(*FRAGMENT)), max(1, len(sequence) - 1))
+        length = min(int(random.integers(*FRAGMENT_RESIDUES)), max(1, len(sequence) - 1))
         start = int(random.integers(min(1, len(sequence) - length), len(sequence) - length + 1))
         cut.append(sequence[start : start + length])
     return cut
@@ -99,7 +99,7 @@ def fit(eukaryotic: Floats, held_out: Floats, others: Mapping[str, Floats], seed
     numbers = torch.from_numpy(np.concatenate(tables))
     truth = torch.repeat_interleave(torch.arange(len(tables)), torch.tensor([len(each) for each in tables]))
     center, scale = numbers.mean(dim=0), numbers.std(dim=0) + 1e-3
-    numbers = ((numbers - center) / scale).clamp(-LARGEST, LARGEST)
+    numbers = ((numbers - center) / scale).clamp(-MAX_SCORE, MAX_SCORE)
     hidden, answer = nn.Linear(composition.SIZE, HIDDEN), nn.Linear(HIDDEN, len(tables))
     network = nn.Sequential(nn.Dropout(DROPOUT[0]), hidden, nn.ReLU(), nn.Dropout(DROPOUT[1]), answer)
     weights = (len(truth) / len(tables) / torch.bincount(truth)).sqrt()
@@ -153,7 +153,7 @@ def add(folder: Path, proteins: Sequence[LabelledProtein], prokaryotes: Sets, me
     Where there are too few proteins to learn from, or all are of one family, nothing is written.
     """
     proteins = [protein for protein in proteins if not protein.test]
-    if len(proteins) < LEAST:
+    if len(proteins) < MIN_PROTEINS:
         return
     artifact = read_artifact(folder)
     numbers = Numbers(ResidueTokenizer(PROTEIN_VOCABULARY), artifact.max_residues)
@@ -209,13 +209,13 @@ def replace_detector(folder: Path, detector: Detector, more: Mapping[str, Any]) 
 def measure(model: Model, sequences: Sequence[str]) -> dict[str, Any]:
     """Measure the model's confidence in some sequences, and how many it calls outside of its knowledge."""
     assert model.detector is not None
-    step = max(1, len(sequences) // MEASURED)
-    chosen = list(sequences[::step][:MEASURED])
+    step = max(1, len(sequences) // MAX_MEASURED)
+    chosen = list(sequences[::step][:MAX_MEASURED])
     answers = []
     for start in range(0, len(chosen), model.artifact.max_sequences):
         part = chosen[start : start + model.artifact.max_sequences]
         answers += predict_fn(part, model)["predictions"]
-    sure = np.array([max(answer["probabilities"]) >= CONFIDENT for answer in answers])
+    sure = np.array([max(answer["probabilities"]) >= MIN_CONFIDENCE for answer in answers])
     outside = np.array([answer["outside"] > model.detector.above for answer in answers])
     return {
         "sequences": len(chosen),

@@ -30,7 +30,7 @@ from model.serving.heads import HeadSettings
 from model.serving.loading import TOKENS_GPU, TOKENS_LARGE, load
 from model.serving.tokens import ResidueTokenizer, pack_by_length, window
 
-AT_ONCE = 1024  # records that are sorted by length together, and one row group of the file
+RECORDS_AT_ONCE = 1024  # records that are sorted by length together, and one row group of the file
 Floats = NDArray[np.float32]
 
 
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         most = min(most, options.max_residues)
         budget = TOKENS_GPU if torch.cuda.is_available() else TOKENS_LARGE
         file, writer, count = records(options.fasta), None, 0
-        while batch := list(islice(file, AT_ONCE)):
+        while batch := list(islice(file, RECORDS_AT_ONCE)):
             read = [window(sequence, most) for _, sequence in batch]
             rows = table(batch, read, embed(classifier, tokenizer, read, budget), options.residues)
             writer = writer or pq.ParquetWriter(partial, rows.schema)

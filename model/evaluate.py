@@ -27,7 +27,7 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model import storage
-from model.failure import failures_told
+from model.failure import failures_reported
 from model.judging import bootstrap, figures
 from model.judging.answered import Answered
 from model.judging.figures import HEADLINE, rounded
@@ -173,7 +173,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ask both models, write what was found, and print the figures."""
     with (
-        failures_told(),
+        failures_reported(),
         tempfile.TemporaryDirectory() as temporary,
     ):
         options = parse(arguments)

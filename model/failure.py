@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OUTPUT = Path("/opt/ml/output")
-LENGTH = 1024  # characters of a FailureReason
+MAX_REASON_CHARACTERS = 1024  # characters of a FailureReason
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def failures_reported() -> Iterator[None]:
     """Any error within ends the program with status 1 and its message as the job's reason.
 
     A ValueError or an OSError says what was expected and found, in data or settings; of any other error,
@@ -27,15 +27,15 @@ def failures_told() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        _tell(str(error))
+        _write(str(error))
         sys.exit(str(error))
     except Exception as error:
-        _tell(f"{type(error).__name__}: {error}")
+        _write(f"{type(error).__name__}: {error}")
         traceback.print_exc()
         sys.exit(1)
 
 
-def _tell(reason: str) -> None:
+def _write(reason: str) -> None:
     """Write the reason, of several processes only the first one's: the others fail because of it."""
     named = os.environ.get("SM_OUTPUT_DIR")
     folder = Path(named) if named else OUTPUT
@@ -43,4 +43,4 @@ def _tell(reason: str) -> None:
         with suppress(OSError):  # the reason is on its way to the log as well
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "failure").open("x", encoding="utf-8") as file:
-                file.write(reason[:LENGTH])
+                file.write(reason[:MAX_REASON_CHARACTERS])

@@ -3,7 +3,7 @@
     python -m model.launch --name protbert-1 --stack protloc --launcher smddp --training mine.fasta \
         --hyperparameter encoder=s3://BUCKET/prot_bert_bfd/ --hyperparameter frozen_layers=15
 
-The request is `job.request`, whoever sends it; `--dry-run` prints it. The SDK (v3, `pip install
+The request is `job.request`, no matter what sends it; `--dry-run` prints it. The SDK (v3, `pip install
 'protloc[sagemaker]'`) knows whose the containers of a region are, creates the job and streams its log. The
 calls used here send no telemetry: in sagemaker-core only `@_telemetry_emitter` does, which they do not wear.
 """

@@ -30,7 +30,7 @@ READ = (
     1534,
     2046,
 )  # residues; with two special tokens 512, 1,024, …; the article weighs 512 and 1,536
-BAR = 40  # characters of the longest
+BAR_CHARACTERS = 40  # characters of the longest
 
 
 def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_of(TEN)) -> str:
@@ -54,7 +54,8 @@ def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_o
     lines += ["", "residues up to"]
     table = describe(proteins, locations)["lengths"]
     most = max(table.values())
-    lines += [f"  {bound:>6}{count:>8,} {'█' * round(BAR * count / most)}" for bound, count in table.items()]
+    for bound, count in table.items():
+        lines.append(f"  {bound:>6}{count:>8,} {'█' * round(BAR_CHARACTERS * count / most)}")
     middle, high = np.percentile(lengths, (50, 95)).round().astype(int)
     lines += ["", f"half have up to {middle:,} residues, 95 % up to {high:,}, the longest {lengths.max():,}"]
     for limit in READ:

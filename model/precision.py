@@ -31,7 +31,7 @@ from model.serving.loading import Model, load
 from model.serving.tokens import SPECIAL_TOKENS, window
 
 TOKEN_BUDGET = 8192  # padded tokens of one forward pass
-LEAST_SAME, MOST_APART, MOST_WORSE = 0.999, 0.01, 0.002
+MIN_SAME_LOCATION, MAX_DIFFERENCE, MAX_Q10_LOSS = 0.999, 0.01, 0.002
 
 
 class PrecisionError(ValueError):
@@ -51,9 +51,9 @@ class Agreement:
     def require(self) -> None:
         """Raise PrecisionError unless the two may be taken for one another."""
         for name, measured, least in (
-            ("share of proteins whose location is the same", self.same_location, LEAST_SAME),
-            ("largest difference of a probability", -self.largest_difference, -MOST_APART),
-            ("Q10 beside that of fp32", self.q10 - self.q10_fp32, -MOST_WORSE),
+            ("share of proteins whose location is the same", self.same_location, MIN_SAME_LOCATION),
+            ("largest difference of a probability", -self.largest_difference, -MAX_DIFFERENCE),
+            ("Q10 beside that of fp32", self.q10 - self.q10_fp32, -MAX_Q10_LOSS),
         ):
             if not measured >= least:  # NaN as well
                 raise PrecisionError(f"{name}: expected at least {least}, found {measured:.4f}")

@@ -27,7 +27,7 @@ if not __package__:  # run as a file, as SageMaker's toolkit does: the package i
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model import storage
-from model.failure import failures_told
+from model.failure import failures_reported
 from model.proteins.divided import (
     CONFLICTS,
     DUPLICATES,
@@ -56,8 +56,8 @@ SCHEMA = 1
 KINDS = ("base", "labels")
 MALFORMED, UNKNOWN_LOCATIONS = "malformed", "unknown_locations"
 PROBLEMS = (MALFORMED, UNKNOWN_LOCATIONS, CONFLICTS, DUPLICATES, LEAKS)
-FIRST = 100  # problems of each kind that a manifest tells one by one
-LEAST = 20  # proteins to learn from
+MAX_PROBLEMS_LISTED = 100  # problems of each kind that a manifest tells one by one
+MIN_TRAINING_PROTEINS = 20  # proteins to learn from
 Splits = Mapping[str, Sequence[LabelledProtein]]
 
 
@@ -169,7 +169,7 @@ def _problems(faults: Sequence[Fault], files: Sequence[File]) -> dict[str, Any]:
             "left_out": sum(fault.left_out for fault in faults_of_kind),
             "first": [
                 {"where": f"{files[fault.file].name} line {fault.line}", "problem": fault.problem}
-                for fault in faults_of_kind[:FIRST]
+                for fault in faults_of_kind[:MAX_PROBLEMS_LISTED]
             ],
         }
         for kind, faults_of_kind in by_kind.items()
@@ -205,8 +205,8 @@ def _changes(splits: Splits, parent: Splits | None) -> dict[str, int]:
 def _expect_enough(splits: Splits, problems: Mapping[str, Any]) -> None:
     learned = len(splits[TRAINING]) + len(splits[VALIDATION])
     locations = len({place for protein in splits[TRAINING] for place in protein.places})
-    if learned < LEAST:
-        problem = f"expected at least {LEAST} proteins to learn from, found {learned}"
+    if learned < MIN_TRAINING_PROTEINS:
+        problem = f"expected at least {MIN_TRAINING_PROTEINS} proteins to learn from, found {learned}"
     elif locations < 2:
         problem = f"expected proteins of two locations or more to learn from, found {locations}"
     elif not splits[VALIDATION]:
@@ -262,7 +262,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the snapshot, and print how many proteins each split has."""
-    with failures_told():
+    with failures_reported():
         options = parse(arguments)
         sources = Sources.read(storage.read(options.sources))
         contents = [

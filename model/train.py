@@ -37,7 +37,7 @@ import torch
 from torch import nn
 
 from model import detection
-from model.failure import failures_told
+from model.failure import failures_reported
 from model.learning.arguments import parse
 from model.learning.distribution import join
 from model.learning.epochs import Step, padding_share
@@ -210,5 +210,5 @@ def pace(step: int, total: int, warmup: float) -> float:
 
 
 if __name__ == "__main__":
-    with failures_told():
+    with failures_reported():
         main()

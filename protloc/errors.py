@@ -18,7 +18,7 @@ class UploadProblem(Problem):
 
 
 class UsageProblem(Problem):
-    """An argument names what is not there or cannot be."""
+    """An argument names something that does not exist or cannot be."""
 
     exit_code = 2
 

@@ -210,7 +210,7 @@ def start_embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """The cloud that tests share; whoever breaks it makes a cloud of its own."""
+    """The cloud that tests share; a test that breaks it makes a cloud of its own."""
     with embedded_clouds(tmp_path_factory) as start:
         yield start()
 

@@ -45,6 +45,15 @@ def test_a_room_never_imports(room: str, never: tuple[str, ...]) -> None:
     )
 
 
+def test_protloc_takes_from_the_other_packages_only_what_the_table_of_the_architecture_names() -> None:
+    named = ("functions.domain", "functions.page", "functions.predict")
+    named += ("model.proteins", "model.serving", "model.source")
+    others = {name for name in imported_by("protloc") if name.startswith(("functions", "model"))}
+    assert {
+        name for name in others if not f"{name}.".startswith(tuple(f"{each}." for each in named))
+    } == set()
+
+
 def test_only_the_engine_room_knows_the_engine() -> None:
     inside = {name for name, names in FOUND.items() if "ministack" in names}
     assert {name for name in inside if not name.startswith("protloc.cloud.engine")} == set()

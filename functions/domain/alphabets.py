@@ -1,4 +1,4 @@
-"""The letters of residues, and what tells them from 3Di letters of Foldseek, which name their surroundings.
+"""The letters of residues, and how they differ from Foldseek's 3Di letters, which name their surroundings.
 
 Both use the same twenty letters. A 3Di sequence begins and ends with D, the state of a residue without two
 neighbours, and is rich in V, D and P, the states of helices and of coils (doi:10.1038/s41587-023-01773-0).

@@ -58,4 +58,4 @@ class EndpointRefused(EndpointError):
 
 
 class BrokenContract(ProtlocError):
-    """A part of the system did not keep what `events/` promises."""
+    """A part of the system broke the contract of `events/`."""

@@ -1,4 +1,4 @@
-"""Telling FASTA from what else people hand in, and naming it with the command that makes FASTA of it."""
+"""Tells FASTA from other formats, and names each with the command that makes FASTA of it."""
 
 import re
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from functions.domain.alphabets import ALPHABET, STANDARD
 from functions.domain.annotation import LABELS, without_annotation
 from functions.domain.headers import decode, quoted
 from functions.domain.lines import BLANK, BYTE_ORDER_MARK, Line, cleaned, lines_of
-from functions.domain.placeholders import LONGEST, placeholder
+from functions.domain.placeholders import MAX_CHARACTERS, placeholder
 from functions.domain.three_letters import CODES, from_three_letters
 from functions.domain.words import Shapes
 
@@ -78,7 +78,7 @@ def clean_letters(header: bytes, body: bytes) -> tuple[bytes, bool]:
     Empty where it holds more or little, or might be another format: then it is looked at line by line. And
     whether it is nothing but the twenty residues.
     """
-    if len(body) <= LONGEST or header[2:3] == b";":
+    if len(body) <= MAX_CHARACTERS or header[2:3] == b";":
         return b"", False
     letters = body.translate(None, b"\r\n") if b"\r" in body else body.replace(b"\n", b"")
     odd = letters.translate(None, STANDARD)

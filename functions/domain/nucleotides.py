@@ -1,4 +1,4 @@
-"""Telling nucleotides from proteins by what they are made of.
+"""Tells nucleotides from proteins by their composition.
 
 Two explanations of the letters are compared: bases, of any mixture, with some of IUPAC's ambiguity codes
 (https://doi.org/10.1093/nar/13.9.3021) among them; and a protein, with residues as they are in Swiss-Prot or,
@@ -27,8 +27,8 @@ _SHARES = {  # of residues in Swiss-Prot, release 2024_04, in percent: https://w
     "W": 1.10, "Y": 2.92, "U": 0.01, "O": 0.01, "B": 0.01, "Z": 0.01, "J": 0.01,
 }  # fmt: skip
 _AMBIGUOUS_SHARES = {0.01: 0.0, 0.1: -1.0, 0.25: -4.0}  # and the logarithm of how common such texts are
-_MOST_AMBIGUOUS = 1 / 3
-_MOST_FOREIGN = 0.01  # of letters that are no code at all: errors, which a short text does not have
+_MAX_AMBIGUOUS_SHARE = 1 / 3
+_MAX_FOREIGN_SHARE = 0.01  # of letters that are no code at all: errors, which a short text does not have
 _BASE_WEIGHT = 4.0  # genomes are 20 to 80 % GC
 _LOW_COMPLEXITY_WEIGHT = 2.0
 _START_SHARE = 0.5  # of proteins handed in that begin with methionine
@@ -40,7 +40,7 @@ def are_nucleotides(sequence: bytes) -> bool:
     >>> are_nucleotides(b"GTGCCAGCMGCCGCGGTAA"), are_nucleotides(b"MGGAGGTGGAGGAGGTGGAGCTGGAGGAGG")
     (True, False)
     """
-    if sequence.count(b"L", 0, 400) > _MOST_FOREIGN * len(sequence):
+    if sequence.count(b"L", 0, 400) > _MAX_FOREIGN_SHARE * len(sequence):
         return False  # as nearly all proteins
     bases = len(sequence) - len(sequence.translate(None, _BASES))
     if bases < MIN_BASES:
@@ -48,7 +48,7 @@ def are_nucleotides(sequence: bytes) -> bool:
     letters = sequence.translate(None, _MASKS)
     ambiguous = len(letters) - len(letters.translate(None, _AMBIGUOUS))
     foreign = len(letters) - bases - ambiguous
-    if ambiguous > _MOST_AMBIGUOUS * len(letters) or foreign > _MOST_FOREIGN * len(letters):
+    if ambiguous > _MAX_AMBIGUOUS_SHARE * len(letters) or foreign > _MAX_FOREIGN_SHARE * len(letters):
         return False
     return _as_bases(letters, bases, ambiguous) - _as_protein(letters) >= MIN_EVIDENCE
 

@@ -26,7 +26,7 @@ _WORDS = """
     """
 PLACEHOLDERS = frozenset(_WORDS.split())
 
-LONGEST = 60
+MAX_CHARACTERS = 60
 """Bytes; a longer text is no placeholder."""
 
 _SEPARATORS = re.compile(r"[\s_:;,!*]+|(?<=[a-z])[.-](?=[a-z]{2}|$)")
@@ -39,7 +39,7 @@ def placeholder(text: str) -> bool:
     >>> placeholder("Sequence unavailable"), placeholder("None"), placeholder('"#N/A"'), placeholder("NANA")
     (True, True, True, False)
     """
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         return False
     plain = text.strip().casefold()
     bare = _QUOTES.sub("", plain)

@@ -24,14 +24,14 @@ LIKE = {
 NO_PLASTIDS = "{} have no plastids"
 WITHOUT_PLASTIDS = ("animals", "fungi")
 
-LEAST_TOLD = 20
+MIN_ANSWERS_TO_WARN = 20
 USUAL_SHARE = 0.15
 """Of an upload's proteins, how many may be unlike what the model learned from before a warning says so: 5 %
 are by the artifact's own measure, and yeast's are twice as often."""
 
 
 def doubts(prediction: Prediction, header: str, organism: str) -> list[str]:
-    """List what speaks against believing this prediction.
+    """List the reasons to doubt this prediction.
 
     `organism` is the kingdom that the upload is said to be of; what a header says goes before it.
     """
@@ -84,6 +84,7 @@ class Doubts:
             if count
         ]
         usual = USUAL_SHARE * self._predicted
-        if self._predicted >= LEAST_TOLD and self._unlike > usual + 2 * sqrt(usual * (1 - USUAL_SHARE)):
+        spread = sqrt(usual * (1 - USUAL_SHARE))
+        if self._predicted >= MIN_ANSWERS_TO_WARN and self._unlike > usual + 2 * spread:
             warnings.append(f"{self._unlike:,} of {self._predicted:,} answers are for proteins {self._words}")
         return warnings

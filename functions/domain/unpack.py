@@ -60,7 +60,7 @@ _STREAMS: tuple[tuple[bytes, str, Callable[[], _Stream]], ...] = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\0", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)),
 )
-_LONGEST_MAGIC = 6
+_MAX_MAGIC_BYTES = 6
 _INSIDE = re.compile(rb"[\r\n]\x1f\x8b\x08")
 
 
@@ -75,7 +75,7 @@ def inflated(chunks: Iterable[bytes], window: int) -> Iterator[bytes]:
     """
     source = Chunks(chunks)
     size, behind_stream = 0, False
-    while head := source.peek(_LONGEST_MAGIC):
+    while head := source.peek(_MAX_MAGIC_BYTES):
         if behind_stream and head.startswith(b"\0"):
             source.skip(len(head) - len(head.lstrip(b"\0")))  # tapes pad with zeros
             continue

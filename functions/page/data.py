@@ -35,7 +35,7 @@ LIVE_ROWS = 250_000
 BINS = 20
 """Of the histogram of confidence, from 0 to 1."""
 
-MOST_KINDS = 200
+MAX_KINDS = 200
 """Kinds of remarks and reasons that are counted apart, so that no file makes the sums long."""
 
 ABOUT = (
@@ -189,7 +189,7 @@ def kind(text: str) -> str:
 
 def _count_kind(kinds: Counter[str], text: str) -> None:
     name = kind(text)
-    kinds[name if name in kinds or len(kinds) < MOST_KINDS else "others"] += 1
+    kinds[name if name in kinds or len(kinds) < MAX_KINDS else "others"] += 1
 
 
 def dumps(value: Any) -> bytes:

@@ -79,7 +79,7 @@ export function sums(rows, names, bins = 20) {
 }
 
 const VARYING = /^line [0-9]+: |'[^']*'|[0-9][0-9,.]*/g;
-const MOST_KINDS = 200;
+const MAX_KINDS = 200;
 
 export function kind(text) {
   return text.replace(VARYING, (found) => (found.startsWith("line ") ? "" : "…"));
@@ -87,6 +87,6 @@ export function kind(text) {
 
 function addKind(kinds, text) {
   const name = kind(text);
-  const counted = kinds.has(name) || kinds.size < MOST_KINDS ? name : "others";
+  const counted = kinds.has(name) || kinds.size < MAX_KINDS ? name : "others";
   kinds.set(counted, (kinds.get(counted) || 0) + 1);
 }

@@ -25,7 +25,7 @@ class Failures:
             logger.exception("not put right", extra={"what": what})
             self._first = self._first or error
 
-    def tell(self) -> None:
+    def raise_first(self) -> None:
         """Fail after all, so that the alarm sees it."""
         if self._first:
             raise self._first

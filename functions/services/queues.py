@@ -39,7 +39,7 @@ _OUTAGE_CODES = {
 }
 
 _FIRST_RETRY_SECONDS = 5
-_LONGEST_RETRY_SECONDS = 300
+_MAX_RETRY_SECONDS = 300
 _OUTAGES_FORGIVEN = 20
 """For more than an hour; after that a failure counts, so that the alarm of the dead letters hears of it."""
 
@@ -80,7 +80,7 @@ class Queue:
                 logger.warning("put off", extra={"queue": self.url, "why": str(error)})
                 return
             attempt = int(record.attributes.approximate_receive_count)
-            seconds = min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _LONGEST_RETRY_SECONDS)
+            seconds = min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _MAX_RETRY_SECONDS)
             self.client.change_message_visibility(
                 QueueUrl=self.url, ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
             )
@@ -91,7 +91,7 @@ class Queue:
         outages = message.get("outages", 0)
         if outages >= _OUTAGES_FORGIVEN:
             return False
-        delay = min(_FIRST_RETRY_SECONDS * 2**outages, _LONGEST_RETRY_SECONDS)
+        delay = min(_FIRST_RETRY_SECONDS * 2**outages, _MAX_RETRY_SECONDS)
         try:
             self.send(message | {"outages": outages + 1}, delay)
         except (BotoCoreError, ClientError):

@@ -219,7 +219,7 @@ class UploadsTable(Withdrawals):
     def set_finishing(self, upload_id: str, attempt: int) -> None:
         """Hand a running upload over to `complete`, which hears of it through the table's stream.
 
-        The time is kept as that of its end: whoever writes the results, they are the same.
+        The time is kept as that of its end: the results are the same, however often they are written.
         """
         end = {"status": "finishing", "finished": now_iso()}
         self._update(upload_id, end, Attr("status").eq("running") & same_attempt(attempt))

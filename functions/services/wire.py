@@ -135,9 +135,9 @@ class Database:
     def batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         """Read items by their keys; keys that are left undone come back as they were given."""
         answer = self.client.batch_get_item(RequestItems=_keys(RequestItems, item_to_wire))
-        found = answer.get("Responses", {})
+        tables = answer.get("Responses", {})
         return {
-            "Responses": {table: [item_from_wire(item) for item in items] for table, items in found.items()},
+            "Responses": {table: [item_from_wire(item) for item in items] for table, items in tables.items()},
             "UnprocessedKeys": _keys(answer.get("UnprocessedKeys", {}), item_from_wire),
         }
 

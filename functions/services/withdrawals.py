@@ -1,6 +1,6 @@
 """Uploads that are taken back: cancelled while they are in work, or deleted.
 
-A cancelled upload goes its usual way with one difference: whoever would ask the model ends the batch with
+A cancelled upload goes its usual way with one difference: asking the model gives way to ending the batch with
 what is known. So whatever dies, repeats or comes late, each record still ends once, and another attempt may
 follow.
 

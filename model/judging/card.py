@@ -183,16 +183,16 @@ def _index(artifact: Artifact) -> str:
 
 
 def _calibration(artifact: Artifact) -> str:
-    said: Mapping[str, Any] = artifact.calibration
+    calibration: Mapping[str, Any] = artifact.calibration
     metrics = artifact.metrics
     method = "one temperature for all places"
-    if said.get("temperature_by_relative"):
+    if calibration.get("temperature_by_relative"):
         method = "a temperature for proteins with a near relative, with a distant one and with none"
-    if said.get("method") == "vector":
+    if calibration.get("method") == "vector":
         method = "a scale and a shift for each place (vector scaling)"
-    if said.get("method") == "labels":
+    if calibration.get("method") == "labels":
         method = "a temperature for each place"
-    also = "" if said["membrane_temperature"] is None else " and by a temperature for the membrane"
+    also = "" if calibration["membrane_temperature"] is None else " and by a temperature for the membrane"
     paragraphs = [
         f"""Probabilities are calibrated on the validation split, by {method}{also}:
         of answers with confidence 0.8, about eight in ten should be right."""
@@ -203,21 +203,21 @@ def _calibration(artifact: Artifact) -> str:
         {metrics["split"]}; a model that is right exactly as often as it says would show
         {shown(chance["mean"])} on as many proteins, and up to {shown(chance["at_most"])} by chance."""
     if "uncertain" in metrics:
-        found = metrics["uncertain"]
+        uncertain = metrics["uncertain"]
         paragraphs.append(
-            f"""Answers below confidence {found["below"]:.2f} are called uncertain: the lowest threshold from
-            which on {percent(said["certain_accuracy"])} of the validation proteins are answered right. On
-            {metrics["split"]} that leaves {percent(found["certain_share"])} of the proteins certain, of
-            which {percent(found["certain_accuracy"])} are right; of the uncertain ones
-            {percent(found["uncertain_accuracy"])} are."""
+            f"""Answers below confidence {uncertain["below"]:.2f} are called uncertain: the lowest threshold
+            from which on {percent(calibration["certain_accuracy"])} of the validation proteins are answered
+            right. On {metrics["split"]} that leaves {percent(uncertain["certain_share"])} of the proteins
+            certain, of which {percent(uncertain["certain_accuracy"])} are right; of the uncertain ones
+            {percent(uncertain["uncertain_accuracy"])} are."""
         )
     if artifact.relatives:
         paragraphs.append(
             f"""Beside the networks the relatives of a protein vote (`model/serving/relatives.py`), found
             among the {artifact.relatives["proteins"]:,} labelled ones by the words they share. An answer says
             whether it had a near one, a distant one or none (`relative`). It also names the smallest set of
-            places that is to hold the true one {percent(said["set_share"])} of the time (`locations_90`);
-            the table says where that falls short."""
+            places that is to hold the true one {percent(calibration["set_share"])} of the time
+            (`locations_90`); the table says where that falls short."""
         )
         paragraphs.append(
             """The index of words was made from the sequences of the training proteins, which are UniProt's
@@ -250,52 +250,52 @@ def _groups(groups: Mapping[str, Any] | None) -> list[str]:
     if of_sets:
         columns += ["set holds the truth", "places in it"]
     rows = [
-        [name, *(shown(found[each]) for each in numbers), *(percent(found[each]) for each in shares)]
-        + ([percent(found["set_holds"]), shown(found["set_size"])] if of_sets else [])
-        for name, found in groups["figures"].items()
+        [name, *(shown(row[each]) for each in numbers), *(percent(row[each]) for each in shares)]
+        + ([percent(row["set_holds"]), shown(row["set_size"])] if of_sets else [])
+        for name, row in groups["figures"].items()
     ]
     return [textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)]
 
 
-def _precision(said: Mapping[str, Any], fitted: bool) -> str:
+def _precision(precision: Mapping[str, Any], fitted: bool) -> str:
     """In which precision it answers, and how much that changes.
 
     `fitted` is whether it was judged and calibrated in that precision: on proteins it has not learned from.
     """
-    if not said:
+    if not precision:
         return ""
-    text = f"""It answers in {said["head"]}: its head's convolutions are computed so where the processor has
-        it, and in fp32 elsewhere. Of {said["proteins"]:,} validation proteins
-        {percent(said["same_location"])} get the same location as from the same weights in fp32
-        (`{said["of"]}`), and no probability differs by more than {said["largest_difference"]}."""
+    text = f"""It answers in {precision["head"]}: its head's convolutions are computed so where the processor
+        has it, and in fp32 elsewhere. Of {precision["proteins"]:,} validation proteins
+        {percent(precision["same_location"])} get the same location as from the same weights in fp32
+        (`{precision["of"]}`), and no probability differs by more than {precision["largest_difference"]}."""
     if fitted:
-        text += f""" Q10 is {said["q10"]} where it is {said["q10_fp32"]}. It is calibrated in {said["head"]};
-        figures of the test proteins are those in fp32."""
+        text += f""" Q10 is {precision["q10"]} where it is {precision["q10_fp32"]}. It is calibrated in
+        {precision["head"]}; figures of the test proteins are those in fp32."""
     return "\n\n" + textwrap.fill(" ".join(text.split()), WIDTH)
 
 
-def _outside(said: Mapping[str, Any]) -> str:
+def _outside(detector: Mapping[str, Any]) -> str:
     """Describe the detector of proteins that the model could not know, and how often it errs."""
-    if not said:
+    if not detector:
         return "It does not tell: for whatever is spelled like a protein it names a place."
     kinds = "prokaryotic proteins and from sequences that no cell makes"
-    if "prokaryotic" not in said["kinds"]:
+    if "prokaryotic" not in detector["kinds"]:
         kinds = "sequences that no cell makes"
     learned = (
-        f" Of prokaryotes it has learned from {_listed(said['prokaryotes'])}."
-        if said.get("prokaryotes")
+        f" Of prokaryotes it has learned from {_listed(detector['prokaryotes'])}."
+        if detector.get("prokaryotes")
         else ""
     )
     text = f"""A detector beside the networks (`model/serving/outside.py`) tells eukaryotic proteins from
         {kinds}. Each answer says which share of eukaryotic proteins, in families that the detector has not
         learned from, are less unlike the known ones than this one (`outside`); beyond
-        {percent(said["above"])} a remark says what it is more like. Confidence is not scaled by
+        {percent(detector["above"])} a remark says what it is more like. Confidence is not scaled by
         it.{learned} How often it calls sequences outside, none of which it has learned from, and how many
         answers are given with confidence 0.8 or more, at all and without such a remark:"""
     rows = [
-        [name, shown(found["sequences"])]
-        + [percent(found[figure]) for figure in ("outside", "confident", "confident_inside")]
-        for name, found in said.get("figures", {}).items()
+        [name, shown(row["sequences"])]
+        + [percent(row[figure]) for figure in ("outside", "confident", "confident_inside")]
+        for name, row in detector.get("figures", {}).items()
     ]
     columns = ["sequences", "number", "called outside", "confidence ≥ 0.8", "confidence ≥ 0.8, no remark"]
     return "\n\n".join([textwrap.fill(" ".join(text.split()), WIDTH), table(columns, rows)])
@@ -323,9 +323,9 @@ def place(text: str, artifact: Artifact, pictures: Sequence[str] = ()) -> str:
     _, closing, after = rest.partition(CLOSING)
     if not opening or not closing:
         raise ValueError(f"expected {OPENING!r} and {CLOSING!r} in the page, found no such place")
-    said = f"Model `{artifact.version}`, made {artifact.created}. {figures_of(artifact.metrics)}"
+    text_of_figures = f"Model `{artifact.version}`, made {artifact.created}. {figures_of(artifact.metrics)}"
     shown = [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in pictures]
-    between = "\n\n".join([said, *shown])
+    between = "\n\n".join([text_of_figures, *shown])
     return f"{before}{opening}\n{between}\n{closing}{after}"
 
 

@@ -22,7 +22,7 @@ from model.serving import several as of_several
 BINS = 15  # equally wide, of a calibration error; what DeepLoc's successors and the calibration papers use
 # Residues, both ends in: the article reads 510, the shipped model 2,046.
 LENGTH_BANDS = ((1, 200), (201, 510), (511, 1000), (1001, 2046), (2047, None))
-LONG = 511  # the first length that the article's recipe cuts
+TRUNCATED_FROM = 511  # the first length that the article's recipe cuts
 HEADLINE = ("q10", "macro_f1", "mcc", "membrane_q2", "ece", "membrane_ece", "log_loss")
 BY_LOCATION = ("precision", "recall", "f1", "mcc")
 
@@ -102,8 +102,8 @@ def bin_sums(
 
 def calibration_error(confidence: Floats, right: NDArray[Any], counted: NDArray[Any] | None = None) -> Floats:
     """ECE of (..., proteins): the gap of confidence to accuracy in each bin, weighed by its proteins."""
-    proteins, stated, found = bin_sums(confidence, right, counted)
-    return _share(np.abs(stated - found).sum(axis=-1), proteins.sum(axis=-1))
+    proteins, confident, correct = bin_sums(confidence, right, counted)
+    return _share(np.abs(confident - correct).sum(axis=-1), proteins.sum(axis=-1))
 
 
 def figures(answered: Answered, rows: Labels) -> dict[str, Floats]:
@@ -116,14 +116,14 @@ def figures(answered: Answered, rows: Labels) -> dict[str, Floats]:
     if answered.thresholds is not None:
         return _of_several(answered, rows)
     counts = confusion(truth[rows], answered.predicted[rows], answered.probabilities.shape[1])
-    given = answered.probabilities[np.arange(len(truth)), truth]
+    of_truth = answered.probabilities[np.arange(len(truth)), truth]
     return {
         "q10": accuracy(counts),
         "macro_f1": macro_f1(counts),
         "mcc": correlation(counts),
         **_of_membrane(answered, rows),
         "ece": calibration_error(confidence[rows], right[rows]),
-        "log_loss": -np.log(given + 1e-12)[rows].mean(axis=-1),
+        "log_loss": -np.log(of_truth + 1e-12)[rows].mean(axis=-1),
     } | {f"location_{name}": values for name, values in by_location(counts).items()}
 
 
@@ -181,14 +181,14 @@ def point(answered: Answered) -> dict[str, Any]:
 
 def reliability(answered: Answered) -> list[dict[str, Any]]:
     """Each bin of confidence that holds proteins: its edges, proteins, mean confidence and accuracy."""
-    proteins, stated, found = bin_sums(answered.confidence, answered.right)
+    proteins, confident, correct = bin_sums(answered.confidence, answered.right)
     return [
         {
             "from": rounded(index / BINS),
             "to": rounded((index + 1) / BINS),
             "proteins": int(proteins[index]),
-            "confidence": rounded(stated[index] / proteins[index]),
-            "accuracy": rounded(found[index] / proteins[index]),
+            "confidence": rounded(confident[index] / proteins[index]),
+            "accuracy": rounded(correct[index] / proteins[index]),
         }
         for index in np.flatnonzero(proteins)
     ]
@@ -210,17 +210,17 @@ def abstention(answered: Answered, points: int = 20) -> dict[str, Any]:
 
     `area` is the mean accuracy over all shares (1 is perfect; Q10 itself when confidence says nothing).
     """
-    confidence, found = accuracy_by_rank(answered.confidence, answered.right)
-    ranks = np.unique(np.ceil(np.linspace(1 / points, 1, points) * len(found)).astype(int))
+    confidence, accuracies = accuracy_by_rank(answered.confidence, answered.right)
+    ranks = np.unique(np.ceil(np.linspace(1 / points, 1, points) * len(accuracies)).astype(int))
     curve = [
         {
-            "share": rounded(rank / len(found)),
-            "accuracy": rounded(found[rank - 1]),
+            "share": rounded(rank / len(accuracies)),
+            "accuracy": rounded(accuracies[rank - 1]),
             "confidence": rounded(confidence[rank - 1]),
         }
         for rank in ranks
     ]
-    return {"area": rounded(found.mean()), "points": curve}
+    return {"area": rounded(accuracies.mean()), "points": curve}
 
 
 def uncertain(answered: Answered, below: float) -> dict[str, Any]:

@@ -29,25 +29,25 @@ from model.proteins.labelled import LabelledProtein, read_channel, split
 from model.serving.artifact import read_artifact
 from model.serving.relatives import KINDS
 
-CONFIDENT = 0.8
-FRAGMENT = 29  # residues, taken from the middle
+MIN_CONFIDENCE = 0.8
+FRAGMENT_RESIDUES = 29  # residues, taken from the middle
 
 
 def related(proteins: Sequence[LabelledProtein], known: Sequence[LabelledProtein]) -> NDArray[np.bool_]:
     """Find those of `proteins` that have a relative among the `known` ones."""
     sequences = [protein.sequence for protein in (*known, *proteins)]
-    found = np.zeros(len(sequences), dtype=bool)
+    has_relative = np.zeros(len(sequences), dtype=bool)
     for index, others in homology.related(sequences):
         for other in others:
             first, last = sorted((index, int(other)))
-            found[last] |= first < len(known) <= last
-    return found[len(known) :]
+            has_relative[last] |= first < len(known) <= last
+    return has_relative[len(known) :]
 
 
 def shortened(protein: LabelledProtein) -> LabelledProtein:
     """The protein as a fragment from its middle; whole where it is no longer than that."""
-    start = max(0, (len(protein.sequence) - FRAGMENT) // 2)
-    return replace(protein, sequence=protein.sequence[start : start + FRAGMENT])
+    start = max(0, (len(protein.sequence) - FRAGMENT_RESIDUES) // 2)
+    return replace(protein, sequence=protein.sequence[start : start + FRAGMENT_RESIDUES])
 
 
 def beheaded(protein: LabelledProtein) -> LabelledProtein:
@@ -57,11 +57,11 @@ def beheaded(protein: LabelledProtein) -> LabelledProtein:
 
 def summed_up(answered: Answered) -> dict[str, Any]:
     """The figures of one group."""
-    found = figures.point(answered)
-    sure = answered.confidence >= CONFIDENT
+    estimates = figures.point(answered)
+    sure = answered.confidence >= MIN_CONFIDENCE
     return {
         "proteins": len(answered),
-        **{name: rounded(found[name]) for name in ("q10", "macro_f1", "ece")},
+        **{name: rounded(estimates[name]) for name in ("q10", "macro_f1", "ece")},
         "confidence": rounded(answered.confidence.mean()),
         "confident_share": rounded(sure.mean()),
         "confident_accuracy": rounded(answered.right[sure].mean()) if sure.any() else None,
@@ -77,8 +77,8 @@ def measure(
     model = model_fn(str(folder))
 
     def asked_of(asked: Sequence[LabelledProtein]) -> tuple[Answered, list[dict[str, Any]]]:
-        given = evaluate.predictions_of(model, asked)
-        return Answered.of(*evaluate.arrays(given), asked, model.artifact.thresholds), given
+        predictions = evaluate.predictions_of(model, asked)
+        return Answered.of(*evaluate.arrays(predictions), asked, model.artifact.thresholds), predictions
 
     whole, with_relative = asked_of(proteins), related(proteins, known)
     groups = {"all": whole}
@@ -91,27 +91,28 @@ def measure(
             rows = [whole[1][row] for row in np.flatnonzero(chosen)]
             groups[f"relative: {kind}"] = whole[0].only(chosen), rows
     groups["the second half of each"] = asked_of([beheaded(protein) for protein in proteins])
-    groups[f"{FRAGMENT} residues from the middle"] = asked_of([shortened(protein) for protein in proteins])
+    middles = [shortened(protein) for protein in proteins]
+    groups[f"{FRAGMENT_RESIDUES} residues from the middle"] = asked_of(middles)
     return {
-        name: summed_up(answered) | of_sets(answered, given, model.artifact.locations)
-        for name, (answered, given) in groups.items()
-        if given
+        name: summed_up(answered) | of_sets(answered, predictions, model.artifact.locations)
+        for name, (answered, predictions) in groups.items()
+        if predictions
     }
 
 
 def of_sets(
-    answered: Answered, given: Sequence[Mapping[str, Any]], locations: Sequence[str]
+    answered: Answered, predictions: Sequence[Mapping[str, Any]], locations: Sequence[str]
 ) -> dict[str, float | None]:
     """The share of sets that hold the true location, and the mean number of locations in them."""
-    if "locations_90" not in given[0]:
+    if "locations_90" not in predictions[0]:
         return {}
     held = [
         locations[truth] in answer["locations_90"]
-        for truth, answer in zip(answered.truth, given, strict=True)
+        for truth, answer in zip(answered.truth, predictions, strict=True)
     ]
     return {
         "set_holds": rounded(np.mean(held)),
-        "set_size": rounded(np.mean([len(answer["locations_90"]) for answer in given])),
+        "set_size": rounded(np.mean([len(answer["locations_90"]) for answer in predictions])),
     }
 
 
@@ -132,13 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = asked if unseen is None else unseen
     if not asked:
         raise SystemExit(f"expected {options.split} proteins in {options.labelled}, found none")
-    found = measure(options.artifact, asked, training)
+    groups = measure(options.artifact, asked, training)
     artifact = read_artifact(options.artifact)
     if options.split == "test":
-        artifact = record.with_look(artifact, {"split": "test", **found["all"]})
-    groups = {"split": options.split, "figures": found}
-    record.write(artifact.with_metrics({**artifact.metrics, "groups": groups}))
-    for name, figures_of_one in found.items():
+        artifact = record.with_look(artifact, {"split": "test", **groups["all"]})
+    described = {"split": options.split, "figures": groups}
+    record.write(artifact.with_metrics({**artifact.metrics, "groups": described}))
+    for name, figures_of_one in groups.items():
         print(f"{name:32} {figures_of_one}")
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from model.judging import bootstrap, calibrating, calibrating_several, figures
 from model.judging import looks as record
 from model.judging.answered import Answered, Floats
-from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, LONG, rounded
+from model.judging.figures import BY_LOCATION, HEADLINE, LENGTH_BANDS, TRUNCATED_FROM, rounded
 from model.judging.limits import unlearned_of
 from model.proteins import seen
 from model.proteins.labelled import BETWEEN, LOCATIONS, LabelledProtein
@@ -38,16 +38,16 @@ class EvaluationError(ValueError):
 
 def measured(answered: Answered, locations: Sequence[str]) -> dict[str, Any]:
     """The figures without intervals."""
-    found = figures.point(answered)
+    estimates = figures.point(answered)
     support = answered.memberships.sum(axis=0)
     of_several = {} if answered.thresholds is None else {"jaccard": figures.overlap(answered)}
     return (
-        {name: rounded(found[name]) for name in HEADLINE}
+        {name: rounded(estimates[name]) for name in HEADLINE}
         | of_several
         | {
             "proteins": len(answered),
             "locations": {
-                location: {name: rounded(found[f"location_{name}"][index]) for name in BY_LOCATION}
+                location: {name: rounded(estimates[f"location_{name}"][index]) for name in BY_LOCATION}
                 | {"proteins": int(support[index])}
                 for index, location in enumerate(locations)
             },
@@ -68,11 +68,12 @@ def judge(
     judged = measured(answered, locations)
     for index, location in enumerate(locations):
         judged["locations"][location]["recall_interval"] = between["location_recall"][index]
+    bands = (*LENGTH_BANDS, (TRUNCATED_FROM, None))
     by_chance = dict(zip(("mean", "at_most"), bootstrap.error_by_chance(answered, resamples), strict=True))
     judged |= {
         "intervals": {name: between[name] for name in HEADLINE},
         "ece_by_chance": by_chance,
-        "lengths": [_band(answered, first, last, resamples) for first, last in (*LENGTH_BANDS, (LONG, None))],
+        "lengths": [_band(answered, first, last, resamples) for first, last in bands],
         "confusion": answered.confusion().astype(int).tolist(),
         "reliability": figures.reliability(answered),
         "abstention": figures.abstention(answered),
@@ -102,12 +103,12 @@ def _band(answered: Answered, first: int, last: int | None, resamples: int) -> d
     if last is not None:
         chosen &= answered.lengths <= last
     part = answered.only(chosen)
-    said: dict[str, Any] = {"from": first, "to": last, "proteins": len(part)}
+    band: dict[str, Any] = {"from": first, "to": last, "proteins": len(part)}
     if not len(part):
-        return said | {"q10": None, "macro_f1": None, "membrane_q2": None, "q10_interval": (None, None)}
-    found, drawn = figures.point(part), bootstrap.resampled(part, resamples)
-    return said | {
-        **{name: rounded(found[name]) for name in ("q10", "macro_f1", "membrane_q2")},
+        return band | {"q10": None, "macro_f1": None, "membrane_q2": None, "q10_interval": (None, None)}
+    estimates, drawn = figures.point(part), bootstrap.resampled(part, resamples)
+    return band | {
+        **{name: rounded(estimates[name]) for name in ("q10", "macro_f1", "membrane_q2")},
         "q10_interval": bootstrap.interval(drawn["q10"]),
     }
 
@@ -140,14 +141,14 @@ def predictions_of(model: Model, proteins: Sequence[LabelledProtein]) -> list[di
     """A model's predictions, as it serves them. Raises EvaluationError where one has none."""
     from model.serving.inference import predict_fn
 
-    given: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     for start in range(0, len(proteins), model.artifact.max_sequences):
         part = [protein.sequence for protein in proteins[start : start + model.artifact.max_sequences]]
-        given.extend(predict_fn(part, model)["predictions"])
-    for protein, answer in zip(proteins, given, strict=True):
+        predictions.extend(predict_fn(part, model)["predictions"])
+    for protein, answer in zip(proteins, predictions, strict=True):
         if "error" in answer:
             raise EvaluationError(f"expected an answer for {protein.accession}, found: {answer['error']}")
-    return given
+    return predictions
 
 
 def evaluate(folder: Path, proteins: Sequence[LabelledProtein]) -> dict[str, Any]:

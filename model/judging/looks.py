@@ -31,7 +31,7 @@ def _look(artifact: Artifact, figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_look(artifact: Artifact, figures: Mapping[str, Any]) -> Artifact:
-    """The artifact with one look more, at what `figures` say."""
+    """The artifact with one look more, whose figures are `figures`."""
     return _with_looks(artifact, [*looks(artifact), _look(artifact, figures)])
 
 

@@ -1,4 +1,4 @@
-"""Figures as Markdown tables, and what is said of pictures: for card, report and documentation.
+"""Figures as Markdown tables, and the captions of pictures: for card, report and documentation.
 
 Needs the standard library only.
 """

@@ -31,8 +31,8 @@ from model.serving.families import family_of, layers_of
 from model.serving.packed import PackedEncoder
 from model.serving.tokens import SPECIAL_TOKENS, pack_by_length, padded_length
 
-BYTES = 2  # of a bf16 number
-SPARE = 256 << 20  # bytes of the disk that are left to others
+BYTES_PER_NUMBER = 2  # of a bf16 number
+SPARE_DISK_BYTES = 256 << 20  # bytes of the disk that are left to others
 
 
 class DiskSpaceError(OSError):
@@ -40,7 +40,7 @@ class DiskSpaceError(OSError):
 
 
 class Activations:
-    """Proteins as what frozen parts gave them, in batches."""
+    """Proteins as the outputs of frozen parts, in batches."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Activations:
 def require_space(folder: Path, needed: int) -> None:
     """Raise DiskSpaceError unless `needed` bytes and some to spare are free in `folder`."""
     free = shutil.disk_usage(folder).free
-    if free < needed + SPARE:
+    if free < needed + SPARE_DISK_BYTES:
         raise DiskSpaceError(
-            f"expected {(needed + SPARE) / 1e9:.2f} GB free in {folder} for the activations of the frozen "
-            f"layers, found {free / 1e9:.2f} GB; give another --activations-dir, fewer --training-residues, "
-            f"or --activations computed"
+            f"expected {(needed + SPARE_DISK_BYTES) / 1e9:.2f} GB free in {folder} for the activations of "
+            f"the frozen layers, found {free / 1e9:.2f} GB; give another --activations-dir, fewer "
+            f"--training-residues, or --activations computed"
         )
 
 
@@ -93,7 +93,7 @@ def compute(
     precision: str,
     token_budget: int,
 ) -> list[Activations]:
-    """The activations of every part's proteins after what is `still`; each process computes its share."""
+    """The activations of every part's proteins after the frozen layers; each process computes its share."""
     counts = [len(part.sizes) if still == POOLING else int(part.sizes.sum()) for part in parts]
     width = frozen_width(classifier, still) * len(classifier.members())
     shape = (sum(counts), width)
@@ -103,7 +103,7 @@ def compute(
     run = f"{starter} {os.environ.get('MASTER_PORT')} {shape}"
     path = folder / f"activations-{hashlib.sha256(run.encode()).hexdigest()[:16]}.bf16"
     if processes.local_rank == 0:
-        size = shape[0] * shape[1] * BYTES
+        size = shape[0] * shape[1] * BYTES_PER_NUMBER
         require_space(folder, size)
         with path.open("wb") as file:
             # Blocks are taken now: a disk that fills up later would end the process without a word.

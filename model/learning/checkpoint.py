@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-KEPT = 2  # checkpoints: the newest, and one before it
+CHECKPOINTS_KEPT = 2  # checkpoints: the newest, and one before it
 _STATE = re.compile(r"checkpoint-(\d+)\.safetensors")
 _BEST = re.compile(r"best-(\d+)\.safetensors")
 Tensors = Mapping[str, Tensor]
@@ -82,9 +82,9 @@ class Checkpoints:
         _save(self.folder / f"checkpoint-{step:07}.safetensors", tensors, description)
         self._written = time.monotonic()
         states = self._files(_STATE)
-        for path in states[:-KEPT]:
+        for path in states[:-CHECKPOINTS_KEPT]:
             path.unlink(missing_ok=True)
-        kept = {best} | {_described(path).get("best") for path in states[-KEPT:]}
+        kept = {best} | {_described(path).get("best") for path in states[-CHECKPOINTS_KEPT:]}
         for path in self._files(_BEST):
             match = _BEST.fullmatch(path.name)
             if match is not None and int(match[1]) not in kept:

@@ -97,7 +97,7 @@ def placement(environment: os._Environ[str] | dict[str, str]) -> tuple[int, int,
 
 
 def backend(environment: os._Environ[str] | dict[str, str], gpu: bool) -> str:
-    """The process group's backend for who started us and what is installed here.
+    """The process group's backend for this launcher and the packages installed here.
 
     SMDDP's module is also in images that run on other instances than its own, where it refuses to work: it
     is taken where SageMaker's launcher for it set its variables.

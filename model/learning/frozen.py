@@ -15,7 +15,7 @@ Still = int | Literal["pooling"]  # layers from below that do not move, or all u
 
 
 class Upper(nn.Module):
-    """A classifier above what is frozen of it, fed with what that gave."""
+    """The trainable part of a classifier, fed with the output of its frozen part."""
 
     def __init__(self, classifier: ProteinClassifier, still: Still) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ def unlearned(validation: list[data.LabelledProtein], start: Path) -> list[data.
     It is surer of those it has, so that an epoch chosen and a calibration fitted on them would flatter.
     """
     fresh = seen.unseen(start, validation)
-    return validation if fresh is None or len(fresh) < seen.LEAST else fresh
+    return validation if fresh is None or len(fresh) < seen.MIN_PROTEINS else fresh
 
 
 def build(

@@ -15,7 +15,7 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 BASES = "TCAG"
 # NCBI's standard code, by first, second and third base in the order of BASES; * ends a protein.
 CODE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
-LEAST_FRAME = 30  # residues between two stops, from which on gene finders name an open reading frame
+MIN_FRAME_RESIDUES = 30  # residues between two stops, from which on gene finders name an open reading frame
 _CODONS = {residue: [number for number, other in enumerate(CODE) if other == residue] for residue in RESIDUES}
 _CODE = np.frombuffer(CODE.encode(), dtype=np.uint8)
 
@@ -44,7 +44,7 @@ def wrong_frame(sequence: str, random: np.random.Generator) -> str:
     """
     text = translated(gene(sequence, random), int(random.integers(1, 6)))
     longest = max(text.split("*"), key=len)
-    return longest if random.random() < 0.5 and len(longest) >= LEAST_FRAME else text.replace("*", "")
+    return longest if random.random() < 0.5 and len(longest) >= MIN_FRAME_RESIDUES else text.replace("*", "")
 
 
 def gene(sequence: str, random: np.random.Generator) -> np.ndarray:

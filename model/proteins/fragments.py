@@ -13,7 +13,7 @@ import numpy as np
 
 from model.serving.tokens import SPECIAL_TOKENS, Ids
 
-SHORTEST, LONGEST = 25, 400  # residues; all lengths between are as likely, on a logarithmic scale
+MIN_RESIDUES, MAX_RESIDUES = 25, 400  # residues; all lengths between are as likely, on a logarithmic scale
 FROM_THE_START = 0.5  # share of the fragments
 
 
@@ -24,7 +24,7 @@ def crop(ids: Ids, seed: Sequence[int]) -> Ids:
     """
     random = np.random.default_rng((*seed, 1))  # other draws than those of its mutations
     residues = len(ids) - SPECIAL_TOKENS
-    length = round(float(np.exp(random.uniform(np.log(SHORTEST), np.log(LONGEST)))))
+    length = round(float(np.exp(random.uniform(np.log(MIN_RESIDUES), np.log(MAX_RESIDUES)))))
     if residues <= length:
         return ids
     start = 0 if random.random() < FROM_THE_START else int(random.integers(0, residues - length + 1))

@@ -44,14 +44,15 @@ FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
 LABELLED_SUFFIXES = (*FASTA_SUFFIXES, ".tsv")
 COLUMNS = ("accession", "sequence", "location", "membrane")
 UNREADABLE = "\ufffd"  # where a file is not UTF-8
-REPEATED = 40  # characters of a file that an error shows
+MAX_SHOWN_CHARACTERS = 40  # characters of a file that an error shows
 BETWEEN = "|"  # the locations of one protein
 
 
 class LabelError(ValueError):
     """A labelled file says something that cannot be learned from.
 
-    `where` names the file and line, where there is one; `problem` repeats at most `REPEATED` characters.
+    `where` names the file and line, where there is one; `problem` repeats at most
+    `MAX_SHOWN_CHARACTERS` characters of it.
     """
 
     def __init__(self, problem: str, where: str = "") -> None:
@@ -126,7 +127,7 @@ def _accession(text: str, where: str) -> str:
 
 def _repeated(text: str) -> str:
     """As much of what stands in a file as an error shows: a sequence may stand in the wrong column."""
-    return repr(text if len(text) <= REPEATED else f"{text[:REPEATED]}…")
+    return repr(text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…")
 
 
 def read_labelled(

@@ -21,9 +21,9 @@ from typing import Any
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import DESCRIPTION, Artifact
 
-MOST = 256  # labels; what a person can still tell apart, and far more than any published set
+MAX_LABELS = 256  # labels; what a person can still tell apart, and far more than any published set
 # Of one label: a stack keeps all labels of a model beside every upload, in an item of at most 400 KB.
-MOST_CHARACTERS, MOST_TERMS = 100, 10
+MAX_CHARACTERS, MAX_TERMS = 100, 10
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+() -]{0,59}")
 TERM = re.compile(r"GO:\d{7}")
 
@@ -58,8 +58,8 @@ def read_labels(path: Path) -> tuple[Label, ...]:
             raise LabelsError(f"{path.name} line 1: expected the columns name, display, go; no name")
         labels = [_label(row, f"{path.name} line {table.line_num}") for row in table]
     names = [label.name for label in labels]
-    if not 2 <= len(labels) <= MOST:
-        raise LabelsError(f"expected 2 to {MOST} labels in {path.name}, found {len(labels)}")
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise LabelsError(f"expected 2 to {MAX_LABELS} labels in {path.name}, found {len(labels)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise LabelsError(f"expected each label once in {path.name}, found {', '.join(twice)} again")
     return tuple(labels)
@@ -77,14 +77,14 @@ def _checked(label: Label, where: str) -> Label:
             f"{where}: expected a name of at most 60 letters, digits and . _ / + ( ) -, "
             f"found {label.name[:60]!r}"
         )
-    if not label.display.isprintable() or len(label.display) > MOST_CHARACTERS:
+    if not label.display.isprintable() or len(label.display) > MAX_CHARACTERS:
         raise LabelsError(
-            f"{where}: expected a display name of printable characters, at most {MOST_CHARACTERS}"
+            f"{where}: expected a display name of printable characters, at most {MAX_CHARACTERS}"
         )
     if wrong := [term for term in label.go if not TERM.fullmatch(term)]:
         raise LabelsError(f"{where}: expected terms such as GO:0005634, found {wrong[0][:40]!r}")
-    if len(label.go) > MOST_TERMS:
-        raise LabelsError(f"{where}: expected at most {MOST_TERMS} terms, found {len(label.go)}")
+    if len(label.go) > MAX_TERMS:
+        raise LabelsError(f"{where}: expected at most {MAX_TERMS} terms, found {len(label.go)}")
     return label
 
 
@@ -145,8 +145,8 @@ def own_labels(artifact: Artifact) -> list[dict[str, object]]:
         Label(str(each["name"]), str(each["display"]), tuple(each["go"])) for each in artifact.labels
     ]
     labels = [_checked(label, DESCRIPTION) for label in described]
-    if labels and (names_of(labels) != artifact.locations or len(labels) > MOST):
-        raise LabelsError(f"{DESCRIPTION}: expected a label for each location, at most {MOST}")
+    if labels and (names_of(labels) != artifact.locations or len(labels) > MAX_LABELS):
+        raise LabelsError(f"{DESCRIPTION}: expected a label for each location, at most {MAX_LABELS}")
     if artifact.thresholds is None:
         return [label.described() for label in labels]
     if len(artifact.thresholds) != len(artifact.locations):

@@ -24,7 +24,7 @@ from model.serving.words import words as words_by_place
 
 EXCESS = 9.0  # words shared beyond chance, in units of chance's own spread
 SHARE = 0.03  # and as a share of the shorter protein's words
-LEAST = 1000  # proteins; among fewer, a family's own words would pass for chance
+MIN_BACKGROUND_PROTEINS = 1000  # proteins; among fewer, a family's own words would pass for chance
 HELD_OUT = 1 / 7
 METHOD = f"families by shared words of {WORD} residues, {HELD_OUT:.0%} held out"
 Words = NDArray[np.int64]
@@ -55,7 +55,7 @@ def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]
             continue
         shared = np.bincount(np.concatenate(sharing), minlength=len(sequences))
         # How many of these words another protein of its length would share by chance.
-        chance = sum(map(len, sharing)) / max(len(sequences), LEAST) * sizes / mean
+        chance = sum(map(len, sharing)) / max(len(sequences), MIN_BACKGROUND_PROTEINS) * sizes / mean
         beyond = shared - chance
         enough = (beyond >= EXCESS * np.sqrt(chance + 1)) & (
             beyond >= SHARE * np.minimum(sizes[index], sizes)

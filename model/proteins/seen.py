@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from model.proteins.labelled import LabelledProtein
 
 FILE = "learned.safetensors"
-LEAST = 20  # proteins that a model has not learned from, below which they say nothing
+MIN_PROTEINS = 20  # proteins that a model has not learned from, below which they say nothing
 Numbers = NDArray[np.uint64]
 
 

@@ -20,8 +20,8 @@ from model.serving.tokens import PROTEIN_VOCABULARY, Ids
 
 __all__ = ["PLAIN", "SIZE", "CompositionNetwork", "CompositionSettings", "describe_tokens", "number_table"]
 
-LARGEST = 6.0  # standard deviations; beyond, a number is cut
-TOGETHER = 32  # proteins described at once: of 400 residues, so many that their counts fit a core's cache
+MAX_SCORE = 6.0  # standard deviations; beyond, a number is cut
+BATCH = 32  # proteins described at once: of 400 residues, so many that their counts fit a core's cache
 
 _LETTERS = np.array([ord(token) if len(token) == 1 else 0 for token in PROTEIN_VOCABULARY], dtype=np.uint8)
 
@@ -29,7 +29,7 @@ _LETTERS = np.array([ord(token) if len(token) == 1 else 0 for token in PROTEIN_V
 def number_table(rows: Sequence[Ids]) -> Tensor:
     """The numbers (proteins, SIZE) of tokenized proteins, without the two tokens around the residues."""
     sequences = [_LETTERS[row[1:-1]].tobytes() for row in rows]
-    parts = [describe_all(sequences[at : at + TOGETHER]) for at in range(0, len(sequences), TOGETHER)]
+    parts = [describe_all(sequences[at : at + BATCH]) for at in range(0, len(sequences), BATCH)]
     return torch.from_numpy(np.concatenate(parts))
 
 
@@ -81,6 +81,6 @@ class CompositionNetwork(nn.Module):
     def forward(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Location logits (batch, locations) and membrane logits (batch) of numbers (batch, SIZE)."""
         with torch.autocast(numbers.device.type, enabled=False):
-            standardised = ((numbers[:, : self.size] - self.center) / self.scale).clamp(-LARGEST, LARGEST)
+            standardised = ((numbers[:, : self.size] - self.center) / self.scale).clamp(-MAX_SCORE, MAX_SCORE)
             logits = self.answer(standardised)
         return logits[:, :-1], logits[:, -1]

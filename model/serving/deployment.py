@@ -106,7 +106,7 @@ def _refusal(status: int, message: str) -> Response:
 
 
 def app(_arguments: dict[str, str]) -> serve.Application:
-    """Builds the application, for whoever starts it; raises what the model's loading raises.
+    """Builds the application; raises what loading the model raises.
 
     Ray goes on answering its health check with 200 where a replica cannot start, and that is what the
     container's `/ping` is. Where the application cannot be built it has no routes, and the answer is 503: so

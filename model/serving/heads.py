@@ -84,7 +84,7 @@ class ConvolutionAttentionHead(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """In what motifs are searched for; see `ProteinClassifier.narrow`."""
+        """The numbers in which motifs are searched for; see `ProteinClassifier.narrow`."""
         return next(self.motifs.parameters()).dtype
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:

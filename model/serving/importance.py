@@ -27,10 +27,10 @@ Ask = Callable[[Sequence[str]], Floats]
 """Returns the probabilities (sequences, locations) of some sequences."""
 
 HIDDEN = "X"  # an unknown residue, to every tokenizer and every number of a composition
-NARROWEST, STEP = 5, 2  # residues hidden at once, and from one stretch to the next, where they may be so many
-MOST_STRETCHES, FEWEST_STRETCHES = 256, 8
-MARKED = 0.1  # the share of residues that is put to the test
-FEWEST_MARKED = 5
+MIN_WIDTH, STEP = 5, 2  # residues hidden at once, and from one stretch to the next, at least
+MAX_STRETCHES, MIN_STRETCHES = 256, 8
+MARKED_SHARE = 0.1  # the share of residues that is put to the test
+MIN_MARKED = 5
 DRAWS = 4  # replacements that are averaged
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 # How often each stands in proteins, in that order: UniProtKB/Swiss-Prot's statistics, in per cent.
@@ -76,9 +76,9 @@ def stretches(length: int, token_budget: int) -> tuple[list[int], int]:
     ([-3, -1, 1, 3, 5], 5)
     """
     affordable = token_budget // (length + 2) - 2 * DRAWS
-    most = min(max(affordable, FEWEST_STRETCHES), MOST_STRETCHES)
+    most = min(max(affordable, MIN_STRETCHES), MAX_STRETCHES)
     step = max(STEP, -(-length // most))
-    width = max(NARROWEST, 2 * step + 1)
+    width = max(MIN_WIDTH, 2 * step + 1)
     return list(range(step - width, length, step)), width
 
 
@@ -118,7 +118,7 @@ def tested(ask: Ask, sequence: str, importance: Floats, location: int) -> dict[s
     `marked` are their places, counted from 0.
     """
     random = np.random.default_rng(crc32(sequence.encode("ascii")))
-    count = min(len(sequence), max(FEWEST_MARKED, round(MARKED * len(sequence))))
+    count = min(len(sequence), max(MIN_MARKED, round(MARKED_SHARE * len(sequence))))
     marked = np.sort(np.argsort(-importance, kind="stable")[:count])
     without = [replaced(sequence, marked, random) for _ in range(DRAWS)]
     others = [replaced(sequence, elsewhere(marked, len(sequence), random), random) for _ in range(DRAWS)]

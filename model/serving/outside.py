@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 FILE = "outside.safetensors"
-LARGEST = 6.0  # standard deviations; beyond, a number is cut
+MAX_SCORE = 6.0  # standard deviations; beyond, a number is cut
 Floats = NDArray[np.float32]
 
 
@@ -55,7 +55,7 @@ class Detector:
     def logits(self, numbers: Floats) -> Floats:
         """Logits (proteins, 1 + kinds) of numbers (proteins, composition.SIZE)."""
         parts = self.weights
-        standardised = ((numbers - parts["center"]) / parts["scale"]).clip(-LARGEST, LARGEST)
+        standardised = ((numbers - parts["center"]) / parts["scale"]).clip(-MAX_SCORE, MAX_SCORE)
         hidden = np.maximum(standardised @ parts["hidden"].T + parts["hidden_bias"], 0)
         logits: Floats = hidden @ parts["answer"].T + parts["answer_bias"]
         return logits

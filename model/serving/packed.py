@@ -56,7 +56,7 @@ class Packing:
         return cls(present, lengths.tolist(), starts)
 
     def pack(self, padded: Tensor) -> Tensor:
-        """Rows (packed, …) of what is padded (batch, tokens, …)."""
+        """Rows (packed, …) of padded values (batch, tokens, …)."""
         return padded[self.mask]
 
     def unpack(self, packed: Tensor) -> Tensor:

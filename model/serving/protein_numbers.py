@@ -37,7 +37,7 @@ WINDOWS = (10, 25, 60)  # residues
 HYDROPATHY_WINDOWS = (7, 11, 19)  # residues; a helix that crosses a membrane has about 19
 HELIX_THRESHOLDS = (1.2, 1.6, 2.0)  # mean hydropathy of such a helix; Kyte & Doolittle say 1.6
 LAGS = 12  # residues apart, in the correlations
-LAST = 4  # residues told one by one: SKL and KDEL are read from the end
+LAST_RESIDUES = 4  # residues told one by one: SKL and KDEL are read from the end
 PAIRS = (1, 2, 3, 4, 5)  # residues apart, of the pairs that are counted
 
 # Short motifs by what they are known for; each is counted, also per 100 residues. Most are listed by ELM
@@ -81,7 +81,7 @@ _MEMBERS = np.array(
 )
 _HYDROPATHY = np.array([*HYDROPATHY, 0.0])
 _CHARGE = np.array([*(CHARGE.get(residue, 0.0) for residue in RESIDUES), 0.0])
-_LONGEST_WINDOW = max(*WINDOWS, *HYDROPATHY_WINDOWS)
+_MAX_WINDOW = max(*WINDOWS, *HYDROPATHY_WINDOWS)
 
 
 class Batch:
@@ -94,8 +94,8 @@ class Batch:
     def __init__(self, sequences: Sequence[bytes]) -> None:
         self.sequences = sequences
         self.lengths: Counts = np.array([len(sequence) for sequence in sequences])
-        self.slots = np.maximum(self.lengths, _LONGEST_WINDOW) + max(PAIRS)
-        self.slots[-1] += _LONGEST_WINDOW  # room for windows that begin at its end
+        self.slots = np.maximum(self.lengths, _MAX_WINDOW) + max(PAIRS)
+        self.slots[-1] += _MAX_WINDOW  # room for windows that begin at its end
         self.first = np.cumsum(self.slots) - self.slots
         self.numbers: Counts = np.full(int(self.slots.sum()), _NONE)
         for first, sequence in zip(self.first, sequences, strict=True):
@@ -164,8 +164,8 @@ def _counted(batch: Batch) -> Numbers:
 
 
 def _last(batch: Batch) -> Numbers:
-    """The last residues one by one (proteins, LAST * 20), the last first."""
-    places = batch.lengths[:, None] - 1 - np.arange(LAST)
+    """The last residues one by one (proteins, LAST_RESIDUES * 20), the last first."""
+    places = batch.lengths[:, None] - 1 - np.arange(LAST_RESIDUES)
     numbers = np.where(places >= 0, batch.numbers[batch.first[:, None] + 1 + places.clip(min=0)], _NONE)
     return np.eye(_NONE + 1)[numbers][:, :, :_NONE].reshape(len(batch), -1)
 

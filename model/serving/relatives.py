@@ -23,17 +23,17 @@ from safetensors.numpy import load_file, save_file
 from model.serving.words import WORDS, words
 
 FILE = "relatives.safetensors"
-COMMON = 255  # proteins' words; those in the index so often say nothing
+MAX_PROTEINS_PER_WORD = 255  # proteins' words; those in the index so often say nothing
 PLACE = 8  # residues, to which a word's place in its protein is rounded
 LAST_PLACE = 255  # places beyond are left out: residues from 2,048 on
 DIAGONAL = 16  # residues; two such bands side by side are summed, so that none is cut in its middle
-MOST_SHIFT = 1 << 15  # residues between two places
+MAX_SHIFT = 1 << 15  # residues between two places
 VOTERS = 6
 SILENT, SPAN, LOUDEST = 16.0, 12.0, 3.0  # a vote is (score - SILENT) / SPAN, between 0 and LOUDEST
-MOST_VOTES = 3.0  # of one location, in units of the log probability that they are added to
+MAX_VOTES = 3.0  # of one location, in units of the log probability that they are added to
 SHARPNESS = 1 / 0.8  # of the network's own logits beside them
 KINDS = ("none", "distant", "near")
-NEAR = 60.0  # the least score of a near relative; of a distant one it is SILENT
+MIN_NEAR_SCORE = 60.0  # the least score of a near relative; of a distant one it is SILENT
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -56,7 +56,7 @@ class Relatives:
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         seen = counts > 0
         self._rarity = np.zeros(WORDS, dtype=np.float32)
-        self._rarity[seen] = 1 + np.log((COMMON + 1) / counts[seen])
+        self._rarity[seen] = 1 + np.log((MAX_PROTEINS_PER_WORD + 1) / counts[seen])
 
     @classmethod
     def of(cls, sequences: Sequence[str], labels: Sequence[int]) -> Relatives:
@@ -73,13 +73,13 @@ class Relatives:
     @classmethod
     def _ordered(cls, labels: NDArray[Any], numbers: Labels, proteins: Labels, places: Labels) -> Relatives:
         counts = np.bincount(numbers, minlength=WORDS)
-        rare = counts[numbers] <= COMMON
+        rare = counts[numbers] <= MAX_PROTEINS_PER_WORD
         numbers, proteins, places = numbers[rare], proteins[rare], places[rare]
         order = np.argsort(numbers, kind="stable")
         kind = np.uint16 if len(labels) <= 1 << 16 else np.uint32
         return cls(
             labels,
-            np.where(counts <= COMMON, counts, 0).astype(np.uint8),
+            np.where(counts <= MAX_PROTEINS_PER_WORD, counts, 0).astype(np.uint8),
             proteins[order].astype(kind),
             places[order].astype(np.uint8),
         )
@@ -128,8 +128,8 @@ class Relatives:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         first = np.cumsum(sizes) - sizes
         entries = np.repeat(starts - first, sizes) + np.arange(total)
-        shifts = np.repeat(here, sizes) - self.places[entries].astype(np.int64) * PLACE + MOST_SHIFT
-        bands = shifts.clip(0, 2 * MOST_SHIFT - 1) // DIAGONAL
+        shifts = np.repeat(here, sizes) - self.places[entries].astype(np.int64) * PLACE + MAX_SHIFT
+        bands = shifts.clip(0, 2 * MAX_SHIFT - 1) // DIAGONAL
         keys = self.proteins[entries].astype(np.int64) * _BANDS + bands
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
@@ -155,10 +155,10 @@ class Relatives:
             strongest[row] = scores[best[0]]
             loudness = ((scores[best] - SILENT) / SPAN).clip(0, LOUDEST)
             np.add.at(votes[row], self.labels[proteins[best]], loudness)
-        return votes.clip(max=MOST_VOTES), strongest
+        return votes.clip(max=MAX_VOTES), strongest
 
 
-_BANDS = 2 * MOST_SHIFT // DIAGONAL + 1
+_BANDS = 2 * MAX_SHIFT // DIAGONAL + 1
 
 
 def _entries(sequence: str) -> tuple[Labels, Labels]:
@@ -187,7 +187,7 @@ def packed(numbers: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def unpacked(stored: NDArray[np.uint8], count: int, bits: int) -> NDArray[Any]:
-    """So many numbers out of what `packed` made of them."""
+    """Unpack this many numbers from the bytes of `packed`."""
     table = np.unpackbits(stored, count=count * bits).reshape(count, bits)
     numbers: NDArray[Any] = np.zeros(count, dtype=np.uint16 if bits <= 16 else np.uint32)
     for bit in range(bits):
@@ -209,4 +209,4 @@ def join(logits: Floats, votes: Floats) -> Floats:
 
 def kinds(strongest: Floats) -> Labels:
     """For scores (proteins) the indices of KINDS (proteins)."""
-    return np.searchsorted([SILENT, NEAR], strongest, side="right").astype(np.int64)
+    return np.searchsorted([SILENT, MIN_NEAR_SCORE], strongest, side="right").astype(np.int64)

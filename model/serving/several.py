@@ -42,6 +42,6 @@ def confidence(of_labels: Floats, names: Bools) -> Floats:
 
 def log_losses(of_labels: Floats, truth: Bools) -> Floats:
     """Minus the log probability of the truth (proteins), summed over the labels."""
-    given = np.where(truth, of_labels, 1 - of_labels)
-    losses: Floats = -np.log(given + 1e-12).sum(axis=1)
+    of_truth = np.where(truth, of_labels, 1 - of_labels)
+    losses: Floats = -np.log(of_truth + 1e-12).sum(axis=1)
     return losses

@@ -89,7 +89,7 @@ class ResidueTokenizer:
 
 
 def padded_length(longest: int, max_tokens: int) -> int:
-    """To how many tokens a batch is padded whose longest row has `longest`: see TOKEN_MULTIPLE."""
+    """The number of tokens that a batch is padded to whose longest row has `longest`: see TOKEN_MULTIPLE."""
     return max(longest, min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens))
 
 

@@ -53,7 +53,7 @@ class Protloc(click.Group):
             code = _fail(error.format_message(), error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             code = _fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except BrokenPipeError:  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:  # a file or folder that is not as a command needs it
@@ -96,7 +96,7 @@ def _add_loudness(command: click.Command) -> None:
 
 
 def _print_what_can_be_printed() -> None:
-    """Have what the terminal's encoding lacks printed as `?`, instead of ending the command.
+    """Print a character that the terminal's encoding lacks as `?`, instead of ending the command.
 
     In the locale C, Python escapes what it could not read, which is no help for what it cannot write.
     """
@@ -116,7 +116,7 @@ def _fail(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def aws_errors() -> Iterator[None]:
-    """Errors of boto3 as what they mean to a person. boto3 is loaded only if a command has used it."""
+    """Errors of boto3 in words for a person. boto3 is loaded only if a command has used it."""
     try:
         yield
     except Exception as error:

@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 class Following:
-    """One upload, and what is wanted of it."""
+    """One upload, and the output that was asked for."""
 
     def __init__(self, client: Client, upload: str, stack: str | None, began: float) -> None:
         self.client = client
@@ -104,7 +104,7 @@ class Following:
 
 
 def warn(answer: View) -> None:
-    """Say on stderr what speaks against believing the answers."""
+    """Print on stderr the reasons to doubt the answers."""
     for warning in answer["warnings"]:
         note(f"warning: {safe(warning)}")
 
@@ -118,7 +118,7 @@ def sentence(answer: View) -> str:
 
 
 def show_outcome(following: Following, answer: View, stack: str | None, hints: bool = True) -> None:
-    """The answers as a table and, with `hints`, what can be done next."""
+    """Show the answers as a table and, with `hints`, the commands that may follow."""
     from functions.domain.locations import labels_of
     from protloc.cli.display import show_answers
 

@@ -208,9 +208,9 @@ def _agree(artifact: str, yes: bool, stack: str | None, version: str) -> None:
     place = f"in the endpoint of the stack {stack}" if stack else "on this machine, started by you"
     warning = f"{version} is not the model that comes with protloc; it brings code that runs {place}"
     if not sys.stdin.isatty():
-        raise UsageProblem(f"{warning}. Add --yes if you trust whoever made it")
+        raise UsageProblem(f"{warning}. Add --yes if you trust its maker")
     note(f"{warning}.")
-    click.confirm("Do you trust whoever made it?", abort=True, err=True)
+    click.confirm("Do you trust its maker?", abort=True, err=True)
 
 
 def _print_alias(now: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""The commands of who runs a stack: examining it, and taking it down."""
+"""The commands of a stack's operator: examining it, and taking it down."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def default_output(name: str, format_name: str) -> Path:
 
 
 def require_writable(output: Path, source: Path | None = None) -> None:
-    """Raise UsageProblem where results could not be written in the end, or would replace what was read."""
+    """Raise UsageProblem where results could not be written in the end, or would replace the input."""
     if output == STDOUT:
         return
     if output.is_dir():

@@ -61,7 +61,7 @@ def add_labels(
     JSON: uri, proteins, locations, and with those that were there: labelled, held_out (about), enough.
     """
     from protloc.safe import safe
-    from protloc.stack.labels import ENOUGH, WrongLabels, add
+    from protloc.stack.labels import MIN_HELD_OUT, WrongLabels, add
 
     stack = stack or of_group[0]
     try:
@@ -81,8 +81,8 @@ def add_labels(
     else:
         note(
             f"These are too few to judge a model by: of {added['labelled']:,} labelled proteins about "
-            f"{added['held_out']:,} would be held out, and {ENOUGH} are needed. Add more, about {ENOUGH * 7} "
-            "in all, or mark some as test."
+            f"{added['held_out']:,} would be held out, and {MIN_HELD_OUT} are needed. Add more, about "
+            f"{MIN_HELD_OUT * 7} in all, or mark some as test."
         )
 
 

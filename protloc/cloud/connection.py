@@ -25,7 +25,7 @@ from botocore.httpsession import URLLib3Session
 
 from protloc.cloud import locks, private, processes
 from protloc.cloud.engine.names import REGION
-from protloc.cloud.gate import HEALTH, OWN, keys
+from protloc.cloud.gate import HEALTH, OWN_SERVICE, keys
 from protloc.stack.account import outputs_of
 
 STACK = "protloc"
@@ -110,7 +110,7 @@ def stack_outputs(cloud: Cloud, stack: str = STACK, **settings: Any) -> dict[str
 
 
 def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | None:
-    """The state of the cloud on `port`, told to who has the key of `home` (home, pid, cost of saving); None
+    """The state of the cloud on `port`, for a caller with the key of `home` (home, pid, cost of saving); None
     where none answers.
 
     An answer may take long on a busy machine; one of process `pid` is not waited for once that is stopped.
@@ -122,7 +122,7 @@ def health(port: int, home: Path, pid: int | None = None) -> dict[str, Any] | No
             owner_keys = keys.read(home)
             if owner_keys is None:
                 return None
-            SigV4Auth(Credentials(*owner_keys), OWN, REGION).add_auth(request)
+            SigV4Auth(Credentials(*owner_keys), OWN_SERVICE, REGION).add_auth(request)
             reply = URLLib3Session(timeout=patience).send(request.prepare())
             health: dict[str, Any] = json.loads(reply.content)
             return health

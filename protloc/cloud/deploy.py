@@ -29,7 +29,7 @@ from protloc.stack.naming import check_stack_name
 
 BUCKET = "protloc-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-NEVER_MADE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
+NEVER_CREATED_STATES = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
 POLL_SECONDS = 0.1
 DEPLOY_SECONDS = 300.0  # without any progress
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -55,7 +55,7 @@ def deploy(
     client = cloud.client("cloudformation")
     try:
         description = _describe(client, stack)
-        if description is not None and description["StackStatus"] in NEVER_MADE:
+        if description is not None and description["StackStatus"] in NEVER_CREATED_STATES:
             client.delete_stack(StackName=stack)  # nothing but a rest of a first attempt
             _wait(client, stack, gone=True)
             description = None

@@ -287,7 +287,7 @@ def _lock(home: Path, name: str, seconds: float | None = None) -> Iterator[None]
 
 
 def _erase(home: Path) -> None:
-    """Delete what the cloud kept, and nothing else a person may have put into the folder."""
+    """Delete the cloud's own files, and nothing else that a person may have put into the folder."""
     for name in ("s3", "state", "tmp", "code", "logs", "sagemaker"):
         shutil.rmtree(home / name, ignore_errors=True)
     for name in ("cloud.json", "cloud.log", "deploy.json", idleness.FILE, keys.FILE):

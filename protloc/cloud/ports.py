@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 
-FIRST, LAST = 20_000, 32_767
+FIRST_PORT, LAST_PORT = 20_000, 32_767
 PAUSE_SECONDS = 0.02
 LEAVING_SECONDS = 10.0  # for a process that was killed a moment ago to let go of its port
 
@@ -45,7 +45,7 @@ def hold_again(port: int, leaving: Callable[[], bool]) -> socket.socket | None:
 
 def hold_any() -> socket.socket:
     """A port that is free. Raises `PortsTakenError`."""
-    for port in random.sample(range(FIRST, LAST + 1), 200):
+    for port in random.sample(range(FIRST_PORT, LAST_PORT + 1), 200):
         if (bound := hold(port)) is not None:
             return bound
-    raise PortsTakenError(f"expected a free port from {FIRST} to {LAST}, found none in 200 tries")
+    raise PortsTakenError(f"expected a free port from {FIRST_PORT} to {LAST_PORT}, found none in 200 tries")

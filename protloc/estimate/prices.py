@@ -1,6 +1,6 @@
 """Prices of AWS's services in us-east-1, in dollars, from public copies of its price lists.
 
-Undated copies, read on 2026-11-25; whoever is billed by them looks them up again. Sources:
+Undated copies, read on 2026-11-25; look them up again before you rely on a bill. Sources:
 aws.amazon.com/dynamodb/pricing/on-demand, /sqs/pricing, /lambda/pricing, /s3/pricing, /sagemaker/pricing and
 /cloudwatch/pricing, as they stand in the constants of public repositories.
 """

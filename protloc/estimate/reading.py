@@ -14,7 +14,7 @@ from functions.domain.protein import Rejection, read_protein
 from functions.domain.text import WINDOW_BYTES, Inflater
 from protloc.estimate.system import Workload
 
-FIRST = 5
+MAX_REJECTIONS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def examine(stream: IO[bytes]) -> Contents:
         judged = read_protein(record)
         if isinstance(judged, Rejection):
             rejected += 1
-            if len(first) < FIRST:
+            if len(first) < MAX_REJECTIONS_SHOWN:
                 first.append((judged.line + 1, judged.accession, judged.reason))
         else:
             proteins += 1

@@ -22,7 +22,7 @@ from functions.domain.upload import MAX_SHARDS
 from functions.predict import wait_seconds
 from protloc.estimate import prices
 
-BATCHES_AT_MOST = 20_000
+MAX_BATCHES = 20_000
 """A longer upload is followed in steps of several batches, each as long as they are together."""
 
 REFUSED_SECONDS = 0.2
@@ -127,7 +127,7 @@ class _Upload:
         self.world = simpy.Environment()
         self.run = Run()
         batches = work.batches(deployment.batch_residues)
-        self.steps = min(batches, BATCHES_AT_MOST)
+        self.steps = min(batches, MAX_BATCHES)
         self.of_step = batches / self.steps
         self.batches = simpy.Store(self.world)
         self.copies = simpy.Store(self.world)  # those that are free

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from protloc.stack.client import Client
 
 HOST = "127.0.0.1"
-LISTED = 50
+UPLOADS_LISTED = 50
 MAX_BODY_BYTES = 5 * 1024**3
 TYPES = {"tsv": "text/tab-separated-values", "jsonl": "application/jsonl", "report": "text/html"}
 NAMES = {"tsv": "results.tsv", "jsonl": "results.jsonl", "report": "report.html"}
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send([page.before, b"null", page.after], "text/html; charset=utf-8")
             case ["api", "uploads"]:
                 self._require_page()
-                self._json({"uploads": list(islice(self.page.client.uploads(), LISTED))})
+                self._json({"uploads": list(islice(self.page.client.uploads(), UPLOADS_LISTED))})
             case ["api", "uploads", upload]:
                 self._require_page()
                 self._json(self.page.view(upload))

@@ -1,4 +1,4 @@
-"""Two model versions side by side, from what their evaluations found.
+"""Two model versions side by side, from their evaluations.
 
 Where one was judged against the other, both answered the same proteins and the differences are paired, with
 95 % intervals. Otherwise each has the figures of its own evaluation, or else those its artifact states, and

@@ -1,4 +1,4 @@
-"""Examines a stack and its account, and names whatever would keep a file from being predicted.
+"""Examines a stack and its account, and names every obstacle to predicting a file.
 
 Each check asks one question of AWS and becomes one `Check`: `ok`, `warning` (predictions work, something else
 does not), `problem` (predictions do not work) or `unchecked` (the caller may not look, or the embedded cloud

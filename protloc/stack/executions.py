@@ -65,7 +65,7 @@ def follow(
     seconds: float = float("inf"),
     news: Callable[[], Iterable[str]] = tuple,
 ) -> dict[str, Any]:
-    """Wait for an execution, telling its steps and each time what is `news`; what describes it then.
+    """Wait for an execution, reporting its steps and each time the lines of `news`; what describes it then.
 
     Raises TimeoutError.
     """

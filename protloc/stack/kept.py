@@ -1,4 +1,4 @@
-"""Finds, measures and deletes what outlives its stack: buckets, tables and the group of model packages."""
+"""Finds, measures and deletes resources that outlive their stack: buckets, tables and model packages."""
 
 from __future__ import annotations
 

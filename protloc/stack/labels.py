@@ -25,7 +25,7 @@ from protloc.stack.client import TRANSFER, Client, split_uri
 
 PREFIXES = {"labels": ("UploadsBucket", "labels/"), "base": ("ModelsBucket", "data/base/")}  # kind → where
 
-ENOUGH = 50  # proteins held out, without which no model is judged (`functions/judge.py`)
+MIN_HELD_OUT = 50  # proteins held out, without which no model is judged (`functions/judge.py`)
 View = dict[str, Any]
 
 
@@ -93,9 +93,9 @@ def prospect(client: Client, proteins: list[LabelledProtein], uri: str, labels: 
         for each in (proteins, *_others(client, uri, labels)):
             known |= {protein.sequence: protein.test for protein in each}
             held_out = _held_out(known)
-            if held_out >= ENOUGH:
+            if held_out >= MIN_HELD_OUT:
                 break
-    return {"labelled": len(known), "held_out": held_out, "enough": held_out >= ENOUGH}
+    return {"labelled": len(known), "held_out": held_out, "enough": held_out >= MIN_HELD_OUT}
 
 
 def _held_out(known: Mapping[str, bool]) -> int:

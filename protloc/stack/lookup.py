@@ -1,4 +1,4 @@
-"""An upload by what a person calls it: its id, the beginning of one, `latest`, or the name of its file."""
+"""Finds an upload by its id, the beginning of that, `latest`, or the name of its file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protloc.safe import safe
 from protloc.stack.client import UPLOAD_ID, Client, file_name
 
 LATEST = "latest"
-MOST = 10_000  # uploads that are looked through, newest first
+MAX_UPLOADS_SEARCHED = 10_000  # uploads that are looked through, newest first
 _BEGINNING = re.compile(r"[a-z2-7]{4,25}")
 
 
@@ -23,7 +23,7 @@ def find(client: Client, name: str) -> str:
         return name
     beginning = _BEGINNING.fullmatch(name) is not None
     matching = list[str]()
-    for view in islice(client.uploads(), MOST):
+    for view in islice(client.uploads(), MAX_UPLOADS_SEARCHED):
         if name == LATEST or file_name(view["key"]) == name:
             return str(view["upload"])
         if beginning and view["upload"].startswith(name):

@@ -15,8 +15,8 @@ import re
 
 from protloc.errors import UsageProblem
 
-LONGEST_STACK_NAME = 63 - len("-") - 40
-STACK_NAME = re.compile(rf"(?=.{{1,{LONGEST_STACK_NAME}}}\Z)[a-z](-?[a-z0-9])*\Z")
+MAX_STACK_NAME_LENGTH = 63 - len("-") - 40
+STACK_NAME = re.compile(rf"(?=.{{1,{MAX_STACK_NAME_LENGTH}}}\Z)[a-z](-?[a-z0-9])*\Z")
 
 
 class BadStackName(UsageProblem):
@@ -33,6 +33,6 @@ single hyphens, beginning with a letter, found 'Proteome'
     """
     if not STACK_NAME.match(name):
         raise BadStackName(
-            f"expected a stack's name of at most {LONGEST_STACK_NAME} lower-case letters, digits and single "
-            f"hyphens, beginning with a letter, found {name!r}"
+            f"expected a stack's name of at most {MAX_STACK_NAME_LENGTH} lower-case letters, digits and "
+            f"single hyphens, beginning with a letter, found {name!r}"
         )

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from protloc.stack.client import Client
 
-AT_ONCE = 8
+READS_AT_ONCE = 8
 
 View = dict[str, Any]
 
@@ -19,7 +19,7 @@ def with_proteins(client: Client, models: View) -> View:
     """Add to the API's `models` the number of proteins each version was trained on; None if unknown."""
     named = sorted({view["snapshot"] for view in models["models"] if view.get("snapshot")})
     client.client("s3")  # made once, before the threads
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(READS_AT_ONCE) as threads:
         counts = dict(zip(named, threads.map(lambda name: _trained_on(client, name), named), strict=True))
     return models | {
         "models": [view | {"proteins": counts.get(view.get("snapshot"))} for view in models["models"]]

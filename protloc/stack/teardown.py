@@ -170,7 +170,7 @@ class Teardown:
         return name.startswith(f"{self.account.stack}-")
 
     def _take_from_people(self, policy: str) -> None:
-        """Detach a policy of the stack from whoever holds it; while it is attached it cannot be deleted."""
+        """Detach a policy of the stack from all that hold it; while it is attached it cannot be deleted."""
         iam = self._client("iam")
         holders: list[tuple[str, str]] = []
         with ignoring_absence():

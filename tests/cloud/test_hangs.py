@@ -94,7 +94,7 @@ def test_a_home_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path: Pa
         assert ended.exception is None or isinstance(ended.exception, SystemExit)
 
 
-def test_a_stopped_cloud_is_told_as_such_and_ended(own_cloud: Cloud) -> None:
+def test_a_stopped_cloud_is_reported_as_such_and_ended(own_cloud: Cloud) -> None:
     stopped(own_cloud.pid)
     status = lifecycle.status(own_cloud.home)
     assert (status["state"], status["pid"]) == ("stopped by a signal", own_cloud.pid)

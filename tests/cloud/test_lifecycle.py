@@ -97,7 +97,7 @@ def test_it_listens_on_loopback_only(stack: Stack) -> None:
     assert listening == [f"0100007F:{port}"]
 
 
-def test_a_port_in_use_is_said_clearly(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_clearly(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

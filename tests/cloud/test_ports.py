@@ -12,7 +12,7 @@ from protloc.cloud import ports
 def test_a_port_that_is_held_is_nobody_elses() -> None:
     with ports.hold_any() as held:
         port = held.getsockname()[1]
-        assert ports.FIRST <= port <= ports.LAST
+        assert ports.FIRST_PORT <= port <= ports.LAST_PORT
         assert ports.hold(port) is None
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""A home and what is in it are its owner's alone, whatever the umask and whoever was there first."""
+"""A home and what is in it are its owner's alone, no matter the umask and what was there before."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_a_stack_is_deployed_learns_and_is_taken_down_to_nothing(
 
     answer = protloc("teardown", "--yes", "--erase", "--json")
     assert answer["remains"] == []
-    # The SAM CLI's own bucket belongs to whoever deploys.
+    # The SAM CLI's own bucket belongs to the person who deploys.
     assert {each for each in inventory(cloud, STACK) if "aws-sam-cli-managed" not in each} == set()
 
 

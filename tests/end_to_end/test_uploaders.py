@@ -88,7 +88,7 @@ def test_an_uploader_gets_answers_and_puts_no_labels(
 
 
 @pytest.mark.parametrize("person", ["DeletersPolicy"], indirect=True)
-def test_who_may_delete_deletes_and_sees_nothing(embedded: Embedded, person: Client) -> None:
+def test_a_deleter_deletes_and_sees_nothing(embedded: Embedded, person: Client) -> None:
     upload = embedded.answer("predict", SAMPLE)["upload"]
     for look in (lambda: person.upload(upload), lambda: person.cancel(upload)):
         with pytest.raises(Unreachable, match="the API refused us"):

@@ -122,7 +122,7 @@ def _resource(method: str, path: str) -> str | None:
 
 @contextmanager
 def served_world() -> Iterator[World]:
-    """A world whose API answers, with a model version in service, for whoever asks `application`."""
+    """A world whose API answers, with a model version in service, through `application`."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")

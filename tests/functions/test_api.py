@@ -160,7 +160,7 @@ def test_the_table_for_bioinformaticians_tells_of_every_route_and_no_other() -> 
     assert documented == set(routes())
 
 
-def test_the_time_that_rows_and_answers_are_kept_is_told() -> None:
+def test_the_api_gives_the_time_that_rows_and_answers_are_kept() -> None:
     text = (ROOT / "docs" / "bioinformatician.md").read_text()
     assert f"for {Settings.prediction_days} days" in text and f"for {Settings.answer_days}; result" in text
 

@@ -1,4 +1,4 @@
-"""A sequence is asked about once for each model version and way of reading it, whoever's file it is in."""
+"""A sequence is asked about once for each model version and way of reading it, in any file."""
 
 import random
 
@@ -19,7 +19,7 @@ def test_the_second_run_of_a_proteome_asks_nothing(running_world: World) -> None
     first = running_world.run(running_world.upload(body))
     calls, asked = running_world.model.calls, list(running_world.model.asked)
     assert len(asked) == len(set(asked)) == 200
-    running_world.model.trouble = unavailable  # whoever asked now would have to wait
+    running_world.model.trouble = unavailable  # a call now would have to wait
     again = running_world.run(running_world.upload(body, key="again.fasta"))
     assert running_world.model.calls == calls
     assert running_world.rows(again) == running_world.rows(first)

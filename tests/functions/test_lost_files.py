@@ -57,7 +57,9 @@ def test_an_event_that_was_given_up_before_the_row_existed_leaves_a_row_that_is_
 
 
 @pytest.mark.parametrize("made_by", ["a dead letter", "a delivery that could not read the file"])
-def test_an_organism_is_kept_whoever_made_the_row(running_world: World, made_by: str) -> None:
+def test_an_organism_is_kept_no_matter_which_function_made_the_row(
+    running_world: World, made_by: str
+) -> None:
     world = running_world
     event = world.upload(fasta(3), organism="Bacillus subtilis")
     if made_by == "a dead letter":

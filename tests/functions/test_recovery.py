@@ -401,7 +401,7 @@ def test_uploads_take_turns_so_that_a_run_that_ends_early_leaves_out_others_than
     assert firsts == uploads
 
 
-def test_whoever_writes_the_results_writes_the_same(
+def test_every_writer_of_the_results_writes_the_same(
     running_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A function that was frozen may write them after another has, and after the upload was announced."""

@@ -113,7 +113,7 @@ def test_only_drained_versions_are_taken_down(two_versions: World, removed: Remo
     alias(world, "pinned")
     receive(world.upload(fasta(3)), world.aws)  # in work, with the version it began with
     alias(world, "two", previous="one", changed=now_seconds() - 60)
-    assert retire(world.aws, hosting(removed), Machine()) == 0  # whoever read the alias before may be slow
+    assert retire(world.aws, hosting(removed), Machine()) == 0  # a function that read it before may be slow
     alias(world, "two", previous="one", changed=now_seconds() - 4000)
     assert retire(world.aws, hosting(removed), Machine()) == 1
     assert removed.components == ["stack-zero"]

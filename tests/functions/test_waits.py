@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from functions.predict import LONGEST_WAIT_SECONDS, wait_seconds
+from functions.predict import MAX_WAIT_SECONDS, wait_seconds
 
 
 def waits_within(seconds: int) -> list[int]:
@@ -21,4 +21,4 @@ def test_an_endpoint_that_wakes_within_ten_minutes_is_found_within_one() -> None
 
 
 def test_an_outage_of_a_day_makes_few_copies_of_a_batch() -> None:
-    assert len(waits_within(86_400)) < 86_400 / LONGEST_WAIT_SECONDS + 12
+    assert len(waits_within(86_400)) < 86_400 / MAX_WAIT_SECONDS + 12

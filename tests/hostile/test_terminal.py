@@ -39,7 +39,7 @@ def test_the_table_of_answers(carried: Carried, capsys: pytest.CaptureFixture[st
         assert len(firsts) >= len(some)
 
 
-def test_uploads_and_what_is_said_of_one(carried: Carried, capsys: pytest.CaptureFixture[str]) -> None:
+def test_uploads_and_the_lines_of_one(carried: Carried, capsys: pytest.CaptureFixture[str]) -> None:
     for name in FILE_NAMES:
         view = carried.view | {"key": name, "reason": name}
         show_uploads([view])

@@ -97,7 +97,7 @@ def test_the_cpu_build_is_taken_from_the_index_alone_and_without_what_the_locks_
     assert re.search(r"Disk: about [\d,]+ MB in .*venv, and 360 MB in pip's cache", out)
 
 
-def test_it_is_said_what_will_be_downloaded_before_anything_is(
+def test_downloads_are_announced_before_they_begin(
     venv: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -212,7 +212,7 @@ def test_an_index_is_asked_with_the_proxy_and_the_certificates_that_pip_is_confi
     assert not variables.keys() & {"PIP_NO_INDEX", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"}
 
 
-def test_all_that_is_missing_is_told_at_once_and_nothing_is_made(
+def test_all_that_is_missing_is_reported_at_once_and_nothing_is_made(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = namedtuple("usage", "total used free")

@@ -38,7 +38,7 @@ def test_the_index_is_a_variable_of_make(
     assert f"locks/environment.py .venv --torch torch==2.13.0 {expected}" in done.stdout, done.stderr
 
 
-def test_a_python_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_python_is_reported_in_one_line(tmp_path: Path) -> None:
     done = make(tmp_path, "run", "PYTHON=python3.99")
     first = done.stderr.splitlines()[0]
     assert first.startswith("protloc: expected Python 3.11 to 3.14 as 'python3.99', found none")

@@ -67,7 +67,7 @@ MAC = {"system": "Darwin", "machine": "arm64", "libc": ("", ""), "macos": "14.5"
         ),
     ],
 )
-def test_what_a_machine_lacks_is_told_in_one_line_each(
+def test_each_thing_a_machine_lacks_is_reported_in_one_line(
     machine: dict[str, object], lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = SimpleNamespace(**MACHINE | machine)

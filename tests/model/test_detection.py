@@ -32,7 +32,7 @@ def proteins() -> list[LabelledProtein]:
 def detected(proteins: list[LabelledProtein], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = build_tiny_ensemble(tmp_path_factory.mktemp("detected") / "artifact")
     patch = pytest.MonkeyPatch()
-    patch.setattr(detection, "LEAST", 100)
+    patch.setattr(detection, "MIN_PROTEINS", 100)
     bacterial = [f"M{'AGHW' * 20}{number}".rstrip("0123456789") for number in range(40)]
     detection.add(folder, proteins, {"mycoplasma": bacterial}, {"same": [p.sequence for p in proteins[:10]]})
     patch.undo()

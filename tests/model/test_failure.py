@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from model import failure
-from model.failure import failures_told
+from model.failure import failures_reported
 from model.proteins.labelled import LabelError
 
 
 def fail(error: BaseException) -> SystemExit:
-    with pytest.raises(SystemExit) as ended, failures_told():
+    with pytest.raises(SystemExit) as ended, failures_reported():
         raise error
     return ended.value
 
@@ -27,7 +27,7 @@ def test_wrong_data_is_the_reason_without_a_traceback(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_mistake_in_the_program_is_told_with_its_traceback(
+def test_a_mistake_in_the_program_is_reported_with_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
@@ -52,6 +52,6 @@ def test_outside_a_container_nothing_is_written(tmp_path: Path, monkeypatch: pyt
 def test_what_is_no_failure_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
     assert fail(SystemExit(143)).code == 143  # stopped, to go on later
-    with failures_told():
+    with failures_reported():
         pass
     assert not list(tmp_path.iterdir())

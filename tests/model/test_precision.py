@@ -31,8 +31,8 @@ def proteins(tmp_path: Path) -> list[data.LabelledProtein]:
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that learned nothing is unsure of everything, and one location in a hundred may turn."""
-    monkeypatch.setattr(precision, "LEAST_SAME", 0.9)
-    monkeypatch.setattr(precision, "MOST_WORSE", 0.1)
+    monkeypatch.setattr(precision, "MIN_SAME_LOCATION", 0.9)
+    monkeypatch.setattr(precision, "MAX_Q10_LOSS", 0.1)
 
 
 def computed(folder: Path, dtype: torch.dtype) -> tuple[set[torch.dtype], np.ndarray]:
@@ -96,7 +96,7 @@ def test_a_model_that_answers_otherwise_is_refused(change: dict[str, float], nam
 def test_nothing_is_written_of_a_model_that_is_refused(
     tmp_path: Path, proteins: list[data.LabelledProtein], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "MOST_APART", -1.0)
+    monkeypatch.setattr(precision, "MAX_DIFFERENCE", -1.0)
     with pytest.raises(PrecisionError):
         narrowed(
             read_artifact(build_tiny_ensemble(tmp_path / "wide")), tmp_path / "out", "narrow-1", proteins

@@ -177,7 +177,7 @@ def test_every_answer_names_at_least_one_location(folder: Path) -> None:
         assert each["named"] and set(each["named"]) <= set(NAMES)
 
 
-def test_a_stack_is_told_the_labels_and_their_thresholds(folder: Path, tiny_artifact: Path) -> None:
+def test_a_stack_gets_the_labels_and_their_thresholds(folder: Path, tiny_artifact: Path) -> None:
     artifact = read_artifact(folder)
     own = own_labels(artifact)
     assert [each["name"] for each in own] == list(NAMES)

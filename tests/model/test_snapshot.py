@@ -164,7 +164,7 @@ def test_a_missing_parent_is_an_error(place: Path) -> None:
         ("".join(f">P{n} {'Nucleus' if n % 2 else 'Plastid'}-S{' test' if n == 50 else ''}\n{'MKVW' * 9}{'ACDEFGHIKL' * n}\n" for n in range(40)), "none to choose on|none to hold out"),
     ],
 )  # fmt: skip
-def test_too_little_is_said_in_the_failure_file_and_writes_nothing(
+def test_too_few_proteins_are_reported_in_the_failure_file_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proteins: str, message: str
 ) -> None:
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
@@ -186,7 +186,7 @@ def test_what_is_no_list_of_sources_is_an_error(tmp_path: Path, sources: str) ->
         main(["--sources", str(tmp_path / "sources.json"), "--output", str(tmp_path / A)])
 
 
-def test_a_file_of_another_kind_is_told_and_costs_nothing_else(place: Path) -> None:
+def test_a_file_of_another_kind_is_reported_and_costs_nothing_else(place: Path) -> None:
     (place / "labels" / "b.fasta").rename(place / "labels" / "b.docx")
     manifest = run(write_sources(place, A, [("labels/b.docx", "labels"), ("base/a.fasta", "base")]))
     assert manifest["problems"]["malformed"]["total"] == 1 and manifest["sources"][1]["left_out"] == 1

@@ -111,7 +111,7 @@ def test_a_short_protein_is_shown_whole_and_another_is_asked_about_anew(
     assert panel.locator(".letters").count() == (1 if short["length"] <= 30 else 2)
 
 
-def test_a_model_that_is_not_there_is_said_and_can_be_asked_again(
+def test_a_missing_model_is_reported_and_can_be_asked_again(
     open_page: Callable[..., Any], server: PageServer, stack: StackOfOne
 ) -> None:
     page = open_page(server.address, refusals=True)

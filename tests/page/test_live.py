@@ -88,7 +88,7 @@ def test_a_file_may_be_dropped_anywhere(open_page: Callable[..., Any], server: P
     assert "1 protein with 54 residues" in page.locator(".found").inner_text()
 
 
-def test_what_is_no_fasta_is_said_before_it_is_sent(
+def test_a_file_that_is_no_fasta_is_reported_before_it_is_sent(
     open_page: Callable[..., Any], server: PageServer
 ) -> None:
     page = open_page(server.address)

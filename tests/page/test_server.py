@@ -210,12 +210,12 @@ def test_an_answer_is_explained_by_the_stack(server: PageServer) -> None:
         ("/api", 404),
     ],
 )
-def test_what_is_not_there_is_said_in_json(server: PageServer, path: str, status: int) -> None:
+def test_a_missing_page_is_reported_in_json(server: PageServer, path: str, status: int) -> None:
     answer = ask(server, path, Cookie=let_in(server))
     assert answer.status == status and json.loads(answer.read())["detail"]
 
 
-def test_a_stack_that_does_not_answer_is_said_too(server: PageServer, stack: StackOfOne) -> None:
+def test_a_stack_that_does_not_answer_is_reported_too(server: PageServer, stack: StackOfOne) -> None:
     cookie = let_in(server)
     stack.broken = True
     answer = ask(server, f"/api/uploads/{UPLOAD}/data", Cookie=cookie)

@@ -1,4 +1,4 @@
-"""The project's state machine, run step by step by whoever plays AWS: each task is handed out and its result handed in.
+"""The project's state machine, run step by step by a test that plays AWS: each task is handed out and its result handed in.
 
 An interpreter of as much of Amazon's States Language as `model/retrain.asl.yaml` uses: JSONata throughout, Assign, Retry
 and Catch. Nothing sleeps; a Wait is handed out like a task.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.predict import LONGEST_WAIT_SECONDS
+from functions.predict import MAX_WAIT_SECONDS
 from model.job import LAUNCHERS, Job, request
 from model.launch import registry
 from protloc.cloud.contracts import integrations
@@ -189,7 +189,7 @@ def test_a_batch_that_waits_for_a_copy_asks_again_before_the_copy_is_given_up() 
     alarm = ASKED["RestAlarm"].arguments
     assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
     (period,) = {each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each}
-    assert alarm["EvaluationPeriods"] * period >= LONGEST_WAIT_SECONDS + period
+    assert alarm["EvaluationPeriods"] * period >= MAX_WAIT_SECONDS + period
 
 
 def test_calls_in_vain_start_one_copy_however_long_it_takes() -> None:

@@ -17,7 +17,7 @@ from tests.simulation.progress import Progress, attempts
 from tests.simulation.scheduler import Invocation
 from tests.simulation.world import World
 
-LEAST_WAIT_SECONDS = 5
+MIN_WAIT_SECONDS = 5
 """A batch that could not be ended comes again no sooner: a service that is out is not asked all the time."""
 
 
@@ -169,7 +169,7 @@ class Watch:
         current = self.world.simulation.current
         if current is not None and current.name.startswith("predict"):
             wait = moment - self.world.simulation.now
-            if wait < LEAST_WAIT_SECONDS:
+            if wait < MIN_WAIT_SECONDS:
                 self.violate(f"{current.name} has a batch come again after {wait:.0f} s")
         for message in queue.messages[-1:]:
             batch = json.loads(message.body)

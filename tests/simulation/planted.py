@@ -360,7 +360,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "an upload is noted as announced before it is": ((complete, "_announce", _note_announced_first),),
     "an upload that ended is closed before it is announced": ((UploadsTable, "finish", _close_at_once),),
     "a lease that expires stands for the marker": ((UploadsTable, "batch_is_done", _lease_that_expires),),
-    "a part is overwritten by whoever comes late": ((Storage, "put_once", _put_over),),
+    "a part is overwritten by a late writer": ((Storage, "put_once", _put_over),),
     "the model version is read again, not pinned": ((UploadsTable, "open_batch", _model_of_the_day),),
     "a cancelled upload asks the model on": ((UploadsTable, "open_batch", _as_if_not_cancelled),),
     "an upload that ended may end again": ((UploadsTable, "finish", _end_again),),

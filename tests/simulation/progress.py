@@ -20,7 +20,7 @@ from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.scheduler import BEGINNING, Invocation
 from tests.simulation.world import World
 
-LONGEST_WAIT_SECONDS = 300
+MAX_WAIT_SECONDS = 300
 """A message that is put back, or sent for later, comes after so long at most; an event that cannot make a row
 comes after `AGAIN_SECONDS`."""
 
@@ -115,7 +115,7 @@ class Progress:
     def _on_shown(self, queue: MessageQueue, moment: float) -> None:
         if self._world.simulation.current is not None and not queue.name.endswith("DeadLetters"):
             wait = moment - self._now
-            if wait > (AGAIN_SECONDS if queue.name == "UploadsQueue" else LONGEST_WAIT_SECONDS):
+            if wait > (AGAIN_SECONDS if queue.name == "UploadsQueue" else MAX_WAIT_SECONDS):
                 self._violate(f"a message of {queue.name} is put off for {wait:.0f} s")
 
     def _on_lost(self, _queue: MessageQueue, message: Message) -> None:
@@ -277,7 +277,7 @@ class Progress:
         since = max(self._begun.get(upload, BEGINNING), self._released.get(upload, 0.0))
         seconds, bound = self._now - max(since, chosen.trouble_ends), self._work_seconds()
         if not chosen.calm:
-            bound += 2 * LONGEST_WAIT_SECONDS + 2 * chosen.weather.warm_seconds + self._slack()
+            bound += 2 * MAX_WAIT_SECONDS + 2 * chosen.weather.warm_seconds + self._slack()
             invocations = self._world.simulation.invocations
             if upload in self._lost or any(each.disturbed or each.slowed for each in invocations):
                 bound += (

@@ -11,7 +11,7 @@ from protloc.cloud.disk import objects
 from protloc.cloud.engine import generations
 from tests.simulation.persistence import SimulatedDisk, cases, play, recovered
 
-MOST_CASES = 20_000
+MAX_CASES = 20_000
 
 
 def test_no_failing_call_and_no_death_loses_what_was_acknowledged() -> None:
@@ -21,7 +21,7 @@ def test_no_failing_call_and_no_death_loses_what_was_acknowledged() -> None:
         problems += [(fault, loss, each) for each in play(fault, loss)]
     print(f"\n{count:,} cases")
     assert problems == []
-    assert 1_000 < count < MOST_CASES
+    assert 1_000 < count < MAX_CASES
 
 
 def _unsynced(device: Any, path: str, data: bytes) -> str:

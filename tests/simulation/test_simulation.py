@@ -28,7 +28,7 @@ CAUGHT_BY: dict[str, int] = {
     "an upload is noted as announced before it is": 5,
     "an upload that ended is closed before it is announced": 12,
     "a lease that expires stands for the marker": 1,
-    "a part is overwritten by whoever comes late": 122,
+    "a part is overwritten by a late writer": 122,
     "the model version is read again, not pinned": 10,
     "a cancelled upload asks the model on": 316,
     "an upload that ended may end again": 8,

@@ -15,13 +15,13 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from model.serving.artifact import VERSION_PATTERN
 from protloc.cloud.contracts.tasks import task as made
-from protloc.stack.naming import LONGEST_STACK_NAME, BadStackName, check_stack_name
+from protloc.stack.naming import MAX_STACK_NAME_LENGTH, BadStackName, check_stack_name
 from tests.retraining.test_requests import asked
 from tests.template.rendering import ROOT, VARIANTS, render
 from tests.template.test_template import SOURCE
 
 Template = dict[str, Any]
-LONGEST = "a" + "b" * (LONGEST_STACK_NAME - 1)
+LONGEST = "a" + "b" * (MAX_STACK_NAME_LENGTH - 1)
 VALUES = {
     "AWS::StackName": LONGEST,
     "AWS::StackId": f"arn:aws:cloudformation:ap-southeast-2:123456789012:stack/{LONGEST}/01234567-89ab-cdef-0123-456789abcdef",
@@ -154,5 +154,5 @@ def test_a_stack_name_that_fits_is_taken(name: str) -> None:
     "name", ["", "Protloc", "1st", "-a", "a-", "a_b", "a.b", "ä", LONGEST + "b", "a\n", "a b"]
 )
 def test_another_stack_name_is_refused_with_what_is_expected(name: str) -> None:
-    with pytest.raises(BadStackName, match=f"at most {LONGEST_STACK_NAME} lower-case letters"):
+    with pytest.raises(BadStackName, match=f"at most {MAX_STACK_NAME_LENGTH} lower-case letters"):
         check_stack_name(name)

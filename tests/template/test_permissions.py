@@ -18,7 +18,7 @@ from tests.template.test_template import MACHINE, as_list
 
 Template = dict[str, Any]
 
-LONGEST_STACK_NAME = 32
+MAX_STACK_NAME_LENGTH = 32
 
 # (action, dependent action): why it is not granted beside it.
 UNTAGGED = "asked for a request with tags, and ours has none"
@@ -275,7 +275,9 @@ def test_every_policy_fits_its_limit(stack: Resolved) -> None:
 
 
 def length(document: dict[str, Any]) -> int:
-    longest = json.dumps(document).replace(STACK, "n" * LONGEST_STACK_NAME).replace(REGION, "ap-southeast-2")
+    longest = (
+        json.dumps(document).replace(STACK, "n" * MAX_STACK_NAME_LENGTH).replace(REGION, "ap-southeast-2")
+    )
     return len("".join(longest.split()))
 
 

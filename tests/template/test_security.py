@@ -119,7 +119,7 @@ def test_an_uploader_may_not_put_labels_whatever_other_policies_allow(rendered: 
         assert rendered["Outputs"][name]["Value"] == {"Ref": name}
 
 
-def test_a_budget_is_told_of_and_off_by_default(rendered: Template) -> None:
+def test_a_budget_is_documented_and_off_by_default(rendered: Template) -> None:
     (budget,) = [each for each in rendered["Resources"].values() if each["Type"] == "AWS::Budgets::Budget"]
     assert (
         budget["Condition"] == "HasBudget" and rendered["Parameters"]["MonthlyBudgetDollars"]["Default"] == 0

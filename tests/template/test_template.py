@@ -75,7 +75,7 @@ def test_every_handler_is_a_function_of_its_name_with_a_role_of_its_own() -> Non
         assert function["Role"] == {"Fn::GetAtt": [f"{name.capitalize()}Role", "Arn"]}
 
 
-def test_a_function_is_told_only_what_settings_know() -> None:
+def test_a_functions_environment_holds_known_settings_only() -> None:
     names = {name.upper() for name in Settings.__annotations__} | {"BATCH_RESIDUES"}
     for _, function in resources(SOURCE, "AWS::Serverless::Function"):
         assert set(function["Environment"]["Variables"]) <= names

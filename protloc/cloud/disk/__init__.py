@@ -124,7 +124,7 @@ def make_folders(disk: Disk, path: str) -> None:
 
 
 def write_aside(disk: Disk, path: str, data: bytes) -> str:
-    """Write what is to become `path` beside it, whole; return where. Nothing is left of it on a failure."""
+    """Write the whole of the future `path` beside it; return where. Nothing is left of it on a failure."""
     aside = path + TEMPORARY
     try:
         file = disk.create(aside)
@@ -151,6 +151,6 @@ def replace(disk: Disk, path: str, data: bytes) -> None:
 
 
 def remove_quietly(disk: Disk, path: str) -> None:
-    """Remove what counts for nothing; it may be gone, or stay."""
+    """Remove a file that no record names; it may be gone already, or stay."""
     with contextlib.suppress(OSError):
         disk.remove(path)

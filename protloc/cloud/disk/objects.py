@@ -65,7 +65,7 @@ def put(disk: Disk, path: str, body: bytes | None, about: dict[str, Any]) -> Non
 
 
 def _undo(disk: Disk, path: str, sidecar: bytes | None) -> None:
-    """Bring back what was before a replacement that failed halfway; `recover` does it if the disk is gone."""
+    """Restore the state before a replacement that failed halfway; `recover` does it if the disk is gone."""
     with contextlib.suppress(OSError):
         if sidecar is None:
             remove_quietly(disk, path + SIDECAR)
@@ -102,7 +102,7 @@ def remove(disk: Disk, path: str) -> None:
 
 
 def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
-    """Put in order what a death left at these bodies; return those whose sidecar has no body any more."""
+    """Repair what a killed process left of these bodies; return those whose sidecar has no body any more."""
     damaged = []
     for path in paths:
         checksum = _sidecar(disk, path).get("sha256")

@@ -110,7 +110,7 @@ def give_all_back(queue: dict[str, Any] | None, handles: set[str], forgiven: boo
 
 
 def move_along(seconds: float) -> None:
-    """Have what waits for a moment wait as long as before a step of the clock."""
+    """Keep every waiting time as it was when the clock takes a step."""
     queues, functions = module("ministack.services.sqs"), module("ministack.services.lambda_svc")
     before = time.time() - seconds
     for queue in list(queues._queues._data.values()):

@@ -41,7 +41,7 @@ class Executions:
         return any(each["status"] == "RUNNING" for each in self._states._executions.all_values())
 
     def resume(self) -> None:
-        """Let go on what ran when the state was saved, once the services that it asks answer."""
+        """Resume the executions that ran when the state was saved, once the services that they ask answer."""
         for (account, region, arn), execution in list(self._states._executions._data.items()):
             if execution["status"] != "RUNNING" or execution.pop("ended_with_cloud", None) is None:
                 continue
@@ -108,7 +108,7 @@ class Executions:
         self._states._add_event = add_new
 
     def _what_ran_is_kept(self) -> None:
-        """Keep as running what the engine would end at a start: all but what a caller waited for."""
+        """Keep executions running that the engine would end at a start: all but what a caller waited for."""
         load = self._states.load_persisted_state
 
         def load_and_keep(data: Any) -> None:

@@ -30,11 +30,11 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 HEALTH = "/_protloc/health"
-OWN = "protloc"  # the service that what the cloud says of itself is signed for
-API = "/_aws/execute-api/"
+OWN_SERVICE = "protloc"  # the service that what the cloud says of itself is signed for
+API_PATH = "/_aws/execute-api/"
 OF_A_SIGNATURE = {b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"x-amz-security-token"}
 # Where a custom resource answers, at an address that CloudFormation told it alone; on AWS a presigned one.
-ANSWERS = "/_ministack/cfn-response/"
+RESPONSES_PATH = "/_ministack/cfn-response/"
 MAX_ANSWER_BYTES = 1 << 20
 # Of a request whose signature says nothing of its body: more than any call of a service but S3's.
 MAX_UNDECLARED_BYTES = 128 << 20
@@ -114,7 +114,7 @@ class Gate:
 
     def _is_from_outside(self, sent: Sent) -> bool:
         """True if a request shows that the cloud is used: it is no function's, and no mere look at it."""
-        if sent.path.startswith(ANSWERS) or LOOKING in (sent.header("user-agent") or ""):
+        if sent.path.startswith(RESPONSES_PATH) or LOOKING in (sent.header("user-agent") or ""):
             return False
         if is_form(sent):  # signed in its body
             return True
@@ -131,13 +131,14 @@ class Gate:
             raise _Misdirected("expected a path in ASCII letters")
         if not (sent.path + sent.query).isprintable() or set(' #"<>\\^`{|}') & set(sent.path):
             raise _Misdirected("expected a path whose special characters are encoded")
-        answers = sent.method == "PUT" and sent.path.startswith(ANSWERS)
-        if sent.path.startswith("/_") and not (sent.path == HEALTH or sent.path.startswith(API) or answers):
+        answers = sent.method == "PUT" and sent.path.startswith(RESPONSES_PATH)
+        known = sent.path == HEALTH or sent.path.startswith(API_PATH) or answers
+        if sent.path.startswith("/_") and not known:
             raise _Misdirected("there is no such page")  # of the engine's own, which look after themselves
 
     async def _admit(self, sent: Sent, reading: _Reading) -> bytes | None:
         """The body of a request whose signature is good, None where it need not be read. Raises `Refused`."""
-        if sent.path.startswith(ANSWERS):
+        if sent.path.startswith(RESPONSES_PATH):
             return await reading.whole(MAX_ANSWER_BYTES)
         if is_form(sent):
             body = await reading.whole(MAX_UNDECLARED_BYTES)
@@ -170,7 +171,7 @@ class Gate:
 
     def _refused(self, sent: Sent, refusal: Refused) -> Response:
         log.debug("refused with %s", refusal.code)
-        if sent.path == HEALTH or sent.path.startswith(API):
+        if sent.path == HEALTH or sent.path.startswith(API_PATH):
             refusal = _as_gateway_says(refusal)
             return self._engine.refused_by_api(sent.path, refusal) or _as_gateway(refusal)
         headers: dict[str, str] = {}
@@ -185,8 +186,8 @@ class _Misdirected(Exception):
 
 def _check_scope(sent: Sent, claim: Claim) -> None:
     """A signature for one service is none for another whose permissions are asked elsewhere."""
-    own = OWN if sent.path == HEALTH else "execute-api" if sent.path.startswith(API) else ""
-    if (own or claim.service in ("execute-api", OWN)) and claim.service != own:
+    own = OWN_SERVICE if sent.path == HEALTH else "execute-api" if sent.path.startswith(API_PATH) else ""
+    if (own or claim.service in ("execute-api", OWN_SERVICE)) and claim.service != own:
         text = f"Credential should be scoped to correct service: '{own or 'of the call'}'."
         raise Refused("SignatureDoesNotMatch", text)
 
@@ -231,7 +232,7 @@ def _as_another_host_is_asked(scope: Any) -> Any:
         for name, value in scope["headers"]
     )
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in OF_A_SIGNATURE]
-    return {**scope, "headers": headers} if for_api and not scope["path"].startswith(API) else scope
+    return {**scope, "headers": headers} if for_api and not scope["path"].startswith(API_PATH) else scope
 
 
 def _sent(scope: Any) -> Sent:

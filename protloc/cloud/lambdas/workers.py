@@ -166,7 +166,7 @@ class Worker:
             return self._exited(request_id, problem)
 
     def stop(self) -> None:
-        """End the process and give back what it held. May be called twice."""
+        """End the process and release its resources. May be called twice."""
         if self.alive:
             self._process.terminate()
             try:

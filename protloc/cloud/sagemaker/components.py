@@ -33,7 +33,7 @@ INVOCATION_SECONDS = 60.0  # the container's limit on AWS
 # What a person may limit for the cloud as a whole: processes it starts see nothing else of its environment.
 THREADS = ("OMP_NUM_THREADS",)
 SMALL_BYTES = 64 << 20  # of weights; more of them are not held in memory once a core
-MOST_SERVERS = 8  # of one copy of a small model: each takes some 400 MB, most of it PyTorch
+MAX_SERVERS = 8  # of one copy of a small model: each takes some 400 MB, most of it PyTorch
 SERVERS_VARIABLE = "PROTLOC_MODEL_SERVERS"
 RESTART_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 KEPT_CONNECTIONS = 16
@@ -81,7 +81,7 @@ def servers_of(model: Path) -> int:
     weights = [path.stat().st_size for path in model.glob("*.safetensors")]
     if not weights or sum(weights) > SMALL_BYTES:
         return 1
-    most = int(os.environ.get(SERVERS_VARIABLE) or MOST_SERVERS)
+    most = int(os.environ.get(SERVERS_VARIABLE) or MAX_SERVERS)
     return max(1, min(len(os.sched_getaffinity(0)), most))
 
 

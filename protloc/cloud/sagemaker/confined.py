@@ -1,4 +1,4 @@
-"""Runs a command with what little it needs: `python confined.py [--job PORT] FOLDER SCRATCH… -- COMMAND…`.
+"""Runs a command with least access: `python confined.py [--job PORT] FOLDER SCRATCH… -- COMMAND…`.
 
 A model's archive brings code, which runs as the user of the cloud, and so does the program of a training job.
 Here it loses, as far as the system lets an ordinary user take it away: the network (a namespace of its own,
@@ -31,7 +31,7 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 EXECUTE, WRITE, READ, LIST = 1, 1 << 1, 1 << 2, 1 << 3
 CHANGE = 0x1FF0  # remove and make entries of every kind
 REFER, TRUNCATE, DEVICES = 1 << 13, 1 << 14, 1 << 15
-OF_FILES = EXECUTE | WRITE | READ | TRUNCATE | DEVICES
+FILE_RIGHTS = EXECUTE | WRITE | READ | TRUNCATE | DEVICES
 BIND, CONNECT = 1, 2
 OWN_SIGNALS_AND_SOCKETS = 3
 
@@ -55,7 +55,7 @@ LIMITS = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 4096}
 FILE_BYTES = 4 << 30  # of a model server, which has little to write
 MEMORY_SHARE = 0.75
 """The share of the memory that one process may have. The kernel counts what is private and may be written."""
-MOST_PROCESSES = 4096  # and threads
+MAX_PROCESSES = 4096  # and threads
 
 
 def confine(folder: str, usable: Sequence[str], job: int | None = None) -> dict[str, bool]:
@@ -74,7 +74,7 @@ def confine(folder: str, usable: Sequence[str], job: int | None = None) -> dict[
         os.nice(5)  # a job has time, who asks a model is waiting
     network = not job and _leave_network()
     if network and _kernel() >= (5, 14):  # which count those of a user namespace apart from the user's others
-        _limit(resource.RLIMIT_NPROC, MOST_PROCESSES)
+        _limit(resource.RLIMIT_NPROC, MAX_PROCESSES)
     _leave_rights()
     return {"network": network, "files": _leave_files(folder, usable, job)}
 
@@ -152,7 +152,7 @@ def _leave_files(folder: str, usable: Sequence[str], job: int | None) -> bool:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return
-        rights &= handled if os.path.isdir(path) else handled & OF_FILES
+        rights &= handled if os.path.isdir(path) else handled & FILE_RIGHTS
         rule = struct.pack("=Qi", rights, place)
         libc.syscall(ADD_RULE, ctypes.c_int(rules), ctypes.c_int(1), rule, ctypes.c_uint32(0))
         os.close(place)

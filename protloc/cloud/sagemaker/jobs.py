@@ -53,7 +53,7 @@ class Jobs:
                 _finish(job, "Stopped", None)
 
     def resume(self) -> None:
-        """Start again what was interrupted, once the cloud answers requests."""
+        """Restart interrupted jobs, once the cloud answers requests."""
         for job in list(self._records.tables["training_jobs"].values()):
             if job["TrainingJobStatus"] == "InProgress":
                 self._records.spawn(self._train, job)

@@ -78,7 +78,7 @@ class Records:
         del self.tables[table][name]
 
     def spawn(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Run what takes longer than a request."""
+        """Run work that takes longer than a request."""
 
         def run() -> None:
             call(*arguments)

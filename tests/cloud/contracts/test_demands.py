@@ -155,7 +155,9 @@ def test_a_caller_with_every_row_scales_and_registers(stack: Stack, component: s
     registry.delete_model_package(ModelPackageName=package["ModelPackageArn"])
 
 
-def test_a_component_is_invoked_by_whoever_may_invoke_it(stack: Stack, component: str, role: str) -> None:
+def test_a_component_is_invoked_by_a_caller_with_the_permission(
+    stack: Stack, component: str, role: str
+) -> None:
     """The endpoint alone is not enough."""
     endpoint = stack.outputs["Endpoint"]
     prefix = "arn:aws:sagemaker:us-east-1:000000000000"

@@ -139,7 +139,7 @@ def test_a_modelled_error_can_be_caught_by_its_class(cloud: Cloud) -> None:
         groups.create_log_group(logGroupName="a b")
 
 
-def test_a_caller_without_the_permission_is_told_that_first(cloud: Cloud) -> None:
+def test_a_missing_permission_is_reported_first(cloud: Cloud) -> None:
     stranger = boto3.client(
         "sqs", endpoint_url=cloud.endpoint_url, region_name="us-east-1",
         aws_access_key_id="AKIANOBODYKNOWSTHIS1", aws_secret_access_key="wrong",

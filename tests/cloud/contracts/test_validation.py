@@ -44,7 +44,7 @@ def test_a_pattern_is_compared_with_the_whole_value() -> None:
     )
 
 
-def test_each_violation_is_told() -> None:
+def test_each_violation_is_reported() -> None:
     # as in https://github.com/hashicorp/terraform-provider-aws/issues/36076
     message = refusal("logs", "CreateLogStream", logGroupName="a b", logStreamName="c:d")
     assert message == (
@@ -153,7 +153,7 @@ def test_what_holds_itself_is_checked_to_its_depth() -> None:
 
 
 @pytest.mark.parametrize("value", [5, ["a"], {"a": "b"}, True])
-def test_another_type_is_told_and_breaks_nothing(value: Any) -> None:
+def test_a_wrong_type_is_reported_and_breaks_nothing(value: Any) -> None:
     (wrong,) = problems_of("iam", "GetRole", RoleName=value)
     assert (wrong.kind, wrong.constraint) == ("type", "Member must be of the type string")
 

@@ -139,9 +139,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_state_that_is_not_what_was_saved_is_told_and_never_taken_for_an_empty_cloud(
-    own_stack: Stack, loss: str
-) -> None:
+def test_a_damaged_state_is_reported_and_never_taken_for_an_empty_cloud(own_stack: Stack, loss: str) -> None:
     home = own_stack.cloud.home
     put(own_stack, "in/a.fasta", b">a\nM")
     lifecycle.down(home)

@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", b"\x80\x05K\x01."])
-def test_a_damaged_file_is_said_clearly(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported_clearly(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.pickle").write_bytes(content)
     with pytest.raises(LostStateError, match=r"state\.pickle: expected a saved state"):
         read(tmp_path)

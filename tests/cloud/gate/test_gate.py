@@ -75,7 +75,7 @@ def test_every_service_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("service", LOOKING)
-def test_a_service_answers_who_has_the_key_and_nobody_else(cloud: Cloud, service: str) -> None:
+def test_a_service_answers_the_holder_of_the_key_and_nobody_else(cloud: Cloud, service: str) -> None:
     own = cloud.keys
     expected_code = "ValidationError" if service == "sagemaker-runtime" else ""
     assert code_of(cloud, service, *own) == expected_code
@@ -136,7 +136,7 @@ def signed(
         ("PUT", "/_ministack/config"), ("GET", "/_ministack/cfn-response/x"), ("TRACE", "/"),
     ],
 )  # fmt: skip
-def test_nothing_is_told_without_a_signature(cloud: Cloud, method: str, path: str) -> None:
+def test_nothing_is_revealed_without_a_signature(cloud: Cloud, method: str, path: str) -> None:
     status, headers, _ = ask(cloud, method, path, b"" if method == "POST" else None)
     assert status in (400, 403)
     assert not [name for name in headers if name.startswith("access-control")]
@@ -185,7 +185,7 @@ def test_health_tells_a_stranger_only_that_it_is_there(cloud: Cloud) -> None:
     assert (connection.health(cloud.port, cloud.home) or {})["home"] == str(cloud.home)
 
 
-def test_a_role_is_not_told_of_the_cloud(stack: Stack) -> None:
+def test_a_role_learns_nothing_of_the_cloud(stack: Stack) -> None:
     request = botocore.awsrequest.AWSRequest("GET", stack.cloud.endpoint_url + "/_protloc/health")
     botocore.auth.SigV4Auth(stack.caller(), "protloc", "us-east-1").add_auth(request)
     headers = {name.replace("-", "_"): value for name, value in request.headers.items()}
@@ -252,7 +252,7 @@ def test_a_body_that_was_exchanged_is_refused(stack: Stack) -> None:
     assert status >= 400 and b"SignatureDoesNotMatch" in body
 
 
-def test_a_refusal_is_told_though_the_client_still_sends(cloud: Cloud) -> None:
+def test_a_refusal_arrives_though_the_client_still_sends(cloud: Cloud) -> None:
     with pytest.raises(ClientError) as refused:
         client(cloud, "s3", "test", "test").put_object(Bucket="bucket-1", Key="k", Body=b"x" * (6 << 20))
     assert refused.value.response["Error"]["Code"] == "InvalidAccessKeyId"

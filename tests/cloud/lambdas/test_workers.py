@@ -170,7 +170,7 @@ def test_a_stranger_takes_no_event_and_answers_none(
     assert called.result().payload["pid"] in gate.reached
 
 
-def test_an_error_before_the_first_event_is_told(pool: WorkerPool, function: Function) -> None:
+def test_an_error_before_the_first_event_is_reported(pool: WorkerPool, function: Function) -> None:
     (function.task_root / "module.py").write_text("raise ValueError('no model')")
     outcome = call(pool, function)
     assert (outcome.error and outcome.payload["errorType"] == "Runtime.ImportModuleError") or (

@@ -81,7 +81,7 @@ def output_fn(prediction, accept):
 """
 
 
-MOST_MEMORY = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
+MAX_MEMORY_BYTES = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def asked(secret: Path) -> Iterator[dict[str, object]]:
     """The things to attempt: a file, two ports that listen, and more memory than one process may have."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as cloud:
         ports = {"port": one.getsockname()[1], "cloud": cloud.getsockname()[1]}
-        yield {"secret": str(secret), "memory": MOST_MEMORY, **ports}
+        yield {"secret": str(secret), "memory": MAX_MEMORY_BYTES, **ports}
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_a_copy_of_a_small_model_is_one_server_a_core_each_with_one_thread(stack
     """It is one copy all the same, and a request goes to a server that is idle."""
     small = artifact(**{"model.safetensors": "few weights"})
     name = serving(stack, put(stack, "models/small/model.tar.gz", small))
-    cores = min(len(os.sched_getaffinity(0)), components.MOST_SERVERS)
+    cores = min(len(os.sched_getaffinity(0)), components.MAX_SERVERS)
     threads: dict[int, str] = {}
 
     def ask() -> None:

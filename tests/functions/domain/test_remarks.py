@@ -3,7 +3,7 @@
 import pytest
 
 from functions.domain.prediction import Prediction
-from functions.domain.remarks import LEAST_TOLD, UNLIKE, Doubts, doubts
+from functions.domain.remarks import MIN_ANSWERS_TO_WARN, UNLIKE, Doubts, doubts
 from tests.functions.world import World
 
 ECOLI = "sp|P1|X_ECOLI Y OS=Escherichia coli (strain K12) OX=83333"
@@ -20,7 +20,7 @@ PLASTID = Prediction((*[0.01] * 9, 0.91), 0.2, 30, False)
         (NUCLEAR, "P1", "", []),
         (NUCLEAR, ECOLI, "", ["of bacteria, and the model knows eukaryotic cells only"]),
         (NUCLEAR, "P1", "viruses", ["of viruses, and the model knows eukaryotic cells only"]),
-        (NUCLEAR, HUMAN, "bacteria", []),  # the record knows better than whoever sent the file
+        (NUCLEAR, HUMAN, "bacteria", []),  # the record goes before the sender's word
         (PLASTID, HUMAN, "", ["animals have no plastids"]),
         (PLASTID, "P1", "fungi", ["fungi have no plastids"]),
         (PLASTID, "P1 OS=Plasmodium falciparum", "", []),  # which has one
@@ -35,7 +35,7 @@ def test_doubts_about_a_prediction_are_stated(
 
 
 @pytest.mark.parametrize("like", ["prokaryotic", "artificial", "something that a later model knows"])
-def test_a_protein_beyond_the_models_knowledge_is_told_with_how_far_it_is(like: str) -> None:
+def test_a_protein_beyond_the_models_knowledge_is_remarked_with_its_distance(like: str) -> None:
     (remark,) = doubts(NUCLEAR._replace(outside=0.981, outside_like=like), "P1", "")
     assert remark.startswith(f"{UNLIKE}, 98.1% of which are less so")
 
@@ -46,7 +46,7 @@ def row(*remarks: str, status: str = "predicted") -> dict[str, object]:
 
 def test_single_proteins_unlike_the_known_ones_warn_of_no_upload() -> None:
     """5 in a hundred are by the artifact's own measure, and one or two of twenty are by chance."""
-    for unlike, others in ((3, LEAST_TOLD), (9, 100), (2, 1), (1, 0), (LEAST_TOLD - 1, 0)):
+    for unlike, others in ((3, MIN_ANSWERS_TO_WARN), (9, 100), (2, 1), (1, 0), (MIN_ANSWERS_TO_WARN - 1, 0)):
         doubts = Doubts()
         for each in [row(UNLIKE)] * unlike + [row()] * others + [row(status="rejected")] * 50:
             doubts.count(each)

@@ -122,7 +122,7 @@ def test_a_location_that_nothing_was_learned_of_stands_in_the_card(measured: Art
     assert "- **Nothing about Peroxisome.** There was no protein of it to learn from" in text
 
 
-def test_vector_scaling_is_said_to_be_one(measured: Artifact) -> None:
+def test_the_card_names_vector_scaling(measured: Artifact) -> None:
     vector = CALIBRATION | {"method": "vector", "location_scale": [1.0] * 10, "location_shift": [0.0] * 10}
     assert "vector scaling" in card.card(replace(measured, calibration=vector))
     assert "vector scaling" not in card.card(measured)

@@ -27,7 +27,7 @@ def test_q10_is_the_share_of_right_locations() -> None:
     assert figures.accuracy(COUNTS) == 0.5
 
 
-def test_recall_is_told_where_there_is_something_to_find_and_precision_where_something_was_named() -> None:
+def test_recall_needs_a_true_protein_and_precision_a_named_one() -> None:
     rows = figures.by_location(COUNTS)
     assert rows["recall"] == pytest.approx([2 / 3, 0.5, 0.0, np.nan], nan_ok=True)
     assert rows["precision"] == pytest.approx([0.5, 0.5, np.nan, np.nan], nan_ok=True)

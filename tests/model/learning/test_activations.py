@@ -75,7 +75,7 @@ def test_two_processes_fill_and_read_one_file(channels: Path, encoder: Path, tmp
     assert not list((tmp_path / "disk").iterdir())
 
 
-def test_a_disk_that_is_too_small_is_said_before_anything_is_computed(
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_computed(
     channels: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def small(path: Any) -> Any:

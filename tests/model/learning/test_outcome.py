@@ -40,7 +40,7 @@ def sure(proteins: list[LabelledProtein]) -> Answers:
     return logits, np.array([4.0 if protein.membrane == 1 else -4.0 for protein in proteins])
 
 
-def test_what_is_told_is_what_sagemaker_looks_for(
+def test_sagemakers_metric_definitions_match_the_printed_lines(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, proteins: list[LabelledProtein]
 ) -> None:
     epoch = {"epoch": 2, "training_loss": 1.25, "seconds": 3.0} | report(sure(proteins), proteins)
@@ -50,7 +50,7 @@ def test_what_is_told_is_what_sagemaker_looks_for(
     assert "Training Loss: 1.2500" in printed and (tmp_path / "history.json").is_file()
 
 
-def test_without_a_membrane_label_nothing_is_said_of_membranes(tmp_path: Path) -> None:
+def test_a_model_without_membrane_labels_answers_nothing_about_membranes(tmp_path: Path) -> None:
     base = write_channels(tmp_path / "ml")
     for path in (base / "input" / "data" / "training").iterdir():
         path.write_text(re.sub("-[MSU]( test)?$", r"-U\1", path.read_text(), flags=re.MULTILINE))

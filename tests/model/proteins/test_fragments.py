@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.proteins.fragments import LONGEST, SHORTEST, crop
+from model.proteins.fragments import MAX_RESIDUES, MIN_RESIDUES, crop
 from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueTokenizer
 
 TOKENIZER = ResidueTokenizer(PROTEIN_VOCABULARY)
@@ -16,7 +16,7 @@ def test_a_fragment_is_a_stretch_of_its_protein_between_the_two_tokens() -> None
     for seed in range(200):
         fragment = crop(IDS, (1, seed))
         assert fragment[0] == IDS[0] and fragment[-1] == IDS[-1]
-        assert SHORTEST <= len(fragment) - SPECIAL_TOKENS <= LONGEST
+        assert MIN_RESIDUES <= len(fragment) - SPECIAL_TOKENS <= MAX_RESIDUES
         assert fragment[1:-1].tobytes() in inside
 
 

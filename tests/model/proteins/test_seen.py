@@ -11,7 +11,7 @@ PROTEINS = [
 ]
 
 
-def test_what_was_learned_from_is_told_from_the_rest(tmp_path: Path) -> None:
+def test_learned_proteins_are_told_apart_from_the_rest(tmp_path: Path) -> None:
     seen.write(tmp_path, PROTEINS[:20])
     assert seen.unseen(tmp_path, PROTEINS) == PROTEINS[20:]
     assert (tmp_path / seen.FILE).stat().st_size < 20 * 8 + 100

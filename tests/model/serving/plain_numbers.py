@@ -19,7 +19,7 @@ from model.serving.protein_numbers import (
     HYDROPATHY,
     HYDROPATHY_WINDOWS,
     LAGS,
-    LAST,
+    LAST_RESIDUES,
     MOTIFS,
     PAIRS,
     RESIDUES,
@@ -57,8 +57,8 @@ def counted(sequence: bytes) -> Numbers:
     regions = [numbers, numbers[length // 4 : length // 2], numbers[length // 2 : 3 * length // 4]]
     regions += [numbers[start:end] for start, end in BEGINNINGS] + [numbers[-size:] for size in ENDINGS]
     values = [shares(region) for region in regions]
-    last = np.zeros((LAST, NONE + 1))
-    for place, number in enumerate(numbers[: -LAST - 1 : -1]):
+    last = np.zeros((LAST_RESIDUES, NONE + 1))
+    for place, number in enumerate(numbers[: -LAST_RESIDUES - 1 : -1]):
         last[place, number] = 1.0
     values.append(last[:, :NONE].ravel())
     members = MEMBERS[:, numbers]  # (groups, residues)

@@ -16,9 +16,9 @@ from model.proteins.labelled import read_labelled
 from model.serving import answering
 from model.serving.importance import (
     DRAWS,
-    FEWEST_STRETCHES,
-    MOST_STRETCHES,
-    NARROWEST,
+    MAX_STRETCHES,
+    MIN_STRETCHES,
+    MIN_WIDTH,
     Ask,
     elsewhere,
     explain,
@@ -75,7 +75,7 @@ def test_importance_falls_on_a_planted_signal(
     assert explanation is not None
     importance = np.array(explanation["importance"])
     inside = importance[first:last]
-    reach = NARROWEST - 1  # a stretch that hides a residue of the signal hides as many beside it
+    reach = MIN_WIDTH - 1  # a stretch that hides a residue of the signal hides as many beside it
     outside = np.delete(importance, range(max(first - reach, 0), min(last + reach, len(sequence))))
     assert inside.min() > 0.1 and abs(outside).max() < 1e-9, name
     test = explanation["test"]
@@ -100,9 +100,9 @@ def test_every_residue_is_hidden_and_the_work_is_bounded(length: int, tokens: in
     for start in starts:
         hidden[max(start, 0) : start + width] += 1
     assert hidden.min() >= 1
-    assert len(starts) <= MOST_STRETCHES + 3
+    assert len(starts) <= MAX_STRETCHES + 3
     asked = len(starts) + 2 * DRAWS
-    assert asked * (length + 2) <= tokens + 4 * (length + 2) or len(starts) <= FEWEST_STRETCHES + 3
+    assert asked * (length + 2) <= tokens + 4 * (length + 2) or len(starts) <= MIN_STRETCHES + 3
 
 
 @given(length=st.integers(1, 400), data=st.data())

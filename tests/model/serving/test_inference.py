@@ -104,7 +104,7 @@ def test_several_requests_at_once_are_answered_as_each_alone(tiny_model: Model) 
             assert one.get("probabilities") == pytest.approx(other.get("probabilities"), abs=1e-5)
 
 
-def test_attention_is_told_for_each_residue_read_and_only_when_asked(tiny_model: Model) -> None:
+def test_attention_is_given_for_each_residue_read_and_only_when_asked(tiny_model: Model) -> None:
     long, short, wrong = [*random_sequences([600, 50]), "mkv"]
     answers = predict_fn(Request([long, short, wrong], attention=True), tiny_model)["predictions"]
     assert [len(row["attention"]) for row in answers[:2]] == [510, 50] and "attention" not in answers[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.serving.relatives import KINDS, LOUDEST, MOST_VOTES, Relatives, join, kinds
+from model.serving.relatives import KINDS, LOUDEST, MAX_VOTES, Relatives, join, kinds
 from model.serving.words import words
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
@@ -42,7 +42,7 @@ def index() -> Relatives:
 def test_relatives_vote_for_their_location_and_strangers_are_silent(index: Relatives) -> None:
     votes, strongest = index.look([mutated(family, 0.2) for family in FAMILIES] + [drawn()], 10)
     assert votes[:4].argmax(axis=1).tolist() == [0, 1, 2, 3]
-    assert (votes[:4].max(axis=1) == MOST_VOTES).all() and not votes[4].any()
+    assert (votes[:4].max(axis=1) == MAX_VOTES).all() and not votes[4].any()
     assert [KINDS[kind] for kind in kinds(strongest)] == ["near"] * 4 + ["none"]
 
 
@@ -66,10 +66,10 @@ def test_a_more_distant_relative_is_less_loud(index: Relatives) -> None:
 
 def test_votes_are_bounded_and_added_to_log_probabilities(index: Relatives) -> None:
     votes, _ = index.look([KNOWN[0]], 10)
-    assert LOUDEST > 0 and votes.max() == MOST_VOTES
+    assert LOUDEST > 0 and votes.max() == MAX_VOTES
     logits = np.log(np.full((1, 10), 0.1))
     joined = join(logits + 5.0, votes)
-    assert joined.argmax() == 0 and np.isclose(joined[0, 0] - joined[0, 9], MOST_VOTES)
+    assert joined.argmax() == 0 and np.isclose(joined[0, 0] - joined[0, 9], MAX_VOTES)
 
 
 @pytest.mark.parametrize("sequence", ["", "M", "MKVF", "X" * 500, "*" * 20, "A" * 3000])

@@ -51,7 +51,7 @@ def test_a_protein_of_an_upload_is_explained_by_the_whole_stack(embedded: Embedd
     assert INSULIN[:50] in shown.stdout and "not why" in shown.stdout
 
 
-def test_what_has_no_answer_is_said_in_one_line(embedded: Embedded, upload: str) -> None:
+def test_a_protein_without_an_answer_is_reported_in_one_line(embedded: Embedded, upload: str) -> None:
     for accession, words in (("odd", "has no answer for odd"), ("none", "has no protein none")):
         result = embedded.protloc("explain", upload, accession)
         assert result.exit_code == 2 and words in result.stderr

@@ -51,7 +51,7 @@ def test_labels_are_checked_added_and_listed(embedded: Embedded, labelled: Path)
     assert result.exit_code == 2 and f"no labelled file {labelled.name}" in result.stderr
 
 
-def test_too_few_labels_to_judge_by_are_told_at_once_and_all_files_count(
+def test_too_few_labels_to_judge_by_are_reported_at_once_and_all_files_count(
     embedded: Embedded, tmp_path: Path
 ) -> None:
     first = write_labelled(tmp_path / "first.fasta", 340, test=0)
@@ -142,7 +142,7 @@ def ended(outcome: str, reason: str = "Q10 70 % → 71 %", report: str = "") -> 
 
 
 @pytest.mark.parametrize("outcome", ["Promoted", "KeptChampion", "NothingNew", "Skipped"])
-def test_every_good_end_is_told_in_words_and_exits_0(
+def test_every_good_end_is_reported_in_words_and_exits_0(
     embedded: Embedded, machine: Machine, outcome: str
 ) -> None:
     machine(
@@ -258,7 +258,7 @@ def test_what_starts_one_does_not_go_with_what_is_of_one_at_work(
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
 
 
-def test_the_epochs_of_a_training_are_told_with_the_time_that_is_left(embedded: Embedded) -> None:
+def test_the_epochs_of_a_training_are_shown_with_the_time_that_is_left(embedded: Embedded) -> None:
     logs = embedded.client.client("logs")
     job = f"protloc-{uuid.uuid4().hex[:8]}-1-train"
     with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):

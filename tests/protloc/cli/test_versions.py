@@ -80,7 +80,7 @@ def test_what_cannot_be_measured_stays_unknown_when_turned() -> None:
         (None, None, None, "The figures of a and b"),
     ],
 )
-def test_versions_that_never_met_stand_side_by_side_and_it_is_said_what_that_is_worth(
+def test_versions_that_were_never_compared_stand_side_by_side_with_a_warning(
     of_first: View | None, of_second: View | None, proteins: int | None, note: str
 ) -> None:
     first, second = view("a", q10=0.5, recall={"Nucleus": 0.4}), view("b", q10=0.6)

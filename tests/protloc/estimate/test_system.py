@@ -98,7 +98,7 @@ def test_an_instance_is_billed_from_its_start_to_the_end_of_its_idle_time() -> N
 @pytest.mark.parametrize("steps", [50, 300])
 def test_following_several_batches_as_one_changes_little(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = follow(LARGE, RATES)
-    monkeypatch.setattr("protloc.estimate.system.BATCHES_AT_MOST", steps)
+    monkeypatch.setattr("protloc.estimate.system.MAX_BATCHES", steps)
     coarse = follow(LARGE, RATES)
     assert coarse.seconds == pytest.approx(exact.seconds, rel=0.05)
     assert sum(bill(LARGE, coarse).values()) == pytest.approx(sum(bill(LARGE, exact).values()), rel=0.05)

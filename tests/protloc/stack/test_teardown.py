@@ -124,7 +124,7 @@ def test_a_stack_is_taken_down_and_erased_to_nothing(doomed: Embedded) -> None:
     expected = {client.outputs[name] for name in ("UploadsBucket", "ResultsBucket", "ModelsBucket")}
     expected |= {client.outputs[name] for name in ("UploadsTable", "ModelsTable")}
     assert expected <= remains
-    # The bucket of deployments belongs to whoever deploys, as SAM's does.
+    # The bucket of deployments belongs to the person who deploys, as SAM's does.
     leftovers = {each for each in inventory(client) if each != "bucket protloc-artifacts"}
     kinds = {each.split()[0] for each in leftovers}
     assert kinds <= {"bucket", "table", "group"}, leftovers
