@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
 from tests.conftest import SAMPLE, Embedded
-from tests.waiting import LIMIT_SECONDS, until
+from tests.end_to_end.failing import without_model
+from tests.waiting import LIMIT_SECONDS
 
 FEW = "".join(f">{part}" for part in SAMPLE.read_text().split(">")[1:8]) + ">bad\nMK1V\n"
-
-
-@contextmanager
-def no_model(cloud: Embedded) -> Iterator[None]:
-    """The stack while its model has no copy, as when it is scaled to zero."""
-    sagemaker, name = cloud.client.client("sagemaker"), f"protloc-{cloud.client.models()['active']}"
-
-    def copies(count: int) -> None:
-        sagemaker.update_inference_component_runtime_config(
-            InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": count}
-        )
-        until(
-            lambda: (
-                sagemaker.describe_inference_component(InferenceComponentName=name)["RuntimeConfig"][
-                    "CurrentCopyCount"
-                ]
-                == count
-            )
-        )
-
-    copies(0)
-    try:
-        yield
-    finally:
-        copies(1)
 
 
 def test_a_few_sequences_have_the_rows_that_they_have_in_a_file(embedded: Embedded, tmp_path: Path) -> None:
@@ -54,7 +28,7 @@ def test_without_a_model_they_are_an_upload_and_known_ones_are_answered(embedded
     known, new = {"fasta": ">a\nMKVLAAGIVGMKVLAAGIVGQ\n"}, {"fasta": ">b\nMKVLAAGIVGWWWMKVLAAGIVG\n"}
     first = embedded.client._ask("POST", "/predictions", known)
     assert first[0] == 200
-    with no_model(embedded):
+    with without_model(embedded):
         status, body, _ = embedded.client._ask("POST", "/predictions", new)
         assert status == 202, body
         assert embedded.client._ask("POST", "/predictions", known) == first

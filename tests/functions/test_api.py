@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import AcceptedNegativeData, FailureGroup
 from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
@@ -134,13 +135,23 @@ def cancelled(made: World) -> str:
     return identity
 
 
+def is_none(failure: BaseException) -> bool:
+    """Whether what was accepted was right: any text is an accession, though of no strategy that makes one."""
+    violation = r"violates `format` at /properties/accession\b"
+    return isinstance(failure, AcceptedNegativeData) and bool(re.search(violation, str(failure)))
+
+
 @pytest.mark.parametrize("method", [f"{method} {path}" for path in schema for method in schema[path]])
 def test_every_answer_is_one_that_the_document_tells_of(asked: World, method: str) -> None:
     """Makes its cases when it runs: `schema.parametrize` does at collection, five seconds of every worker."""
 
     @settings(max_examples=100, derandomize=True, suppress_health_check=list(HealthCheck))
     def answered(case: schemathesis.Case) -> None:
-        case.call_and_validate()
+        try:
+            case.call_and_validate()
+        except FailureGroup as failures:
+            if not all(map(is_none, failures.exceptions)):
+                raise
 
     load_all_checks()
     word, _, path = method.partition(" ")

@@ -239,3 +239,59 @@ def test_once_leaves_nothing_behind_but_the_results(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["predicted"] == 46
     assert len(from_tsv((tmp_path / "out.tsv").read_text())) == 47
     assert list((tmp_path / "TMPDIR").iterdir()) == [] and not (tmp_path / "PROTLOC_HOME").exists()
+
+
+def test_a_later_input_of_the_same_name_leaves_the_results_of_the_first(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "one" / "x.fasta", tmp_path / "two" / "x.fasta"
+    for file, text in ((first, ">a\nMKVLAAGIVG\n"), (second, ">b\nMKVLAAGIVGL\n")):
+        file.parent.mkdir()
+        file.write_text(text)
+    one = embedded.answer("predict", first)
+    kept = Path("x.fasta.protloc.tsv").read_bytes()
+    two = embedded.protloc("predict", second)
+    assert two.exit_code == 0 and two.stdout.rstrip().endswith("x.fasta.2.protloc.tsv")
+    assert "x.fasta.protloc.tsv holds other results, which stay" in two.stderr
+    assert one["output"] == "x.fasta.protloc.tsv" and Path(one["output"]).read_bytes() == kept
+    assert Path("x.fasta.2.protloc.tsv").read_text().splitlines()[1].startswith("b\t")
+    for again, number in ((first, ""), (second, ".2")):  # the same results need no other file
+        assert embedded.answer("predict", again)["output"] == f"x.fasta{number}.protloc.tsv"
+    assert embedded.answer("results", "latest")["output"] == "x.fasta.2.protloc.tsv"
+    assert embedded.answer("results", one["upload"], "-f", "csv")["output"] == "x.fasta.protloc.csv"
+    assert embedded.answer("results", "latest", "-f", "csv")["output"] == "x.fasta.2.protloc.csv"
+    assert {path.name for path in Path().glob("*.protloc.*")} == {
+        f"x.fasta{number}.protloc.{ending}" for number in ("", ".2") for ending in ("tsv", "csv")
+    }
+
+
+def test_a_folder_keeps_the_results_of_both_and_a_named_file_is_replaced(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "x.fasta", tmp_path / "results"
+    for number, text in enumerate((">a\nMKVLAAGIVG\n", ">b\nMKVLAAGIVGL\n"), start=1):
+        file.write_text(text)
+        embedded.answer("predict", file, "-o", f"{folder}/")
+        embedded.answer("predict", file, "-o", tmp_path / "named.tsv")
+        assert len(list(folder.iterdir())) == number
+    assert (tmp_path / "named.tsv").read_text().splitlines()[1].startswith("b\t")
+
+
+def test_pages_of_two_uploads_of_one_name_stand_beside_each_other(embedded: Embedded, tmp_path: Path) -> None:
+    file = tmp_path / "x.fasta"
+    for text in (">a\nMKVLAAGIVG\n", ">b\nMKVLAAGIVGL\n"):
+        file.write_text(text)
+        upload = embedded.answer("predict", file)["upload"]
+        assert embedded.protloc("report", upload).exit_code == 0
+    assert {path.name for path in Path().glob("*.html")} == {"x.fasta.protloc.html", "x.fasta.2.protloc.html"}
+
+
+def test_results_are_written_through_a_link_that_stands_in_their_place(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    file, elsewhere = tmp_path / "x.fasta", tmp_path / "elsewhere"
+    file.write_text(">a\nMKVLAAGIVG\n")
+    elsewhere.mkdir()
+    Path("x.fasta.protloc.tsv").symlink_to(elsewhere / "kept.tsv")
+    assert embedded.answer("predict", file)["output"] == "x.fasta.protloc.tsv"
+    assert Path("x.fasta.protloc.tsv").is_symlink() and (elsewhere / "kept.tsv").read_text().count("\n") == 2
