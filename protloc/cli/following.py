@@ -84,6 +84,8 @@ class Following:
                     note(f"{safe(str(output))} holds other results, which stay; --output would replace them")
                 written = str(place)
             except (Problem, OSError) as error:
+                if output == STDOUT and isinstance(error, BrokenPipeError):
+                    raise  # the reader has seen enough
                 again = f"take them again with `protloc results{self.words}`"
                 kind = type(error) if isinstance(error, Problem) else UploadProblem
                 problem = kind(f"the results could not be written to {output} ({error}); {again}")

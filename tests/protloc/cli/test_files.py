@@ -230,6 +230,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(embedded: Embedded) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
+def test_a_reader_that_is_gone_is_no_error_of_any_command(embedded: Embedded) -> None:
+    """Whether a command prints a table or lines, and whether its output fills a buffer or not."""
+    embedded.answer("predict", SAMPLE)
+    for command in (
+        ["--help"],
+        ["show", "--help"],
+        ["completion", "bash"],
+        ["uploads"],
+        ["show", "latest"],
+        ["show", "latest", "--json"],
+        ["protein", "B2B9D9"],
+        ["results", "latest", "-o", "-"],
+        ["predict", SAMPLE, "--table", "-o", "rows.tsv"],
+        ["estimate", SAMPLE],
+    ):
+        reader, writer = os.pipe()
+        os.close(reader)
+        words = [sys.executable, "-m", "protloc.cli.main", *map(str, command)]
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "PROTLOC_HOME": str(embedded.home)}
+        with open(writer, "wb") as stdout:
+            done = subprocess.run(words, env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, (command, done.stderr)
+        assert "BrokenPipe" not in done.stderr, command
+
+
 @pytest.mark.slow
 def test_once_leaves_nothing_behind_but_the_results(tmp_path: Path) -> None:
     places = {name: str(tmp_path / name) for name in ("TMPDIR", "PROTLOC_HOME")}
