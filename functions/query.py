@@ -73,6 +73,8 @@ def get_upload(upload: str) -> Response[str]:
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
+    if "sort" in _parameters():
+        raise InputError("rows come in file order and no other; sort the results file instead", where="sort")
     know_only(
         _parameters(),
         *("accession", "confidence", "cursor", "fields", "format", "location", "size", "status", "uncertain"),

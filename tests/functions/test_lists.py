@@ -130,3 +130,10 @@ def test_head_of_an_explanation_and_of_a_submission_is_answered_as_get_is(world:
     ):
         asked = ask(path, handler=handler)
         assert asked["statusCode"] == 200 and ask(path, "HEAD", handler) == asked
+
+
+def test_an_order_that_pages_cannot_have_is_refused_with_its_reason(world: World) -> None:
+    upload = world.run(world.upload(fasta(1)))
+    answer = ask(f"/uploads/{upload}/predictions", sort="confidence")
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["detail"].startswith("sort: rows come in file order")

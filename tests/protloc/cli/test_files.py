@@ -219,6 +219,16 @@ def test_an_odd_environment_costs_no_traceback(embedded: Embedded, tmp_path: Pat
     assert len(closed.stderr.splitlines()) == 1
 
 
+def test_no_cloud_is_started_for_an_input_that_is_closed(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "protloc.cli.main", "predict", "-"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PROTLOC_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *words], env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "stdin is closed" in done.stderr and not (tmp_path / "home").exists()
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(embedded: Embedded) -> None:
     upload = embedded.answer("predict", SAMPLE)["upload"]
     script = '"$@" | head -1; exit "${PIPESTATUS[0]}"'
