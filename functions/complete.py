@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import BrokenContract, InputError
-from functions.domain.remarks import Doubts
+from functions.domain.remarks import Doubts, text_left_out
 from functions.domain.rows import FORMATS, Row, columns_of, exported, load_part
 from functions.domain.upload import (
     FINAL_STATUSES,
@@ -122,8 +122,7 @@ def left_out(upload: UploadRecord, shards: Shards) -> list[str]:
         letters += shard.left_out
         if shard.records:
             break
-    before = f"{letters:,} characters of text before the first record were left out" if letters else ""
-    return [warning for warning in (before, upload.left_out) if warning]
+    return [*text_left_out(letters), *([upload.left_out] if upload.left_out else [])]
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:

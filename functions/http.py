@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from functions.domain.errors import InputError
 from functions.domain.upload import FINAL_STATUSES, Counts
 from functions.domain.upload_record import UploadRecord
 from functions.services.dynamodb import Item, iso
@@ -20,13 +21,17 @@ def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None)
 
 
 def entity_tag(body: str) -> str:
-    """The tag of an answer, which changes with any byte of it (RFC 9110, 8.8.3)."""
-    return f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    """The tag of an answer, which changes with any byte of it (RFC 9110, 8.8.3).
+
+    It is a weak one, since API Gateway may compress the answer, whose bytes are others then (8.8.3.3).
+    """
+    return f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
 
 
 def is_known(tag: str, known: str) -> bool:
     """True if a caller's `If-None-Match` says that it has this answer already (RFC 9110, 13.1.2)."""
-    return known.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in known.split(",")]
+    tags = [each.strip().removeprefix("W/") for each in known.split(",")]
+    return known.strip() == "*" or tag.removeprefix("W/") in tags
 
 
 def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
@@ -41,6 +46,19 @@ def read_object(body: str | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):  # the second of lists within lists, thousands deep
         return None
     return request if isinstance(request, dict) else None
+
+
+def read_texts(body: str | None, *names: str) -> dict[str, str]:
+    """A request's JSON object of texts by these names, of which any may lack. Raises InputError otherwise."""
+    request = read_object(body)
+    if request is None:
+        raise InputError("another body", expected=f'a JSON object {{"{names[0]}": …}}')
+    for name, value in request.items():
+        if name not in names:
+            raise InputError(repr(name)[:40], expected=", ".join(names), where="body")
+        if not isinstance(value, str):
+            raise InputError(shown(value), expected="a text", where=name)
+    return request
 
 
 def shown(value: object) -> str:

@@ -7,8 +7,10 @@ problems. Results are not sent through the API: it redirects to a link that S3 a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlencode
 
@@ -28,6 +30,7 @@ from functions.http import View, entity_tag, is_known, model_view, upload_view
 from functions.parameters import FORMS, know_only, page_size, wanted_form, wanted_rows
 from functions.services import services
 from functions.services.dynamodb import Item
+from functions.services.predictions_table import Wanted
 
 logger = Logger()
 app = APIGatewayRestResolver(strip_prefixes=[])
@@ -48,6 +51,8 @@ class Missing(ProtlocError):
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    if event["httpMethod"] == "HEAD":  # answered as GET is; API Gateway leaves out the body
+        event = event | {"httpMethod": "GET"}
     return app.resolve(event, context)
 
 
@@ -68,6 +73,8 @@ def get_upload(upload: str) -> Response[str]:
 
 @app.get("/uploads/<upload>/predictions")
 def list_predictions(upload: str) -> Response[str]:
+    if "sort" in _parameters():
+        raise InputError("rows come in file order and no other; sort the results file instead", where="sort")
     know_only(
         _parameters(),
         *("accession", "confidence", "cursor", "fields", "format", "location", "size", "status", "uncertain"),
@@ -81,6 +88,7 @@ def list_predictions(upload: str) -> Response[str]:
         raise InputError("an upload too large for single predictions; take its results instead")
     size, cursor = page_size(_parameters()), _cursor()
     location = app.current_event.get_query_string_value("location")
+    total = _total(record, wanted, location)
     if location is not None:
         if location not in record.labels.names:
             raise InputError(
@@ -89,7 +97,7 @@ def list_predictions(upload: str) -> Response[str]:
         wanted = wanted._replace(named=location if record.labels.several else None)
     if location is not None and not record.labels.several:
         rows, following = aws.predictions.by_location(upload, location, size, cursor, wanted)
-        return _rows(rows, fields, columns, following)
+        return _rows(rows, fields, columns, following, total)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor, wanted)
     # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
@@ -97,7 +105,20 @@ def list_predictions(upload: str) -> Response[str]:
         rows, following = aws.predictions.page(upload, shard, size, None, wanted)
     if not following and rows:
         following = _next_shard(upload, shard, record.shards)
-    return _rows(rows, fields, columns, following)
+    return _rows(rows, fields, columns, following, total)
+
+
+def _total(record: UploadRecord, wanted: Wanted, location: str | None) -> dict[str, str]:
+    """The header that says how many rows a list has in all, by the counts of an upload that has ended.
+
+    There is none for any other choice than by status, as counting would read every row, nor once rows expire.
+    """
+    wants_status_alone = location is None and wanted == Wanted(status=wanted.status)
+    expires = datetime.fromisoformat(record.created) + timedelta(days=services().settings.prediction_days)
+    if not wants_status_alone or record.status not in FINAL_STATUSES or datetime.now(UTC) >= expires:
+        return {}
+    counts = record.counts._asdict()
+    return {"X-Total-Results": str(counts[wanted.status or "records"])}
 
 
 def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
@@ -225,11 +246,15 @@ def _of_own_labels() -> list[str]:
 
 
 def _rows(
-    rows: list[Item], fields: list[str] | None, columns: Sequence[str], following: Item | None
+    rows: list[Item],
+    fields: list[str] | None,
+    columns: Sequence[str],
+    following: Item | None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Response[str]:
     """A page of rows in the form that is asked for, with these columns where no fields are named."""
     form = wanted_form(_parameters(), app.current_event.headers.get("Accept", ""))
-    headers = {**_link(following), "Vary": "Accept"}
+    headers = {**_link(following), "Vary": "Accept", **more}
     if form == "json":
         shown = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
         return _json({"predictions": shown}, headers)

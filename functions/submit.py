@@ -15,10 +15,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError
-from functions.domain.organisms import ORGANISM, kingdom_of
+from functions.domain.organisms import ORGANISM, require_organism
 from functions.domain.submission import object_key, prefix_of, require_name, submission_of
 from functions.domain.upload import upload_id
-from functions.http import answer, problem, read_object, shown
+from functions.http import answer, problem, read_texts
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 from functions.services.settings import MIB
@@ -32,9 +32,9 @@ RETRY_SECONDS = 5
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
-        if event["httpMethod"] == "GET":
+        if event["httpMethod"] != "POST":
             return _find(event["pathParameters"]["submission"], event, services())
-        form = submit(_request(event.get("body")), services())
+        form = submit(read_texts(event.get("body"), "name", "organism"), services())
     except InputError as error:
         return problem(HTTPStatus.BAD_REQUEST, str(error))
     stage = event["requestContext"]["path"].rsplit("/", 1)[0]
@@ -45,10 +45,7 @@ def submit(request: dict[str, str], aws: Services) -> dict[str, Any]:
     """Make a form by which one file of this name can be sent. Raises InputError on a wrong request."""
     name, organism = request.get("name", ""), request.get("organism", "")
     require_name(name)
-    if organism and (not organism.isascii() or not organism.isprintable() or not kingdom_of(organism)):
-        raise InputError(
-            repr(organism)[:60], expected="an organism of a known genus, in ASCII", where="organism"
-        )
+    require_organism(organism)
     moment = datetime.fromtimestamp(now_seconds(), UTC)
     # In a form, S3 would put the name of the file that is sent for ${filename}.
     key = object_key(moment, secrets.token_hex(6), name.replace("${", "_{"))
@@ -85,16 +82,3 @@ def _find(submission: str, event: dict[str, Any], aws: Services) -> dict[str, An
     stage = event["requestContext"]["path"].rsplit("/", 2)[0]
     body = {"submission": submission, "upload": upload}
     return answer(HTTPStatus.OK, body, {"Location": f"{stage}/uploads/{upload}"})
-
-
-def _request(body: str | None) -> dict[str, str]:
-    """The request's JSON: `name`, and perhaps `organism`. Raises InputError on anything else."""
-    request = read_object(body)
-    if request is None:
-        raise InputError("another body", expected='a JSON object {"name": …}')
-    for name, value in request.items():
-        if name not in ("name", "organism"):
-            raise InputError(repr(name)[:40], expected="name, organism", where="body")
-        if not isinstance(value, str):
-            raise InputError(shown(value), expected="a text", where=name)
-    return request

@@ -4,6 +4,7 @@ Problem
 ├── UploadProblem      1  the upload failed, or did not end in time
 ├── UsageProblem       2  what was asked cannot be asked
 └── Unreachable        3  no cloud answers, or it does not know us
+    └── ModelAway         3  the cloud answers, but no model is there to ask yet
 """
 
 
@@ -27,3 +28,7 @@ class Unreachable(Problem):
     """The cloud cannot be reached, or does not let us in."""
 
     exit_code = 3
+
+
+class ModelAway(Unreachable):
+    """No model is there to ask: it starts, wakes up or is busy. The same may be asked again."""

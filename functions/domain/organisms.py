@@ -11,6 +11,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from functions.domain.errors import InputError
+
 ORGANISM = "organism"
 """The name, in an object's own metadata, of the organism that its proteins are of."""
 
@@ -65,6 +67,14 @@ def kingdom_of(organism: str) -> str:
             return kingdom
     match = _PROKARYOTE.search(name)
     return _KIND[match[0]] if match else ""
+
+
+def require_organism(organism: str) -> None:
+    """Raise InputError where this names no organism that is known; the empty name stands for none."""
+    if organism and (not organism.isascii() or not organism.isprintable() or not kingdom_of(organism)):
+        raise InputError(
+            repr(organism)[:60], expected="an organism of a known genus, in ASCII", where="organism"
+        )
 
 
 @cache

@@ -52,6 +52,11 @@ def _unlike(prediction: Prediction, words: str) -> list[str]:
     return [f"{share}; {like}" if like else share]
 
 
+def text_left_out(letters: int) -> list[str]:
+    """The warning about so many letters before the first record; none where there are none."""
+    return [f"{letters:,} characters of text before the first record were left out"] if letters else []
+
+
 class Doubts:
     """Counts the rows of an upload that carry each doubt."""
 

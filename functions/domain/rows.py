@@ -18,9 +18,23 @@ from functions.domain.locations import LOCATION_NAMES, TEN, LabelSet
 from functions.domain.prediction import Answer, Prediction, second_of
 from functions.domain.protein import Protein, Rejection
 from functions.domain.remarks import doubts
-from functions.domain.upload import Upload
 
 Row = dict[str, Any]
+
+
+class Pinned(Protocol):
+    """The values beside the answers that decide rows: an upload pins them for all its records."""
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    @property
+    def organism(self) -> str:
+        """The kingdom that the sender named; empty where none was named."""
+
 
 PROBABILITY = "p:"
 """Begins the name of each column of probabilities."""
@@ -71,7 +85,7 @@ def probability_columns(labels: LabelSet) -> tuple[str, ...]:
     return tuple(f"{PROBABILITY}{name}" for name in labels.names)
 
 
-def predicted_row(protein: Protein, answer: Answer, upload: Upload) -> Row:
+def predicted_row(protein: Protein, answer: Answer, upload: Pinned) -> Row:
     """The row of a protein the model was asked about."""
     labels = upload.labels
     row = _blank_row(protein, len(protein.sequence), labels)

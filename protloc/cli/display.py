@@ -28,10 +28,15 @@ STATUS_STYLES = {"complete": "green", "partial": "yellow", "failed": "red", "can
 View = dict[str, Any]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # as of any other output, where rich would end the program with 1
+
+
 def console() -> Console:
     """Stdout, wide enough for a table also when it is no terminal."""
     width = max(shutil.get_terminal_size((PIPED_WIDTH, 24)).columns, 60)
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return _Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def display_of(location: str, labels: LabelSet = TEN) -> str:

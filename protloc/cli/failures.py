@@ -19,6 +19,21 @@ from protloc.errors import Problem, Unreachable, UsageProblem
 INTERRUPTED = 130
 
 
+class ReaderGone(Exception):
+    """The program that reads our output has seen enough, as `head` has; click would make an error of it."""
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Raises ReaderGone where nobody reads what is printed within, though it be printed only now."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 class Protloc(click.Group):
     """The group of all commands: every error becomes one line on stderr and the exit code it stands for.
 
@@ -28,6 +43,14 @@ class Protloc(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         _add_loudness(cmd)
         super().add_command(cmd, name)
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with _written():  # the help
+            return super().make_context(*arguments, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _written():
+            return super().invoke(ctx)
 
     def main(
         self,
@@ -53,7 +76,7 @@ class Protloc(click.Group):
             code = _fail(error.format_message(), error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             code = _fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:  # the reader of our output has closed it
+        except ReaderGone:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:  # a file or folder that is not as a command needs it

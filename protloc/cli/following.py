@@ -73,15 +73,19 @@ class Following:
             progress.note(f"The upload goes on. Come back with: protloc show{self.words}")
             raise
 
-    def conclude(self, format_name: str, output: Path) -> Outcome:
-        """Write the results where there are any, and sum up."""
+    def conclude(self, format_name: str, output: Path, *, replace: bool) -> Outcome:
+        """Write the results where there are any, as of `fetch`, and sum up."""
         view, problem, written = self.view, self.problem, None
         if view and view["results"] and view["records"]:
             try:
                 with aws_errors():
-                    fetch(self.client, view["results"], format_name, output)
-                written = str(output)
+                    place = fetch(self.client, view["results"], format_name, output, replace=replace)
+                if place != output:
+                    note(f"{safe(str(output))} holds other results, which stay; --output would replace them")
+                written = str(place)
             except (Problem, OSError) as error:
+                if output == STDOUT and isinstance(error, BrokenPipeError):
+                    raise  # the reader has seen enough
                 again = f"take them again with `protloc results{self.words}`"
                 kind = type(error) if isinstance(error, Problem) else UploadProblem
                 problem = kind(f"the results could not be written to {output} ({error}); {again}")

@@ -64,6 +64,11 @@ class Wanted:
     output: Path | None
     as_json: bool
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the file is named that the results go into; otherwise they get the input's name."""
+        return self.output is not None and not self.output.is_dir()
+
 
 class Place(click.Path):
     """A file, or a folder: one whose name ends in a slash is made where it is not there."""
@@ -104,8 +109,8 @@ def result_options(command: Command) -> Command:
         "-o",
         type=Place(path_type=Path, allow_dash=True),
         help="Where the results go: a file, or a folder, as for several files; - is stdout. Without it: the "
-        "input's name with .protloc.FORMAT added, in the current folder, replacing what an earlier run left "
-        "there.",
+        "input's name with .protloc.FORMAT added, in the current folder; other results that are there stay, "
+        "and these get a number.",
     )(collected)
     collected = click.option(
         "--spreadsheet",

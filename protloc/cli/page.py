@@ -19,7 +19,7 @@ from protloc.errors import UploadProblem
     "-o",
     type=click.Path(path_type=Path, allow_dash=True),
     help="Where the page goes; - is stdout. Without it: the input's name with .protloc.html added, "
-    "in the current folder.",
+    "in the current folder; another page that is there already stays, and this one gets a number.",
 )
 @stack_option
 @home_option
@@ -46,9 +46,10 @@ def report(upload: str, output: Path | None, stack: str | None, home: Path) -> N
         raise UploadProblem(
             f"the upload has no results ({view['status']}); `protloc show{words}` says how it stands"
         )
+    is_named = output is not None
     output = output or default_output(safe(file_name(view["key"])), "html")
     require_writable(output)
-    fetch_report(client, view, output)
+    output = fetch_report(client, view, output, replace=is_named)
     if output != STDOUT:
         click.echo(f"{view['records']:,} records → {safe(str(output))}")
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import click
 from protloc.cli.following import Following, Outcome, sentence, show_outcome, wants_table, warn
 from protloc.cli.options import Wanted
 from protloc.cli.progress import make_progress
-from protloc.cli.results import STDOUT, default_output, require_writable
+from protloc.cli.results import STDOUT, default_output, numbered, require_writable
 from protloc.cli.shared import note, print_json
 from protloc.errors import Problem, UsageProblem
 
@@ -42,11 +43,9 @@ def outputs_of(files: Sequence[Path], wanted: Wanted) -> list[Path]:
             outputs.append(wanted.output)
             continue
         name = "stdin" if file == STDIN else file.name
-        path, number = default_output(name, wanted.format_name), 1
-        while (path if folder is None else folder / path) in outputs:  # of another folder's file of this name
-            number += 1
-            path = default_output(f"{name}.{number}", wanted.format_name)
-        outputs.append(path if folder is None else folder / path)
+        path = (folder or Path()) / default_output(name, wanted.format_name)
+        free = (numbered(path, number) for number in count(1))
+        outputs.append(next(each for each in free if each not in outputs))
     return outputs
 
 
@@ -73,7 +72,7 @@ def conclude(
     for following, output in followed:
         with make_progress() as progress:
             following.wait(progress, timeout)
-        outcome: Outcome = following.conclude(wanted.written, output)
+        outcome: Outcome = following.conclude(wanted.written, output, replace=wanted.is_named)
         warn(outcome.answer)
         if outcome.problem is not None:
             problems.append(outcome.problem)
@@ -152,9 +151,8 @@ def run(
     for file, output in zip(files, outputs, strict=True):
         if wait:
             require_writable(output, file)
-        if file != STDIN and (
-            file.is_file() or not file.exists()
-        ):  # before a cloud is started for what cannot be read
+        # Before a cloud is started for what cannot be read; opening a pipe would wait for its writer.
+        if file == STDIN or file.is_file() or not file.exists():
             with opened(file):
                 pass
     client = client_for()

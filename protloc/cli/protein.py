@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
-from protloc.cli.options import home_option, json_option, stack_option
-from protloc.cli.shared import client_of, note, print_json, upload_of
-from protloc.errors import UsageProblem
+from protloc.cli.options import Seconds, home_option, json_option, stack_option
+from protloc.cli.shared import client_of, note, print_json, stack_words, upload_of
+from protloc.errors import ModelAway, UsageProblem
+
+View = dict[str, Any]
+
+PAUSE_SECONDS = 3.0
+"""Between two questions to a model that starts or wakes up."""
 
 
 @click.command()
@@ -46,14 +55,23 @@ def protein(accession: str, limit: int, as_json: bool, stack: str | None, home: 
 @click.command()
 @click.argument("upload")
 @click.argument("accession")
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    default="10m",
+    show_default=True,
+    help="Wait no longer than this (90s, 15m, 2h) for a model that is not there yet, then exit 3.",
+)
 @json_option
 @stack_option
 @home_option
-def explain(upload: str, accession: str, as_json: bool, stack: str | None, home: Path) -> None:
+def explain(
+    upload: str, accession: str, timeout: float, as_json: bool, stack: str | None, home: Path
+) -> None:
     """Show which residues of the protein ACCESSION the answer in UPLOAD hangs on.
 
     The model is asked again with stretches of the protein hidden. That marks where its answer comes from, not
-    why; the last line says how far to believe the marks. A model that is scaled to zero has to wake up first.
+    why; the last line says how far to believe the marks. A model that starts or wakes up is waited for.
 
     \b
     Examples
@@ -74,11 +92,31 @@ def explain(upload: str, accession: str, as_json: bool, stack: str | None, home:
         raise UsageProblem(f"the upload {upload} {kept} {safe(accession, 60)}")
     if len(rows) > 1:
         note(f"{len(rows)} records have this name; the first one is explained.")
-    explanation = client.explanation(upload, row["offset"])
+    again = f"protloc explain {upload} {shlex.quote(accession)}{stack_words(stack)}"
+    explanation = _awaited(lambda: client.explanation(upload, row["offset"]), timeout, again)
     if as_json:
         print_json(explanation)
     else:
         show_explanation(explanation, row["header"] or accession)
+
+
+def _awaited(ask: Callable[[], View], timeout_seconds: float, again: str) -> View:
+    """Ask until a model is there to answer. Raises ModelAway when the time is over."""
+    began, is_told = time.monotonic(), False
+    while True:
+        try:
+            return ask()
+        except ModelAway as problem:
+            if time.monotonic() - began + PAUSE_SECONDS > timeout_seconds:
+                raise ModelAway(f"{problem} Ask again with `{again}`") from None
+        if not is_told:
+            note("the model is not there to ask yet; waiting for it")
+            is_told = True
+        try:
+            time.sleep(PAUSE_SECONDS)
+        except KeyboardInterrupt:
+            note(f"Ask again with: {again}")
+            raise
 
 
 @click.command()

@@ -7,6 +7,7 @@ byte; CSV and Parquet are made here from the JSON Lines. A file gets its name on
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import gzip
 import json
 import os
@@ -14,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,16 @@ def default_output(name: str, format_name: str) -> Path:
     return Path(f"{name}.protloc.{format_name}")
 
 
+def numbered(output: Path, number: int) -> Path:
+    """A default path with a number, for what is another file's; the first has none.
+
+    >>> numbered(Path("out/yeast.fasta.protloc.tsv"), 2)
+    PosixPath('out/yeast.fasta.2.protloc.tsv')
+    """
+    name, _, ending = output.name.rpartition(".protloc.")
+    return output if number == 1 else output.with_name(f"{name}.{number}.protloc.{ending}")
+
+
 def require_writable(output: Path, source: Path | None = None) -> None:
     """Raise UsageProblem where results could not be written in the end, or would replace the input."""
     if output == STDOUT:
@@ -65,30 +76,38 @@ def require_writable(output: Path, source: Path | None = None) -> None:
         raise UsageProblem(f"--output {output} is the input itself; choose another name")
 
 
-def fetch(client: Client, results: dict[str, str], format_name: str, output: Path) -> None:
-    """Write an upload's results to `output`."""
-    with _becoming(output) as target:
+def fetch(
+    client: Client, results: dict[str, str], format_name: str, output: Path, *, replace: bool = True
+) -> Path:
+    """Write an upload's results to `output`, and return where they are.
+
+    Without `replace` other results stay that are there already: these go beside them, under the first number
+    that is free.
+    """
+    with _becoming(output, replace) as target:
         if format_name in results:
-            client.download(results[format_name], target)
+            client.download(results[format_name], target.path)
         else:
             with downloaded_rows(client, results) as rows:
-                write_rows(rows, format_name, target)
+                write_rows(rows, format_name, target.path)
         if output.suffix.lower() == ".gz":
-            _compress(target)
+            _compress(target.path)
+    return target.written
 
 
-def fetch_report(client: Client, view: dict[str, Any], output: Path) -> None:
-    """Write an upload's report to `output`: the one beside its results, or for an older one a new one."""
+def fetch_report(client: Client, view: dict[str, Any], output: Path, *, replace: bool = True) -> Path:
+    """Write an upload's report, the one beside its results or for an older one a new one, as of `fetch`."""
     from functions.page.report import report
 
-    with _becoming(output) as target:
+    with _becoming(output, replace) as target:
         if "report" in view["results"]:
-            client.download(view["results"]["report"], target)
-            return
-        models = client.models()["models"]
-        model = next((each for each in models if each["version"] == view["model_version"]), None)
-        with downloaded_rows(client, view["results"]) as rows, target.open("wb") as file:
-            file.writelines(report(rows, view, model))
+            client.download(view["results"]["report"], target.path)
+        else:
+            models = client.models()["models"]
+            model = next((each for each in models if each["version"] == view["model_version"]), None)
+            with downloaded_rows(client, view["results"]) as rows, target.path.open("wb") as file:
+                file.writelines(report(rows, view, model))
+    return target.written
 
 
 @contextlib.contextmanager
@@ -121,34 +140,61 @@ def write_rows(rows: Iterable[Row], format_name: str, target: Path) -> None:
         )
 
 
+class _Target:
+    """A file that is written, and where it is once it has its name."""
+
+    def __init__(self, path: Path, written: Path) -> None:
+        self.path, self.written = path, written
+
+
 @contextlib.contextmanager
-def _becoming(output: Path) -> Iterator[Path]:
+def _becoming(output: Path, replace: bool = True) -> Iterator[_Target]:
     """A file that becomes `output`, or is copied to stdout, once it is written without an error.
 
     Where `output` is a symbolic link, the file becomes what it points to.
     """
-    if output != STDOUT:
-        output = output.resolve()
-    folder = None if output == STDOUT else output.parent
+    folder = None if output == STDOUT else output.resolve().parent
     handle, name = tempfile.mkstemp(prefix=".protloc-", suffix=".part", dir=folder)
     os.close(handle)
     part = Path(name)
+    target = _Target(part, output)
     try:
-        yield part
+        yield target
         if output == STDOUT:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
+            return
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        if not replace:
+            target.written = _placed_beside(part, output)
         elif output.exists() and not output.is_file():  # a device or a pipe: written to, not replaced
             with part.open("rb") as file, output.open("wb") as device:
                 shutil.copyfileobj(file, device)
         else:
-            mask = os.umask(0)
-            os.umask(mask)
-            part.chmod(0o666 & ~mask)
-            part.replace(output)
+            part.replace(output.resolve())
     finally:
         part.unlink(missing_ok=True)
+
+
+def _placed_beside(part: Path, output: Path) -> Path:
+    """Give a file the first name, by number, that is free or holds the very same; return that name."""
+    for number in count(1):
+        path = numbered(output, number)
+        if path.exists():
+            if path.is_file() and filecmp.cmp(part, path, shallow=False):
+                return path
+            continue
+        try:
+            os.link(part, path.resolve())  # unlike a renaming, it never replaces what came meanwhile
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without links
+            part.replace(path.resolve())
+        return path
+    raise AssertionError("numbers do not end")
 
 
 def _compress(path: Path) -> None:

@@ -228,7 +228,7 @@ def _take_results(
         name = file_name(following.view["key"]) if following.view else upload
         output = (folder or Path()) / default_output(safe(name), wanted.format_name)
         require_writable(output)
-    answer, problem = following.conclude(wanted.written, output)
+    answer, problem = following.conclude(wanted.written, output, replace=wanted.is_named)
     warn(answer)
     if wanted.as_json:
         print_json(answer)

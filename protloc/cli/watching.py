@@ -48,11 +48,11 @@ def watch(folder: Path, format_name: str, stack: str | None, home: Path) -> None
     from protloc.cli.results import default_output
 
     client = client_of(stack, home, start=True)
-    wanted = Wanted(format_name, written_as(format_name, False), None, False)
     note(f"watching {folder}; Ctrl-C ends this, not what is in work")
     with contextlib.suppress(KeyboardInterrupt):
         for file in arrivals(folder, lambda file: folder / default_output(file.name, format_name)):
             output = folder / default_output(file.name, format_name)
+            wanted = Wanted(format_name, written_as(format_name, False), output, False)
             try:
                 following = send(client, file, None, stack, time.monotonic())
                 conclude([(following, output)], wanted, None, False, stack, False)

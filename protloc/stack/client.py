@@ -25,7 +25,7 @@ from botocore.utils import get_environ_proxies
 from functions.domain.organisms import ORGANISM
 from functions.domain.submission import object_key
 from functions.domain.upload import FINAL_STATUSES, upload_id
-from protloc.errors import Unreachable, UploadProblem, UsageProblem
+from protloc.errors import ModelAway, Unreachable, UploadProblem, UsageProblem
 from protloc.stack.account import is_embedded, outputs_of, session
 from protloc.stack.api import ANSWERED_LATER, RETRIED_STATUSES, Api, View, checked
 
@@ -127,13 +127,14 @@ class Client:
     def explanation(self, upload: str, offset: int) -> View:
         """Fetch the explanation of the answer for the row at this offset.
 
-        Raises UsageProblem where there is nothing to explain, Unreachable where no model is there to ask.
+        Raises UsageProblem where there is nothing to explain, ModelAway where no model is there to ask.
         """
         path = f"/uploads/{quote(upload, safe='')}/predictions/{offset}/explanation"
         # A model that wakes takes minutes, and one that is busy need not be asked again at once.
         status, answer, _ = self.api.ask("GET", path, retried=RETRIED_STATUSES - ANSWERED_LATER)
         if status in ANSWERED_LATER and "detail" in answer:
-            raise Unreachable(str(answer["detail"]))
+            kind = Unreachable if status == HTTPStatus.BAD_GATEWAY else ModelAway
+            raise kind(str(answer["detail"]))
         return checked(status, answer)
 
     def models(self) -> View:

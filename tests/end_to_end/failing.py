@@ -1,4 +1,4 @@
-"""An upload of the embedded cloud whose proteins fail, the way they do in earnest: as dead letters."""
+"""An embedded cloud in which something is away, and an upload whose proteins fail as they do in earnest."""
 
 import json
 from collections.abc import Iterator
@@ -20,6 +20,31 @@ def without_predict(cloud: Embedded) -> Iterator[None]:
         yield
     finally:
         client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+@contextmanager
+def without_model(cloud: Embedded) -> Iterator[None]:
+    """The stack while its model has no copy, as when it is scaled to zero."""
+    sagemaker, name = cloud.client.client("sagemaker"), f"protloc-{cloud.client.models()['active']}"
+
+    def copies(count: int) -> None:
+        sagemaker.update_inference_component_runtime_config(
+            InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": count}
+        )
+        until(
+            lambda: (
+                sagemaker.describe_inference_component(InferenceComponentName=name)["RuntimeConfig"][
+                    "CurrentCopyCount"
+                ]
+                == count
+            )
+        )
+
+    copies(0)
+    try:
+        yield
+    finally:
+        copies(1)
 
 
 def is_split(view: dict[str, Any] | None) -> bool:

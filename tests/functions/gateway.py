@@ -1,4 +1,4 @@
-"""API Gateway in front of the functions query, explain, retry and activate, as a WSGI application.
+"""API Gateway in front of the functions of the API, as a WSGI application.
 
 It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
 to the function: a request without a signature, and one to no route.
@@ -17,6 +17,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import functions.activate
+import functions.ask
 import functions.explain
 import functions.query
 import functions.retry
@@ -32,6 +33,7 @@ MISSING: str = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Ap
 MODULES = (
     functions.query,
     functions.explain,
+    functions.ask,
     functions.retry,
     functions.submit,
     functions.withdraw,
@@ -49,6 +51,7 @@ def routes() -> list[tuple[str, str]]:
         for name in (
             "QueryFunction",
             "ExplainFunction",
+            "AskFunction",
             "RetryFunction",
             "SubmitFunction",
             "WithdrawFunction",
@@ -92,11 +95,13 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 def _handler(method: str, resource: str) -> Callable[..., Any]:
     if resource.endswith("/explanation"):
         return functions.explain.handler
-    if resource in ("/uploads", "/submissions/{submission}") and (method, resource) != ("GET", "/uploads"):
+    if resource == "/predictions":
+        return functions.ask.handler
+    if resource in ("/uploads", "/submissions/{submission}") and (method == "POST" or resource != "/uploads"):
         return functions.submit.handler
     if method in ("POST", "DELETE"):
         return functions.withdraw.handler
-    if method == "GET":
+    if method in ("GET", "HEAD"):
         return functions.query.handler
     return functions.activate.handler if resource == "/models/active" else functions.retry.handler
 

@@ -1,9 +1,14 @@
 """Each file in `events/` is one hop of the wire, and each is what the code sends and takes."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from logging import StreamHandler
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import functions.complete
@@ -66,6 +71,18 @@ class Context(LambdaContext):
     def get_remaining_time_in_millis(self) -> int:
         """All the time that any function of the template has."""
         return 900_000
+
+
+@contextmanager
+def logs_of(logger: Logger) -> Iterator[StringIO]:
+    """The lines that a function's logger writes meanwhile. It holds the stream of when its module was imported."""
+    handler, lines = logger.registered_handler, StringIO()
+    assert isinstance(handler, StreamHandler)
+    stream = handler.setStream(lines)
+    try:
+        yield lines
+    finally:
+        handler.setStream(stream)
 
 
 def sqs_event(queue: str, message: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functions.domain.errors import BrokenContract, EndpointRefused, EndpointTim
 from functions.domain.explanation import Explanation, Unexplained, read_explanation, spread_out
 from functions.domain.upload import text_key
 from functions.receive import receive
-from tests.functions.test_events import Context, golden
+from tests.functions.test_events import Context, golden, logs_of
 from tests.functions.test_flow import fasta
 from tests.functions.world import VERSION, World, unavailable
 
@@ -172,14 +172,15 @@ def test_a_record_in_which_a_damaged_file_stops_has_no_explanation(api: World) -
     assert status == 409 and "incomplete" in reason
 
 
-def test_no_sequence_is_logged(api: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_sequence_is_logged(api: World) -> None:
     upload = api.run(api.upload(BODY))
-    capfd.readouterr()
-    ask(upload, OFFSETS[0])
-    ask(upload, OFFSETS[1])
-    api.model.trouble = unavailable
-    ask(upload, OFFSETS[2])
-    printed = "".join(capfd.readouterr())
+    with logs_of(functions.explain.logger) as lines:
+        ask(upload, OFFSETS[0])
+        ask(upload, OFFSETS[1])
+        api.model.trouble = unavailable
+        ask(upload, OFFSETS[2])
+    printed = lines.getvalue()
+    assert "asking for an explanation" in printed
     assert "MKVLAAGIVG" not in printed and "WKVLAAGIVGMKV" not in printed
 
 

@@ -290,7 +290,8 @@ def test_an_answer_that_the_caller_has_is_not_sent_again(world: World) -> None:
     event = golden("api-get-upload") | {"path": f"/uploads/{identity}", "queryStringParameters": None}
     first = functions.query.handler(event, Context())
     (tag,) = first["multiValueHeaders"]["ETag"]
-    for header in (tag, f'"other", W/{tag}', "*"):
+    assert tag.startswith("W/")  # compressed, its bytes are others
+    for header in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
         again = functions.query.handler(event | {"headers": {"If-None-Match": header}}, Context())
         assert (again["statusCode"], again["body"]) == (304, "")
         assert again["multiValueHeaders"]["ETag"] == [tag]

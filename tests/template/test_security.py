@@ -41,6 +41,7 @@ TOPICS_IN_PLAIN = {
 BOUNDED_OTHERWISE = {
     "Query": "the API's throttle",
     "Explain": "the API's throttle",
+    "Ask": "the API's throttle",
     "Retry": "the API's throttle",
     "Submit": "the API's throttle",
     "Withdraw": "the API's throttle",
@@ -154,7 +155,7 @@ def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered:
     traced |= {
         m["RoleArn"]["Fn::GetAtt"][0] for _, m in resources(rendered, "AWS::StepFunctions::StateMachine")
     }
-    assert traced - granted == set() and len(traced) == 17
+    assert traced - granted == set() and len(traced) == 18
 
 
 def test_a_role_is_handed_on_to_sagemaker_alone(rendered: Template) -> None:
@@ -375,9 +376,11 @@ def test_no_source_of_events_can_start_functions_without_bound(rendered: Templat
             assert mapping["ParallelizationFactor"] <= 10, name
         bounded.add(function.removesuffix("Function"))
     ((_, stage),) = resources(rendered, "AWS::ApiGateway::Stage")
-    (settings,) = stage["MethodSettings"]
-    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
-    assert 0 < settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"] <= 100
+    whole, *narrower = stage["MethodSettings"]
+    assert (whole["ResourcePath"], whole["HttpMethod"]) == ("/*", "*")
+    assert 0 < whole["ThrottlingRateLimit"] <= whole["ThrottlingBurstLimit"] <= 100
+    for each in narrower:
+        assert 0 < each["ThrottlingRateLimit"] <= each["ThrottlingBurstLimit"] < whole["ThrottlingRateLimit"]
     called = {name.removesuffix("Function") for name, _ in resources(rendered, "AWS::Lambda::Function")}
     assert called - bounded == set(BOUNDED_OTHERWISE)
 

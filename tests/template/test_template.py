@@ -11,6 +11,8 @@ import pytest
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
+from functions.ask import MAX_RESIDUES
+from functions.domain.packing import PackingSettings
 from functions.services.endpoint import CALL_SECONDS, CONNECT_SECONDS, WRITING_SECONDS
 from functions.services.settings import Settings
 from tests.template.rendering import VARIANTS, render
@@ -26,6 +28,7 @@ FLOW = (
     "complete",
     "query",
     "explain",
+    "ask",
     "retry",
     "submit",
     "withdraw",
@@ -84,7 +87,7 @@ def test_a_functions_environment_holds_known_settings_only() -> None:
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
     body = api["Body"]
-    assert len(body["paths"]) == 12
+    assert len(body["paths"]) == 13
     for methods in body["paths"].values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]
@@ -183,8 +186,11 @@ def test_versions_of_checkpoints_that_a_job_dropped_expire(rendered: dict[str, A
 def test_a_function_has_time_for_the_most_that_a_delivery_may_ask_of_it() -> None:
     functions = dict(resources(SOURCE, "AWS::Serverless::Function"))
     assert functions["PredictFunction"]["Timeout"] >= 2 * CALL_SECONDS + WRITING_SECONDS
-    explain = functions["ExplainFunction"]
-    model_seconds = int(explain["Environment"]["Variables"]["MODEL_SECONDS"])
-    assert CONNECT_SECONDS + model_seconds < explain["Timeout"] <= GATEWAY_SECONDS
+    for name, seconds_after in (("ExplainFunction", 0), ("AskFunction", 5)):
+        function = functions[name]
+        model_seconds = int(function["Environment"]["Variables"]["MODEL_SECONDS"])
+        assert CONNECT_SECONDS + model_seconds + seconds_after < function["Timeout"] <= GATEWAY_SECONDS
+    asked = int(functions["AskFunction"]["Environment"]["Variables"]["MODEL_SECONDS"])
+    assert MAX_RESIDUES / PackingSettings.batch_residues <= asked / 60, "of 60 seconds for a whole batch"
     (uploads,) = functions["ReceiveFunction"]["Events"].values()
     assert uploads["Properties"]["BatchSize"] == 1, "a thousand shards are sent one by one"

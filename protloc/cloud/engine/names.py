@@ -88,6 +88,18 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.apigateway_v1": {
         "_import_rest_api": ("spec", "base_data"),
         "_put_gateway_response": ("api_id", "response_type", "data"),
+        "_rest_apis": None,
+        "_handle_execute_in_scope": (
+            "api_id",
+            "stage_name",
+            "method",
+            "path",
+            "headers",
+            "body",
+            "query_params",
+            "owner_account_id",
+            "owner_region",
+        ),
         "authentication_error_response": ("api_id", "stage_name", "error", "headers", "query_params"),
         "_AUTHENTICATION_GATEWAY_ERRORS": None,
     },
@@ -244,6 +256,7 @@ TOUCHED: dict[str, dict[str, tuple[str, ...] | None]] = {
     "ministack.services.cloudformation.provisioners": {
         "_RESOURCE_HANDLERS": None,
         "_sfn_definition": ("props",),
+        "_apigw_method_settings": ("raw",),
         "_delete_predecessor": ("delete_fn", "args", "kwargs"),
     },
     "ministack.services.iam": {"_policies": None},

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from protloc.cli.explaining import drawn, verdict
 from tests.conftest import Embedded
+from tests.end_to_end.failing import without_model
 
 INSULIN = "MALWMRLLPLLALLALWGPDPAAAFVNQHLCGSHLVEALYLVCGERGFFYTPKTRREAEDLQVGQVELGGGPGAGSLQPLALEGSLQKRGIVEQCCTSICSLYQLENYCN"
 FASTA = f">sp|P01308|INS_HUMAN Insulin\n{INSULIN}\n>odd\nMK1V\n>same\nMKVLAAGIVGLCAK\n>same\nMKVLAAGIVGLCAW\n"
@@ -61,3 +67,39 @@ def test_of_records_of_one_name_the_first_is_explained(embedded: Embedded, uploa
     result = embedded.protloc("explain", upload, "same")
     assert result.exit_code == 0 and "2 records have this name" in result.stderr
     assert "MKVLAAGIVGLCA" in result.stdout
+
+
+def explaining(cloud: Embedded, *arguments: str) -> subprocess.Popen[str]:
+    """`protloc explain` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from protloc.cli.main import main; main()", "explain", *arguments],
+        env=os.environ | {"PROTLOC_HOME": str(cloud.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_model_that_starts_is_waited_for(embedded: Embedded, tmp_path: Path) -> None:
+    file = tmp_path / "new.fasta"
+    file.write_text(">new\nMKVWWWLAAGIVGLCAKMKV\n")
+    upload = embedded.answer("predict", file)["upload"]
+    with without_model(embedded):
+        command = explaining(embedded, upload, "new")
+        assert command.stderr
+        assert "waiting for it" in command.stderr.readline()
+    stdout, stderr = command.communicate()
+    assert command.returncode == 0 and "MKVWWWLAAGIVGLCAKMKV" in stdout, stderr
+
+
+def test_a_model_that_does_not_come_leaves_the_command_to_ask_again(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.fasta"
+    file.write_text(">o|dd;name\nMKVWWYLAAGIVGLCAKMKV\n")
+    upload = embedded.answer("predict", file)["upload"]
+    with without_model(embedded):
+        result = embedded.protloc("explain", "latest", "o|dd;name", "--timeout", "1s")
+    assert result.exit_code == 3 and len(result.stderr.splitlines()) == 1
+    assert f"`protloc explain {upload} 'o|dd;name'`" in result.stderr
+    assert embedded.protloc("explain", upload, "o|dd;name").exit_code == 0

@@ -219,6 +219,16 @@ def test_an_odd_environment_costs_no_traceback(embedded: Embedded, tmp_path: Pat
     assert len(closed.stderr.splitlines()) == 1
 
 
+def test_no_cloud_is_started_for_an_input_that_is_closed(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "protloc.cli.main", "predict", "-"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PROTLOC_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *words], env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "stdin is closed" in done.stderr and not (tmp_path / "home").exists()
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(embedded: Embedded) -> None:
     upload = embedded.answer("predict", SAMPLE)["upload"]
     script = '"$@" | head -1; exit "${PIPESTATUS[0]}"'
@@ -230,6 +240,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(embedded: Embedded) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
+def test_a_reader_that_is_gone_is_no_error_of_any_command(embedded: Embedded) -> None:
+    """Whether a command prints a table or lines, and whether its output fills a buffer or not."""
+    embedded.answer("predict", SAMPLE)
+    for command in (
+        ["--help"],
+        ["show", "--help"],
+        ["completion", "bash"],
+        ["uploads"],
+        ["show", "latest"],
+        ["show", "latest", "--json"],
+        ["protein", "B2B9D9"],
+        ["results", "latest", "-o", "-"],
+        ["predict", SAMPLE, "--table", "-o", "rows.tsv"],
+        ["estimate", SAMPLE],
+    ):
+        reader, writer = os.pipe()
+        os.close(reader)
+        words = [sys.executable, "-m", "protloc.cli.main", *map(str, command)]
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "PROTLOC_HOME": str(embedded.home)}
+        with open(writer, "wb") as stdout:
+            done = subprocess.run(words, env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, (command, done.stderr)
+        assert "BrokenPipe" not in done.stderr, command
+
+
 @pytest.mark.slow
 def test_once_leaves_nothing_behind_but_the_results(tmp_path: Path) -> None:
     places = {name: str(tmp_path / name) for name in ("TMPDIR", "PROTLOC_HOME")}
@@ -239,3 +274,59 @@ def test_once_leaves_nothing_behind_but_the_results(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["predicted"] == 46
     assert len(from_tsv((tmp_path / "out.tsv").read_text())) == 47
     assert list((tmp_path / "TMPDIR").iterdir()) == [] and not (tmp_path / "PROTLOC_HOME").exists()
+
+
+def test_a_later_input_of_the_same_name_leaves_the_results_of_the_first(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "one" / "x.fasta", tmp_path / "two" / "x.fasta"
+    for file, text in ((first, ">a\nMKVLAAGIVG\n"), (second, ">b\nMKVLAAGIVGL\n")):
+        file.parent.mkdir()
+        file.write_text(text)
+    one = embedded.answer("predict", first)
+    kept = Path("x.fasta.protloc.tsv").read_bytes()
+    two = embedded.protloc("predict", second)
+    assert two.exit_code == 0 and two.stdout.rstrip().endswith("x.fasta.2.protloc.tsv")
+    assert "x.fasta.protloc.tsv holds other results, which stay" in two.stderr
+    assert one["output"] == "x.fasta.protloc.tsv" and Path(one["output"]).read_bytes() == kept
+    assert Path("x.fasta.2.protloc.tsv").read_text().splitlines()[1].startswith("b\t")
+    for again, number in ((first, ""), (second, ".2")):  # the same results need no other file
+        assert embedded.answer("predict", again)["output"] == f"x.fasta{number}.protloc.tsv"
+    assert embedded.answer("results", "latest")["output"] == "x.fasta.2.protloc.tsv"
+    assert embedded.answer("results", one["upload"], "-f", "csv")["output"] == "x.fasta.protloc.csv"
+    assert embedded.answer("results", "latest", "-f", "csv")["output"] == "x.fasta.2.protloc.csv"
+    assert {path.name for path in Path().glob("*.protloc.*")} == {
+        f"x.fasta{number}.protloc.{ending}" for number in ("", ".2") for ending in ("tsv", "csv")
+    }
+
+
+def test_a_folder_keeps_the_results_of_both_and_a_named_file_is_replaced(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "x.fasta", tmp_path / "results"
+    for number, text in enumerate((">a\nMKVLAAGIVG\n", ">b\nMKVLAAGIVGL\n"), start=1):
+        file.write_text(text)
+        embedded.answer("predict", file, "-o", f"{folder}/")
+        embedded.answer("predict", file, "-o", tmp_path / "named.tsv")
+        assert len(list(folder.iterdir())) == number
+    assert (tmp_path / "named.tsv").read_text().splitlines()[1].startswith("b\t")
+
+
+def test_pages_of_two_uploads_of_one_name_stand_beside_each_other(embedded: Embedded, tmp_path: Path) -> None:
+    file = tmp_path / "x.fasta"
+    for text in (">a\nMKVLAAGIVG\n", ">b\nMKVLAAGIVGL\n"):
+        file.write_text(text)
+        upload = embedded.answer("predict", file)["upload"]
+        assert embedded.protloc("report", upload).exit_code == 0
+    assert {path.name for path in Path().glob("*.html")} == {"x.fasta.protloc.html", "x.fasta.2.protloc.html"}
+
+
+def test_results_are_written_through_a_link_that_stands_in_their_place(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    file, elsewhere = tmp_path / "x.fasta", tmp_path / "elsewhere"
+    file.write_text(">a\nMKVLAAGIVG\n")
+    elsewhere.mkdir()
+    Path("x.fasta.protloc.tsv").symlink_to(elsewhere / "kept.tsv")
+    assert embedded.answer("predict", file)["output"] == "x.fasta.protloc.tsv"
+    assert Path("x.fasta.protloc.tsv").is_symlink() and (elsewhere / "kept.tsv").read_text().count("\n") == 2
