@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from protloc.cloud.engine.names import ACCOUNT, Response
-from protloc.cloud.sagemaker.components import Component, EndedAnswering, NotRunning, unpack
+from protloc.cloud.sagemaker.components import Component, unpack
 from protloc.cloud.sagemaker.records import Records, ServiceError, invalid
+from protloc.cloud.sagemaker.servers import EndedAnswering, NotRunning
 from protloc.cloud.sagemaker.storage import Storage
 
 MAX_BODY_BYTES = 6 * 1024 * 1024

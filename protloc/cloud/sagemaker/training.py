@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 from model.serving.artifact import extracted
 from protloc.cloud.sagemaker.checkpoints import Checkpoints
-from protloc.cloud.sagemaker.components import CONFINED, further_folders, threads
 from protloc.cloud.sagemaker.job_log import JobLog
+from protloc.cloud.sagemaker.servers import CONFINED, further_folders, threads
 from protloc.cloud.sagemaker.storage import Storage
 
 ATTACHED = Path(__file__).with_name("attached.py")

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from protloc.cloud.sagemaker import components, confined, training
-from protloc.cloud.sagemaker.components import Copy
+from protloc.cloud.sagemaker import confined, servers, training
+from protloc.cloud.sagemaker.servers import ModelServer
 
 # Each way out, as the model's code, or a job's program, would try it.
 ATTEMPTS = """
@@ -95,7 +95,7 @@ def asked(secret: Path) -> Iterator[dict[str, object]]:
 @pytest.fixture
 def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The findings of a model's code about what it may do."""
-    monkeypatch.delenv(components.FOLDERS_VARIABLE)
+    monkeypatch.delenv(servers.FOLDERS_VARIABLE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     secret = tmp_path / "home" / "credentials"
     secret.parent.mkdir()
@@ -105,7 +105,7 @@ def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
     (model / "code" / "inference.py").write_text(ATTEMPTS + INFERENCE)
     with asked(secret) as about:
         (model / "weights.json").write_text(json.dumps(about))
-        copy = Copy(model, {}, tmp_path / "log")
+        copy = ModelServer(model, {}, tmp_path / "log")
         try:
             copy.wait_ready(600)
             status, _, answer = copy.request("POST", "/invocations", b"{}", {})
@@ -253,13 +253,13 @@ def test_a_model_server_listens_nowhere(tmp_path: Path) -> None:
     model = tmp_path / "m"
     (model / "code").mkdir(parents=True)
     (model / "code" / "inference.py").write_text("def model_fn(folder):\n    pass\n")
-    copy = Copy(model, {}, tmp_path / "log")
+    copy = ModelServer(model, {}, tmp_path / "log")
     try:
         copy.wait_ready(600)
         assert not psutil.Process(copy.process.pid).net_connections("inet")
     finally:
         copy.stop()
-    assert tempfile.gettempdir() in os.environ[components.FOLDERS_VARIABLE]
+    assert tempfile.gettempdir() in os.environ[servers.FOLDERS_VARIABLE]
 
 
 class Packed:
@@ -294,7 +294,7 @@ class Silent:
 def test_a_training_jobs_program_uses_its_own_folder_and_the_cloud_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(components.FOLDERS_VARIABLE)
+    monkeypatch.delenv(servers.FOLDERS_VARIABLE)
     monkeypatch.setattr(training, "JobLog", Silent)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "credentials").write_text("a-secret")
