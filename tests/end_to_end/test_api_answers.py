@@ -28,7 +28,7 @@ def pool() -> Iterator[urllib3.PoolManager]:
 def ask(cloud: Embedded, pool: urllib3.PoolManager, method: str, path: str, **headers: str) -> Any:
     """An answer as it was sent, its body not decompressed."""
     request = AWSRequest(method, cloud.client.api_url + path, headers=headers)
-    credentials = cloud.client._session.get_credentials()
+    credentials = cloud.client.api._session.get_credentials()
     SigV4Auth(credentials, "execute-api", cloud.client.region).add_auth(request)
     signed = dict(request.prepare().headers.items())
     return pool.request(method, request.url, headers=signed, decode_content=False, redirect=False)

@@ -73,7 +73,7 @@ def test_an_uploader_gets_answers_and_puts_no_labels(
     assert view["status"] == "complete"
     person.download(view["results"]["tsv"], tmp_path / "rows.tsv")
     assert (tmp_path / "rows.tsv").stat().st_size
-    assert person._ask("POST", "/predictions", {"fasta": ">a\nMKVLAAGIVGMKV\n"})[0] == 200
+    assert person.api.ask("POST", "/predictions", {"fasta": ">a\nMKVLAAGIVGMKV\n"})[0] == 200
     assert denied(lambda: put_label(person))
     embedded.client.client("iam").put_user_policy(
         UserName="person-UploadersPolicy", PolicyName="more", PolicyDocument=WHATEVER

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 import yaml
@@ -29,6 +30,7 @@ from functions.services.settings import Settings
 from functions.sweep import move
 from functions.withdraw import cancel
 from tests.functions.gateway import SIGNED, application, routes, served_world
+from tests.functions.test_events import golden
 from tests.functions.test_flow import fasta
 from tests.functions.world import ROOT, VERSION, World
 from tests.hostile.corpus import HEADERS, shown
@@ -170,6 +172,31 @@ def test_the_document_tells_of_every_route_and_no_other() -> None:
     assert {path for method, path in routes() if method == "HEAD"} == {
         path for method, path in routes() if method == "GET"
     }
+
+
+def examples(part: Any) -> Iterator[tuple[Any, Any]]:
+    """Each example of the document, with the schema that it is of."""
+    if isinstance(part, dict):
+        of = part.get("schema", part)
+        yield from (
+            (of, each)
+            for each in [*part.get("examples", []), *([part["example"]] if "example" in part else [])]
+        )
+        for name, value in part.items():
+            if name not in ("example", "examples"):
+                yield from examples(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from examples(value)
+
+
+def test_every_example_is_one_that_the_document_allows() -> None:
+    found = list(examples(DOCUMENT))
+    for schema, example in found:
+        jsonschema_rs.Draft202012Validator(DOCUMENT | {"allOf": [schema]}).validate(example)
+    shown = [example for _, example in found]
+    assert golden("api-upload") in shown and len(shown) >= 7
+    assert golden("result-rows")[0] | {"upload": golden("api-upload")["upload"]} in shown
 
 
 def test_the_table_for_bioinformaticians_tells_of_every_route_and_no_other() -> None:
