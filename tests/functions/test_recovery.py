@@ -326,7 +326,7 @@ def test_a_dead_letter_that_says_nothing_does_not_stop_the_sweep(running_world: 
         world.sqs.send_message(QueueUrl=queue.url, MessageBody=body)
     failures = Failures()
     assert bury(world.aws, failures) == 4
-    failures.tell()
+    failures.raise_first()
     assert world.take(queue) == []
 
 

@@ -265,7 +265,7 @@ def test_nothing_that_comes_late_revives_a_deleted_upload(
             queue.send(message)
     failures = Failures()
     bury(running_world.aws, failures)
-    failures.tell()
+    failures.raise_first()
     running_world.split_shards()
     receive_lost(running_world.aws)
     complete(identity, running_world.aws)
