@@ -185,7 +185,10 @@ def _apply(
     except botocore.exceptions.ClientError as problem:
         if "No updates are to be performed" in str(problem):
             return
-        raise DeployError(f"stack {stack}: {problem.response['Error']['Message']}") from problem
+        again = description is None and problem.response["Error"]["Code"] == "AlreadyExistsException"
+        if not again:
+            raise DeployError(f"stack {stack}: {problem.response['Error']['Message']}") from problem
+        answer = {"StackId": stack}  # the answer to a first request was lost, and it was made again
     status = _wait(client, answer["StackId"])
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         pages = client.get_paginator("describe_stack_events").paginate(StackName=answer["StackId"])

@@ -7,9 +7,12 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ConnectionClosedError
+from botocore.httpsession import URLLib3Session
 
 from model import source
 from protloc.cloud import deploy
@@ -63,6 +66,34 @@ def test_a_stack_that_cannot_be_made_says_what_failed(cloud: Cloud, tmp_path: Pa
     with pytest.raises(deploy.DeployError, match="Unrecognized resource types"):
         template.write_text("Resources:\n  X:\n    Type: AWS::Nothing::Here\n")
         deploy.deploy(cloud, template, "unknown")
+
+
+def test_a_stack_whose_creation_was_asked_for_twice_is_made_once(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As botocore asks again where a connection ends before the answer."""
+    template = tmp_path / "template.yaml"
+    template.write_text("Resources: {Topic: {Type: AWS::SNS::Topic, Properties: {TopicName: twice}}}\n")
+    asked = []
+
+    def lose_first(request: Any, **_: object) -> None:
+        asked.append(request)
+        if len(asked) == 1:
+            assert URLLib3Session().send(request).status_code == 200
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    make = Cloud.client
+
+    def client(of: Cloud, service: str, **settings: Any) -> Any:
+        made = make(of, service, **settings)
+        made.meta.events.register("before-send.cloudformation.CreateStack", lose_first)
+        return made
+
+    monkeypatch.setattr(Cloud, "client", client)
+    deploy.deploy(cloud, template, "twice")
+    assert len(asked) == 2
+    topics = make(cloud, "sns").list_topics()["Topics"]
+    assert [topic["TopicArn"].rpartition(":")[2] for topic in topics].count("twice") == 1
 
 
 def test_a_changed_parameter_updates_the_stack_in_place(stack: Stack) -> None:

@@ -141,6 +141,8 @@ def test_a_deleted_upload_leaves_nothing_in_the_stack(embedded: Embedded, tmp_pa
 def test_a_table_on_a_narrow_terminal_has_fewer_columns_and_whole_words(
     embedded: Embedded, words: list[str], columns: list[str]
 ) -> None:
+    if not list(embedded.client.uploads()):
+        embedded.answer("predict", SAMPLE)
     result = embedded.protloc(*words, COLUMNS="60")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
