@@ -23,7 +23,7 @@ from functions.domain.upload import Shard, Source, part_key
 from protloc.cloud.connection import STACK
 from protloc.cloud.engine.access import VARIABLE
 from tests.conftest import ROOT, Embedded
-from tests.end_to_end.failing import failed_upload, is_split, without_predict
+from tests.end_to_end.failing import failed_upload, is_split, without_model, without_predict
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
 from tests.end_to_end.test_submission import send
@@ -101,6 +101,7 @@ class Everything:
         self.ask_the_api(upload)
         for explained in (upload, packed):
             self.ask_for_an_explanation(explained)
+        self.ask_about_a_few()
         self.fail_and_retry()
         self.send_by_form()
         self.take_back(packed)
@@ -135,6 +136,14 @@ class Everything:
     def ask_for_an_explanation(self, upload: str) -> None:
         row = next(row for row in self.cloud.client.predictions(upload) if row["status"] == "predicted")
         assert self.cloud.client.explanation(upload, row["offset"])["accession"] == row["accession"]
+
+    def ask_about_a_few(self) -> None:
+        """Sequences in a request: answered, and made an upload while no model is there."""
+        assert self.cloud.client.api.ask("POST", "/predictions", {"fasta": ">few\nMKVFQRMWYFEW\n"})[0] == 200
+        with without_model(self.cloud):
+            later = self.cloud.client.api.ask("POST", "/predictions", {"fasta": ">few\nMKVFQRMWYLATER\n"})
+        assert later[0] == 202
+        self.cloud.client.wait(later[1]["upload"], lambda _: None, LIMIT_SECONDS)
 
     def api(self, path: str, **parameters: str) -> dict[str, Any]:
         event = golden("api-get-upload") | {"path": path, "queryStringParameters": parameters or None}
