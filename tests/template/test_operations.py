@@ -122,3 +122,12 @@ def test_a_swept_queue_is_counted_by_what_sweep_takes(rendered: Template) -> Non
 def test_every_way_in_which_a_retraining_does_not_succeed_is_an_alarm(rendered: Template) -> None:
     names = {metric["MetricName"] for _, metric in watched(rendered) if metric["Namespace"] == "AWS/States"}
     assert names == {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+
+
+def test_the_bill_counts_every_alarm(template: Template) -> None:
+    """The first ten of an account are free, the others $0.10 a month: https://aws.amazon.com/cloudwatch/pricing/."""
+    text = (ROOT / "docs" / "platform-engineer.md").read_text()
+    found = re.search(r"\| alarms of the stack \| (\d+), [^|]*\| ([\d.]+) \|", text)
+    assert found
+    alarms = len(list(resources(template, "AWS::CloudWatch::Alarm")))
+    assert (int(found[1]), float(found[2])) == (alarms, round(0.1 * (alarms - 10), 2))
