@@ -13,6 +13,7 @@ import pytest
 from locks import environment
 from tests.locks.index import Index, serving, wheel
 
+Usage = namedtuple("Usage", "total used free")  # bytes, as shutil has them
 TORCH = "torch==2.13.0"
 OTHER = (
     "nothing-of-this-name"  # which the tests' CPU build requires, as the real one does what the locks hold
@@ -47,13 +48,14 @@ def unconfigured_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes this a machine without a GPU, on which pip is not configured at all; nothing is given up early."""
+    """Makes this a machine with room and without a GPU, where pip is not configured; nothing is given up early."""
     for name in list(os.environ):
         if name.startswith("PIP_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     monkeypatch.setattr(environment, "nvidia", lambda: False)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: Usage(10**12, 0, 10**12))
     monkeypatch.setattr(environment, "PATIENCE_SECONDS", 60)
     monkeypatch.setattr(environment, "ANSWER_SECONDS", 600)
 
@@ -215,8 +217,7 @@ def test_an_index_is_asked_with_the_proxy_and_the_certificates_that_pip_is_confi
 def test_all_that_is_missing_is_reported_at_once_and_nothing_is_made(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: usage(10**12, 0, 123 * 10**6))
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: Usage(10**12, 0, 123 * 10**6))
     monkeypatch.setattr(environment, "missing", lambda: ["expected another Python"])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(environment.tempfile, "tempdir", None)
@@ -236,8 +237,7 @@ def test_all_that_is_missing_is_reported_at_once_and_nothing_is_made(
 def test_cuda_is_not_downloaded_where_only_the_cpu_build_has_room(
     venv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: usage(10**12, 0, 5000 * 10**6))
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: Usage(10**12, 0, 5000 * 10**6))
     monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
     monkeypatch.setattr(environment.Pip, "offered", lambda *_: "2.13.0")
     monkeypatch.setattr(environment, "missing", lambda: [])
