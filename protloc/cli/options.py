@@ -66,7 +66,7 @@ class Wanted:
 
     @property
     def is_named(self) -> bool:
-        """Whether the file is named that the results go into; otherwise they get the input's name."""
+        """True if the file that the results go into is named; otherwise they get the input's name."""
         return self.output is not None and not self.output.is_dir()
 
 

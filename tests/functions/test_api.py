@@ -137,7 +137,7 @@ def cancelled(made: World) -> str:
 
 
 def is_none(failure: BaseException) -> bool:
-    """Whether what was accepted was right: any text is an accession, though of no strategy that makes one."""
+    """True if a failure is none: any text is an accession, though no strategy makes it."""
     violation = r"violates `format` at /properties/accession\b"
     return isinstance(failure, AcceptedNegativeData) and bool(re.search(violation, str(failure)))
 

@@ -241,7 +241,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(embedded: Embedded) -> None:
 
 
 def test_a_reader_that_is_gone_is_no_error_of_any_command(embedded: Embedded) -> None:
-    """Whether a command prints a table or lines, and whether its output fills a buffer or not."""
+    """Commands print tables or lines, more than a buffer holds or less."""
     embedded.answer("predict", SAMPLE)
     for command in (
         ["--help"],
