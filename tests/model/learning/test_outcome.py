@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,28 +15,17 @@ from model.job import METRICS
 from model.learning import outcome
 from model.learning.distribution import Processes
 from model.learning.settings import Settings
-from model.learning.validation import Answers, judge, of_known_membranes, report
-from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein, read_labelled
+from model.learning.validation import judge, of_known_membranes, report
+from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein
 from model.serving.artifact import read_artifact
 from model.serving.classifier import build_small, small_config
 from model.serving.inference import model_fn, predict_fn
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
+from tests.model.learning.answers import sure
 from tests.model.runs import plain, write_channels
-from tests.model.tiny import HEAD, write_labelled
+from tests.model.tiny import HEAD
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture
-def proteins(tmp_path: Path) -> list[LabelledProtein]:
-    return read_labelled(write_labelled(tmp_path / "labelled.fasta", 40))
-
-
-def sure(proteins: list[LabelledProtein]) -> Answers:
-    """Logits that name each protein's own location, and its membrane where that is known."""
-    logits = np.full((len(proteins), len(LOCATIONS)), -2.0)
-    logits[np.arange(len(proteins)), [protein.location for protein in proteins]] = 2.0
-    return logits, np.array([4.0 if protein.membrane == 1 else -4.0 for protein in proteins])
 
 
 def test_sagemakers_metric_definitions_match_the_printed_lines(

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
 from model.learning.distribution import Processes
 from model.learning.tokens import Tokens
-from model.learning.validation import Answers, judge, predict, report
-from model.proteins.labelled import LOCATIONS, LabelledProtein, read_labelled
+from model.learning.validation import judge, predict, report
+from model.proteins.labelled import LOCATIONS, LabelledProtein
 from model.serving.classifier import build_small, small_config
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
-from tests.model.tiny import HEAD, write_labelled
+from tests.model.learning.answers import sure
+from tests.model.tiny import HEAD
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture
-def proteins(tmp_path: Path) -> list[LabelledProtein]:
-    return read_labelled(write_labelled(tmp_path / "labelled.fasta", 40))
-
-
-def sure(proteins: list[LabelledProtein]) -> Answers:
-    """Logits that name each protein's own location, and its membrane where that is known."""
-    logits = np.full((len(proteins), len(LOCATIONS)), -2.0)
-    logits[np.arange(len(proteins)), [protein.location for protein in proteins]] = 2.0
-    return logits, np.array([4.0 if protein.membrane == 1 else -4.0 for protein in proteins])
 
 
 def test_an_epochs_figures_are_those_of_calibrated_answers(proteins: list[LabelledProtein]) -> None:
