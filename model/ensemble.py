@@ -47,8 +47,6 @@ COMPOSITIONS = (
     CompositionSettings(pairs=True, hidden=256, seed=3),
     CompositionSettings(pairs=True, hidden=256, seed=4),
 )
-# Of a network that reads the sequence, in the mean, where one of composition counts 1. Chosen on validation.
-SEQUENCE_WEIGHT = 1.5
 CLASS_BALANCE, LABEL_SMOOTHING = 0.5, 0.05  # of the networks that learn here; as train.py's
 FRAGMENTS = 3  # of each protein, which the networks that learn here see by turns
 
@@ -66,9 +64,7 @@ def unite(
             raise ValueError(f"expected members of one design, found {first.version} and {member.version}")
     if not getattr(config, "stem_kernel_size", 0) or getattr(config, "ensemble_size", 1) > 1:
         raise ValueError(f"expected single small networks as members, found another in {first.folder.name}")
-    described: dict[str, Any] = {"compositions": [settings.describe() for settings, _ in compositions]}
-    if compositions:
-        described["sequence_weight"] = SEQUENCE_WEIGHT
+    described = {"compositions": [settings.describe() for settings, _ in compositions]}
     many = BertSettings.from_dict(config.to_dict() | {"ensemble_size": len(members)} | described)
     ensemble = ProteinClassifier(many, len(first.locations), HeadSettings(**first.head))
     weights = load_file(members[0].folder / WEIGHTS)
@@ -179,7 +175,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     for member in members
                 ],
                 "compositions": [settings.describe() for settings in COMPOSITIONS],
-                "sequence_weight": SEQUENCE_WEIGHT,
                 "history": members[0].training.get("history", []),
             },
             index=outcome.index_of(learned, max_residues),

@@ -105,12 +105,10 @@ def _design(artifact: Artifact) -> str:
     network = f"a `transformers` BertModel under a {artifact.head['kind']} head"
     members = len(artifact.training.get("members", ())) or 1
     beside = len(artifact.training.get("compositions", ()))
-    weight = artifact.training.get("sequence_weight", 1)
     if beside:
         return (
             f"The mean of {members + beside} networks: {members} of the kind of {network},\n"
             f"and {beside} that see what the protein is made of (`model/serving/composition.py`)"
-            + (f";\neach of the first counts {weight:g} times as much in it" if weight != 1 else "")
         )
     return f"A{network[1:]}" if members == 1 else f"The mean of {members} networks, each {network}"
 

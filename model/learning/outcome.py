@@ -160,9 +160,7 @@ def descent(start: Artifact) -> dict[str, Any]:
     before: Mapping[str, Any] = recipe.pop("start", {})
     earlier = [before["version"], *before.get("earlier", [])] if before else []
     # An ensemble's own networks, and how each first learned, are the new one's as well.
-    kept = {
-        name: recipe.pop(name) for name in ("members", "compositions", "sequence_weight") if name in recipe
-    }
+    kept = {name: recipe.pop(name) for name in ("members", "compositions") if name in recipe}
     recipe.pop("history", None)
     learned_from = {"version": start.version, "sha256": start.data.get("sha256"), "training": recipe}
     return kept | {"start": learned_from | ({"earlier": earlier} if earlier else {})}

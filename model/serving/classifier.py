@@ -58,8 +58,7 @@ class ProteinClassifier(nn.Module):
     The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
     ProtBERT-like encoders have none. `config.ensemble_size` above 1 makes it an ensemble: it and `others` of
     its kind, trained apart (`ensemble.py`), whose probabilities are averaged; `config.compositions` adds
-    networks that see what a protein is made of (`composition.py`) instead of the sequence, and in the mean
-    each that reads the sequence then counts as `config.sequence_weight` of these.
+    networks that see what a protein is made of (`composition.py`) instead of the sequence.
     """
 
     def __init__(self, config: Any, locations: int, head: HeadSettings) -> None:
@@ -106,22 +105,14 @@ class ProteinClassifier(nn.Module):
 
         Numbers are (batch, composition.SIZE); needed only where there are compositions.
         """
-        weights = [getattr(self.config, "sequence_weight", 1.0)] * len(answers) + [1.0] * len(
-            self.compositions
-        )
         answers = [*answers, *(network(numbers) for network in self.compositions)]
         if len(answers) == 1:
             return answers[0]
-        # Logits again, of the weighted mean of the members' probabilities.
-        shares = [weight / sum(weights) for weight in weights]
-        locations = torch.stack(
-            [
-                each[0].log_softmax(dim=1) + math.log(share)
-                for each, share in zip(answers, shares, strict=True)
-            ]
-        )
-        bound = torch.stack([each[1].sigmoid() * share for each, share in zip(answers, shares, strict=True)])
-        return locations.logsumexp(dim=0), torch.logit(bound.sum(dim=0), eps=1e-6)
+        # Logits again, of the mean of the members' probabilities.
+        locations = torch.stack([each[0].log_softmax(dim=1) for each in answers])
+        bound = torch.stack([each[1].sigmoid() for each in answers])
+        together = locations.logsumexp(dim=0) - math.log(len(answers))
+        return together, torch.logit(bound.mean(dim=0), eps=1e-6)
 
     def members(self) -> list[ProteinClassifier]:
         """The networks of an ensemble, itself first; only itself where it is none."""

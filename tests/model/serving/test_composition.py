@@ -16,7 +16,7 @@ from model.serving.composition import CompositionSettings, describe_tokens, numb
 from model.serving.inference import Request, model_fn, predict_fn
 from model.serving.protein_numbers import describe_all
 from model.serving.tokens import PROTEIN_VOCABULARY, ResidueTokenizer
-from tests.model.tiny import build_tiny_artifact, build_tiny_ensemble, random_sequences, write_labelled
+from tests.model.tiny import build_tiny_artifact, random_sequences, write_labelled
 
 TOKENIZER = ResidueTokenizer(PROTEIN_VOCABULARY)
 LENGTHS = [1, 2, 3, 7, 19, 60, 511, 2046]
@@ -47,7 +47,7 @@ def test_a_network_learns_the_same_from_the_same_proteins(tmp_path: Path) -> Non
     assert np.mean(named == [protein.location for protein in proteins]) > 0.9
 
 
-def test_an_ensemble_with_them_answers_with_the_weighted_mean_of_all(tmp_path: Path) -> None:
+def test_an_ensemble_with_them_answers_with_the_mean_of_all(tmp_path: Path) -> None:
     proteins = data.read_labelled(write_labelled(tmp_path / "labelled.fasta", 60))
     numbers = number_table([TOKENIZER.encode(protein.sequence) for protein in proteins])
     settings = [CompositionSettings(hidden=8, epochs=1), CompositionSettings(pairs=True, hidden=8, epochs=1)]
@@ -63,22 +63,6 @@ def test_an_ensemble_with_them_answers_with_the_weighted_mean_of_all(tmp_path: P
     table = number_table([TOKENIZER.encode(sequence) for sequence in sequences])
     with torch.no_grad():
         theirs = [network(table)[0].softmax(dim=1).numpy() for _, network in networks]
-    weights = [ensemble.SEQUENCE_WEIGHT, 1, 1]
-    expected = np.average([probabilities("member"), *theirs], axis=0, weights=weights)
+    expected = np.mean([probabilities("member"), *theirs], axis=0)
     assert probabilities("together") == pytest.approx(expected, abs=1e-6)
     assert np.abs(expected - probabilities("member")).max() > 0.001
-
-
-def test_in_an_artifact_that_names_no_weight_all_networks_count_alike(tmp_path: Path) -> None:
-    folder = build_tiny_ensemble(tmp_path / "together")
-    classifier = model_fn(str(folder)).classifier
-    assert "sequence_weight" not in classifier.config.to_dict()
-    numbers = number_table([TOKENIZER.encode(sequence) for sequence in random_sequences([40, 90])])
-    read = [(torch.randn(2, 10), torch.randn(2)) for _ in range(2)]
-    with torch.no_grad():
-        locations, bound = classifier.unite(read, numbers)
-        answers = [*read, *(network(numbers) for network in classifier.compositions)]
-    expected = torch.stack([each[0].softmax(dim=1) for each in answers]).mean(dim=0)
-    assert locations.exp().numpy() == pytest.approx(expected.numpy(), abs=1e-6)
-    mean = torch.stack([each[1].sigmoid() for each in answers]).mean(dim=0)
-    assert bound.sigmoid().numpy() == pytest.approx(mean.numpy(), abs=1e-6)
