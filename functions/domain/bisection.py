@@ -41,7 +41,7 @@ class Bisection:
         self.heard = False
         """True if any call brought the search on."""
         self._call = ask
-        self._sequences = sequences  # by any name; the names are what `progress` holds
+        self._sequences = sequences  # by any name; `progress` holds the names
         suspects = before.get("suspects", [])
         self._suspects = [name for name in suspects if name in sequences]  # one of them is a culprit
         self._together = before.get("together", False) and self._suspects == suspects
