@@ -1,10 +1,10 @@
-"""The model card: an artifact's README.md in Hugging Face's format, written from what the artifact says.
+"""The model card: an artifact's README.md in Hugging Face's format, written from its description.
 
     python -m model.judging.card ARTIFACT [--into docs/model.md]
 
 writes it again, and with `--into` also the table of figures of a page that has a place for it. Reads the
-descriptions of older artifacts, which know fewer figures, and writes what they have. Needs neither numpy
-nor torch, and no YAML library: a string in JSON is one in YAML.
+descriptions of older artifacts, which have fewer figures, and writes those. Needs neither numpy nor torch,
+and no YAML library: a string in JSON is one in YAML.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Divides labelled proteins into training, validation and holdout: a snapshot's rules, as a pure function.
 
-A protein is its sequence. Labels of people win over base data, what contradicts itself is left out, the
-holdout is sticky, and nothing that is learned from has a relative (`homology`) in it. Every record ends in
-exactly one place: as the one that stands for its protein in a split, as a duplicate, or left out with a fault
-that says why. Needs numpy only.
+A protein is its sequence. Labels of people win over base data, contradictory ones are left out, the holdout
+is sticky, and no training protein has a relative (`homology`) in it. Every record ends in exactly one place:
+as the one that stands for its protein in a split, as a duplicate, or left out with a fault that says why.
+Needs numpy only.
 """
 
 from __future__ import annotations

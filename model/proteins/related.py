@@ -1,13 +1,13 @@
 """Finds related proteins, so that whole families are held out for validation.
 
-Two proteins count as related when they share more short words than chance gives them: words of five
-residues over 14 classes of residues that replace each other. Families are the connected groups of related
-proteins, so no held-out protein has a relative, in this sense, among those that are learned from. It is a
-stand-in for an aligner. On DeepLoc's 10,847 training proteins it takes 7 s, and of the held-out ones 0.5 %
-have a relative of 50 % identity or more in training, 2.6 % one of 40 % and 10 % one of 30 % (by MMseqs2,
-over 80 % of the shorter one); after a split at random it is 33, 40 and 51 %. What it cannot see: distant
-relatives (below about 30 % identity), a short domain shared by long proteins, and relatives shorter than
-some 15 residues unless they are identical. A list made with an aligner, given as `--validation`, is better.
+Two proteins count as related when they share more short words than chance gives them: words of five residues
+over 14 classes of residues that replace each other. Families are the connected groups of related proteins, so
+no held-out protein has a relative, in this sense, among those that are learned from. It is a stand-in for an
+aligner. On DeepLoc's 10,847 training proteins it takes 7 s, and of the held-out ones 0.5 % have a relative of
+50 % identity or more in training, 2.6 % one of 40 % and 10 % one of 30 % (by MMseqs2, over 80 % of the
+shorter one); after a split at random it is 33, 40 and 51 %. It cannot see distant relatives (below about 30 %
+identity), a short domain shared by long proteins, and relatives shorter than some 15 residues unless they are
+identical. A list made with an aligner, given as `--validation`, is better.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def draw(
 ) -> list[int]:
     """Indices of whole families that hold near `wanted` proteins of each location, by their number.
 
-    What is drawn depends on the families' first accessions alone. Of a location of which any are wanted, one
+    The drawing depends on the families' first accessions alone. Of a location of which any are wanted, one
     family at least is drawn where another is left.
     """
     members = defaultdict[int, list[int]](list)
@@ -131,7 +131,7 @@ def draw(
             wanted[locations[index]] -= 1
             left[locations[index]] -= 1
 
-    large = max(2, len(locations) // 50)  # a family that would be most of what is chosen on
+    large = max(2, len(locations) // 50)  # a family that would be most of the validation proteins
     rest = list[list[int]]()
     for family in drawn:
         useful = sum(
