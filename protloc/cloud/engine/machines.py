@@ -89,7 +89,7 @@ def variables_are_assigned_together() -> None:
 
 
 def executions_end_in_time(changed: Callable[[], None]) -> None:
-    """A state machine's `TimeoutSeconds` ends an execution as TIMED_OUT; what ended stays as it ended."""
+    """A state machine's `TimeoutSeconds` ends an execution as TIMED_OUT; an ended one stays as it is."""
     states = module("ministack.services.stepfunctions")
     run, fail = states._run_execution, states._fail_execution
 
