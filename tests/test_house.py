@@ -1,4 +1,4 @@
-"""The rooms keep to themselves what is theirs: see docs/architecture.md."""
+"""The imports between the rooms follow the rules of docs/architecture.md."""
 
 from __future__ import annotations
 

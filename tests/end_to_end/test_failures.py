@@ -1,7 +1,8 @@
 """Every state of retraining failing in every way it can, over the real state machine.
 
-Whatever fails: the champion still answers, nothing of the challenger is left, the lock is free, and the reason can
-be read. Most tasks are made to fail by taking away the permission they need, the rest by what goes wrong in earnest.
+After any failure, the champion still answers, nothing of the challenger is left, the lock is free, and the
+reason can be read. Most tasks are made to fail by taking away the permission they need, the rest by real
+faults.
 """
 
 import json
@@ -173,7 +174,7 @@ def cloud(
 
 
 def start(cloud: Embedded, case: Case, version: str, folder: Path) -> str:
-    """Start an execution and do to it what the case says; return its ARN."""
+    """Start an execution and cause the fault of the case; return its ARN."""
     parameters = {"version": version, **case.parameters}
     if "artifact" in parameters:
         parameters["artifact"] = brought(cloud, version, parameters["artifact"] == "a good one", folder)

@@ -15,7 +15,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def send(form: dict[str, Any], body: bytes, **changed: str) -> tuple[int, bytes]:
-    """Send a file by a form, some of whose fields somebody changed; the status and what S3 says."""
+    """Send a file by a form with some fields changed; gives the status and body of S3's response."""
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

@@ -1,4 +1,4 @@
-"""Uploads that are taken back: cancelled with exact counts, or deleted without a trace, whatever dies or comes late."""
+"""Uploads that are taken back: cancelled with exact counts, or deleted without a trace, even if a process dies or comes late."""
 
 import gzip
 import json
@@ -106,7 +106,7 @@ def test_known_answers_are_kept_when_an_upload_is_cancelled(running_world: World
 def test_an_upload_that_is_cancelled_unread_ends_at_once(
     empty_world: World, pack: Callable[[bytes], bytes]
 ) -> None:
-    """It waits for a model version, or to be decompressed; what is on its way then changes nothing."""
+    """It waits for a model version, or to be decompressed; messages on their way then change nothing."""
     if pack is not bytes:
         empty_world.activate()
     event = empty_world.upload(pack(BODY))
@@ -191,7 +191,7 @@ def test_an_upload_that_has_ended_is_not_cancelled(running_world: World) -> None
 
 
 def everything(world: World) -> list[str]:
-    """Whatever the stack keeps of any upload: objects with all their versions, rows, and records."""
+    """All that the stack keeps of any upload: objects with all their versions, rows, and records."""
     left = []
     for bucket in ("uploads", "results"):
         page = world.s3.list_object_versions(Bucket=bucket)
@@ -203,7 +203,7 @@ def everything(world: World) -> list[str]:
 
 
 def settle(world: World, identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a day pass, and do what follows."""
+    """Let a day pass, and run the functions due then."""
     now = world.aws.uploads.get(identity).deleted + SETTLED_SECONDS + 1
     with monkeypatch.context() as later:
         for module in ("functions.erase", "functions.sweep", "functions.services.withdrawals"):

@@ -32,7 +32,7 @@ OF_THE_TEN = "T1\tMKVLWWWWWW\tCytoplasm\tU\n"
 
 
 def write_sources(folder: Path, name: str, labels: LabelSet, parent: str | None = None) -> Path:
-    """Pin the labelled table of `folder` as what a snapshot is made of."""
+    """Pin the labelled table of `folder` as the source of a snapshot."""
     source = {"uri": "mine.tsv", "version_id": "null", "etag": "", "size": 0, "kind": "labels"}
     body = {"schema": 1, "snapshot": name, "sources": [source], "parent": parent} | labels.described()
     place = folder / f"{name}.json"

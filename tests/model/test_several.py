@@ -86,7 +86,7 @@ def test_each_label_is_learned_by_itself() -> None:
 
 
 def test_a_threshold_is_chosen_for_each_label_on_its_own() -> None:
-    """Of a rare label that the network is never sure of, a low one finds what a half would miss."""
+    """Of a rare label that the network is never sure of, a low one finds proteins that a half would miss."""
     random = np.random.default_rng(0)
     truth = np.zeros((400, 2), dtype=bool)
     truth[:200, 0], truth[::20, 1] = True, True

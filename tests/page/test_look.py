@@ -1,4 +1,4 @@
-"""The report in a real browser: what it says, how it is used, and for whom it works."""
+"""The report in a real browser: its content, its use, and its accessibility."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NOTHING = object()  # AWS::NoValue
 GIVEN = {
     "ImageAccount": "763104351884",
     "EncoderBucket": "my-encoders",
-}  # what a parameter is where the condition that it is given is met
+}  # values of parameters, where the condition that they are set is met
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",

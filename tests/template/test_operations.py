@@ -39,7 +39,7 @@ DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         },
     ),
 }
-OWN = "protloc"  # tests/end_to_end/test_access.py finds these in what the functions emit
+OWN = "protloc"  # tests/end_to_end/test_access.py finds these among the metrics of the functions
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,7 @@ def watched(template: Template) -> list[tuple[str, dict[str, Any]]]:
 
 
 def explained() -> dict[str, tuple[str, str]]:
-    """(what it means, what to do) of every alarm on the page."""
+    """(meaning, remedy) of every alarm on the page."""
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
     assert len({name for name, _, _ in rows}) == len(rows)

@@ -1,4 +1,4 @@
-"""The search for what a model fails on: what it finds, what it costs, and that outages cost nobody."""
+"""The search for proteins that a model fails on: its result, its cost, and that outages cost nobody."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ class Model(Endpoint):
 
 
 def search(model: Model, sequences: list[str]) -> dict[str, Answer]:
-    """Search, and after each interruption go on with what is left, as `predict` does."""
+    """Search, and after each interruption go on with the rest, as `predict` does."""
     progress: dict[str, Any] | None = None
     answers: dict[str, Answer] = {}
     for _ in range(1_000):
