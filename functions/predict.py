@@ -106,7 +106,7 @@ def _ask_model(
         answers |= bisection.answers()
         keep = upload.size <= aws.settings.answers_bytes
     except EndpointUnavailable as error:
-        waits = 0 if bisection.heard else message["waits"] + 1
+        waits = 0 if bisection.has_replied else message["waits"] + 1
         _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
         return False
     finally:

@@ -163,9 +163,9 @@ def list_models() -> Response[str]:
     know_only(_parameters())
     aws = services()
     alias = aws.models.alias()
-    shown = [model_view(item, alias.version) for item in aws.models.all()]
+    models = [model_view(item, alias.version) for item in aws.models.all()]
     named = {"active": alias.version or None, "previous": alias.previous or None, "revision": alias.revision}
-    return _json({"models": shown, **named})
+    return _json({"models": models, **named})
 
 
 @app.get("/models/<version>")
@@ -257,8 +257,8 @@ def _rows(
     form = wanted_form(_parameters(), app.current_event.headers.get("Accept", ""))
     headers = {**_link(following), "Vary": "Accept", **more}
     if form == "json":
-        shown = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
-        return _json({"predictions": shown}, headers)
+        selected = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
+        return _json({"predictions": selected}, headers)
     names = fields or columns
     lines = FORMATS[form]([{name: row.get(name) for name in names} for row in rows], names)
     return _tagged(b"".join(lines).decode(), f"{FORMS[form]}; charset=utf-8", headers)

@@ -79,13 +79,13 @@ def _take_down(
     """Take a version down where that is due; say whether nothing is left of it since now."""
     version, state = item["sk"], item["state"]
     if _is_drained(item, alias, aws):
-        begun = aws.models.begin_retiring(version, alias, DRAINED)
+        is_retiring = aws.models.begin_retiring(version, alias, DRAINED)
     elif _is_left(item, machine, settle_seconds):
         reason = STOPPED if state in UNFINISHED else item["reason"]
-        begun = aws.models.begin_removing(version, state, reason)
+        is_retiring = aws.models.begin_removing(version, state, reason)
     else:
-        begun = state == "retiring"  # by an earlier run
-    if not begun:
+        is_retiring = state == "retiring"  # by an earlier run
+    if not is_retiring:
         return False
     if item.get("job"):
         hosting.stop_jobs(item["job"])

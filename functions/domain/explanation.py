@@ -51,14 +51,14 @@ def read_explanation(
     return _checked(prediction["explanation"], answer.residues_read, labels)
 
 
-def _checked(given: Any, residues: int, labels: LabelSet) -> Explanation:
+def _checked(reply: Any, residues: int, labels: LabelSet) -> Explanation:
     try:
-        test = given["test"]
+        test = reply["test"]
         explanation = Explanation(
-            str(given["location"]),
-            float(given["probability"]),
-            int(given["window"]),
-            tuple(float(each) for each in given["importance"]),
+            str(reply["location"]),
+            float(reply["probability"]),
+            int(reply["window"]),
+            tuple(float(each) for each in reply["importance"]),
             tuple(int(place) for place in test["marked"]),
             float(test["without_marked"]),
             float(test["without_others"]),

@@ -57,8 +57,8 @@ class Withdrawals(UploadsReader):
         It counts as no user of its model version any more, and as none that is in work.
         """
         there = Attr("status").exists() & ~Attr("status").is_in(list(GONE_STATUSES))
-        gone = {"status": "deleting", "deleted": now_seconds(), "open": "yes", "model_version": ""}
-        self._change(upload_id, gone, there, remove=("listing",))
+        values = {"status": "deleting", "deleted": now_seconds(), "open": "yes", "model_version": ""}
+        self._change(upload_id, values, there, remove=("listing",))
 
     def erase_records(self, upload_id: str) -> None:
         """Delete the shards of an upload and the markers of their batches."""

@@ -128,9 +128,9 @@ def _settle(
 ) -> Settled | None:
     """The protein that the records of one sequence agree on; None where they do not."""
     of_people = [record for record in group if not files[record.file].base]
-    heard = of_people or list(group)
-    first = next(record for record in group if _agree(record, heard[0]))
-    against = [record for record in heard if not _agree(record, first)]
+    decisive = of_people or list(group)
+    first = next(record for record in group if _agree(record, decisive[0]))
+    against = [record for record in decisive if not _agree(record, first)]
     if against:
         for record in group:
             other = against[0] if _agree(record, first) else first
@@ -143,8 +143,8 @@ def _settle(
         if _agree(record, first):
             agreeing.append(record)
         else:  # base data, overruled
-            here, there = (places_of(each.protein, locations) for each in (record, heard[0]))
-            problem = f"{here}, but {there} in {_where(heard[0], files)}, which wins"
+            here, there = (places_of(each.protein, locations) for each in (record, decisive[0]))
+            problem = f"{here}, but {there} in {_where(decisive[0], files)}, which wins"
             faults.append(_fault(record, CONFLICTS, problem, left_out=True))
     for record in agreeing[1:]:
         problem = f"the same protein as {_where(agreeing[0], files)}"

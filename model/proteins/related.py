@@ -43,13 +43,13 @@ def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]
     for index, sequence in enumerate(sequences):
         if first.setdefault(sequence, index) != index:
             yield index, np.array([first[sequence]])
-    spoken = [words(sequence) for sequence in sequences]
-    sizes = np.array([len(each) for each in spoken])
-    everything = np.concatenate(spoken)
+    words_of = [words(sequence) for sequence in sequences]
+    sizes = np.array([len(each) for each in words_of])
+    everything = np.concatenate(words_of)
     speakers = np.repeat(np.arange(len(sequences)), sizes)[np.argsort(everything, kind="stable")]
     starts = np.searchsorted(np.sort(everything), np.arange(WORDS + 1))
     mean = max(1.0, float(sizes.mean()))
-    for index, own in enumerate(spoken):
+    for index, own in enumerate(words_of):
         sharing = [speakers[starts[word] : starts[word + 1]] for word in own]
         if not sharing:
             continue
@@ -123,13 +123,13 @@ def draw(
 
     drawn = sorted(members.values(), key=place)
     counts, wanted = Counter(locations), Counter(wanted)
-    held, left = list[int](), Counter(counts)
+    held, remaining = list[int](), Counter(counts)
 
     def take(family: list[int]) -> None:
         held.extend(family)
         for index in family:
             wanted[locations[index]] -= 1
-            left[locations[index]] -= 1
+            remaining[locations[index]] -= 1
 
     large = max(2, len(locations) // 50)  # a family that would be most of the validation proteins
     rest = list[list[int]]()
@@ -144,12 +144,12 @@ def draw(
             rest.append(family)
     for location in sorted(counts):
         # Nothing of it is drawn yet: its smallest family is.
-        if wanted[location] > 0 and left[location] == counts[location]:
+        if wanted[location] > 0 and remaining[location] == counts[location]:
             able = [
                 family
                 for family in rest
                 if any(locations[index] == location for index in family)
-                and all(left[locations[index]] > len(family) for index in family)
+                and all(remaining[locations[index]] > len(family) for index in family)
             ]
             if able:
                 chosen = min(able, key=len)

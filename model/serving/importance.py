@@ -122,11 +122,11 @@ def tested(ask: Ask, sequence: str, importance: Floats, location: int) -> dict[s
     marked = np.sort(np.argsort(-importance, kind="stable")[:count])
     without = [replaced(sequence, marked, random) for _ in range(DRAWS)]
     others = [replaced(sequence, elsewhere(marked, len(sequence), random), random) for _ in range(DRAWS)]
-    left = ask([*without, *others])[:, location]
+    remaining = ask([*without, *others])[:, location]
     return {
         "marked": marked.tolist(),
-        "without_marked": float(left[:DRAWS].mean()),
-        "without_others": float(left[DRAWS:].mean()),
+        "without_marked": float(remaining[:DRAWS].mean()),
+        "without_others": float(remaining[DRAWS:].mean()),
     }
 
 

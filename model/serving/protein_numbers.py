@@ -223,8 +223,8 @@ def _along(batch: Batch, means: Numbers, number: Counts) -> list[Numbers]:
     squares = (means - batch.spread(mean)[: len(means)]) ** 2
     late = np.where(number > 40, np.maximum(highest(np.minimum(40, number - 1), number), -5.0), 0.0)
     beginning = np.arange(60)
-    shown = means[(batch.first[:, None] + beginning).clip(max=len(means) - 1)]
-    place = np.where(beginning < number[:, None], shown, -np.inf).argmax(axis=1)
+    candidates = means[(batch.first[:, None] + beginning).clip(max=len(means) - 1)]
+    place = np.where(beginning < number[:, None], candidates, -np.inf).argmax(axis=1)
     return [
         highest(0, number),
         batch.over(np.minimum, means, 0, number),

@@ -146,10 +146,10 @@ def aws_errors() -> Iterator[None]:
     except Exception as error:
         if "botocore" not in sys.modules:
             raise
-        meant = _translated(error)
-        if meant is error:
+        translated = _translated(error)
+        if translated is error:
             raise
-        raise meant from error
+        raise translated from error
 
 
 def _translated(error: Exception) -> Exception:

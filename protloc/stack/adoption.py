@@ -44,8 +44,8 @@ class AdoptionFailed(Exception):
 def left_by_deleted(client: Any, stack: str) -> Iterator[dict[str, str]]:
     """Physical names, by logical ones, that each deleted stack of this name left; the last deleted first."""
     pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=[GONE])
-    gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
-    for each in sorted(gone, key=lambda each: each["CreationTime"], reverse=True):
+    deleted = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
+    for each in sorted(deleted, key=lambda each: each["CreationTime"], reverse=True):
         pages = client.get_paginator("describe_stack_events").paginate(StackName=each["StackId"])
         yield {
             event["LogicalResourceId"]: event["PhysicalResourceId"]

@@ -165,10 +165,10 @@ class Everything:
     def send_by_form(self) -> None:
         form = self.cloud.client.api.ask("POST", "/uploads", {"name": "form.fasta"})[1]
         assert send(form, b">form\nMKVFQRMWY\n")[0] == 204
-        found = until(
+        upload = until(
             lambda: self.cloud.client.api.get(f"/submissions/{form['submission']}")[1].get("upload")
         )
-        self.cloud.client.wait(found, lambda _: None, LIMIT_SECONDS)
+        self.cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
 
     def take_back(self, ended: str) -> None:
         """One upload is cancelled in work, and one deleted, whose row is closed a day later."""

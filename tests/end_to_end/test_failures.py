@@ -20,7 +20,7 @@ import yaml
 from model.serving.artifact import pack
 from protloc.embedded import running
 from tests.conftest import Embedded
-from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
+from tests.end_to_end.retraining import QUICK, ending, entered, lock, model, put_labels, remains
 from tests.end_to_end.test_permissions import forbidden, without
 from tests.model.tiny import build_tiny_artifact
 from tests.waiting import until
@@ -217,7 +217,7 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     cloud: Embedded, tmp_path: Path, name: str
 ) -> None:
     case, version = CASES[name], "case-" + name.replace(" ", "-").replace("'", "")[:30].rstrip("-")
-    before = left(cloud)
+    before = remains(cloud)
     with case.trouble(cloud):
         execution = start(cloud, case, version, tmp_path)
         description = ending(cloud, execution)
@@ -225,7 +225,9 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     assert case.reason in description["reason"] and description["reason"]
     assert case.fails_in in entered(cloud, execution)
     assert champion_answers(cloud)
-    until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
+    until(
+        lambda: remains(cloud) == before, lambda: (remains(cloud), before)
+    )  # a component takes its time to go
     assert lock(cloud) is None
     if case.recorded:
         view = model(cloud, case.parameters.get("version", version))

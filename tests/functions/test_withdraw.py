@@ -192,14 +192,14 @@ def test_an_upload_that_has_ended_is_not_cancelled(running_world: World) -> None
 
 def everything(world: World) -> list[str]:
     """All that the stack keeps of any upload: objects with all their versions, rows, and records."""
-    left = []
+    remains = []
     for bucket in ("uploads", "results"):
         page = world.s3.list_object_versions(Bucket=bucket)
-        left += [each["Key"] for kind in ("Versions", "DeleteMarkers") for each in page.get(kind, [])]
+        remains += [each["Key"] for kind in ("Versions", "DeleteMarkers") for each in page.get(kind, [])]
     for table in ("PredictionsTable", "UploadsTable"):
         items = world.database.Table(table).scan()["Items"]
-        left += [f"{item['pk']} {item['sk']}" for item in items if item["pk"] != "sweep"]
-    return left
+        remains += [f"{item['pk']} {item['sk']}" for item in items if item["pk"] != "sweep"]
+    return remains
 
 
 def settle(world: World, identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +374,7 @@ def test_the_api_cancels_and_deletes(running_world: World, monkeypatch: pytest.M
     assert ask("POST", identity) == (202, taken | {"status": "cancelled"}, f"/v1/uploads/{identity}")
     ended = running_world.run(running_world.upload(fasta(2), key="ended"))
     assert ask("POST", ended)[0] == 409
-    gone = {"upload": identity, "status": "deleting"}
-    assert ask("DELETE", identity) == ask("DELETE", identity) == (202, gone, None)
+    body = {"upload": identity, "status": "deleting"}
+    assert ask("DELETE", identity) == ask("DELETE", identity) == (202, body, None)
     assert ask("POST", identity)[0] == 410
     assert ask("POST", "nobody")[0] == ask("DELETE", "nobody")[0] == ask("DELETE", "n" * 2000)[0] == 404

@@ -307,14 +307,14 @@ def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rend
     assert (
         len(ends) == 13
     )  # three queues, two readers of a stream, two rules, four schedules, two functions they call
-    heard = {
+    allowed = {
         dimension["Value"]["Fn::GetAtt"][0]
         for _, metric in watched(rendered)
         for dimension in metric["Dimensions"]
         if dimension["Name"] == "QueueName"
     }
     letters = {name for name, _ in resources(rendered, "AWS::SQS::Queue") if name.endswith("DeadLetters")}
-    assert set(ends.values()) == letters <= heard
+    assert set(ends.values()) == letters <= allowed
     scheduled = {
         target["Fn::GetAtt"][0]
         for _, schedule in resources(rendered, "AWS::Scheduler::Schedule")
@@ -412,9 +412,9 @@ def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
 def test_a_rule_hears_of_this_stacks_bucket_alone(rendered: Template) -> None:
     """The default bus carries the events of every stack in the account: the files and ends of others' uploads."""
     rules = dict(resources(rendered, "AWS::Events::Rule"))
-    heard = {name: rule["EventPattern"]["detail"]["bucket"] for name, rule in rules.items()}
+    buckets = {name: rule["EventPattern"]["detail"]["bucket"] for name, rule in rules.items()}
     own = {"Ref": "UploadsBucket"}
-    assert heard == {"UploadCreatedRule": {"name": [own]}, "UploadCompletedRule": [own]}
+    assert buckets == {"UploadCreatedRule": {"name": [own]}, "UploadCompletedRule": [own]}
 
 
 def test_no_exception_outlives_its_reason(rendered: Template) -> None:

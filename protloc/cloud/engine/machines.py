@@ -110,9 +110,9 @@ def executions_end_in_time(changed: Callable[[], None]) -> None:
             run(arn)
             return
         # From the start on, also where the cloud was away meanwhile.
-        begun = datetime.fromisoformat(execution["startDate"]).timestamp()
-        left = max(0.0, begun + seconds - time.time())
-        timer = threading.Timer(left, contextvars.copy_context().run, (expire, execution))
+        started = datetime.fromisoformat(execution["startDate"]).timestamp()
+        remaining = max(0.0, started + seconds - time.time())
+        timer = threading.Timer(remaining, contextvars.copy_context().run, (expire, execution))
         timer.daemon = True
         timer.start()
         run(arn)
