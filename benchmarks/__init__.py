@@ -4,6 +4,6 @@ A benchmark is a module here, named in `__main__`, with
 
     def run(rounds: int) -> Iterator[Row]: ...
 
-that yields one `harness.Row` a claim. What is compared is timed in turn, round by round, in one process on
+that yields one `harness.Row` a claim. The compared ways are timed in turn, round by round, in one process on
 the same weights (`harness.interleave`), and a row gives the median of the rounds' ratios. See `harness.py`.
 """

@@ -1,8 +1,8 @@
 """Helpers of the benchmarks: timing in turns, the machine's own limits, one JSON object a line.
 
 A machine's speed drifts, so two ways are never timed one after the other but in turns: each round gives one
-ratio, and the median over the rounds is what is told. `ceiling` is what one plain matrix product of the same
-kind reaches in the same rounds, so that a ratio can be read against what the machine could give at all.
+ratio, and a row has the median over the rounds. `ceiling` is the rate of one plain matrix product of the same
+kind in the same rounds, so that a ratio can be read against the limit of the machine.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A classifier of ProtBERT's size to measure with: random weights, but answers that tell proteins apart.
 
 As drawn, random weights answer nearly the same for every protein, and two ways of computing would agree or
-not by chance. So proteins are made up here whose location shows in their composition, faintly or clearly,
-and the head is trained on some of them, the encoder held still: the answers then are as sure, and as unsure,
-as those of a trained model, and agreement on other such proteins means something. And thirty layers drawn by
-BERT's recipe forget what they were given, so that rounding shows as much as the protein does; what is added
-to the residual stream is scaled by 1/sqrt(2 * layers), as GPT-2 draws it for that reason.
+not by chance. So proteins are made up here whose location shows in their composition, faintly or clearly, and
+the head is trained on some of them, the encoder held still: the answers then are as sure, and as unsure, as
+those of a trained model, and agreement on other such proteins means something. And thirty layers drawn by
+BERT's recipe forget their input, so that rounding shows as much as the protein does; each addition to the
+residual stream is scaled by 1/sqrt(2 * layers), as GPT-2 draws it for that reason.
 """
 
 from __future__ import annotations

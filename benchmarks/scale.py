@@ -113,7 +113,7 @@ def draw(path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(9, 5.2), layout="constrained")
-    names, left = [], [0.0] * len(CASES)
+    names, starts = [], [0.0] * len(CASES)
     bills = []
     for case in CASES:
         course = follow(case.work, case.rates, case.deployment)
@@ -122,8 +122,8 @@ def draw(path: Path) -> None:
     colours = ["#0b3c5d", "#328cc1", "#d9b310", "#7fb8d8", "#8c8c8c", "#c6c6c6"]
     for service, colour in zip(bills[0], colours, strict=True):
         shares = [100 * each[service] / sum(each.values()) for each in bills]
-        axes.barh(names, shares, left=left, color=colour, label=service)
-        left = [sum(pair) for pair in zip(left, shares, strict=True)]
+        axes.barh(names, shares, left=starts, color=colour, label=service)
+        starts = [sum(pair) for pair in zip(starts, shares, strict=True)]
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the dollars, % (computed, us-east-1)")

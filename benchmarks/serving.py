@@ -47,7 +47,7 @@ class Article:
         with torch.device("meta"):
             classifier = ProteinClassifier(config, len(artifact.locations), HeadSettings(**artifact.head))
         classifier.load_state_dict(load_file(folder / WEIGHTS), assign=True)
-        # What BERT makes for itself and keeps in no file.
+        # BERT makes these buffers itself and keeps them in no file.
         embeddings, numbers = (
             classifier.encoder.embeddings,
             torch.arange(config.max_position_embeddings)[None],
@@ -179,7 +179,7 @@ def _memory(folder: Path) -> Row:
 def resident(side: str, folder: Path) -> dict[str, float]:
     """Load, answer, and say this process's memory in GB: at its peak and after."""
     sequences, _ = protbert.proteins(list(protbert.LENGTHS), seed=2)
-    kept: Article | Model  # to the end, so that what is steady still counts it
+    kept: Article | Model  # to the end, so that the steady memory includes it
     if side == "article":
         kept = Article(folder, torch.device("cpu"))
         kept.answer(sequences)

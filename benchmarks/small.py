@@ -1,7 +1,7 @@
 """Serving the small model: a core, all cores, and beside other work, against transformers' own pipeline.
 
 A process a core has one thread each, as a copy of the model has them. The pipeline answers with a BERT of
-about as many parameters, sixteen sequences at a time: what one would write without this project.
+about as many parameters, sixteen sequences at a time: the usual program without this project.
 """
 
 from __future__ import annotations

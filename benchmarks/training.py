@@ -2,7 +2,7 @@
 
 The article's step: four proteins cut at 510 residues and padded to 512 tokens, fp32, eager attention, the
 lower half of the layers frozen but not the embeddings, so that the backward pass crosses every layer. Ours:
-what is frozen computed once (`activations`), bf16 where the hardware has it, batches of like length without
+the frozen part computed once (`activations`), bf16 where the hardware has it, batches of like length without
 padding between the layers. Both are counted in residues of real proteins a second, optimizer included. The
 pass that computes activations is told beside a step's figure, and is part of the last one.
 """
@@ -32,7 +32,7 @@ from model.serving.tokens import PROTEIN_VOCABULARY, SPECIAL_TOKENS, ResidueToke
 
 ARTICLE = "the article's step: batch 4, padded to 512, fp32, half of the layers frozen"
 TOKENS, BATCH, EPOCHS = 512, 4, 3
-# A GPU is busy with many proteins only; the article's step takes four whatever the device.
+# A GPU is busy with many proteins only; the article's step takes four on any device.
 PROTEINS = {"cpu": 2 * len(LENGTHS), "cuda": 16 * len(LENGTHS)}
 # Smaller than in a run, whose packs are of like length because they are drawn from hundreds of proteins.
 BUDGET = {"cpu": 2176, "cuda": 8 * 2176}
@@ -52,7 +52,7 @@ def stepping(
     batches: Sequence[tuple[torch.Tensor, ...]],
     bf16: bool,
 ) -> Callable[[], None]:
-    """One optimizer step over `batches`: forward, backward and AdamW on what moves."""
+    """One optimizer step over `batches`: forward, backward and AdamW on the weights that move."""
     moving = [value for value in classifier.parameters() if value.requires_grad]
     device = moving[0].device
     optimizer = torch.optim.AdamW(moving, lr=1e-5, fused=True)

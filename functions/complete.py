@@ -63,7 +63,7 @@ def _record(record: DynamoDBRecord) -> None:
 
 
 def complete(upload_id: str, aws: Services) -> None:
-    """Complete an upload, once; a second time only what the first left undone."""
+    """Complete an upload, once; a second call does only the steps that the first left undone."""
     upload = aws.uploads.get(upload_id)
     if upload.status == "finishing":
         shards = aws.uploads.begun_shards(upload)
@@ -71,7 +71,8 @@ def complete(upload_id: str, aws: Services) -> None:
         status, reason = _verdict_on(upload, shards, counts)
         results, warnings = dict[str, str](), left_out(upload, shards)
         try:
-            # A shard that was given up because of that counts with what was read of it, not what was done.
+            # A shard that was given up because of that counts with the records read of it, not with those
+            # done.
             require_records(max(counts.records, records_read(shards)), aws.settings.max_records)
         except InputError as error:
             status, reason = "cancelled" if upload.cancelled else "failed", str(error)
@@ -116,7 +117,7 @@ def _unread(upload: UploadRecord, shards: Shards) -> str:
 
 
 def left_out(upload: UploadRecord, shards: Shards) -> list[str]:
-    """Says what was not read because it is no FASTA: files of an archive, text before the first record."""
+    """Names the parts that are no FASTA: files of an archive, text before the first record."""
     letters = 0
     for _, shard in sorted(shards.items()):
         letters += shard.left_out
@@ -126,7 +127,7 @@ def left_out(upload: UploadRecord, shards: Shards) -> list[str]:
 
 
 def verdict(counts: Counts, reason: str, damage: str) -> tuple[str, str]:
-    """The final status of an upload, and everything that speaks against it: what was not read, the failures,
+    """The final status of an upload, and every reason for doubt: the parts that were not read, the failures,
     the damage of its file.
 
     >>> verdict(Counts(records=3, predicted=2, rejected=1), "", "")

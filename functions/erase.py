@@ -1,4 +1,4 @@
-"""erase: what a deleted upload has left is deleted, for good.
+"""erase: the remains of a deleted upload are deleted, for good.
 
 In: the uploads table's stream, filtered to uploads that are being deleted; `sweep` calls again by touching
 their row. Out: no file, no text, no part, no result, no row and no marker of the upload, each with all its
@@ -41,7 +41,7 @@ def _record(record: DynamoDBRecord) -> None:
 
 
 def erase(upload_id: str, aws: Services) -> None:
-    """Erase what there is of an upload that is being deleted; what a run leaves, the next one erases."""
+    """Erase the objects and rows of an upload that is being deleted; the next run erases the rest."""
     upload = aws.uploads.get(upload_id)
     if upload.status != "deleting":
         return

@@ -2,8 +2,8 @@
 
 In: `GET /uploads/{upload}/predictions/{offset}/explanation` of the API. The record is read again from the
 upload's text, at the byte where its row says that it begins, and the model version that the upload pinned is
-asked. What it says is kept with the answers, by sequence and version, and asked once. The text that was sent
-has to be there still, and of a compressed upload the decompressed one, which is kept for some days.
+asked. Its reply is kept with the answers, by sequence and version, and asked once. The text that was sent has
+to be there still, and of a compressed upload the decompressed one, which is kept for some days.
 
 A model that is scaled to zero, or busy, is not waited for: the answer is 503 with `Retry-After`, and the call
 itself wakes it. Sequences are never logged.

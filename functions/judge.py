@@ -1,11 +1,11 @@
-"""judge: whether a challenger takes the champion's place. It fails closed: what is not shown to be good
-enough changes nothing.
+"""judge: whether a challenger takes the champion's place. It fails closed: a challenger that is not shown to
+be good enough changes nothing.
 
 In: the state machine's `{"version", "champion", "snapshot", "evaluation", "manifest", "report"}`, the last
-three addresses of what the jobs wrote. Out: the verdict with a reason for people, every check with what was
-found and expected, and the figures to be kept with the version: `figures` by themselves, and `metrics` with
-their intervals and numbers of proteins; and `labels`, those of the challenger where they are not DeepLoc's
-ten, as the models table keeps them. The report begins with the verdict afterwards.
+three addresses of files that the jobs wrote. Out: the verdict with a reason for people, every check with the
+value found and the one expected, and the figures to be kept with the version: `figures` by themselves, and
+`metrics` with their intervals and numbers of proteins; and `labels`, those of the challenger where they are
+not DeepLoc's ten, as the models table keeps them. The report begins with the verdict afterwards.
 
 The checks, over the proteins of the holdout:
 
@@ -66,7 +66,7 @@ class Floors(NamedTuple):
 
 
 class Incomplete(ValueError):
-    """An evaluation does not say what it has to; names what is missing or wrong."""
+    """An evaluation lacks a value or holds a wrong one; the message names it."""
 
 
 @logger.inject_lambda_context
@@ -91,7 +91,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def judge(
     evaluation: Any, manifest: Any, floors: Floors, *, version: str, champion: str, snapshot: str
 ) -> dict[str, Any]:
-    """The verdict on what an Evaluate job wrote (`events/evaluation.json`), beside the snapshot's manifest
+    """The verdict on the output of an Evaluate job (`events/evaluation.json`), beside the snapshot's manifest
     (`events/manifest.json`). `champion` is empty where there is none. Pure, and never raises.
     """
     checks: list[Check] = []

@@ -1,8 +1,8 @@
 """Parameters of the API's lists, read from the query: which rows, how many, and in which form.
 
-Everything is refused that is not as it should be, with what was expected: a filter with a typing mistake
-would silently filter nothing. A form is asked for by `format`, or by `Accept` as of RFC 9110, 12.5.1; where
-nothing that is accepted is known, it is JSON.
+Every invalid parameter is refused, with the expected form: a filter with a typing mistake would silently
+filter nothing. A form is asked for by `format`, or by `Accept` as of RFC 9110, 12.5.1; where nothing that is
+accepted is known, it is JSON.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""plan: what a retraining would learn from, and how; or that there is nothing new.
+"""plan: the files that a retraining would learn from, and how; or that there is nothing new.
 
 In: the state machine's `{"artifact", "again", "hyperparameters"}`. Out: the champion with the revision it
 was read at, the snapshot of all labelled files with `sources.json` written for the jobs that follow, the
@@ -7,8 +7,8 @@ nothing to do where there is not.
 
 A challenger learns the labels of the champion: DeepLoc's ten, unless its artifact brought others.
 
-A file's version is pinned here, so that every job reads the same bytes whatever is dropped meanwhile. The
-snapshot is named by what is in the files, not by when they came: the same files give the same snapshot.
+A file's version is pinned here, so that every job reads the same bytes even if files are added meanwhile. The
+snapshot is named by the content of the files, not by when they came: the same files give the same snapshot.
 """
 
 import hashlib
@@ -116,9 +116,9 @@ def labelled_files(aws: Services) -> Iterator[LabelledFile]:
 
 
 def _too_few(files: list[LabelledFile], parent: Parent, labels: LabelSet, aws: Services) -> str:
-    """The reason why these files are too few to judge a model by, or nothing; what a parent held out counts.
+    """The reason why these files are too few to judge a model by, or nothing; a parent's holdout counts.
 
-    Counts records and not what becomes of them, so that only what cannot be enough is refused: the job that
+    Counts records before any is dropped, so that only files that cannot be enough are refused: the job that
     makes the snapshot counts exactly. Reads the smallest first, and no further than until there are enough.
     """
     records, marked = 0, 0
@@ -140,7 +140,7 @@ def _too_few(files: list[LabelledFile], parent: Parent, labels: LabelSet, aws: S
 
 
 def parent_of(snapshot: str | None, labels: LabelSet, aws: Services) -> Parent:
-    """The snapshot that was judged last, unless it is of other labels: what it held out says nothing then."""
+    """The snapshot that was judged last, unless it is of other labels: its holdout then cannot be used."""
     if not snapshot:
         return Parent()
     uri = f"s3://{aws.settings.models_bucket}/snapshots/{snapshot}/manifest.json"
@@ -193,7 +193,7 @@ def hyperparameters(
 
 
 def _write(snapshot: str, files: list[LabelledFile], parent: Parent, labels: LabelSet, aws: Services) -> None:
-    """Write the list that the snapshot's job reads, once: a second attempt reads what the first pinned."""
+    """Write the list that the snapshot's job reads, once: a second attempt reads the first one's list."""
     body = {
         "schema": 1,
         "snapshot": snapshot,

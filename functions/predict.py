@@ -3,9 +3,9 @@
 In: batch messages. Out: a result part, rows in the tables, the batch's marker; the shard and the upload are
 counted in when theirs are all done. Sequences whose answer is known are not asked about. A batch nobody can
 answer yet is sent again with a delay: an outage is a wait, never a failure. Of a cancelled upload nothing is
-asked: its batches end with the answers that are known. A protein the model fails on is
-found by bisection and fails alone. What a slow model cannot answer within the function's time is sent on,
-with what was found until then.
+asked: its batches end with the answers that are known. A protein the model fails on is found by bisection and
+fails alone. Proteins that a slow model cannot answer within the function's time are sent on, with the results
+of the search until then.
 """
 
 from collections.abc import Callable
@@ -101,12 +101,12 @@ def _ask_model(
         labels=upload.labels,
     )
     bisection = Bisection(ask, unknown, message.get("progress"))
-    keep = True  # what was answered before the batch has to wait is not asked again
+    keep = True  # answers got before the batch has to wait are not asked for again
     try:
         answers |= bisection.answers()
         keep = upload.size <= aws.settings.answers_bytes
     except EndpointUnavailable as error:
-        waits = 0 if bisection.heard else message["waits"] + 1
+        waits = 0 if bisection.has_replied else message["waits"] + 1
         _wait(message | {"waits": waits, "progress": bisection.progress}, error, aws)
         return False
     finally:

@@ -1,6 +1,6 @@
-"""query: what the HTTP API tells of uploads, predictions, proteins and model versions, by GET.
+"""query: the HTTP API answers GET for uploads, predictions, proteins and model versions.
 
-This function changes nothing; `retry` and `activate` answer what does.
+This function changes nothing; `retry` and `activate` answer the requests that do.
 
 Lists come in pages: `size` says how long, and a `Link` header with rel="next" leads on. Errors are RFC 9457
 problems. Results are not sent through the API: it redirects to a link that S3 answers for some minutes.
@@ -100,7 +100,8 @@ def list_predictions(upload: str) -> Response[str]:
         return _rows(rows, fields, columns, following, total)
     shard = int((cursor or {}).get("pk", "#0").rsplit("#", 1)[1])
     rows, following = aws.predictions.page(upload, shard, size, cursor, wanted)
-    # A page holds rows of one shard: what DynamoDB gives at once, 1 MB, always fits into a function's answer.
+    # A page holds rows of one shard: one read of DynamoDB, at most 1 MB, always fits into a function's
+    # answer.
     while not following and not rows and (shard := shard + 1) < record.shards:
         rows, following = aws.predictions.page(upload, shard, size, None, wanted)
     if not following and rows:
@@ -162,9 +163,9 @@ def list_models() -> Response[str]:
     know_only(_parameters())
     aws = services()
     alias = aws.models.alias()
-    shown = [model_view(item, alias.version) for item in aws.models.all()]
+    models = [model_view(item, alias.version) for item in aws.models.all()]
     named = {"active": alias.version or None, "previous": alias.previous or None, "revision": alias.revision}
-    return _json({"models": shown, **named})
+    return _json({"models": models, **named})
 
 
 @app.get("/models/<version>")
@@ -214,7 +215,7 @@ def _accession() -> str:
     """The accession that the path names, decoded once.
 
     API Gateway gives the path twice and the parameter beside it, each as it was sent or decoded. Where they
-    differ, one is what another is decoded; where all agree, they are as they were sent.
+    differ, one is the decoded form of another; where all agree, they are as they were sent.
     """
     event = app.current_event
     paths = (event.path, event.request_context.path or "")
@@ -256,8 +257,8 @@ def _rows(
     form = wanted_form(_parameters(), app.current_event.headers.get("Accept", ""))
     headers = {**_link(following), "Vary": "Accept", **more}
     if form == "json":
-        shown = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
-        return _json({"predictions": shown}, headers)
+        selected = rows if fields is None else [{name: row.get(name) for name in fields} for row in rows]
+        return _json({"predictions": selected}, headers)
     names = fields or columns
     lines = FORMATS[form]([{name: row.get(name) for name in names} for row in rows], names)
     return _tagged(b"".join(lines).decode(), f"{FORMS[form]}; charset=utf-8", headers)
@@ -284,8 +285,8 @@ def _link(following: Item | None) -> dict[str, str]:
     if not following:
         return {}
     parameters = {**_parameters(), "cursor": services().cursors.sign(following, _list_name())}
-    # The query alone, relative to what was asked (RFC 3986, 5.2.2): whatever stage, domain or prefix the
-    # API is reached by, it leads to the same place.
+    # The query alone, relative to the address of the request (RFC 3986, 5.2.2): it leads to the same place
+    # through every stage, domain and prefix of the API.
     return {"Link": f'<?{urlencode(parameters)}>; rel="next"'}
 
 

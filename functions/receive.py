@@ -94,7 +94,8 @@ def receive(event: dict[str, Any], aws: Services) -> str | None:
 def _send_planned(upload: UploadRecord, aws: Services) -> bool:
     """Send the shards of an upload whose file went away after it was planned; say whether it was.
 
-    A delivery may have planned it and died before sending them; `split` ends them with what was done.
+    A delivery may have planned it and died before sending them; `split` ends them with the batches that were
+    done.
     """
     if upload.status != "running":
         return False

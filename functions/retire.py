@@ -1,13 +1,13 @@
-"""retire: takes down model versions that are not asked any more, and what an interrupted retraining left.
+"""retire: takes down model versions that are not asked any more, and the remains of interrupted retrainings.
 
-In: a schedule. A version is drained when it is neither the active one nor the one before (which stands by
-for a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of
-the alias is an hour ago. A retraining that was stopped from outside leaves a version without an end, maybe
-hosted, and the lock; one that failed may have failed to clean up as well: what either left is taken away.
+In: a schedule. A version is drained when it is neither the active one nor the one before (which stands by for
+a rollback, and costs nothing while it does), no upload in work is pinned to it, and the last change of the
+alias is an hour ago. A retraining that was stopped from outside leaves a version without an end, maybe
+hosted, and the lock; one that failed may have failed to clean up as well: the remains of both are taken away.
 A version stays `retiring` from run to run until its component is gone, and none stands in another's way.
 
 In as well: `{"version", "package"}` from the state machine, whose execution could not put that version into
-service. What it made is removed at once; ComponentStays asks for another call.
+service. Its component and package are removed at once; ComponentStays asks for another call.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
 
 
 def remove(version: str, package: str, aws: Services, hosting: Hosting) -> None:
-    """Remove what an execution made of a version. Raises ComponentStays until its component is gone."""
+    """Remove the component and package of an execution. Raises ComponentStays until the component is gone."""
     if package:
         hosting.remove_package(package)
     component = aws.settings.component(version)
@@ -79,13 +79,13 @@ def _take_down(
     """Take a version down where that is due; say whether nothing is left of it since now."""
     version, state = item["sk"], item["state"]
     if _is_drained(item, alias, aws):
-        begun = aws.models.begin_retiring(version, alias, DRAINED)
+        is_retiring = aws.models.begin_retiring(version, alias, DRAINED)
     elif _is_left(item, machine, settle_seconds):
         reason = STOPPED if state in UNFINISHED else item["reason"]
-        begun = aws.models.begin_removing(version, state, reason)
+        is_retiring = aws.models.begin_removing(version, state, reason)
     else:
-        begun = state == "retiring"  # by an earlier run
-    if not begun:
+        is_retiring = state == "retiring"  # by an earlier run
+    if not is_retiring:
         return False
     if item.get("job"):
         hosting.stop_jobs(item["job"])

@@ -1,12 +1,12 @@
 """smoke: a new model version answers as it should where it is hosted, or is not put into service.
 
 In: the state machine's `{"version", "component", "evaluation", "labels"}`; the evaluation is empty for an
-artifact that was brought from outside, the labels are for one that tells apart DeepLoc's ten. Out: what was
-tried. Raises EndpointUnavailable while the component is still starting, which the state machine waits out,
-and anything else to stop the promotion.
+artifact that was brought from outside, the labels are for one that tells apart DeepLoc's ten. Out: the
+requests made. Raises EndpointUnavailable while the component is still starting, which the state machine waits
+out, and anything else to stop the promotion.
 
-Proteins whose answers the evaluation tells must get the same ones here, within what other hardware may
-change; one alone must get the same answer as in company; and all of them within the stack's time.
+Proteins whose answers the evaluation tells must get the same ones here, within the differences of other
+hardware; one alone must get the same answer as in company; and all of them within the stack's time.
 """
 
 import time
@@ -23,7 +23,7 @@ from functions.services.s3 import read_json
 
 logger = Logger()
 
-# The article's three proteins, for a model of which no evaluation says what it answers.
+# The article's three proteins, for a model without an evaluation that has its answers.
 GOLDEN = (
     "MGKKDASTTRTPVDQYRKQIGRQDYKKNKPVLKATRLKAEAKKAAIGIKEVILVTIAILVLLFAFYAFFFLNLTKTDIYEDSNN",
     "MSMTILPLELIDKCIGSNLWVIMKSEREFAGTLVGFDDYVNIVLKDVTEYDTVTGVTEKHSEMLLNGNGMCMLIPGGKPE",
@@ -85,7 +85,7 @@ def _answers(
 
 
 def _expected(evaluation: str, aws: Services) -> list[tuple[str, list[float | None]]]:
-    """Golden sequences, each with what the evaluation tells: the locations' probabilities, the membrane's."""
+    """Golden sequences, each with the probabilities in the evaluation: the locations', the membrane's."""
     golden = read_json(aws.s3, evaluation)["golden"]
     if not golden:
         raise BrokenContract("the evaluation tells no golden answers")

@@ -120,9 +120,9 @@ def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def split_or_abandon(shard: Shard, upload: UploadRecord, aws: Services) -> None:
-    """Split a shard; where its text is gone, end it with what was done before and say so.
+    """Split a shard; where its text is gone, end it with the batches done before, and say so.
 
-    What is not done of a cancelled upload is given up.
+    The rest of a cancelled upload is given up.
     """
     if upload.cancelled:
         shard = replace(shard, give_up=CANCELLED)
@@ -133,13 +133,13 @@ def split_or_abandon(shard: Shard, upload: UploadRecord, aws: Services) -> None:
 
 
 def split(shard: Shard, upload: UploadRecord, aws: Services) -> None:
-    """Send what of a shard is not done, and record how many batches it has.
+    """Send the batches of a shard that are not done, and record their number.
 
     Raises InputError where the upload is known to hold too many records: `complete` will fail it as a whole,
     and nothing more of it is worth asking about.
     """
     if not aws.uploads.is_in_work(upload, shard.number):
-        aws.uploads.close_shard(upload.upload_id, shard.number)  # who closed it may have died on the way
+        aws.uploads.close_shard(upload.upload_id, shard.number)  # its closer may have died on the way
         return
     if shard.end > 2 * aws.settings.max_records:  # a shorter text cannot hold as many
         require_records(records_read(aws.uploads.shards(shard.upload_id)), aws.settings.max_records)
@@ -165,7 +165,7 @@ def split(shard: Shard, upload: UploadRecord, aws: Services) -> None:
 
 
 def _judged(shard: Shard, lines: LineCount, aws: Services) -> Iterator[Protein | Rejection]:
-    """The records of the shard in file order, read and judged: all, or in a later attempt what failed."""
+    """The records of the shard in file order, read and judged: all, or in a retry those that failed."""
     if attempt_of(shard.number) == 1:
         return _read(shard, lines, aws)
     failed = _failed_before(shard, aws)

@@ -1,10 +1,10 @@
-"""sweep: puts right what went wrong on the way, so that every upload ends.
+"""sweep: repairs whatever went wrong on the way, so that every upload ends.
 
 In: a schedule. Every minute: dead letters become failed rows with their reason; uploads that waited for a
-model version are received again; shards without progress are sent again; past its deadline, what is left of
-an upload is given up, and one whose results cannot be written ends without them; what was deleted is erased
-once more, as a late delivery may have written of it. Every hour: files in the
-bucket whose event was lost are received, however old they are.
+model version are received again; shards without progress are sent again; past its deadline, the rest of an
+upload is given up, and one whose results cannot be written ends without them; a deleted one is erased once
+more, as a late delivery may have written of it. Every hour: files in the bucket whose event was lost are
+received, however old they are.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ def _fail_batch(message: dict[str, Any], aws: Services) -> None:
 
 
 def _fail_shard(message: dict[str, Any], aws: Services) -> None:
-    """Give up a shard that cannot be split: what is not done of it fails, or at last is left out."""
+    """Give up a shard that cannot be split: the rest of it fails, or at last is left out."""
     shard = read_task(message)
     if isinstance(shard, Inflate):
         aws.uploads.note(shard.upload_id, DEAD_SHARD)  # `move` has it received again, up to its deadline
@@ -224,7 +224,7 @@ def receive_lost(aws: Services) -> int:
 
 
 def _end_of(page: Any) -> dict[str, str]:
-    """The markers of what follows a page; none after the last one."""
+    """The markers of the next page; none after the last one."""
     markers = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
     return {name: page[its] for name, its in markers.items() if page["IsTruncated"] and page.get(its)}
 

@@ -3,7 +3,7 @@
 In: `POST /uploads/{upload}/cancel` and `DELETE /uploads/{upload}` of the API; asking twice does no more than
 asking once. Out: one conditional write each, to the upload's row. Cancelled, the upload ends the usual way:
 each record that has no answer by then gets a failed row that says why, so the counts stay exact, and all of
-these can be tried again. Deleted, it is gone for everybody at once, and `erase` deletes what it has left.
+these can be tried again. Deleted, it is gone for everybody at once, and `erase` deletes its objects and rows.
 """
 
 from http import HTTPStatus

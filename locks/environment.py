@@ -30,7 +30,7 @@ MACOS = (14, 0)  # macosx_14_0
 
 PATIENCE_SECONDS = 5  # for an index to connect, and to go on with an answer
 ANSWER_SECONDS = 40  # for the whole of an answer, also on a busy machine
-# pip's options that say where it looks. A constraint isn't one: it holds whatever the index.
+# pip's options for its sources. A constraint isn't one: it holds for any index.
 SOURCES = ("index-url", "pypi-url", "extra-index-url", "find-links", "no-index")
 PYPI = "https://pypi.org/simple"
 
@@ -94,7 +94,7 @@ def alternative() -> str:
 def short_of_disk(venv: str, size: Size) -> "list[str]":
     """Returns where there is too little room, one line a file system.
 
-    While pip installs, what it downloads lies in its cache and in the folder for temporary files.
+    While pip installs, its downloads lie in its cache and in the folder for temporary files.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     cache = os.environ.get("PIP_CACHE_DIR") or os.path.join(cache, "pip")
@@ -120,7 +120,7 @@ def existing(place: str) -> str:
 
 
 def configured(listed: str) -> "dict[str, str]":
-    """Returns pip's options for installing by name, from what `pip config list` prints."""
+    """Returns pip's options for installing by name, from the output of `pip config list`."""
     options: dict[str, str] = {}
     for section in ("global", "install", ":env:"):  # as pip reads them: the last holds
         for name, value in re.findall(rf"^{section}\.(\S+?)=(.*)$", listed, re.MULTILINE):
@@ -135,7 +135,7 @@ def sources(options: "dict[str, str]") -> "list[str]":
 
 
 class Pip:
-    """The pip of an environment, with what is configured for it."""
+    """The pip of an environment, with its configuration."""
 
     def __init__(self, venv: str) -> None:
         self.command = [os.path.join(venv, "bin", "python"), "-m", "pip", "--disable-pip-version-check"]
@@ -175,7 +175,7 @@ class Pip:
         return ""
 
     def install(self, requirement: str, index: str) -> bool:
-        """Installs PyTorch: from a named index alone and without long waits, else with what it requires."""
+        """Installs PyTorch: from a named index alone and without long waits, else with its requirements."""
         words = ["--no-deps", "--retries", "2", "--timeout", str(2 * PATIENCE_SECONDS)] if index else []
         command = [*self.command, "--quiet", "install", *words, requirement]
         return subprocess.call(command, env=self.environment(index)) == 0
@@ -207,7 +207,7 @@ def own(venv: str) -> bool:
 
 
 def python(venv: str, code: str) -> str:
-    """Returns what the environment's Python prints, or nothing where it fails."""
+    """Returns the output of the environment's Python, or nothing where it fails."""
     command = [os.path.join(venv, "bin", "python"), "-c", code]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -268,7 +268,7 @@ def install_torch(venv: str, requirement: str, index: str, chosen: bool) -> int:
 
 
 def announce(venv: str) -> int:
-    """Says what tests and checks add to an environment, or that there is no room for it."""
+    """Prints the size that tests and checks add to an environment, or that there is no room for them."""
     say(f"To download for tests and checks: {DEVELOP.download} MB; disk: {DEVELOP.disk} MB more in {venv}.")
     return refuse(short_of_disk(venv, DEVELOP))
 

@@ -2,9 +2,9 @@
 
     python locks/vendor.py
 
-Each file is copied unchanged out of the version named here. `npm` checks every package against the hash
-that the registry states; the hash of each file is kept in `vendor/hashes.json`, and a test compares them. To
-take a newer version, change it here, run this, and look at what `git diff` shows.
+Each file is copied unchanged out of the version named here. `npm` checks every package against the hash that
+the registry states; the hash of each file is kept in `vendor/hashes.json`, and a test compares them. To take
+a newer version, change it here, run this, and look at `git diff`.
 """
 
 from __future__ import annotations

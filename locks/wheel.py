@@ -8,7 +8,7 @@ TEMPLATE = "template.yaml"
 
 
 class BuildWithTemplate(build_py):  # type: ignore[misc]
-    """Copies the template into the package `protloc` of what is built."""
+    """Copies the template into the package `protloc` of the build."""
 
     def run(self) -> None:
         super().run()

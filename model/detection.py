@@ -1,4 +1,4 @@
-"""Fits the detector of what is outside of a model's knowledge, and measures it through the serving code.
+"""Fits the detector of proteins outside of a model's knowledge, and measures it through the serving code.
 
     python -m model.detection ARTIFACT --labelled DEEPLOC.fasta \\
         --prokaryotes "E. coli=ecoli.fasta" --prokaryotes bsubtilis.faa.gz --measured yeast.fasta
@@ -58,7 +58,7 @@ def read_fasta(path: Path) -> list[str]:
 
 
 def named(text: str) -> tuple[str, Path]:
-    """A file and what its sequences are called: NAME=FILE, or by the beginning of the file's name.
+    """A file and the name of its sequences: NAME=FILE, or the beginning of the file's name.
 
     >>> named("E. coli=data/ecoli.fasta")[0], named("data/yeast.faa.gz")[0]
     ('E. coli', 'yeast')
@@ -114,7 +114,7 @@ def fit(eukaryotic: Floats, held_out: Floats, others: Mapping[str, Floats], seed
             schedule.step()
     learned = {"center": center, "scale": scale, "hidden": hidden.weight, "hidden_bias": hidden.bias}
     learned |= {"answer": answer.weight, "answer_bias": answer.bias}
-    # As they are kept, so that the bound is that of what will be served.
+    # As they are kept, so that the bound is that of the weights served.
     kept = {
         name: value.detach().numpy().astype(np.float16).astype(np.float32) for name, value in learned.items()
     }

@@ -45,7 +45,7 @@ def convert(folder: Path) -> bool:
 
 
 def require_fit(folder: Path) -> None:
-    """Load the encoder as training does. Raises ValueError or OSError for what it could not train."""
+    """Load the encoder as training does. Raises ValueError or OSError for one that it could not train."""
     from model.serving.classifier import load_pretrained
     from model.serving.heads import HeadSettings
 

@@ -4,11 +4,11 @@
 
 Networks that differ err differently, and their mean errs less than any of them: the cheapest accuracy there
 is for networks this small. Members are artifacts of `train.py` with the same design, trained without a look
-at the validation proteins. Beside them stand networks of another kind, which see what a protein is made of
+at the validation proteins. Beside them stand networks of another kind, which see the composition of a protein
 instead of its sequence (`composition.py`); they learn here, from the members' training proteins, in a minute
 or two each. The relatives of a protein among the training proteins vote beside them (`relatives.py`).
 
-On the validation proteins the ensemble is judged and calibrated. With `--final` what then answers are members
+On the validation proteins the ensemble is judged and calibrated. With `--final` the artifact then has members
 of the same recipes that learned from these proteins as well; figures and calibration are those of the others.
 """
 

@@ -84,8 +84,8 @@ def apart(
 ) -> tuple[Contestant, Contestant | None, dict[str, Any] | None]:
     """Both models as judged by the proteins that neither has learned from, and the figures of the others.
 
-    A model names what it has learned from: figures with such proteins in them would flatter it. Raises
-    EvaluationError where there are no others.
+    A model names the proteins it has learned from: figures with such proteins in them would flatter it.
+    Raises EvaluationError where there are no others.
     """
     masks = [each.learned for each in (challenger, champion) if each is not None and each.learned is not None]
     known = np.any(masks, axis=0) if masks else np.zeros(len(proteins), dtype=bool)
@@ -171,7 +171,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Ask both models, write what was found, and print the figures."""
+    """Ask both models, write the evaluation, and print the figures."""
     with (
         failures_reported(),
         tempfile.TemporaryDirectory() as temporary,

@@ -21,7 +21,7 @@ MAX_REASON_CHARACTERS = 1024  # characters of a FailureReason
 def failures_reported() -> Iterator[None]:
     """Any error within ends the program with status 1 and its message as the job's reason.
 
-    A ValueError or an OSError says what was expected and found, in data or settings; of any other error,
+    The message of a ValueError or an OSError has the value expected and the one found; of any other error,
     which is a mistake in the program, the log gets the traceback too.
     """
     try:

@@ -2,9 +2,9 @@
 
 Image, launcher and instance are one setting, since SMDDP is in no image from PyTorch 2.6 on and on p4d
 instances only. Programs beside `train.py` (a snapshot of the labels, a judgement) are jobs of the same kind
-in the same image, of one process and without channels. The request is what SageMaker's own SDK sent when it
-still launched SMDDP (v2, captured); it is proven against the API's model and the training toolkit, but has
-not run in an AWS account. `launch.py` sends it.
+in the same image, of one process and without channels. The request is the one that SageMaker's own SDK sent
+when it still launched SMDDP (v2, captured); it is proven against the API's model and the training toolkit,
+but has not run in an AWS account. `launch.py` sends it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 PROGRAM = "model/train.py"
 PROGRAMS = (PROGRAM, "model/snapshot.py", "model/evaluate.py")
 CHECKPOINTS = "/opt/ml/checkpoints"
-# What the log is searched for; the first three are the article's, to the letter.
+# Patterns for the log; the first three are the article's, to the letter.
 METRICS = (
     {"Name": "train:loss", "Regex": r"Training Loss: ([0-9\.]+)"},
     {"Name": "test:accuracy", "Regex": r"Validation Accuracy: ([0-9\.]+)"},

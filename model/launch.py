@@ -3,9 +3,9 @@
     python -m model.launch --name protbert-1 --stack protloc --launcher smddp --training mine.fasta \
         --hyperparameter encoder=s3://BUCKET/prot_bert_bfd/ --hyperparameter frozen_layers=15
 
-The request is `job.request`, no matter what sends it; `--dry-run` prints it. The SDK (v3, `pip install
-'protloc[sagemaker]'`) knows whose the containers of a region are, creates the job and streams its log. The
-calls used here send no telemetry: in sagemaker-core only `@_telemetry_emitter` does, which they do not wear.
+The request is that of `job.request`; `--dry-run` prints it. The SDK (v3, `pip install 'protloc[sagemaker]'`)
+knows the registry of a region's containers, creates the job and streams its log. The calls used here send no
+telemetry: in sagemaker-core only `@_telemetry_emitter` does, which they do not wear.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def registry(launcher: str, region: str) -> str:
 def start(body: Mapping[str, Any], session: Any) -> Any:
     """Create a job by its request; returns the SDK's `TrainingJob`.
 
-    What an organisation has set in the SDK's own configuration (a VPC, keys) is added to the request.
+    Settings of an organisation in the SDK's own configuration (a VPC, keys) are added to the request.
     """
     fields = {**snake_cased(body), "hyper_parameters": dict(body["HyperParameters"])}
     return _sdk("resources").TrainingJob.create(session=session, region=session.region_name, **fields)
@@ -181,7 +181,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Upload what is on this machine, start the job and follow it; with `--dry-run` print the request."""
+    """Upload the local inputs, start the job and follow it; with `--dry-run` print the request."""
     options = parse(arguments)
     try:
         launch(options)

@@ -2,7 +2,7 @@
 
     python -m model.look mine.fasta --plot lengths.png
 
-The lengths tell what `--max-residues` costs: a protein beyond it is read at both ends (`tokens.window`).
+The lengths show the cost of `--max-residues`: a protein beyond it is read at both ends (`tokens.window`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BAR_CHARACTERS = 40  # characters of the longest
 
 
 def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_of(TEN)) -> str:
-    """Counts by location and membrane, a histogram of lengths, and what each limit would cut."""
+    """Counts by location and membrane, a histogram of lengths, and the residues that each limit would cut."""
     lengths = np.array([len(protein.sequence) for protein in proteins])
     test = sum(protein.test for protein in proteins)
     repeated = len(proteins) - len({protein.sequence for protein in proteins})
@@ -68,7 +68,7 @@ def text(proteins: Sequence[LabelledProtein], locations: Sequence[str] = names_o
 
 
 def plot(proteins: Sequence[LabelledProtein], path: Path) -> None:
-    """Write a histogram of the lengths as a picture; what is beyond the last limit is its last bar."""
+    """Write a histogram of the lengths as a picture; lengths beyond the last limit are its last bar."""
     from model.judging.plots import BLUE, MUTED, sheet, styled
 
     lengths = np.array([len(protein.sequence) for protein in proteins])

@@ -3,10 +3,10 @@
     python -m model.measure ARTIFACT DEEPLOC.fasta --validation ACCESSIONS.txt --report FOLDER
     python -m model.measure ARTIFACT HOLDOUT.fasta --split all --against CHAMPION --json FILE
 
-Prints the figures as JSON: what the artifact keeps with `--write` (`kept`). `--json` has all of it:
-confusion matrix, reliability, abstention curve, the worst mistakes; `--report` draws that as one HTML file
-or as a folder of pictures. The test split chooses nothing: `--calibrate` fits on validation only, and every
-look at test proteins is written into the artifact's description and card, asked to or not.
+Prints the figures as JSON: those that the artifact keeps with `--write` (`kept`). `--json` has all of it:
+confusion matrix, reliability, abstention curve, the worst mistakes; `--report` draws that as one HTML file or
+as a folder of pictures. The test split chooses nothing: `--calibrate` fits on validation only, and every look
+at test proteins is written into the artifact's description and card, asked to or not.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Judge, print, and write what was asked for."""
+    """Judge, print, and write the outputs asked for."""
     options = parse(arguments)
     folders = [options.artifact] + ([options.against] if options.against else [])
     artifacts = [read_artifact(folder) for folder in folders]

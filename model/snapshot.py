@@ -1,11 +1,11 @@
-"""The Snapshot job of a retraining: fixes what is learned from, chosen on and held out, for good.
+"""The Snapshot job of a retraining: fixes the training, validation and holdout proteins, for good.
 
     python -m model.snapshot --sources s3://MODELS/snapshots/ID/sources.json --output s3://MODELS/snapshots/ID
     python -m model.snapshot --sources sources.json --output snapshots/ID
 
 Reads the labelled files that `sources.json` pins, each in its version, and past any record that is wrong;
-divides their proteins (`divided.py`), beside what the parent snapshot held out; and writes three tables and a
-manifest that says what came from where and what was left out. Labels other than DeepLoc's ten come with
+divides their proteins (`divided.py`), beside the holdout of the parent snapshot; and writes three tables and
+a manifest with the source of each protein and the records left out. Labels other than DeepLoc's ten come with
 `sources.json`, and lie beside the tables as a file for the training. Nothing in all of it depends on when or
 where the job ran: the same sources give the same bytes, which are written once and never over others. Needs
 numpy only.
@@ -62,7 +62,7 @@ Splits = Mapping[str, Sequence[LabelledProtein]]
 
 
 class SnapshotError(ValueError):
-    """No snapshot can be made of these sources; says what was expected and found."""
+    """No snapshot can be made of these sources; the message has the value expected and the one found."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Sources:
 def snapshot(
     sources: Sources, contents: Sequence[bytes], parent: Splits | None
 ) -> tuple[Splits, dict[str, Any]]:
-    """The splits of `contents` (what each of the files holds), and the manifest.
+    """The splits of `contents` (the bytes of each file), and the manifest.
 
     `parent` holds the parent's splits. Raises SnapshotError where too little is left to train and to judge.
     """

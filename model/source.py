@@ -1,4 +1,4 @@
-"""The training program as an archive: what every job of SageMaker unpacks and runs, named by its content."""
+"""The training program as an archive, named by its content: every job of SageMaker unpacks and runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent
 
 def archive() -> bytes:
     """The training program as sourcedir.tar.gz: the same bytes for the same files."""
-    # The containers install what a requirements.txt beside the program names.
+    # The containers install the packages of a requirements.txt beside the program.
     files = {"requirements.txt": PACKAGE / "requirements-training.txt"}
     files |= {
         f"model/{path.relative_to(PACKAGE)}": path
@@ -45,7 +45,7 @@ def key_of(content: bytes) -> str:
 def publish(client: Callable[[str], Any], bucket: str, table: str) -> str:
     """Put the training program into the models bucket, named by its content, and have retrainings take it.
 
-    A retraining pins what it finds in the models table when it begins; programs of others stay beside it.
+    A retraining pins the one in the models table when it begins; programs of others stay beside it.
     """
     content = archive()
     key = key_of(content)

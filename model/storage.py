@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 JSON, TABLE, HTML = "application/json", "text/tab-separated-values", "text/html; charset=utf-8"
-# What a conditional write answers where the object exists, or is being written by another at this moment.
+# A conditional write answers these where the object exists, or is being written by another at this moment.
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class StorageError(OSError):
-    """An object is not what it has to be; says what was expected and found where."""
+    """An object is not as expected; the message has the value expected, the one found, and the place."""
 
 
 @cache

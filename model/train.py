@@ -1,4 +1,4 @@
-"""Training: what a SageMaker training container runs, top to bottom.
+"""Training: a SageMaker training container runs this file, top to bottom.
 
     python -m model.train --training DEEPLOC.fasta --validation ACCESSIONS.txt --model-dir OUT
     torchrun --nproc-per-node 8 model/train.py --encoder s3://bucket/prot_bert_bfd/ --frozen-layers 15 …
@@ -10,10 +10,10 @@ steps) become the artifact; proteins marked `test` are never looked at.
 
 A run is a function of its data and settings: the same for any number of processes but for float noise (and
 for dropout, which each process draws for itself), and bit for bit the same on the same machine when it is
-killed and started again with the same `--checkpoint-dir`. What does not move and drops nothing out is
+killed and started again with the same `--checkpoint-dir`. A part that does not move and has no dropout is
 computed once and read from disk in every epoch (`learning/activations.py`).
 
-The run is prepared in `learning/preparation.py`; what moves while it learns is held in `learning/state.py`.
+The run is prepared in `learning/preparation.py`; `learning/state.py` holds all that changes during training.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def train_epoch(learning: Learning, stop: Sequence[int]) -> None:
     total = sum(len(steps) for steps in learning.plans)
     begin_training(run.classifier)
     for step in learning.plans[progress.epoch][progress.step :]:
-        # Drawn anew in every step, so that a step repeats itself whatever came before it.
+        # Drawn anew in every step, so that a step repeats itself independently of earlier ones.
         draws = np.random.SeedSequence((settings.seed, progress.epoch, progress.step, processes.rank))
         torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
         loss = backward(learning, step)

@@ -1,6 +1,6 @@
 """The embedded cloud made ready for use: running, deployed, and with a model version in service.
 
-`ready` brings up what is missing and is quick when nothing is; `running` only looks.
+`ready` starts the missing parts and is quick when there are none; `running` only looks.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def ready(
         except deploy.DeployError as error:
             raise Unreachable(f"{error}; see {home / 'cloud.log'}") from None
         if started and is_deployed:
-            executions.settle(client)  # what was cancelled just before the cloud ended
+            executions.settle(client)  # executions cancelled just before the cloud ended
             for version in retraining.versions_at_work(client):
                 tell(f"{version} goes on; follow it: protloc retrain --follow")
         if active_model(client) is None:

@@ -1,15 +1,15 @@
-"""The errors a person sees: one line that says what is wrong and what to do, and an exit code.
+"""The errors a person sees: one line with the fault and its remedy, and an exit code.
 
 Problem
 ├── UploadProblem      1  the upload failed, or did not end in time
-├── UsageProblem       2  what was asked cannot be asked
+├── UsageProblem       2  a command that cannot be carried out
 └── Unreachable        3  no cloud answers, or it does not know us
     └── ModelAway         3  the cloud answers, but no model is there to ask yet
 """
 
 
 class Problem(Exception):
-    """Something the command line reports in one line; `exit_code` is what the process ends with."""
+    """An error that the command line reports in one line, ending with `exit_code`."""
 
     exit_code = 1
 

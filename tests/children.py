@@ -24,7 +24,7 @@ def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # A shell starts what runs in the background with Ctrl-C ignored, and each `exec` keeps that.
+    # A shell starts background commands with Ctrl-C ignored, and each `exec` keeps that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if os.getppid() != parent:  # it was gone before
         sys.exit(1)

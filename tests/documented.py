@@ -1,9 +1,9 @@
 """The commands that README.md and docs/ show, read from there, and where each can be run.
 
-A fenced block of the language `sh` or `bash` holds commands. By rules, and by no list of commands: one that names
-a stack or a bucket needs AWS, and so does each that follows `make deploy`; what installs or downloads needs the
-internet; `make` builds, tests and trains for minutes; a program of `model/` may compute for hours, and has tests of
-its own. All others run on the embedded cloud.
+A fenced block of the language `sh` or `bash` holds commands. By rules, and by no list of commands: one that
+names a stack or a bucket needs AWS, and so does each that follows `make deploy`; a command that installs or
+downloads needs the internet; `make` builds, tests and trains for minutes; a program of `model/` may compute
+for hours, and has tests of its own. All others run on the embedded cloud.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rooms of the project and who imports whom: `make house` draws it, `test_house.py` holds its rules."""
+"""The rooms of the project and their imports: `make house` draws it, `test_house.py` holds its rules."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def circles(imported: Imports) -> list[list[str]]:
 
 
 def picture() -> str:
-    """The rooms with their size, then what each imports of the others, as text."""
+    """The rooms with their size, then the imports of each from the others, as text."""
     paths = modules()
     sizes: dict[str, list[int]] = defaultdict(list)
     for path in paths.values():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Played(NamedTuple):
-    """One schedule, how many of what is worth counting came about, and what did not hold in it."""
+    """One schedule, with its counts of events and its violations."""
 
     seed: int
     violations: list[str]
@@ -28,7 +28,7 @@ def run(
 ) -> int:
     """The program's exit code: `replay` prints one schedule, `play` plays `chunk` of them in a process.
 
-    Both return what did not hold. `play` must be a function that another process can import.
+    Both return the violations. `play` must be a function that another process can import.
     """
     parser = argparse.ArgumentParser(prog=program)
     which = parser.add_mutually_exclusive_group(required=True)

@@ -1,4 +1,4 @@
-"""The rooms keep to themselves what is theirs: see docs/architecture.md."""
+"""The imports between the rooms follow the rules of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import pytest
 
 from tests.house import circles, imports, modules
 
-FOUND = imports()
+IMPORTS = imports()
 
 
 def imported_by(room: str) -> set[str]:
     """Everything that the modules of a room import, its own modules left out."""
-    inside = [name for name in FOUND if name == room or name.startswith(f"{room}.")]
-    return {name for module in inside for name in FOUND[module]} - set(inside)
+    inside = [name for name in IMPORTS if name == room or name.startswith(f"{room}.")]
+    return {name for module in inside for name in IMPORTS[module]} - set(inside)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circles(FOUND) == []
+    assert circles(IMPORTS) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_protloc_takes_from_the_other_packages_only_what_the_table_of_the_archit
 
 
 def test_only_the_engine_room_knows_the_engine() -> None:
-    inside = {name for name, names in FOUND.items() if "ministack" in names}
+    inside = {name for name, names in IMPORTS.items() if "ministack" in names}
     assert {name for name in inside if not name.startswith("protloc.cloud.engine")} == set()
 
 
@@ -64,4 +64,4 @@ def test_handlers_never_import_each_other() -> None:
         name for name, path in modules().items() if name.startswith("functions.") and name.count(".") == 1
     }
     handlers -= {"functions.domain", "functions.services", "functions.http", "functions.parameters"}
-    assert {name: FOUND[name] & handlers for name in handlers if FOUND[name] & handlers} == {}
+    assert {name: IMPORTS[name] & handlers for name in handlers if IMPORTS[name] & handlers} == {}

@@ -26,7 +26,7 @@ NEEDED = (
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # setuptools builds into the folder of what it builds
+    source = folder / "source"  # setuptools builds into the folder of its sources
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     for name in filter(None, files.decode().split("\0")):
         if name.startswith(("tests/", "docs/", "benchmarks/")) or not (ROOT / name).exists():
@@ -70,7 +70,7 @@ def test_an_installed_wheel_predicts_from_an_empty_folder_and_keeps_its_state_wh
     own = tmp_path / "own"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", own], check=True)
     (packages,) = own.glob("lib/python3*/site-packages")
-    # What protloc needs is there already; the .pth file of this environment's own protloc is not read.
+    # protloc's requirements are there already; the .pth file of this environment's own protloc is not read.
     (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     install = ["--python", own, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel]
     subprocess.run([sys.executable, "-m", "pip", *map(str, install)], check=True)

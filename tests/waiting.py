@@ -20,7 +20,7 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.01, 0.25
 def until(condition: Callable[[], Value], reason: str | Callable[[], object] = "") -> Value:
     """Wait until `condition` gives a true value, and return that value.
 
-    A hang fails with the last value and `reason`: what is waited for, or a call that shows how things stand.
+    A hang fails with the last value and `reason`: the awaited event, or a call that shows the state.
     """
     end, pause = time.monotonic() + LIMIT_SECONDS, FIRST_PAUSE_SECONDS
     while not (value := condition()):
@@ -37,7 +37,8 @@ def until(condition: Callable[[], Value], reason: str | Callable[[], object] = "
 class Gate:
     """Holds work in another process until the test opens it.
 
-    The work calls what `source` holds: it says that it has come, and waits for the file that `open` creates.
+    The work calls the function of `source`, which reports that it has come, and waits for the file that
+    `open` creates.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +64,7 @@ def pass_gate(path):
         self.path.touch()
 
     def close(self) -> None:
-        """Hold again whatever comes from now on; nobody has come yet."""
+        """Hold again any work from now on; none has come yet."""
         self.path.unlink()
         for entry in self._reached.iterdir():
             entry.unlink()

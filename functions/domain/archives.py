@@ -1,7 +1,7 @@
 """Archives, tar or ZIP, as one text: each member that is FASTA, as a stream of bounded pieces.
 
-A member's name is put into its headers, as ` [file=NAME]`. Limits hold for all that comes out, whatever an
-archive claims. What is damaged ends where it is, and says so.
+A member's name is put into its headers, as ` [file=NAME]`. The limits apply to the unpacked bytes, not to the
+sizes that an archive claims. A damaged archive is read up to the damage, which is reported.
 """
 
 import lzma
@@ -60,7 +60,7 @@ class Members:
                 yield from self._member(name, body)
                 long_name = ""
             for _ in body:
-                pass  # what a member that was left out still holds
+                pass  # the rest of a member that was left out
             source.exactly(-size % _BLOCK)
         self._require_some("a tar archive")
 

@@ -38,10 +38,10 @@ class Bisection:
         self.answered: dict[str, Answer] = {
             name: Unpredictable(reason) for name, reason in verdicts.items() if name in sequences
         }
-        self.heard = False
+        self.has_replied = False
         """True if any call brought the search on."""
         self._call = ask
-        self._sequences = sequences  # by any name; the names are what `progress` holds
+        self._sequences = sequences  # by any name; `progress` holds the names
         suspects = before.get("suspects", [])
         self._suspects = [name for name in suspects if name in sequences]  # one of them is a culprit
         self._together = before.get("together", False) and self._suspects == suspects
@@ -138,7 +138,7 @@ class Bisection:
         """Ask the model about these sequences in one call; True if it answered."""
         self._asked = names
         answers = self._invoke([self._sequences[name] for name in names])
-        self.heard, self._tired = True, False
+        self.has_replied, self._tired = True, False
         self._well_since_refused = answers is not None
         if answers is None:
             return False
@@ -150,7 +150,7 @@ class Bisection:
         """Raise EndpointUnavailable unless the endpoint answers for a protein that any model can read."""
         self._asked = []
         if self._invoke([CANARY]) is None:
-            self._suspects, self._refused, self.heard = [], {}, False  # no protein is to blame
+            self._suspects, self._refused, self.has_replied = [], {}, False  # no protein is to blame
             raise EndpointUnavailable(f"the model fails on everything: {self._reason}")
         self._well_since_suspected = self._well_since_refused = True
 

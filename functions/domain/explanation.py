@@ -1,6 +1,6 @@
 """The model's explanation of one answer, read from the endpoint's response without trusting it.
 
-How it is made, and what its numbers mean, is in `model/serving/importance.py`.
+`model/serving/importance.py` makes it and defines its numbers.
 """
 
 import json
@@ -25,7 +25,7 @@ class Explanation(NamedTuple):
     window: int  # residues that were hidden at once
     importance: tuple[float, ...]  # of each residue read; see `spread_out` for those of a long protein
     marked: tuple[int, ...]  # places among them, from 0, of the most important ones
-    without_marked: float  # what is left of the probability without these
+    without_marked: float  # the probability that remains without these
     without_others: float  # and without as many others
 
 
@@ -38,7 +38,7 @@ def read_explanation(
 ) -> Explanation:
     """The explanation of a model's answer for a sequence.
 
-    Raises Unexplained where the model has none to give, BrokenContract where it is not what was agreed.
+    Raises Unexplained where the model has none to give, BrokenContract where it breaks the agreed format.
     """
     (answer,) = read_answer(body, sequences=[sequence], model_version=model_version, labels=labels)
     if isinstance(answer, Unpredictable):
@@ -51,14 +51,14 @@ def read_explanation(
     return _checked(prediction["explanation"], answer.residues_read, labels)
 
 
-def _checked(given: Any, residues: int, labels: LabelSet) -> Explanation:
+def _checked(reply: Any, residues: int, labels: LabelSet) -> Explanation:
     try:
-        test = given["test"]
+        test = reply["test"]
         explanation = Explanation(
-            str(given["location"]),
-            float(given["probability"]),
-            int(given["window"]),
-            tuple(float(each) for each in given["importance"]),
+            str(reply["location"]),
+            float(reply["probability"]),
+            int(reply["window"]),
+            tuple(float(each) for each in reply["importance"]),
             tuple(int(place) for place in test["marked"]),
             float(test["without_marked"]),
             float(test["without_others"]),
@@ -94,7 +94,7 @@ def loaded(text: str) -> Explanation:
 def spread_out(explanation: Explanation, sequence: str) -> Mapping[str, Any]:
     """The explanation over the whole protein, as the API gives it: places count from 1.
 
-    A long protein was read at both ends, the first with the odd residue; what lies between has no number.
+    A long protein was read at both ends, the first with the odd residue; the residues between have no number.
 
     >>> long = Explanation("Nucleus", 0.9, 5, (0.1, 0.2, 0.3), (2,), 0.2, 0.9)
     >>> spread_out(long, "MKVLA")["importance"], spread_out(long, "MKVLA")["marked"]

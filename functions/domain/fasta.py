@@ -5,12 +5,13 @@ text, so that any byte range of a file can be read on its own: a record belongs 
 lies, and reading goes on past the end of the range to finish the last one. Read so, the ranges of a file give
 exactly the records of the file, each once.
 
-A `>` starts a record where it begins a line, and where what stands before it on its line shows that a line
-end was lost: only what prints nothing (blanks, NUL, control-Z, a byte-order mark, an HTML tag, a quotation
-mark), or a sequence. That is decided by the `LOOKBACK_BYTES` before it alone, and so in every range alike.
+A `>` starts a record where it begins a line, and where the text before it on its line shows that a line end
+was lost: only non-printing text (blanks, NUL, control-Z, a byte-order mark, an HTML tag, a quotation mark),
+or a sequence. That is decided by the `LOOKBACK_BYTES` before it alone, and so in every range alike.
 
 Understood: LF, CRLF and CR line ends, blank lines, comment lines, blanks inside sequences, a last line
-without an end. `layout.py` says which lines of a record are its sequence, `protein.py` what that is worth.
+without an end. `layout.py` says which lines of a record are its sequence, `protein.py` whether that is a
+protein.
 """
 
 import re
@@ -40,11 +41,11 @@ class Record(NamedTuple):
     """One record: its header as it stands in the text, and the letters of its sequence, case untouched."""
 
     offset: int  # of its `>` in the text
-    line: int  # lines before its `>` in what was read; 0 for the first line
+    line: int  # lines before its `>` in the text that was read; 0 for the first line
     header: bytes  # without `>`
     sequence: bytes  # empty where the record is longer than MAX_RECORD_BYTES, of which the header is kept
     length: int  # of the sequence, kept or not
-    remarks: tuple[str, ...] = ()  # what was left out or repaired
+    remarks: tuple[str, ...] = ()  # parts left out, and repairs
     fault: str = ""  # why the lines hold no sequence
     fault_line: int = 0  # lines from the header's on to the one that the fault is about
     clean: bool = False  # nothing but upper-case residues, and perhaps a stop codon at the end
@@ -129,7 +130,7 @@ def lookback(start: int) -> int:
 
 
 def _repairs(before: bytes, offset: int, text: "_Text") -> Iterator[str]:
-    """Yield what was wrong around a record: `before` stood before it on its line, `text` follows."""
+    """Yield the faults around a record: `before` stood before it on its line, `text` follows."""
     if before and _INVISIBLE.match(before):
         if before != BYTE_ORDER_MARK or offset != len(before):
             yield f"{_name_invisible(before)} before its '>' left out"
@@ -181,7 +182,7 @@ class _Measure:
 
 
 class _Text:
-    """A reading head over chunks of text that knows the offset it stands at and what lies just before it."""
+    """A reading head over chunks of text that knows its offset and the bytes just before it."""
 
     def __init__(self, chunks: Iterable[bytes], start: int) -> None:
         self._chunks = iter(chunks)

@@ -9,7 +9,7 @@ from functions.domain.fasta import BYTE_ORDER_MARK, read_records
 _SEQRET = "convert it with EMBOSS: seqret {} fasta::proteins.fasta"
 _REFORMAT = "convert it with HMMER's: esl-reformat fasta FILE > proteins.fasta"
 
-_FOREIGN = (  # what a file that is no text begins with, what people call it, and what helps
+_FOREIGN = (  # the first bytes of a file that is no text, its usual name, and the remedy
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG", "a PNG image"),
     (b"GIF8", "a GIF image"),
@@ -35,7 +35,7 @@ _FOREIGN = (  # what a file that is no text begins with, what people call it, an
     (b".snp", "binary data"),
     (b"\x7fELF", "binary data, a program"),
 )
-_NESTED = (  # what a text that came out of one archive must not be
+_NESTED = (  # formats that a text out of an archive must not have
     (b"\x1f\x8b", "a gzip archive in a gzip archive; compress once"),
     (b"BZh", "a bzip2 archive in an archive; compress once"),
     (b"\xfd7zXZ", "an xz archive in an archive; compress once"),

@@ -74,7 +74,7 @@ def parse_accession(header: str) -> str:
         return match[1]
     text = _NUMBERED.sub(
         "", header.lstrip("> \t") or header
-    )  # BLAST numbers what has no identifier of NCBI's
+    )  # BLAST numbers records without an identifier of NCBI's
     if match := _RCSB.match(text):
         return match[1]
     word = text.split(maxsplit=1)[0] if text.strip() else ""

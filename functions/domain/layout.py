@@ -1,9 +1,9 @@
 """The lines of a record: which are its sequence, which are left out with a remark, and which are a fault.
 
-Sequences come with comments, end marks, titles, tags and annotations of the programs they went through. What
-can be told for certain is left out or, as three-letter code, translated; what cannot is a fault with its
-line. Everything here is a function of the record's own text. Most records are nothing but letters, and take
-a path of a few passes over the bytes.
+Sequences come with comments, end marks, titles, tags and annotations of the programs they went through. Text
+that is certainly one of these is left out or, as three-letter code, translated; any other is a fault with its
+line. Everything here is a function of the record's own text. Most records are nothing but letters, and take a
+path of a few passes over the bytes.
 """
 
 import re
@@ -22,7 +22,7 @@ _COMMENT_LINE = re.compile(rb"(?<=[\r\n])[;#][^\r\n]*")
 
 
 class Layout(NamedTuple):
-    """The letters of a record's sequence, and what was done to its lines to get them."""
+    """The letters of a record's sequence, and the repairs to its lines that gave them."""
 
     letters: bytes
     remarks: tuple[str, ...] = ()

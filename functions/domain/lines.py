@@ -1,4 +1,4 @@
-"""The lines of a record that hold something, without what prints nothing or is not of the sequence."""
+"""The lines of a record with content, without non-printing characters and text outside of the sequence."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _COMMENT = re.compile(rb"#(?![A-Za-z#]{0,2}[a-z]?(?:[A-Z#][a-z#])+\Z)")  # but S
 
 
 def cleaned(lines: Iterator[Line], remarks: list[str]) -> Iterator[Line]:
-    """The lines that hold something, without what prints nothing and what programs leave between lines."""
+    """The lines with content, without non-printing characters and the marks that programs leave between."""
     for number, raw in lines:
         text = raw
         if b"\xa0" in text and text != (text := _HARD_BLANK.sub(b" ", text.replace(b"\xc2\xa0", b" "))):

@@ -1,8 +1,8 @@
 """Packing the records of a shard into batches: a pure function of the shard's text and these settings.
 
-Proteins of similar length share a batch, so that the model pads little and identical sequences meet; a
-batch holds so many residues, not so many proteins, so that one call takes about the same time whatever
-the file. A shard is packed window by window, which bounds memory on a shard of a million tiny records.
+Proteins of similar length share a batch, so that the model pads little and identical sequences meet; a batch
+holds so many residues, not so many proteins, so that a call takes about the same time for any file. A shard
+is packed window by window, which bounds memory on a shard of a million tiny records.
 """
 
 import json
@@ -15,7 +15,7 @@ from functions.domain.protein import Protein, Rejection
 
 @dataclass(frozen=True)
 class PackingSettings:
-    """The bounds of a batch. An upload keeps those it was received under, whatever is deployed meanwhile."""
+    """The bounds of a batch. An upload keeps those it was received under."""
 
     batch_residues: int = 32_768
     batch_proteins: int = 500

@@ -1,4 +1,4 @@
-"""Words that stand where a sequence should: what databases, spreadsheets and languages write for nothing."""
+"""Words in place of a sequence: databases, spreadsheets and languages write them for a missing value."""
 
 import re
 
@@ -34,7 +34,7 @@ _QUOTES = re.compile(r"""^[\s"'`]+(?=.)|(?<=.)[\s"'`]+$""", re.DOTALL)
 
 
 def placeholder(text: str) -> bool:
-    """True if all of a record's text stands for a missing sequence, whatever its case, quotes and blanks.
+    """True if all of a record's text stands for a missing sequence, in any case, quotes and blanks.
 
     >>> placeholder("Sequence unavailable"), placeholder("None"), placeholder('"#N/A"'), placeholder("NANA")
     (True, True, True, False)

@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
     truncated: bool
     uncertain: bool | None = None  # by the artifact's own threshold; None where an older one has none
     outside: float | None = None  # the share of held-out eukaryotic proteins that are less unlike the others
-    outside_like: str = ""  # what it is more like, where that share is beyond the artifact's bound
+    outside_like: str = ""  # the kind it is more like, where that share is beyond the artifact's bound
     relative: str | None = None  # of RELATIVES; None where the artifact looks up no relatives
     locations_90: tuple[str, ...] | None = (
         None  # hold the true one nine times in ten; the most probable first
@@ -196,7 +196,7 @@ def _names(prediction: dict[str, Any], key: str, labels: LabelSet) -> tuple[str,
 
 
 def _read_of(sequence: str, residues: int) -> str:
-    """The checksum of what a model read of a sequence: both ends, the first with the odd residue, or all."""
+    """The checksum of the residues that a model read: all, or both ends, the first with the odd residue."""
     tail = residues // 2
     ends = sequence[: residues - tail] + sequence[len(sequence) - tail :]
     return f"{crc32(ends.encode('ascii')):08x}"

@@ -1,9 +1,8 @@
 """Turns a FASTA record into a `Protein` that the model can read, or into a `Rejection` with its reason.
 
-A letter is read whatever its case; a stop codon at the end, however it is written, is dropped. Whatever was
-changed is a remark, because nothing may change silently, and so is each doubt. The alphabet is the twenty
-residues and IUPAC's U O B Z J X (https://iupac.qmul.ac.uk/AminoAcid/), of which the model reads the last six
-as X.
+Letters are read in upper and lower case; a stop codon at the end, in any notation, is dropped. Each change is
+a remark, because nothing may change silently, and so is each doubt. The alphabet is the twenty residues and
+IUPAC's U O B Z J X (https://iupac.qmul.ac.uk/AminoAcid/), of which the model reads the last six as X.
 """
 
 import hashlib
@@ -59,7 +58,7 @@ class Protein(NamedTuple):
     accession: str
     header: str
     sequence: str  # upper case letters of ALPHABET
-    remarks: tuple[str, ...]  # what was changed on reading, and each doubt
+    remarks: tuple[str, ...]  # each change on reading, and each doubt
 
     @property
     def digest(self) -> str:
@@ -167,7 +166,7 @@ def _too_little(sequence: bytes) -> str:
 
 
 def _doubts(sequence: bytes, header: str) -> list[str]:
-    """List what makes an answer for a protein less certain."""
+    """List the reasons that make an answer for a protein less certain."""
     doubts = []
     if len(sequence) < SHORT_RESIDUES:
         doubts.append(f"short: of {len(sequence)} residues, a location is hard to tell")

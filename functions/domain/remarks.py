@@ -1,7 +1,7 @@
-"""Doubts in words: what speaks against believing a row, and against believing a whole upload.
+"""Doubts in words: the reasons not to trust a row, and not to trust a whole upload.
 
-A row's remarks say what was changed on reading it, and then what is here. An upload's warnings are made from
-its rows' remarks, so that they say the same whichever way the rows came.
+A row's remarks name the changes on reading it, then the doubts of this module. An upload's warnings are made
+from its rows' remarks, so that they say the same whichever way the rows came.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ are by the artifact's own measure, and yeast's are twice as often."""
 def doubts(prediction: Prediction, header: str, organism: str) -> list[str]:
     """List the reasons to doubt this prediction.
 
-    `organism` is the kingdom that the upload is said to be of; what a header says goes before it.
+    `organism` is the kingdom declared for the upload; a header that names one takes precedence.
     """
     if prediction.names != LOCATION_NAMES:
         return _unlike(prediction, UNLIKE_ITS_OWN)

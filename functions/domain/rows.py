@@ -133,7 +133,7 @@ def current(row: Row, has_remarks: bool) -> Row:
     """The row about DeepLoc's ten with every column of today, also if it was kept by an older release.
 
     `has_remarks` says whether it was kept with remarks: before there were any, the reason of a predicted row
-    said what was changed on reading.
+    named the changes on reading.
     """
     if not has_remarks:
         remarks = [row["reason"]] if row["status"] == "predicted" and row["reason"] else []
@@ -186,7 +186,7 @@ def cell(column: str, value: Any, *, defused: bool = True) -> str:
 
     Characters that print nothing (control, bidirectional, of no width), which could break the line or make it
     show something else, become spaces. Defused for a spreadsheet, text that it would run as a formula gets an
-    apostrophe; else an accession stays what its database writes, so that a join finds it.
+    apostrophe; else an accession stays as its database writes it, so that a join finds it.
 
     >>> cell("accession", "=1+1"), cell("accession", "-1_orf2", defused=False)
     ("'=1+1", '-1_orf2')

@@ -17,8 +17,8 @@ _SUBMISSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})-([0-9a-f]{12})")
 def object_key(moment: datetime, unique: str, name: str) -> str:
     """The key for a file of this name.
 
-    Only what no key should hold is replaced: control characters, and slashes, which would make folders. Of a
-    name that is too long the end stays, which says what kind of file it is.
+    Only characters that no key should hold are replaced: control characters, and slashes, which would make
+    folders. A name that is too long keeps its end, which tells the kind of file.
 
     >>> object_key(datetime(2026, 11, 26), "0123456789ab", "my/proteins.fasta")
     '2026-11-26/0123456789ab/my_proteins.fasta'

@@ -27,7 +27,7 @@ def require_size(size: int, size_words: str, stack_most: int | None) -> None:
 
 
 class Inflater:
-    """Unpacks what a file holds, and remembers why it had to stop if it had to and what it left out."""
+    """Unpacks the text of a file; keeps the reason for an early stop, and the parts that it left out."""
 
     def __init__(self, stack_most: int | None = None) -> None:
         self.size = 0
@@ -37,7 +37,7 @@ class Inflater:
         """Members of an archive that are no FASTA, each with the reason."""
 
     def text(self, chunks: Iterable[bytes], whole: Seekable | None = None) -> Iterator[bytes]:
-        """Yield the text in pieces of bounded size; at the end `damage` says what was wrong, if anything.
+        """Yield the text in pieces of bounded size; at the end `damage` names the fault, if there was one.
 
         `whole` is the same file to be read from any place, which a ZIP archive needs.
         """

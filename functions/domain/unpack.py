@@ -1,6 +1,7 @@
 """Compressed texts as streams of bounded pieces: gzip, bzip2 and xz, of one stream or many.
 
-Text may stand before, between and behind the streams. What is damaged ends where it is, and says so.
+Text may stand before, between and behind the streams. A damaged stream is read up to the damage, which is
+reported.
 """
 
 import bz2
@@ -69,7 +70,7 @@ class Damage(Exception):
 
 
 def inflated(chunks: Iterable[bytes], window: int) -> Iterator[bytes]:
-    """Yield what compressed streams hold, one after the other, and text between and behind them as it is.
+    """Yield the content of compressed streams in turn, and text between and behind them as it is.
 
     Raises Damage after the last good piece.
     """
@@ -96,7 +97,7 @@ def inflated(chunks: Iterable[bytes], window: int) -> Iterator[bytes]:
 
 def _one_stream(source: "Chunks", name: str, stream: _Stream, window: int, size: int) -> Iterator[bytes]:
     while not stream.eof:
-        chunk = source.next(window) if stream.needs_input else b""  # outside of what is caught: a failed read
+        chunk = source.next(window) if stream.needs_input else b""  # a failed read is no damage
         if stream.needs_input and not chunk:
             raise Damage(f"the {name} stream is cut off after {size:,} bytes of text")
         try:
@@ -143,14 +144,14 @@ class Chunks:
         return data
 
     def until(self, pattern: re.Pattern[bytes], most: int) -> Iterator[bytes]:
-        """Take what there is up to the first byte of the next match, and that byte."""
+        """Take the bytes up to the first byte of the next match, and that byte."""
         while piece := self.peek(most):
             match = pattern.search(piece)
             if match:
                 self.skip(match.start() + 1)
                 yield piece[: match.start() + 1]
                 return
-            # what might be the beginning of a match stays, unless the data ends
+            # bytes that may begin a match stay, unless the data ends
             keep = 3 if len(piece) == most else 0
             self.skip(len(piece) - keep)
             yield piece[: len(piece) - keep]

@@ -55,12 +55,12 @@ class Ending(NamedTuple):
     counts: Counts
     progress: dict[str, int]
     results: dict[str, str]  # the key of each export, by name
-    warnings: list[str]  # what was left out of it, and what speaks against believing its answers
+    warnings: list[str]  # parts that were left out, and reasons to doubt its answers
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The upload as its first reading pinned it. What changes later lives in the uploads table."""
+    """The upload as its first reading pinned it. Values that change later live in the uploads table."""
 
     upload_id: str
     source: Source
@@ -76,7 +76,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Shard:
-    """A byte range of the upload's text. `text` is the upload itself, or what it decompressed to."""
+    """A byte range of the upload's text. `text` is the upload itself, or its decompressed text."""
 
     upload_id: str
     number: int
@@ -135,7 +135,7 @@ def upload_id(bucket: str, key: str, version_id: str | None) -> str:
 
 
 def is_folder(key: str, size: int) -> bool:
-    """True if an object is what a console leaves for an empty folder."""
+    """True if an object is the marker that a console leaves for an empty folder."""
     return key.endswith("/") and size == 0
 
 
@@ -144,8 +144,8 @@ def plan_shards(
 ) -> list[Shard]:
     """Cut a text of `size` bytes into ranges: of `shard_bytes`, or longer where they would be too many.
 
-    Every attempt has the same ranges under numbers of its own, so nothing that belongs to one can touch what
-    belongs to another.
+    Every attempt has the same ranges under numbers of its own, so no write of one attempt can touch a row of
+    another.
     """
     length = max(shard_bytes, -(-size // MAX_SHARDS))
     starts = range(0, size, length)

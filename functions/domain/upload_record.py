@@ -1,6 +1,6 @@
 """The rows of the uploads table as values: an upload, a shard, and the marker of a batch that ended.
 
-A row grows while its upload gets on: what it does not have yet is empty here.
+A row grows while its upload gets on: values that it does not have yet are empty here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -89,14 +89,14 @@ class UploadRecord(Upload):
     updated: int = 0  # seconds since the epoch
     reason: str = ""
     attempts: int = 1  # one, and one more for each retry
-    text: Source | None = None  # this and what follows are the plan
+    text: Source | None = None  # this and the following are the plan
     text_size: int = 0
     shard_bytes: int = 0
     damage: str = ""
     left_out: str = ""
     shards: int = 0  # of each attempt
     shards_done: frozenset[int] = frozenset()
-    finished: str = ""  # when the last record had ended; this and what follows are the end
+    finished: str = ""  # when the last record had ended; this and the following are the end
     counts: Counts = field(default_factory=Counts)
     progress: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)  # the key of each export, by name
@@ -175,12 +175,12 @@ def _packing(row: Row) -> PackingSettings:
 
 
 def records_read(shards: Shards) -> int:
-    """Count the records read in these shards; an attempt at what failed reads none that is new."""
+    """Count the records read in these shards; a retry reads no new ones."""
     return sum(shard.records for number, shard in shards.items() if attempt_of(number) == 1)
 
 
 def progress_of(upload: UploadRecord, shards: Shards) -> dict[str, int]:
-    """The progress of an upload: what was found so far, and how much of it is done.
+    """The progress of an upload: the records read so far, and how many of them are done.
 
     The shards and batches of a retry are counted with those before it; its records were found before.
     """

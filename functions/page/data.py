@@ -119,8 +119,8 @@ def _figures(model: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if model is None:
         return None
     metrics = model.get("metrics") or {}
-    shown = {name: metrics[name] for name in FIGURES if name in metrics}
-    return {"version": model["version"], "created": model.get("created"), "metrics": _finite(shown)}
+    figures = {name: metrics[name] for name in FIGURES if name in metrics}
+    return {"version": model["version"], "created": model.get("created"), "metrics": _finite(figures)}
 
 
 def _finite(value: Any) -> Any:

@@ -74,7 +74,7 @@ def services() -> Services:
     """The services of this process, as the environment names them."""
     names = from_environment()
     standard = Config(retries={"mode": "standard", "total_max_attempts": 5})
-    # Items are made here, not by users: botocore's check of each value is a third of what a write takes.
+    # Items are made here, not by users: botocore's check of each value is a third of the time of a write.
     database = Database(Lazily("dynamodb", standard.merge(Config(parameter_validation=False))))
     s3: Any = Lazily("s3", standard.merge(LINKING))
     sqs: Any = Lazily("sqs", standard)

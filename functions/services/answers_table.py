@@ -1,7 +1,7 @@
 """The answers table: a model version's earlier answers about a sequence, of any upload.
 
-Keys: pk is the sequence's digest, sk the model version and the preprocessing version; what explains an answer
-stands beside it, with `#explanation` after them. Items expire.
+Keys: pk is the sequence's digest, sk the model version and the preprocessing version; the explanation of an
+answer stands beside it, with `#explanation` after them. Items expire.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class AnswersTable:
                 None if values.get("membrane") is None else float(values["membrane"]),
                 values["residues_read"],
                 values["truncated"],
-                values.get("uncertain"),  # this and what follows older releases did not keep
+                values.get("uncertain"),  # older releases did not keep this and the following
                 None if values.get("outside") is None else float(values["outside"]),
                 values.get("outside_like", ""),
                 values.get("relative"),

@@ -1,7 +1,7 @@
 """Records a batch's outcome exactly once, even if a stalled worker wakes later.
 
-The part in S3 is written once and is the truth: a second writer takes over what it finds there. The rows of
-the predictions table follow from the part, then the batch's marker, then everything that hangs on it.
+The part in S3 is written once and is the truth: a second writer takes over the part that it finds. The rows
+of the predictions table follow from the part, then the batch's marker, then everything that hangs on it.
 """
 
 from collections import Counter

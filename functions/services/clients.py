@@ -2,7 +2,7 @@
 
 Before botocore makes a client it looks through the folders of all its 400 services, and reads JSON into
 ordered dictionaries: both are its loader's, which a session lets be replaced. And the garbage collector goes
-through what is read again and again, although all of it stays.
+through all that is read again and again, although all of it stays.
 """
 
 import gc

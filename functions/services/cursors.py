@@ -1,8 +1,8 @@
 """The cursors of the API's lists: where the next page begins, signed by the stack.
 
-A cursor holds a key of a table, so what comes back must be what was given: it carries an HMAC over its text
-and over the list it leads through. One that was changed, or is of another list or another stack, is an
-InputError before anything is read. A new key makes old cursors errors, and nothing else.
+A cursor holds a key of a table, so it must come back unchanged: it carries an HMAC over its text and over the
+list it leads through. One that was changed, or is of another list or another stack, is an InputError before
+anything is read. A new key makes old cursors errors, and nothing else.
 """
 
 import base64

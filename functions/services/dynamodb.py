@@ -48,9 +48,9 @@ def one_page(
 ) -> tuple[list[Any], Item | None]:
     """At most `size` items of a query, and where the next page begins: None if nothing follows.
 
-    `keys` are the attributes of the index's key and of the table's. With a filter, of which DynamoDB makes
-    use after it has read, the page is what the first read gives that gives anything, and one of
-    `_FILTERED_READS` at most; that something follows is then likely and not sure.
+    `keys` are the attributes of the index's key and of the table's. DynamoDB applies a filter after it has
+    read; the page is then the first of at most `_FILTERED_READS` reads that gives any row, and a following
+    page is likely and not sure.
     """
     filtered = "FilterExpression" in query
     for _ in range(_FILTERED_READS if filtered else 1):
@@ -172,7 +172,7 @@ def update(
 
 
 def put_all(database: Database, table_name: str, items: Iterable[Item]) -> None:
-    """Put every item, 25 a call, repeating what a call leaves undone."""
+    """Put every item, 25 a call, repeating those that a call leaves unprocessed."""
     _write_all(database, table_name, ({"PutRequest": {"Item": item}} for item in items))
 
 

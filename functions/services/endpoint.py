@@ -1,4 +1,4 @@
-"""Calls to the model: one request, and what each of SageMaker's errors means for the batch.
+"""Calls to the model: one request, and the meaning of each of SageMaker's errors for the batch.
 
 Error codes: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
@@ -23,7 +23,7 @@ from functions.domain.prediction import Answer, read_answer, request_body
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-# ValidationError is what a component without capacity, or one still being created, answers with.
+# A component without capacity, or one still being created, answers with ValidationError.
 _WAITING = {
     "InternalDependencyException",
     "InternalFailure",
@@ -37,7 +37,7 @@ _WAITING = {
 }
 
 # A container that takes more than 60 s is reported with status 0: aws/amazon-sagemaker-examples#799, #1407.
-# The others are what a server or a proxy within the container says of the same.
+# The others are the statuses of a server or a proxy within the container for the same.
 _TIMED_OUT = (0, 408, 504)
 
 CONNECT_SECONDS = 5
@@ -62,8 +62,8 @@ class Endpoint:
         """Ask one model version about these sequences, in one call.
 
         Raises EndpointUnavailable where no model answered, EndpointTimedOut where none did in time,
-        EndpointRefused where the model failed on the request, BrokenContract where the answer is not what was
-        agreed.
+        EndpointRefused where the model failed on the request, BrokenContract where the answer breaks the
+        agreed format.
         """
         body = self._invoke(request_body(sequences), component)
         return read_answer(body, sequences=sequences, model_version=model_version, labels=labels)

@@ -1,4 +1,4 @@
-"""Keeps what fails with one of many from standing in the way of the others, without hiding it."""
+"""Keeps the failure of one of many from stopping the others, without hiding it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

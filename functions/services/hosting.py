@@ -19,11 +19,11 @@ ALARMS = ("wake-up", "rest")
 
 
 class ComponentStays(ProtlocError):
-    """A component is there after its deletion was accepted: what runs for it is billed on."""
+    """A component is there after its deletion was accepted: its instances are still billed."""
 
 
 class Hosting:
-    """The inference components of the stack and what hangs on them."""
+    """The inference components of the stack, with their models and scaling."""
 
     def __init__(self, sagemaker: Any, scaling: Any, alarms: Any) -> None:
         self.sagemaker, self.scaling, self.alarms = sagemaker, scaling, alarms  # boto3's clients
@@ -43,7 +43,7 @@ class Hosting:
         The component goes first, and only a description that finds none shows that it went: SageMaker deletes
         it after it has answered, which takes minutes and may fail. Until then scaling and alarms stay too, so
         that it goes on costing nothing while it is idle. Call this again until it returns True, with
-        `promised` once it returned False. Raises ComponentStays where what was promised came to nothing
+        `promised` once it returned False. Raises ComponentStays where an accepted deletion came to nothing
         (and was asked for again), ClientError where SageMaker refuses, as of a component that is being
         created or changed.
 

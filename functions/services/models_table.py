@@ -1,4 +1,4 @@
-"""The models table: every model version, which one is active, and who is retraining.
+"""The models table: every model version, the active one, and the lock of a retraining.
 
     pk          sk          holds
     version     its name    state, reason, artifact, figures, snapshot, evaluation, execution
@@ -7,9 +7,9 @@
     retraining  latest      the snapshot that was judged last, and how
 
 States of a version: `training` → `hosting` → `in_service`; or `rejected` by the judge, or `failed`, with
-`leftover` until it is sure that nothing of it is left. A version in service that is not the active one
-stands by for a rollback, until `retire` takes it down: `retiring`, `retired`. The state machine writes all
-of it but activations by hand (`activate`) and what `retire` does.
+`leftover` until it is sure that nothing of it is left. A version in service that is not the active one stands
+by for a rollback, until `retire` takes it down: `retiring`, `retired`. The state machine writes all of it but
+activations by hand (`activate`) and the writes of `retire`.
 """
 
 import time
@@ -111,7 +111,7 @@ class ModelsTable:
         )
 
     def begin_removing(self, version: str, state: str, reason: str) -> bool:
-        """Begin to take away what is left of a version; say whether it still was in that state."""
+        """Begin to take away the remains of a version; say whether it still was in that state."""
         return update_if(self.table, **_retiring(version, state, "failed", reason))
 
     def note_deletion(self, version: str) -> bool:
@@ -171,7 +171,7 @@ class ModelsTable:
 
 
 def _is_changed(error: ClientError) -> bool:
-    """True if a transaction was cancelled because of what it found; conflicts and throttling are tried again.
+    """True if a transaction was cancelled by one of its conditions; conflicts and throttling are tried again.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """

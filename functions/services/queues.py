@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 logger = Logger()
 
-# Of a service that is out or overrun, whatever status it answers with: botocore's standard retry mode has the
-# same (botocore/retries/standard.py).
+# Of a service that is out or overrun, with any status: botocore's standard retry mode has the same
+# (botocore/retries/standard.py).
 _OUTAGE_CODES = {
     "BandwidthLimitExceeded",
     "ConditionalRequestConflict",  # which botocore leaves to us

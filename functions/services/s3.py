@@ -75,7 +75,7 @@ class Storage:
             yield answer["Body"].read()
 
     def put_once(self, key: str, body: bytes) -> bytes:
-        """Store an immutable object; return what stands there: `body`, or what an earlier writer stored.
+        """Store an immutable object; return the stored one: `body`, or that of an earlier writer.
 
         409 is S3's answer to two writers at once. The other one may have failed too, so it is tried again, as
         S3 says: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -118,7 +118,7 @@ class Storage:
         return writer.size
 
     def erase(self, prefix: str) -> None:
-        """Delete every version of every object under a prefix, and what marks them as deleted.
+        """Delete every version of every object under a prefix, and the delete markers.
 
         Errors come one by one in an answer that is 200:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html

@@ -35,7 +35,7 @@ class Settings:
     packing: PackingSettings = field(default_factory=PackingSettings)
     shard_bytes: int = 4 * MIB
     indexed_bytes: int = 256 * MIB  # longer uploads are kept in result parts only
-    answers_bytes: int = 256 * MIB  # answers to longer uploads are not kept: what is asked once saves nothing
+    answers_bytes: int = 256 * MIB  # of longer uploads no answers are kept: used once, they save nothing
     max_records: int = 10_000_000  # of an upload; `complete` merges them within Lambda's 900 seconds
     max_upload_mib: int = 5 * 1024  # of the file as it was sent, and of its text
     max_open_uploads: int = 0  # that are in work at once, the others wait; 0 for no limit

@@ -95,8 +95,8 @@ class UploadsReader:
 
     def begun_shards(self, upload: UploadRecord) -> dict[int, ShardRecord]:
         """The shards of the attempts that `upload` knows of: a late reader may find those of a later one."""
-        begun = self.shards(upload.upload_id)
-        return {number: shard for number, shard in begun.items() if attempt_of(number) <= upload.attempts}
+        shards = self.shards(upload.upload_id)
+        return {number: shard for number, shard in shards.items() if attempt_of(number) <= upload.attempts}
 
     def is_in_work(self, upload: UploadRecord, shard: int) -> bool:
         """False if nothing that is still done in this shard would count."""

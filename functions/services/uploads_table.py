@@ -1,4 +1,4 @@
-"""The uploads table: what is known of every upload, and the accounting that makes its end exact.
+"""The uploads table: the state of every upload, and the accounting that makes its end exact.
 
 Deliveries repeat, come out of order and die halfway, so nothing is counted by adding to a number. A batch
 that ended leaves one marker, written once, with its counts; its number then goes into its shard's set; a
@@ -6,9 +6,9 @@ shard whose set is full goes into the upload's set; the upload whose set is full
 be repeated without effect, and a redelivery repeats all of them after the one it finds done. Totals are
 sums over markers.
 
-A retry is one more attempt: the same shards again under new numbers, which hold only the records that
-failed before. What belongs to an earlier attempt cannot touch them, and every write to the upload itself
-that ends an attempt is made only if no later one has begun.
+A retry is one more attempt: the same shards again under new numbers, which hold only the records that failed
+before. A write of an earlier attempt cannot touch them, and every write to the upload itself that ends an
+attempt is made only if no later one has begun.
 """
 
 from collections.abc import Iterable
@@ -121,7 +121,7 @@ class UploadsTable(Withdrawals):
         self._update(upload_id, end, UNPLANNED)
 
     def pin(self, upload_id: str, **values: str) -> UploadRecord:
-        """Pin what was unknown when an upload's row was made, all of it or nothing; the first pin stands.
+        """Pin values that were unknown when an upload's row was made, all or none; the first pin stands.
 
         A file may come before there is any model version, and its row before the file can be looked at.
         """
@@ -140,7 +140,7 @@ class UploadsTable(Withdrawals):
     def record_split(
         self, shard: Shard, batches: int, lines: int, records: int, residues: int, left_out: int = 0
     ) -> None:
-        """Record what a shard was split into, unless it was abandoned; every batch of it is done or sent."""
+        """Record the batches of a shard, unless it was abandoned; each of them is done or sent."""
         contents = {
             "batches": batches,
             "lines": lines,
@@ -152,10 +152,10 @@ class UploadsTable(Withdrawals):
         self.close_shard(shard.upload_id, shard.number)
 
     def abandon_shard(self, shard: Shard, reason: str) -> None:
-        """End a shard that cannot be read with what of it was done, and say why; unless it has ended.
+        """End a shard that cannot be read with the batches that are done, and say why; unless it has ended.
 
-        What was done is noted as `kept`: a batch that ends after this belongs to no result. A shard that was
-        read before has its batches on their way, and is abandoned only if it is given up.
+        These are noted as `kept`: a batch that ends after this belongs to no result. A shard that was read
+        before has its batches on their way, and is abandoned only if it is given up.
         """
         done = self.settle_shard(shard.upload_id, shard.number)
         open_shard: ConditionBase = Attr("batches").not_exists()
@@ -174,7 +174,7 @@ class UploadsTable(Withdrawals):
     def open_batch(self, upload_id: str, shard: int, batch: int) -> UploadRecord | None:
         """The upload of a batch that is still to be ended; None where the batch has ended or would not count.
 
-        What follows from the end of one that has is done again.
+        The steps that follow the end of a batch are done again where it has ended.
         """
         if self.batch_is_done(upload_id, shard, batch):
             self.settle_batch(upload_id, shard, batch)
@@ -183,13 +183,13 @@ class UploadsTable(Withdrawals):
         return upload if self.is_in_work(upload, shard) else None
 
     def record_batch(self, upload_id: str, shard: int, batch: int, counts: Counts, first: int) -> None:
-        """Leave the marker of an ended batch, unless it has one, and do what follows from it."""
+        """Leave the marker of an ended batch, unless it has one, and take the steps that follow."""
         marker = {"pk": upload_id, "sk": batch_key(shard, batch), "first": first, **counts._asdict()}
         put_new(self.table, marker)
         self.settle_batch(upload_id, shard, batch)
 
     def settle_batch(self, upload_id: str, shard: int, batch: int) -> None:
-        """Do again what follows from a batch's marker; a redelivered batch needs no more than this."""
+        """Repeat the steps that follow a batch's marker; a redelivered batch needs no more than this."""
         self._update(upload_id, sort_key=shard_key(shard), add={"batches_done": {batch}})
         self.close_shard(upload_id, shard)
 
@@ -249,7 +249,7 @@ class UploadsTable(Withdrawals):
         update(self.table, key, {"announced": now_seconds()}, ended, remove=["open"])
 
     def retry(self, upload_id: str, attempt: int, deadline: int) -> bool:
-        """Begin an attempt at what failed; False unless the one before it has ended with failed records."""
+        """Begin an attempt at the failed records; False unless the last one has ended with such."""
         failed = Attr("status").is_in(list(FINAL_STATUSES)) & Attr("failed").gt(0)
         return self._update(
             upload_id,

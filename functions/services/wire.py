@@ -128,7 +128,7 @@ class Database:
         return Table(self, name)
 
     def batch_write_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
-        """Put and delete items; what is left undone comes back as it was given."""
+        """Put and delete items; those left unprocessed come back in the form of the request."""
         answer = self.client.batch_write_item(RequestItems=_writes(RequestItems, item_to_wire))
         return {"UnprocessedItems": _writes(answer.get("UnprocessedItems", {}), item_from_wire)}
 

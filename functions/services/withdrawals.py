@@ -1,11 +1,11 @@
 """Uploads that are taken back: cancelled while they are in work, or deleted.
 
-A cancelled upload goes its usual way with one difference: asking the model gives way to ending the batch with
-what is known. So whatever dies, repeats or comes late, each record still ends once, and another attempt may
-follow.
+A cancelled upload goes its usual way with one difference: a batch is not asked about but ended with the known
+answers. So each record still ends once, even if a process dies, repeats or comes late, and another attempt
+may follow.
 
 Of a deleted upload the row stays, so that no late delivery makes the upload anew. Its status keeps every
-delivery that begins later from doing anything; what an earlier one still writes is erased again.
+delivery that begins later from doing anything; the writes of an earlier one are erased again.
 """
 
 from dataclasses import asdict
@@ -34,7 +34,7 @@ class Withdrawals(UploadsReader):
     """The writes that take an upload back."""
 
     def cancel(self, upload_id: str) -> UploadRecord:
-        """Have an upload that is in work end with what it has by now; return how it stands then.
+        """Have an upload that is in work end with the answers it has; return its record then.
 
         One that was not read yet ends at once. One whose last record has ended is not cancelled any more.
         """
@@ -57,8 +57,8 @@ class Withdrawals(UploadsReader):
         It counts as no user of its model version any more, and as none that is in work.
         """
         there = Attr("status").exists() & ~Attr("status").is_in(list(GONE_STATUSES))
-        gone = {"status": "deleting", "deleted": now_seconds(), "open": "yes", "model_version": ""}
-        self._change(upload_id, gone, there, remove=("listing",))
+        values = {"status": "deleting", "deleted": now_seconds(), "open": "yes", "model_version": ""}
+        self._change(upload_id, values, there, remove=("listing",))
 
     def erase_records(self, upload_id: str) -> None:
         """Delete the shards of an upload and the markers of their batches."""

@@ -1,9 +1,9 @@
 """Confidence intervals of figures, by bootstrap over proteins. Needs numpy only.
 
 Proteins are drawn with replacement, as many as there are, a thousand times under a fixed seed, and every
-figure is measured on each drawing; an interval is the middle 95 % of what was measured. So an interval says
-what other proteins *of this kind* would have given, not what other kinds would, and training another time
-moves figures too, which no interval here knows.
+figure is measured on each drawing; an interval is the middle 95 % of these values. So an interval covers
+other proteins *of this kind*, not other kinds; training another time moves figures too, which no interval
+here covers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model.judging.figures import HEADLINE, calibration_error, figures, point, r
 RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
-_INDICES_AT_ONCE = 2_000_000  # 16 MB an array, whatever the number of proteins
+_INDICES_AT_ONCE = 2_000_000  # 16 MB an array, for any number of proteins
 # Drawing the same protein twice tears bins apart, so that these figures grow by resampling alone.
 _GROWING = ("ece", "membrane_ece")
 
@@ -90,7 +90,7 @@ def compare(
 ) -> dict[str, Any]:
     """Two models on the same proteins: each headline figure of both, its difference and interval.
 
-    Both are measured on the same resamples, so what makes a protein hard for both cancels out. A difference
+    Both are measured on the same resamples, so the difficulty of a protein for both cancels out. A difference
     is challenger - champion (for errors and losses less is better). `recall` holds the differences by
     location, in their order. Raises ValueError when the proteins are not the same.
     """

@@ -82,7 +82,7 @@ def fit_kinds(
 
 
 def fit(logits: Floats, truth: Labels, membrane: Floats, bound: Floats) -> dict[str, Any]:
-    """Fit on validation what an artifact keeps under `calibration`.
+    """Fit on validation the values that an artifact keeps under `calibration`.
 
     Shapes: logits (proteins, locations), truth (proteins), membrane logits (proteins) and their labels
     `bound` (proteins): 1 bound, 0 soluble, below 0 unknown. Vector scaling is chosen where it is worth its

@@ -26,7 +26,7 @@ DEFAULT_THRESHOLD = 0.5  # the threshold of a label that validation has in all p
 
 
 def fit(logits: Floats, truth: Bools, membrane: Floats, bound: Floats) -> dict[str, Any]:
-    """Fit on validation what an artifact keeps under `calibration`.
+    """Fit on validation the values that an artifact keeps under `calibration`.
 
     Shapes: logits and truth (proteins, locations), membrane logits and their labels `bound` (proteins). The
     bound of uncertain answers comes from proteins that neither temperatures nor thresholds were fitted on.

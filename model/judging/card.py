@@ -1,10 +1,10 @@
-"""The model card: an artifact's README.md in Hugging Face's format, written from what the artifact says.
+"""The model card: an artifact's README.md in Hugging Face's format, written from its description.
 
     python -m model.judging.card ARTIFACT [--into docs/model.md]
 
 writes it again, and with `--into` also the table of figures of a page that has a place for it. Reads the
-descriptions of older artifacts, which know fewer figures, and writes what they have. Needs neither numpy
-nor torch, and no YAML library: a string in JSON is one in YAML.
+descriptions of older artifacts, which have fewer figures, and writes those. Needs neither numpy nor torch,
+and no YAML library: a string in JSON is one in YAML.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ tags:
 
 # {version}
 
-{tells}
+{summary}
 
 ## What it is for
 
@@ -124,12 +124,12 @@ def card(artifact: Artifact) -> str:
     membrane = ", and whether it is bound to a membrane" if knows_membrane else ""
     cell = "" if artifact.labels else " of a eukaryotic cell"
     several = "" if artifact.thresholds is None else ", one or several,"
-    tells = f"""Tells in which of {count} places{cell}{several} a protein belongs{membrane}, from its
+    summary = f"""Tells in which of {count} places{cell}{several} a protein belongs{membrane}, from its
         amino-acid sequence alone. {_design(artifact)}, {training["parameters"]:,} parameters in all; made
         {artifact.created} by `model/train.py`."""
     return CARD.format(
         version=artifact.version,
-        tells=textwrap.fill(" ".join(tells.split()), WIDTH),
+        summary=textwrap.fill(" ".join(summary.split()), WIDTH),
         index=_index(artifact),
         certain="read it."
         if below is None
@@ -322,8 +322,8 @@ def place(text: str, artifact: Artifact, pictures: Sequence[str] = ()) -> str:
     if not opening or not closing:
         raise ValueError(f"expected {OPENING!r} and {CLOSING!r} in the page, found no such place")
     text_of_figures = f"Model `{artifact.version}`, made {artifact.created}. {figures_of(artifact.metrics)}"
-    shown = [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in pictures]
-    between = "\n\n".join([text_of_figures, *shown])
+    images = [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in pictures]
+    between = "\n\n".join([text_of_figures, *images])
     return f"{before}{opening}\n{between}\n{closing}{after}"
 
 

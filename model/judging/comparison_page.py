@@ -1,6 +1,6 @@
 """The report of a retraining: one HTML page that opens without a network.
 
-What the new model does better and worse than the one in service, how it does by itself, what it learned from,
+It shows where the new model is better and worse than the one in service, its own figures, its training data,
 and its worst mistakes. Everything that comes from a labelled file is escaped.
 """
 
@@ -27,7 +27,7 @@ PROBLEMS = {
     "duplicates": "The same protein again, counted once",
     "leaks": "Related to a protein of the holdout, so not learned from",
 }
-VERDICT = "<!-- verdict --><!-- /verdict -->"  # where `functions/judge.py` writes what came of it
+VERDICT = "<!-- verdict --><!-- /verdict -->"  # where `functions/judge.py` writes its verdict
 LESS_IS_BETTER = ("ece", "membrane_ece", "log_loss")
 
 
@@ -151,7 +151,7 @@ def _figures(challenger: Contestant, champion: Contestant | None, evaluation: Fi
 
 
 def _data(manifest: Figures) -> Iterator[str]:
-    """Describe the snapshot: its sources, what changed since the last one, and what was left out."""
+    """Describe the snapshot: its sources, the changes since the last one, and the records left out."""
     yield "<h2>Data</h2>"
     changes = manifest["changes"]
     if changes["since"] is None:

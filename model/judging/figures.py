@@ -19,7 +19,7 @@ from model.judging.answered import Answered, Bools, Floats, Labels
 from model.proteins.labelled import MEMBRANE_UNKNOWN
 from model.serving import several as of_several
 
-BINS = 15  # equally wide, of a calibration error; what DeepLoc's successors and the calibration papers use
+BINS = 15  # equally wide, of a calibration error; as in DeepLoc's successors and the calibration papers
 # Residues, both ends in: the article reads 510, the shipped model 2,046.
 LENGTH_BANDS = ((1, 200), (201, 510), (511, 1000), (1001, 2046), (2047, None))
 TRUNCATED_FROM = 511  # the first length that the article's recipe cuts
@@ -243,7 +243,7 @@ def mistakes(answered: Answered, most: int = 20) -> list[tuple[int, float]]:
 
 
 def rounded(value: Any) -> float | None:
-    """To 4 decimals as JSON holds it; None for what is no finite number."""
+    """To 4 decimals as JSON holds it; None if it is no finite number."""
     number = float(value)
     return round(number, 4) if np.isfinite(number) else None
 

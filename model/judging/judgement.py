@@ -33,7 +33,7 @@ DETAILS = ("version", "confusion", "reliability", "abstention", "mistakes", "aga
 
 
 class EvaluationError(ValueError):
-    """A model or its proteins cannot be judged; says what was expected and found."""
+    """A model or its proteins cannot be judged; the message has the value expected and the one found."""
 
 
 def measured(answered: Answered, locations: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def judge_artifact(
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model version beside what it answered: `judged` holds all that `judge_artifact` says of it."""
+    """A model version with its answers; `judged` holds the result of `judge_artifact`."""
 
     artifact: Artifact
     answered: Answered

@@ -1,4 +1,4 @@
-"""Says in a model card what a model is not: the limits of its labels, of its data and of its answers."""
+"""Writes the limits of a model into its card: of its labels, of its data and of its answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MUTANTS = """**Isoforms and mutants**: it was not trained to tell the effect of 
 
 
 def limits_of(artifact: Artifact) -> str:
-    """The points of the section, in Markdown. What is known of DeepLoc's ten is not said of other labels."""
+    """The points of the section, in Markdown. Facts about DeepLoc's ten are left out for other labels."""
     points = [KINGDOMS.format(count=len(artifact.locations)), KINDS] if not artifact.labels else []
     if artifact.calibration["membrane_temperature"] is None:
         points.insert(0, MEMBRANES)

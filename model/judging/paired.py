@@ -1,6 +1,6 @@
 """The picture of two models on the same proteins: paired differences with their intervals.
 
-Drawn from what `bootstrap.compare` found. Needs matplotlib.
+Drawn from the result of `bootstrap.compare`. Needs matplotlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of figures: what `evaluate.judge` found and how training went, drawn from their JSON alone.
+"""Pictures of the figures of `evaluate.judge` and of the course of a training, drawn from their JSON alone.
 
 matplotlib is needed for pictures alone, here and in `paired.py`. Colours are those of Okabe and Ito, told
 apart by every kind of colour vision, and no meaning rests on colour alone. The same figures give the same

@@ -1,6 +1,6 @@
 """A report of a judgement: pictures in a folder, or one HTML file that opens without a network.
 
-Drawn from what `evaluate.judge` found. Everything that comes from a labelled file is escaped.
+Drawn from the result of `evaluate.judge`. Everything that comes from a labelled file is escaped.
 """
 
 from __future__ import annotations

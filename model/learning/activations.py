@@ -2,9 +2,9 @@
 
 Embeddings and the first layers of an encoder that do not move (and drop nothing out) give the same hidden
 states for a protein every time. They are computed once and kept on disk in bf16, 2 x hidden size bytes a
-token (2,048 for ProtBERT); `frozen.Upper` trains what stands above. Where the head's pooling does not move
-either, what it makes of a protein is kept instead, as of one token. Members of an ensemble lie side by side,
-and the numbers that its compositions read stay in memory. The file has no name once it is full, so nothing is
+token (2,048 for ProtBERT); `frozen.Upper` trains the layers above. Where the head's pooling does not move
+either, its output for a protein is kept instead, as one token. Members of an ensemble lie side by side, and
+the numbers that its compositions read stay in memory. The file has no name once it is full, so nothing is
 left behind, however the run ends. Processes of one machine fill and read the same file.
 """
 

@@ -1,7 +1,7 @@
 """LoRA: small matrices beside an encoder's attention, trained instead of it and added to it when saved.
 
-Hu et al. (2021), arXiv:2106.09685, by the `peft` library, which only a run with `--lora-rank` needs. What is
-served is an ordinary encoder: serving knows nothing of adapters. `export` writes them by themselves.
+Hu et al. (2021), arXiv:2106.09685, by the `peft` library, which only a run with `--lora-rank` needs. The
+served model is an ordinary encoder: serving knows nothing of adapters. `export` writes them by themselves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def add_adapters(classifier: ProteinClassifier, rank: int, frozen: int) -> None:
         f"{family.layers}.{layer}.{name}" for layer in range(frozen, layers) for name in family.adapted
     ]
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
-    inject_adapter_in_model(settings, classifier.encoder)  # freezes what it does not add
+    inject_adapter_in_model(settings, classifier.encoder)  # freezes all that it does not add
     if classifier.stem is not None:
         classifier.stem.requires_grad_(False)
 

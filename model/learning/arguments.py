@@ -14,13 +14,13 @@ from model.learning.settings import FRAGMENT_WEIGHT, MUTATION_RATE, NEW_RATE, PR
 from model.serving.artifact import VERSION_PATTERN
 from model.serving.classifier import POOLING
 
-# Where SageMaker keeps what must outlive an interrupted instance; there only if the job asks for it.
+# SageMaker keeps this folder beyond an interrupted instance; it is there only if the job asks for it.
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
-# Defaults of a run under a pretrained encoder that moves: a few epochs, after which it learns by heart what
-# it is shown; and of a head above one that is held still. Both end early where nothing gets better.
+# Defaults of a run under a pretrained encoder that moves: a few epochs, after which it learns its proteins by
+# heart; and of a head above one that is held still. Both end early where nothing gets better.
 MOVING_ENCODER = {"encoder_learning_rate": PRETRAINED_RATE, "epochs": 10, "patience": 3}
 STILL_ENCODER = {"epochs": 36, "patience": 8}
-# The article's settings that are none of this program's, and what to use instead.
+# The article's settings that this program does not have, and their replacements.
 ARTICLE_SETTINGS = {
     "momentum": "nothing: the optimizer is AdamW",
     "lr": "--learning-rate",
@@ -41,7 +41,7 @@ FROM_ARTIFACT = {
 
 
 def parse(arguments: Sequence[str] | None) -> Settings:
-    """Read the settings of a run; wrong usage ends the program with a line that says what was expected."""
+    """Read the settings of a run; wrong usage ends the program with one line that names the expected form."""
     environment = os.environ
     parser = argparse.ArgumentParser(
         description="Train a protein classifier.",

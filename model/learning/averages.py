@@ -1,4 +1,4 @@
-"""The running average of the weights that move: what is measured and kept, instead of the last step's."""
+"""The running average of the weights that move: it is measured and kept instead of the last step's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Average:
-    """An exponential average beside the moving weights; what is frozen is not copied."""
+    """An exponential average beside the moving weights; frozen ones are not copied."""
 
     def __init__(self, moving: Mapping[str, nn.Parameter]) -> None:
         self._moving = moving

@@ -29,14 +29,14 @@ Tensors = Mapping[str, Tensor]
 
 
 class CheckpointError(ValueError):
-    """The folder holds the checkpoints of another run; says what differs."""
+    """The folder holds the checkpoints of another run; the message names the differences."""
 
 
 class Checkpoints:
     """The checkpoints of one run in `folder`; without a folder nothing is kept and nothing found."""
 
     def __init__(self, folder: Path | None, minutes: float, run: Mapping[str, Any]) -> None:
-        """`run` is what must be the same for a run to go on: its settings and its data's digest."""
+        """A run goes on only with the same `run`: its settings and its data's digest."""
         self.folder, self.seconds, self.run = folder, minutes * 60, json.loads(json.dumps(run))
         self._written = time.monotonic()
         if folder is not None:
@@ -123,7 +123,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     done: int,
 ) -> None:
-    """Put what `collect` gave back in place, after `done` optimizer steps."""
+    """Put the result of `collect` back in place, after `done` optimizer steps."""
     states = {}
     # AdamW numbers its parameters group by group.
     ordered = [value for group in optimizer.param_groups for value in group["params"]]

@@ -1,4 +1,4 @@
-"""The processes of a training run: who am I, how do we talk, on what do I compute.
+"""The processes of a training run: the rank of each, their backend and their devices.
 
 Ranks come from torchrun's variables or, where SageMaker's data-parallel library starts its processes
 through Open MPI, from Open MPI's. One process needs no group. The backend is `smddp` where its module is
@@ -27,7 +27,7 @@ from model.serving.hardware import has_bf16
 
 SMDDP_VARIABLES = "SMDATAPARALLEL_USE_"
 SMDDP = "smdistributed.dataparallel.torch.torch_smddp"
-# Rank and number of processes, in all and on this machine, by who started us.
+# Rank and number of processes, in all and on this machine, by the launcher.
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
     tuple(f"OMPI_COMM_WORLD_{name}" for name in ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE")),

@@ -1,4 +1,4 @@
-"""The part of a network that stands still while the rest learns, and what is trained above it."""
+"""The part of a network that stands still while the rest learns, and the part that is trained above it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Upper(nn.Module):
         self.width = frozen_width(classifier, still)
 
     def forward(self, frozen: Tensor, mask: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits (batch, locations) and membrane logits (batch) of what `Activations.batch` gives."""
+        """Logits (batch, locations) and membrane logits (batch) of a batch from `Activations.batch`."""
         if not torch.is_autocast_enabled(frozen.device.type):
             frozen = frozen.float()  # under autocast it stays in bf16, which spares half the memory's traffic
         parts = torch.split(frozen, self.width, dim=2)

@@ -1,4 +1,4 @@
-"""The loss: the error of the locations, of the membrane where it is known, and what a location counts in it.
+"""The loss: the error of the locations, of the membrane where it is known, and the weight of each location.
 
 Of a run that goes on from a model that knows something already also how far it leaves that model's answers.
 """
@@ -80,7 +80,7 @@ class Goal:
     membrane: Tensor  # (proteins)
     weights: Tensor  # (locations)
     smoothing: float
-    shift: Tensor  # (locations): what `location_shift` explains of the labels
+    shift: Tensor  # (locations): of `location_shift`
     taught: tuple[Tensor, Tensor] | None  # the first model's logits (proteins, locations) and (proteins)
     distillation: float  # share of the loss that is the distance from these
 
@@ -126,7 +126,7 @@ def location_shift(
 ) -> NDArray[np.float32]:
     """The shift of each location's logit (locations,) from its `usual` share to that among `proteins`.
 
-    Added to the logits while they are learned, it explains what these proteins' selection made of the
+    Added to the logits while they are learned, it explains the effect of these proteins' selection on the
     locations' frequencies, so that the logits themselves need not: from a hundred nuclear proteins nobody
     learns that the cell is all nucleus. `PRIOR_PROTEINS` more, of the usual kind, keep it finite. Menon et
     al., ICLR 2021, arXiv:2007.07314. Where a protein may have several locations, the share of each is that of

@@ -39,7 +39,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def append_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Add epochs that made no better artifact to what the kept one says of its training."""
+    """Add epochs that made no better artifact to the history in the kept one."""
     artifact = read_artifact(folder)
     training = {**artifact.training, "history": curves(history)}
     write_description(replace(artifact, training=training))
@@ -117,8 +117,8 @@ def unlearned(run: Run, earlier: Sequence[Artifact]) -> dict[str, list[str]]:
 def usual_shares(artifact: Artifact) -> list[float]:
     """The share of each location (locations,) among the proteins that a model first learned from.
 
-    What it learned later did not change that (`loss.location_shift`). All alike where it does not say. Where
-    a protein may have several, the share of the proteins that have each.
+    Later training did not change them (`loss.location_shift`). All alike where it does not say. Where a
+    protein may have several, the share of the proteins that have each.
     """
     kept = artifact.training.get("usual_shares")
     if kept is None:
@@ -132,7 +132,7 @@ def usual_shares(artifact: Artifact) -> list[float]:
 
 
 def index_of(proteins: Sequence[data.LabelledProtein], max_residues: int) -> Relatives:
-    """The index of what a model with this limit reads of labelled proteins."""
+    """The index of the residues that a model with this limit reads of labelled proteins."""
     sequences = [window(protein.sequence, max_residues) for protein in proteins]
     return Relatives.of(sequences, [protein.location for protein in proteins])
 

@@ -1,4 +1,4 @@
-"""A training run: what it is given, and how far it has come."""
+"""A training run: its inputs, and how far it has come."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from model.proteins.labels import names_of, read_labels
 from model.serving.artifact import VERSION_PATTERN
 from model.serving.classifier import POOLING, WEIGHTS
 
-# Learning rates of AdamW: of what begins at random, and of a pretrained encoder, which must not forget.
+# Learning rates of AdamW: of weights that begin at random, and of a pretrained encoder, which must not
+# forget.
 NEW_RATE, PRETRAINED_RATE = 8e-4, 5e-5
 MINIMUMS = {
     "epochs": 1,
@@ -28,7 +29,7 @@ MINIMUMS = {
 }
 FRAGMENT_WEIGHT = 0.35  # of a network that begins at random; what is frozen or begun with has its own doubts
 MUTATION_RATE = 0.1  # unless the input is activations, which know nothing of residues
-# How a run is carried out, not what comes of it: data and start are known by their digests.
+# Settings that do not change the result of a run: data and start are known by their digests.
 OPERATIONAL_SETTINGS = (
     *("training", "validation", "model_dir", "output_data_dir", "model_version"),
     *("activations_dir", "checkpoint_dir", "checkpoint_minutes", "start"),
@@ -118,7 +119,7 @@ class Settings:
         return replace(self, max_residues=min(self.max_residues, residues))
 
     def with_cache_decided(self, still: Still | None) -> Settings:
-        """The same with `activations` cached or computed, and what is drawn of a protein set to fit.
+        """The same with `activations` cached or computed, and fragments and mutations set to fit.
 
         `still` is the part of the network whose output never changes (`frozen.still_part`).
         """

@@ -123,7 +123,7 @@ class Learning:
 
 
 def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activations]:
-    """The network that learns, and what it reads of the training and of the validation proteins."""
+    """The network that learns, and its inputs for the training and the validation proteins."""
     settings, tokenizer = run.settings, run.tokenizer
     max_tokens = settings.max_residues + SPECIAL_TOKENS
     residues = min(settings.training_residues, settings.max_residues)
@@ -158,7 +158,7 @@ def feed(run: Run) -> tuple[nn.Module, Tokens | Activations, Tokens | Activation
 
 
 def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
-    """Choose the goal of a run; begun with an artifact, it is not to forget what that answers now."""
+    """Choose the goal of a run; begun with an artifact, it keeps to the answers of that."""
     settings, tensor = run.settings, run.processes.tensor
     shift, taught = np.zeros(len(run.labels), dtype=np.float32), None
     if settings.start is not None:
@@ -186,9 +186,9 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
 def parameter_groups(moving: Mapping[str, nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
     """AdamW's groups: the encoder at its own rate, the rest at the head's; no decay on norms and biases.
 
-    What shifts or scales is one number a channel, and pulling it towards zero only moves its work elsewhere.
-    A run that begins with an artifact lets all decay: there it keeps biases from learning how few labels of
-    its own are spread over the locations.
+    A shift or a scale is one number a channel, and pulling it towards zero only moves its work elsewhere. A
+    run that begins with an artifact lets all decay: there it keeps biases from learning how few labels of its
+    own are spread over the locations.
     """
     rates = {True: settings.encoder_learning_rate or settings.learning_rate, False: settings.learning_rate}
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}

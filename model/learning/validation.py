@@ -38,8 +38,8 @@ def predict(
 ) -> Answers:
     """Location logits (proteins, locations) and membrane logits (proteins), each process taking a share.
 
-    `network` is the classifier, or what stands above its cached activations; it sees at most so many proteins
-    at once, any number if `most` is 0.
+    `network` is the classifier, or its part above the cached activations; it sees at most so many proteins at
+    once, any number if `most` is 0.
     """
     classifier.eval()
     logits = np.zeros((len(proteins.sizes), classifier.locations + 1), dtype=np.float32)
@@ -91,7 +91,8 @@ def judge(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose the calibration on validation, and compute every figure that the artifact keeps under it.
 
-    With an `index`, answers are joined with the votes of relatives for what is read of each protein.
+    With an `index`, answers are joined with the votes of relatives of each protein, by the residues that are
+    read.
     """
     truth = Answered.of(*answers, proteins, several=several)
     logits, membrane = answers

@@ -1,4 +1,4 @@
-"""Sequences that no cell makes, drawn from proteins that one does: what a detector learns to tell apart.
+"""Sequences that no cell makes, drawn from real proteins: a detector learns to tell the two apart.
 
 Shuffled and reversed proteins, letters at random, and DNA translated in a wrong frame. Most proteins begin
 with methionine and their rearrangements would not, so half of these get one in front: a detector that looks
@@ -49,7 +49,7 @@ def wrong_frame(sequence: str, random: np.random.Generator) -> str:
 
 def gene(sequence: str, random: np.random.Generator) -> np.ndarray:
     """Bases (3 residues), as indices of BASES, that encode a protein."""
-    preference = random.uniform(0.3, 0.7)  # how much of what the code leaves open is G or C
+    preference = random.uniform(0.3, 0.7)  # the share of G and C where the code leaves a choice
     return np.concatenate([_codon(residue, preference, random) for residue in sequence])
 
 
@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[str, np.random.Generator], str]] = {
 
 
 def artificial(sequences: Sequence[str], kind: str, seed: int = 0) -> list[str]:
-    """One sequence of a kind for each protein; half of them begin with methionine whatever stood there."""
+    """One sequence of a kind for each protein; half of them are made to begin with methionine."""
     random = np.random.default_rng((seed, sorted(KINDS).index(kind)))
     made = []
     for sequence in sequences:

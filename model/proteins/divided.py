@@ -1,9 +1,9 @@
 """Divides labelled proteins into training, validation and holdout: a snapshot's rules, as a pure function.
 
-A protein is its sequence. Labels of people win over base data, what contradicts itself is left out, the
-holdout is sticky, and nothing that is learned from has a relative (`homology`) in it. Every record ends in
-exactly one place: as the one that stands for its protein in a split, as a duplicate, or left out with a fault
-that says why. Needs numpy only.
+A protein is its sequence. Labels of people win over base data, contradictory ones are left out, the holdout
+is sticky, and no training protein has a relative (`homology`) in it. Every record ends in exactly one place:
+as the one that stands for its protein in a split, as a duplicate, or left out with a fault that says why.
+Needs numpy only.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ def _settle(
 ) -> Settled | None:
     """The protein that the records of one sequence agree on; None where they do not."""
     of_people = [record for record in group if not files[record.file].base]
-    heard = of_people or list(group)
-    first = next(record for record in group if _agree(record, heard[0]))
-    against = [record for record in heard if not _agree(record, first)]
+    decisive = of_people or list(group)
+    first = next(record for record in group if _agree(record, decisive[0]))
+    against = [record for record in decisive if not _agree(record, first)]
     if against:
         for record in group:
             other = against[0] if _agree(record, first) else first
@@ -143,8 +143,8 @@ def _settle(
         if _agree(record, first):
             agreeing.append(record)
         else:  # base data, overruled
-            here, there = (places_of(each.protein, locations) for each in (record, heard[0]))
-            problem = f"{here}, but {there} in {_where(heard[0], files)}, which wins"
+            here, there = (places_of(each.protein, locations) for each in (record, decisive[0]))
+            problem = f"{here}, but {there} in {_where(decisive[0], files)}, which wins"
             faults.append(_fault(record, CONFLICTS, problem, left_out=True))
     for record in agreeing[1:]:
         problem = f"the same protein as {_where(agreeing[0], files)}"

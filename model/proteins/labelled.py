@@ -126,7 +126,7 @@ def _accession(text: str, where: str) -> str:
 
 
 def _repeated(text: str) -> str:
-    """As much of what stands in a file as an error shows: a sequence may stand in the wrong column."""
+    """A text of a file, shortened for an error: a sequence may stand in the wrong column."""
     return repr(text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…")
 
 
@@ -146,11 +146,11 @@ def read_labelled(
 def entries(
     file: BinaryIO, name: str, locations: Sequence[str] = LOCATIONS, *, several: bool = False
 ) -> Iterator[tuple[int, LabelledProtein | LabelError]]:
-    """Every record of a labelled file: its first line's number, and its protein or what is wrong with it.
+    """Every record of a labelled file: its first line's number, and its protein or its fault.
 
-    `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; what
-    stands before a FASTA file's first record is one entry, and a table without its columns is one. A protein
-    of several locations is a fault unless `several` are learned.
+    `name` ends in the file's suffix and stands in the errors. A fault costs its own record and no other; the
+    text before a FASTA file's first record is one entry, and a table without its columns is one. A protein of
+    several locations is a fault unless `several` are learned.
     """
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
     suffix = Path(name).suffix.lower()
@@ -328,7 +328,7 @@ def missing_locations(proteins: Iterable[LabelledProtein], locations: Sequence[s
 
 
 def digest(proteins: Iterable[LabelledProtein]) -> str:
-    """SHA-256 over what is learned from, so that an artifact can name its data."""
+    """SHA-256 over the training proteins, so that an artifact can name its data."""
     state = hashlib.sha256()
     for protein in proteins:
         places = BETWEEN.join(map(str, protein.places))

@@ -21,7 +21,7 @@ from typing import Any
 from model.proteins.labelled import LOCATIONS
 from model.serving.artifact import DESCRIPTION, Artifact
 
-MAX_LABELS = 256  # labels; what a person can still tell apart, and far more than any published set
+MAX_LABELS = 256  # labels; a person can still tell so many apart, and it is far more than any published set
 # Of one label: a stack keeps all labels of a model beside every upload, in an item of at most 400 KB.
 MAX_CHARACTERS, MAX_TERMS = 100, 10
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+() -]{0,59}")
@@ -108,7 +108,7 @@ class LabelSet:
     def read(cls, description: Mapping[str, Any]) -> LabelSet:
         """The labels that `sources.json` or a manifest names; DeepLoc's ten where it names none.
 
-        Raises LabelsError for what no file of labels could have said.
+        Raises LabelsError for labels that no file of labels could hold.
         """
         labels = description.get("labels")
         if labels is None:
@@ -139,7 +139,7 @@ def own_labels(artifact: Artifact) -> list[dict[str, object]]:
     """The labels of a model as a stack takes them, each with its threshold where a protein may have several.
 
     Empty for one of DeepLoc's ten, of which a protein has one: those a stack knows by itself. Raises
-    LabelsError for what no file of labels could have said.
+    LabelsError for labels that no file of labels could hold.
     """
     described = [
         Label(str(each["name"]), str(each["display"]), tuple(each["go"])) for each in artifact.labels

@@ -1,13 +1,13 @@
 """Finds related proteins, so that whole families are held out for validation.
 
-Two proteins count as related when they share more short words than chance gives them: words of five
-residues over 14 classes of residues that replace each other. Families are the connected groups of related
-proteins, so no held-out protein has a relative, in this sense, among those that are learned from. It is a
-stand-in for an aligner. On DeepLoc's 10,847 training proteins it takes 7 s, and of the held-out ones 0.5 %
-have a relative of 50 % identity or more in training, 2.6 % one of 40 % and 10 % one of 30 % (by MMseqs2,
-over 80 % of the shorter one); after a split at random it is 33, 40 and 51 %. What it cannot see: distant
-relatives (below about 30 % identity), a short domain shared by long proteins, and relatives shorter than
-some 15 residues unless they are identical. A list made with an aligner, given as `--validation`, is better.
+Two proteins count as related when they share more short words than chance gives them: words of five residues
+over 14 classes of residues that replace each other. Families are the connected groups of related proteins, so
+no held-out protein has a relative, in this sense, among those that are learned from. It is a stand-in for an
+aligner. On DeepLoc's 10,847 training proteins it takes 7 s, and of the held-out ones 0.5 % have a relative of
+50 % identity or more in training, 2.6 % one of 40 % and 10 % one of 30 % (by MMseqs2, over 80 % of the
+shorter one); after a split at random it is 33, 40 and 51 %. It cannot see distant relatives (below about 30 %
+identity), a short domain shared by long proteins, and relatives shorter than some 15 residues unless they are
+identical. A list made with an aligner, given as `--validation`, is better.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def related(sequences: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64]]]
     for index, sequence in enumerate(sequences):
         if first.setdefault(sequence, index) != index:
             yield index, np.array([first[sequence]])
-    spoken = [words(sequence) for sequence in sequences]
-    sizes = np.array([len(each) for each in spoken])
-    everything = np.concatenate(spoken)
+    words_of = [words(sequence) for sequence in sequences]
+    sizes = np.array([len(each) for each in words_of])
+    everything = np.concatenate(words_of)
     speakers = np.repeat(np.arange(len(sequences)), sizes)[np.argsort(everything, kind="stable")]
     starts = np.searchsorted(np.sort(everything), np.arange(WORDS + 1))
     mean = max(1.0, float(sizes.mean()))
-    for index, own in enumerate(spoken):
+    for index, own in enumerate(words_of):
         sharing = [speakers[starts[word] : starts[word + 1]] for word in own]
         if not sharing:
             continue
@@ -111,7 +111,7 @@ def draw(
 ) -> list[int]:
     """Indices of whole families that hold near `wanted` proteins of each location, by their number.
 
-    What is drawn depends on the families' first accessions alone. Of a location of which any are wanted, one
+    The drawing depends on the families' first accessions alone. Of a location of which any are wanted, one
     family at least is drawn where another is left.
     """
     members = defaultdict[int, list[int]](list)
@@ -123,15 +123,15 @@ def draw(
 
     drawn = sorted(members.values(), key=place)
     counts, wanted = Counter(locations), Counter(wanted)
-    held, left = list[int](), Counter(counts)
+    held, remaining = list[int](), Counter(counts)
 
     def take(family: list[int]) -> None:
         held.extend(family)
         for index in family:
             wanted[locations[index]] -= 1
-            left[locations[index]] -= 1
+            remaining[locations[index]] -= 1
 
-    large = max(2, len(locations) // 50)  # a family that would be most of what is chosen on
+    large = max(2, len(locations) // 50)  # a family that would be most of the validation proteins
     rest = list[list[int]]()
     for family in drawn:
         useful = sum(
@@ -144,12 +144,12 @@ def draw(
             rest.append(family)
     for location in sorted(counts):
         # Nothing of it is drawn yet: its smallest family is.
-        if wanted[location] > 0 and left[location] == counts[location]:
+        if wanted[location] > 0 and remaining[location] == counts[location]:
             able = [
                 family
                 for family in rest
                 if any(locations[index] == location for index in family)
-                and all(left[locations[index]] > len(family) for index in family)
+                and all(remaining[locations[index]] > len(family) for index in family)
             ]
             if able:
                 chosen = min(able, key=len)

@@ -29,7 +29,7 @@ def numbers(proteins: Iterable[LabelledProtein]) -> Numbers:
 
 
 def read(folder: Path) -> Numbers | None:
-    """The sorted numbers of an artifact's folder; None where it does not say what it learned from."""
+    """The sorted numbers of an artifact's folder; None where it has no list of them."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -38,7 +38,7 @@ def read(folder: Path) -> Numbers | None:
 
 
 def write(folder: Path, proteins: Iterable[LabelledProtein], earlier: Sequence[Path] = ()) -> None:
-    """Keep what an artifact learned from, and what those in the folders `earlier` did, with which it began.
+    """Keep the training proteins of an artifact, and of those in the folders `earlier`, its starts.
 
     Where one of these does not say, the whole is not known, and nothing is written.
     """

@@ -1,10 +1,10 @@
 """The artifact: the one thing that training hands to serving, a folder or its `model.tar.gz`.
 
-Holds `config.json`, `model.safetensors`, `vocab.txt` + `tokenizer_config.json` (what
-`transformers.BertTokenizer` reads), `artifact.json` (labels, head, limits, figures), `README.md` (model
-card); packed, also `code/`, which a serving container imports, and for AWS's Ray Serve container
-`config.yaml` and `deployment.py` at the root. Packing is deterministic and unpacking
-writes nowhere but into its folder. Imports neither torch nor transformers.
+Holds `config.json`, `model.safetensors`, `vocab.txt` + `tokenizer_config.json` (of
+`transformers.BertTokenizer`), `artifact.json` (labels, head, limits, figures), `README.md` (model card);
+packed, also `code/`, which a serving container imports, and for AWS's Ray Serve container `config.yaml` and
+`deployment.py` at the root. Packing is deterministic and unpacking writes nowhere but into its folder.
+Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import IO, Any
 
 FORMAT = 1
 DESCRIPTION = "artifact.json"
-# What an archive may unpack to. Weights hardly shrink; a bomb is a thousand times its size.
+# Limits of an unpacked archive. Weights hardly shrink; a bomb is a thousand times its size.
 MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 32 << 30
 MAX_RATIO, ALWAYS_UNPACKED_BYTES = 100, 64 << 20
 MAX_READ_BYTES = 1 << 20
-ARCHIVE = "model.tar.gz"  # as SageMaker names what a training job leaves
+ARCHIVE = "model.tar.gz"  # as SageMaker names the output of a training job
 VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # it becomes part of AWS resource names
 REQUIRED_FILES = ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", DESCRIPTION)
 ENTRY_POINT = '''"""Imported by a serving container; the model itself is in `model/` beside this file."""
@@ -45,7 +45,7 @@ from model.serving.inference import input_fn, model_fn, output_fn, predict_fn  #
 
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
-# What AWS's Ray Serve container starts: https://aws.github.io/deep-learning-containers/ray/
+# AWS's Ray Serve container starts this: https://aws.github.io/deep-learning-containers/ray/
 RAY_SERVE = """applications:
   - name: protloc
     route_prefix: /
@@ -54,7 +54,7 @@ RAY_SERVE = """applications:
 
 
 class ArtifactError(ValueError):
-    """A folder or archive is no artifact of this project; says what was expected and found."""
+    """A folder or archive is no artifact of this project; the message names the fault."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,15 @@ class Artifact:
     locations: tuple[str, ...]
     head: Mapping[str, Any]
     limits: Mapping[str, int]
-    calibration: Mapping[str, Any]  # what `calibration.Calibration` reads
+    calibration: Mapping[str, Any]  # for `calibration.Calibration`
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    outside: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # what `outside.Detector` reads; older ones have none
+    outside: Mapping[str, Any] = field(default_factory=dict)  # for `outside.Detector`; older ones have none
     relatives: Mapping[str, Any] = field(default_factory=dict)  # the same of `relatives.Relatives`
     precision: Mapping[str, Any] = field(
         default_factory=dict
-    )  # what `precision.py` found of a head in bf16; without it a small model answers in fp32
+    )  # the result of `precision.py` for a head in bf16; without it a small model answers in fp32
     labels: Sequence[Mapping[str, Any]] = ()  # name, display, go of each location, where they are not the ten
 
     def __post_init__(self) -> None:
@@ -214,7 +212,7 @@ class _Bounded:
         self._most = min(MAX_UNPACKED_BYTES, max(ALWAYS_UNPACKED_BYTES, MAX_RATIO * packed_bytes))
 
     def read(self, size: int = -1) -> bytes:
-        # `tarfile` reads a header whole, of whatever size it says it is.
+        # `tarfile` reads a header whole, of any size that it claims.
         if not 0 <= size <= MAX_READ_BYTES:
             raise ArtifactError(f"expected headers of at most {MAX_READ_BYTES} bytes in the archive")
         self._require(self.tell())
@@ -270,7 +268,7 @@ def extracted(archive: Path, folder: Path) -> None:
 
 
 def unpack(tar_path: Path, folder: Path) -> Artifact:
-    """Extract an artifact's archive into `folder`; raises ArtifactError for what is none, or does not fit."""
+    """Extract an artifact's archive into `folder`; raises ArtifactError for any other, or one too large."""
     try:
         extracted(tar_path, folder)
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
@@ -282,7 +280,7 @@ def unpack(tar_path: Path, folder: Path) -> Artifact:
 
 @contextmanager
 def opened(place: Path) -> Iterator[Path]:
-    """The folder of an unpacked artifact: `place` itself, or what its model.tar.gz holds, for a while."""
+    """The folder of an unpacked artifact: `place` itself, or the content of its model.tar.gz, for a while."""
     packed = place / ARCHIVE
     if not packed.is_file():
         yield place

@@ -1,7 +1,7 @@
 """BERT's configuration, and a BERT of embeddings alone, both without importing `transformers`.
 
 Names, defaults and the order in which weights are drawn are those of transformers' BertConfig and BertModel:
-either reads what the other has written, and a seed gives the same weights.
+either reads the files of the other, and a seed gives the same weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 class BertSettings(SimpleNamespace):
-    """The configuration of a BERT by transformers' names, with whatever else its config.json holds."""
+    """The configuration of a BERT by transformers' names, with all else in its config.json."""
 
     DEFAULTS: Mapping[str, Any] = {
         "model_type": "bert",
@@ -42,7 +42,7 @@ class BertSettings(SimpleNamespace):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BertSettings:
-        """Build a configuration from the values of a config.json; defaults stand for what is missing."""
+        """Build a configuration from the values of a config.json; defaults stand for missing ones."""
         return cls(**values)
 
     @classmethod

@@ -39,7 +39,7 @@ POOLING: Final = "pooling"  # all that a network does up to its head's last laye
 
 
 def attention_mask(mask: Tensor, config: Any) -> Tensor:
-    """Turn a mask (batch, tokens) into what an encoder of `config` takes, and a BERT's layers by themselves.
+    """Turn a mask (batch, tokens) into the one that an encoder of `config` takes, or a BERT's layers alone.
 
     Four dimensions (batch, heads, queries, keys), which transformers hands on as it is: the fused attention
     broadcasts it, where a mask of two would be written out at (batch, 1, tokens, tokens).
@@ -55,10 +55,10 @@ def attention_mask(mask: Tensor, config: Any) -> Tensor:
 class ProteinClassifier(nn.Module):
     """Encoder and head; `config.stem_kernel_size` above 0 adds a convolution over the word embeddings.
 
-    The stem shows a shallow encoder each residue with its neighbours, what a deep one learns by itself;
+    The stem shows a shallow encoder each residue with its neighbours, which a deep one learns by itself;
     ProtBERT-like encoders have none. `config.ensemble_size` above 1 makes it an ensemble: it and `others` of
     its kind, trained apart (`ensemble.py`), whose probabilities are averaged; `config.compositions` adds
-    networks that see what a protein is made of (`composition.py`) instead of the sequence.
+    networks that see the composition of a protein (`composition.py`) instead of the sequence.
     """
 
     def __init__(self, config: Any, locations: int, head: HeadSettings) -> None:
@@ -131,7 +131,7 @@ class ProteinClassifier(nn.Module):
         return hidden
 
     def inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """The input of the encoder: the ids, or what the stem makes of their embeddings."""
+        """The input of the encoder: the ids, or the output of the stem for their embeddings."""
         if self.stem is None:
             return {"input_ids": ids}
         if self.stem_table is not None:
@@ -162,7 +162,7 @@ class ProteinClassifier(nn.Module):
     def freeze(self, layers: int | str) -> None:
         """Hold the embeddings and the first `layers` encoder layers still.
 
-        "all" holds the encoder, "pooling" also what the head does before its last layers.
+        "all" holds the encoder, "pooling" also the head before its last layers.
         """
         every = layers_of(self.encoder)
         total = len(every)

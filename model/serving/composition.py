@@ -1,4 +1,4 @@
-"""Networks that answer from what a protein is made of alone, beside those that read its sequence.
+"""Networks that answer from the composition of a protein alone, beside those that read its sequence.
 
 Convolutions (`classifier.py`) find signals; they do not count. A network with one hidden layer answers from a
 protein's numbers (`protein_numbers.py`) in an ensemble with the others: it errs differently, and it learns in

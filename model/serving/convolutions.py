@@ -22,8 +22,8 @@ def pair_table(embeddings: Tensor, stem: nn.Conv1d) -> Tensor:
     """A stem over embeddings (vocabulary, hidden) as a table (rows, hidden), whose input `pair_rows` names.
 
     There are so few tokens that each can be multiplied with the kernel beforehand, and so can each two that
-    stand side by side: a convolution of nine then is five look-ups. The token itself is added to
-    what the kernel makes of it, as `ProteinClassifier.inputs` does.
+    stand side by side: a convolution of nine then is five look-ups. The token itself is added to the output
+    of the kernel, as `ProteinClassifier.inputs` does.
     """
     places = torch.einsum("vi,oik->kvo", embeddings, stem.weight)  # (width, vocabulary, hidden)
     assert stem.bias is not None

@@ -91,7 +91,7 @@ class Predictor:
 
 
 def answer_all(requests: list[Request], model: Model) -> list[dict[str, Any] | Exception]:
-    """An answer or an error for each request; what breaks all of them together is tried one by one."""
+    """An answer or an error for each request; requests that fail together are tried one by one."""
     try:
         return [*predict_many(requests, model)]
     except (RuntimeError, MemoryError) as failure:  # torch's errors are RuntimeErrors
@@ -106,12 +106,12 @@ def _refusal(status: int, message: str) -> Response:
 
 
 def app(_arguments: dict[str, str]) -> serve.Application:
-    """Builds the application; raises what loading the model raises.
+    """Builds the application; errors of loading the model are raised.
 
-    Ray goes on answering its health check with 200 where a replica cannot start, and that is what the
-    container's `/ping` is. Where the application cannot be built it has no routes, and the answer is 503: so
-    SageMaker replaces the container, or says that it does not start. The build is a task of its own, which
-    ends and frees its memory before the first replica starts.
+    Ray goes on answering its health check with 200 where a replica cannot start, and the container's `/ping`
+    is that check. Where the application cannot be built it has no routes, and the answer is 503: so SageMaker
+    replaces the container, or says that it does not start. The build is a task of its own, which ends and
+    frees its memory before the first replica starts.
     https://github.com/aws/deep-learning-containers/tree/main/scripts/docker/ray
     https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
     """

@@ -1,8 +1,8 @@
 """The kinds of pretrained encoder that a classifier is built on: those of proteins with one token a residue.
 
-BERT (ProtBERT, ProtBERT-BFD), ESM-1b and ESM-2, ESM-C, and the encoder of a T5 (ProtT5). What differs between
-them is here: classes, the names of their parts, how far they read. BERT's layers also run over packed tokens
-(`packed.py`); the others' by their own code, over padded batches.
+BERT (ProtBERT, ProtBERT-BFD), ESM-1b and ESM-2, ESM-C, and the encoder of a T5 (ProtT5). The differences
+between them are here: classes, the names of their parts, how far they read. BERT's layers also run over
+packed tokens (`packed.py`); the others' by their own code, over padded batches.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Family:
     model: str
     layers: str  # where its layers are
     embeddings: str
-    adapted: tuple[str, ...]  # of a layer, what adapters are put beside
+    adapted: tuple[str, ...]  # of a layer, the parts with adapters beside them
     options: Mapping[str, Any] = field(default_factory=dict)  # of its construction
     unused: tuple[str, ...] = ()  # parts that no answer depends on: left out
     tied: Mapping[str, str] = field(default_factory=dict)  # weights that are others' under a second name

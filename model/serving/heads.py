@@ -58,8 +58,8 @@ def segments(bounds: Sequence[int]) -> list[tuple[int, int]]:
 class ConvolutionAttentionHead(nn.Module):
     """Motifs by convolution, then pooling by several attentions over the tokens (after Light Attention).
 
-    Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean
-    what the protein is made of. Where the settings name segments of the ends, maximum and mean are taken
+    Attention finds a signal wherever it is, the maximum says whether a motif occurs at all and the mean gives
+    the composition of the protein. Where the settings name segments of the ends, maximum and mean are taken
     of each as well: signal and transit peptides begin a protein, KDEL and SKL end it, and a few thousand
     examples do not teach attention to count. Stärk et al., Bioinformatics Advances 1 (2021) vbab035.
     """
@@ -122,7 +122,7 @@ def pool(values: Tensor, present: Tensor) -> list[Tensor]:
     """Maximum and mean (batch, features) of the first `present` (batch) of values (batch, tokens, features).
 
     Values are zero beyond them and nowhere negative; where nothing is present both are zero. The two are in
-    fp32 whatever the values are in.
+    fp32 for values of any precision.
     """
     if not values.shape[1]:  # a batch of proteins shorter than the segment begins
         return [values.new_zeros(values.shape[0], values.shape[2], dtype=torch.float32)] * 2

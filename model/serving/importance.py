@@ -1,8 +1,8 @@
 """Finds the residues that an answer depends on, by hiding them from the model and asking again.
 
 The answer for the whole protein is compared with those for copies of it in which a stretch is covered by X:
-what the odds of the named location lose without a stretch is that stretch's importance. So the whole model
-is looked at as it answers, networks, compositions and relatives alike, and no gradient is needed, which an
+the loss of the named location's odds without a stretch is that stretch's importance. So the whole model is
+looked at as it answers, networks, compositions and relatives alike, and no gradient is needed, which an
 encoder packed for serving does not have. It says where the answer comes from, not why. Measured against
 gradients in `docs/model.md`.
 
@@ -45,9 +45,9 @@ _SMALLEST = 1e-6  # a probability's distance from 0 and 1, beyond which odds say
 def explain(ask: Ask, sequence: str, token_budget: int) -> dict[str, Any] | None:
     """Explain a model's most probable location for a sequence, asking about at most `token_budget` tokens.
 
-    `importance` has a number for each residue: what the natural logarithm of the location's odds loses on
-    average when a stretch of `window` residues around it is hidden; below 0 where hiding raises them. None
-    where an answer is no finite number.
+    `importance` has a number for each residue: the average loss of the natural logarithm of the location's
+    odds when a stretch of `window` residues around it is hidden; below 0 where hiding raises them. None where
+    an answer is no finite number.
     """
     (whole,) = ask([sequence])
     location = int(whole.argmax())
@@ -122,11 +122,11 @@ def tested(ask: Ask, sequence: str, importance: Floats, location: int) -> dict[s
     marked = np.sort(np.argsort(-importance, kind="stable")[:count])
     without = [replaced(sequence, marked, random) for _ in range(DRAWS)]
     others = [replaced(sequence, elsewhere(marked, len(sequence), random), random) for _ in range(DRAWS)]
-    left = ask([*without, *others])[:, location]
+    remaining = ask([*without, *others])[:, location]
     return {
         "marked": marked.tolist(),
-        "without_marked": float(left[:DRAWS].mean()),
-        "without_others": float(left[DRAWS:].mean()),
+        "without_marked": float(remaining[:DRAWS].mean()),
+        "without_others": float(remaining[DRAWS:].mean()),
     }
 
 

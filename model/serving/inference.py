@@ -1,11 +1,11 @@
 """Serving: SageMaker's four functions, many sequences a call.
 
-`model_fn` reads everything from the artifact's folder, nothing is fetched. A request either is malformed
-as a whole (RequestError) or is answered sequence by sequence in its own order: one that cannot be read
-gets an `error` and costs the others nothing. An answer does not depend on what else is in the request.
-Sequences are never logged and never repeated in an answer or an error: a prediction carries the CRC-32 of
-the residues it was made from, eight hexadecimal digits, so that its reader can tell another protein's. Safe
-to call from many threads.
+`model_fn` reads everything from the artifact's folder, nothing is fetched. A request either is malformed as a
+whole (RequestError) or is answered sequence by sequence in its own order: one that cannot be read gets an
+`error` and costs the others nothing. An answer does not depend on the rest of the request. Sequences are
+never logged and never repeated in an answer or an error: a prediction carries the CRC-32 of the residues it
+was made from, eight hexadecimal digits, so that its reader can tell another protein's. Safe to call from many
+threads.
 
     {"sequences": ["MKV…", …], "attention": true}
 
@@ -24,13 +24,13 @@ A body that is one JSON string is a request of that sequence, with spaces betwee
 `membrane` of a prediction is null if the model learned from no protein whose membrane is known.
 
 `attention` may be left out. With it a prediction says how much the model looked at each residue it read: a
-list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with what
-fell on the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
+list as long as `residues_read`, the mean over the head's attentions, which sums to 1 together with the
+attention to the two tokens around the sequence; null where the head has no attention. Of a truncated sequence
 the list's first half, and the odd one, belongs to its beginning and the rest to its end.
 
 `"explain": true` asks for one sequence alone and adds `explanation` to its prediction: how much of the answer
 hangs on each residue it read, by hiding stretches and asking the model again (`importance.py`), some hundred
-answers of work. It is null where the model gave no finite probabilities for what was hidden.
+answers of work. It is null where the model gave no finite probabilities with a stretch hidden.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        # What json says of the place is safe to repeat, what stands there is not.
+        # The position that json reports is safe to repeat, the text there is not.
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise RequestError(f"expected JSON in UTF-8, found something else{place}") from None
     if isinstance(request, str):  # one protein as AWS's article sends it, its residues apart
@@ -154,7 +154,7 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[dict[str, An
 
 
 def _bounds(model: Model) -> dict[str, float]:
-    """The bounds beyond which an answer is uncertain, and a protein outside of what the model knows."""
+    """The bounds beyond which an answer is uncertain, and a protein outside of the model's knowledge."""
     below = model.artifact.calibration.get("uncertain_below")
     bounds = {} if below is None else {"uncertain_below": below}
     return bounds if model.detector is None else {**bounds, "outside_above": model.detector.above}

@@ -20,11 +20,11 @@ from model.serving.outside import Detector
 from model.serving.relatives import Relatives
 from model.serving.tokens import SPECIAL_TOKENS, ResidueTokenizer
 
-# torch's convolutions keep what they prepared for each shape they meet, up to 1,024 of them and over a
-# gigabyte; this many are enough for the lengths of one request. Read when the first convolution runs.
+# torch's convolutions keep a preparation for each shape they meet, up to 1,024 of them and over a gigabyte;
+# this many are enough for the lengths of one request. Read when the first convolution runs.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
-# Padded tokens of one forward pass. What a layer gives for so many fits a core's caches (of a large encoder
+# Padded tokens of one forward pass. A layer's output for so many fits a core's caches (of a large encoder
 # fewer do), and a GPU wants more to be busy at all.
 TOKENS_SMALL, TOKENS_LARGE, TOKENS_GPU = 8192, 2048, 32768
 # Tokens of all answers behind one explanation: some seconds of a small model or a GPU, and some twenty of a
@@ -42,7 +42,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     token_budget: int
-    detector: Detector | None = None  # of what is outside of its knowledge; older artifacts have none
+    detector: Detector | None = None  # of proteins outside of its knowledge; older artifacts have none
     relatives: Relatives | None = None  # the labelled proteins that vote
     explained_tokens: int = EXPLAINED_TOKENS
 

@@ -1,4 +1,4 @@
-"""Tells how far a protein is outside of what a model knows: eukaryotic proteins as cells make them.
+"""Tells how far a protein is outside of a model's knowledge: eukaryotic proteins as cells make them.
 
 A model names one of its locations for anything that is spelled like a protein. The detector looks at the same
 numbers as `composition.py`'s networks and tells three kinds apart: eukaryotic proteins, prokaryotic ones,
@@ -38,7 +38,7 @@ class Detector:
 
     @classmethod
     def read(cls, folder: Path, description: Mapping[str, Any]) -> Detector | None:
-        """The detector of an artifact's folder and of what its description says; None where there is none."""
+        """The detector of an artifact's folder and of its description; None where there is none."""
         if not description:
             return None
         return cls(
@@ -46,7 +46,7 @@ class Detector:
         )
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write its weights, in half precision, and return what the artifact's description is to say."""
+        """Write its weights, in half precision, and return its entry for the artifact's description."""
         save_file({name: value.astype(np.float16) for name, value in self.weights.items()}, folder / FILE)
         (folder / FILE).chmod(0o644)  # written for its owner alone, but served by another user
         scores = [round(float(score), 3) for score in self.scores]
@@ -67,7 +67,7 @@ class Detector:
         return others
 
     def judge(self, numbers: Floats) -> tuple[NDArray[np.float64], list[str]]:
-        """The share of known proteins that are less outside than each protein, and what it is most like."""
+        """The share of known proteins that are less outside than each protein, and its most similar kind."""
         shares = np.interp(self.score(numbers), self.scores, np.linspace(0, 1, len(self.scores)))
         kinds = self.logits(numbers)[:, 1:].argmax(axis=1)
         return shares.round(4), [self.kinds[kind] for kind in kinds]

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from model.serving import upstream
 from model.serving.bert import BertSettings, Hidden
 
-# What oneDNN computes inside a product: its name and variant for an activation's name in a configuration.
+# Activations that oneDNN computes inside a product: its name and variant for an activation's name in a
+# configuration.
 FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
 PLAIN: dict[str, Callable[[Tensor], Tensor]] = {  # the same by themselves
     "gelu": nn.functional.gelu,
@@ -244,7 +245,7 @@ class PackedEncoder(nn.Module):
     """A BERT that only answers, called as a BertModel is."""
 
     words: Tensor  # (vocabulary, hidden)
-    positions: Tensor  # (max_tokens, hidden), with what BERT adds for a first sentence
+    positions: Tensor  # (max_tokens, hidden), with the vector that BERT adds for a first sentence
 
     def __init__(
         self, config: BertSettings, read: Read, *, max_tokens: int, dtype: torch.dtype, device: torch.device
@@ -271,7 +272,7 @@ class PackedEncoder(nn.Module):
         """
         packing = Packing.of(attention_mask.reshape(input_ids.shape))
         places = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-        # What is in bf16 is so on purpose, and autocast would take some of it back to fp32.
+        # Values in bf16 are so on purpose, and autocast would take some of them back to fp32.
         with torch.autocast(input_ids.device.type, enabled=False):
             hidden = self.words[packing.pack(input_ids)] + self.positions[packing.pack(places)]
             hidden = self.norm(hidden)
@@ -297,7 +298,7 @@ def reader(path: Path, prefix: str) -> Read:
 
 
 def _read_tensor(path: Path, prefix: str, name: str) -> Tensor:
-    # Opened anew each time: what was read before then leaves this process's memory.
+    # Opened anew each time: the tensors read before then leave this process's memory.
     with safe_open(path, framework="pt") as file:
         value: Tensor = file.get_tensor(prefix + name)
     return value

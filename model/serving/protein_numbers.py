@@ -3,7 +3,7 @@
 How much of each residue stands in the whole protein and at its ends, how hydrophobic and how charged its
 stretches are, how its residues follow each other and which known motifs it has. The proteins of a batch lie
 one behind the other in one array, each in a slot of its own, and every sum or maximum runs over one protein's
-part of it: so the numbers of a protein are the same to the last bit whatever stands beside it. numpy only.
+part of it: so the numbers of a protein are the same to the last bit in any company. numpy only.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ LAGS = 12  # residues apart, in the correlations
 LAST_RESIDUES = 4  # residues told one by one: SKL and KDEL are read from the end
 PAIRS = (1, 2, 3, 4, 5)  # residues apart, of the pairs that are counted
 
-# Short motifs by what they are known for; each is counted, also per 100 residues. Most are listed by ELM
-# (Kumar et al., Nucleic Acids Res. 52 (2024) D442). They are loose on purpose: a motif is a hint that the
-# network weighs, not a finding.
+# Short motifs by their function; each is counted, also per 100 residues. Most are listed by ELM (Kumar et
+# al., Nucleic Acids Res. 52 (2024) D442). They are loose on purpose: a motif is a hint that the network
+# weighs, not a finding.
 MOTIFS = tuple(
     re.compile(pattern)
     for patterns in (
@@ -73,7 +73,7 @@ MOTIFS = tuple(
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-_NONE = len(RESIDUES)  # the number of what is no known residue
+_NONE = len(RESIDUES)  # the number of any other letter
 _NUMBERS = np.full(256, _NONE)
 _NUMBERS[np.frombuffer(RESIDUES.encode(), dtype=np.uint8)] = np.arange(_NONE)
 _MEMBERS = np.array(
@@ -223,8 +223,8 @@ def _along(batch: Batch, means: Numbers, number: Counts) -> list[Numbers]:
     squares = (means - batch.spread(mean)[: len(means)]) ** 2
     late = np.where(number > 40, np.maximum(highest(np.minimum(40, number - 1), number), -5.0), 0.0)
     beginning = np.arange(60)
-    shown = means[(batch.first[:, None] + beginning).clip(max=len(means) - 1)]
-    place = np.where(beginning < number[:, None], shown, -np.inf).argmax(axis=1)
+    candidates = means[(batch.first[:, None] + beginning).clip(max=len(means) - 1)]
+    place = np.where(beginning < number[:, None], candidates, -np.inf).argmax(axis=1)
     return [
         highest(0, number),
         batch.over(np.minimum, means, 0, number),

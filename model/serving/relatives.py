@@ -107,7 +107,7 @@ class Relatives:
         return cls(parts["labels"], counts, proteins, parts["places"])
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the index, and return what the artifact's description is to say of it.
+        """Write the index, and return its entry for the artifact's description.
 
         Kept are counts of words that may be indexed, and no more bits of a protein's number than it needs.
         """

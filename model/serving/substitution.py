@@ -55,7 +55,7 @@ def blosum62() -> NDArray[np.float64]:
 def embeddings(vocabulary: Sequence[str], hidden: int, scale: float) -> NDArray[np.float32]:
     """Start values (vocabulary, hidden): residues that replace each other lie close, other tokens at 0.
 
-    The matrix's own axes (its eigenvectors) fill the first columns; the rest stays 0 for what is learned.
+    The matrix's own axes (its eigenvectors) fill the first columns; the rest stays 0 and is learned.
     """
     values, vectors = np.linalg.eigh(blosum62())
     axes = vectors * np.sqrt(np.clip(values, 0, None))
@@ -67,7 +67,7 @@ def embeddings(vocabulary: Sequence[str], hidden: int, scale: float) -> NDArray[
 
 
 class Mutator:
-    """Replaces residues by what BLOSUM62 lets stand in for them."""
+    """Replaces residues by those that BLOSUM62 scores as substitutes."""
 
     def __init__(self, vocabulary: Sequence[str], rate: float) -> None:
         """`rate` is the share of residues that are drawn anew (and may be drawn the same)."""

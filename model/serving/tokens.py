@@ -23,7 +23,7 @@ SPECIAL_TOKENS = 2  # [CLS] before the residues and [SEP] after them
 # a few shapes that return cost far less than thousands that never do.
 TOKEN_MULTIPLE = 32
 # Padding, unknown, before the residues, after them, in the words of each family. T5 has none before them:
-# what stands there is padding, which its other tokens do not see (`families.keys_seen`).
+# padding stands there, which its other tokens do not see (`families.keys_seen`).
 SPECIAL = (
     ("[PAD]", "[UNK]", "[CLS]", "[SEP]"),  # BERT
     ("<pad>", "<unk>", "<cls>", "<eos>"),  # ESM

@@ -1,1 +1,1 @@
-"""The command line: what a person types, and what the terminal shows."""
+"""The command line: its commands, and their output in a terminal."""

@@ -61,7 +61,7 @@ def down(home: Path, erase: bool, only_if_saved: bool, yes: bool) -> None:
     A training that is at work writes a checkpoint first, which takes two minutes at most, and goes on from
     there when the cloud is up again. You are asked before.
 
-    Exit code 1 where the state could not be saved, as on a full disk: it says what is not kept.
+    Exit code 1 where the state could not be saved, as on a full disk: it names the part that is not kept.
     """
     from protloc.cloud import lifecycle
 
@@ -89,7 +89,7 @@ def _tell_of_training(home: Path, ask: bool, erase: bool) -> None:
         if cloud is None:
             return
         jobs = cloud.client("sagemaker").list_training_jobs(StatusEquals="InProgress")
-    except (BotoCoreError, ClientError):  # what does not answer can only be stopped
+    except (BotoCoreError, ClientError):  # a cloud that does not answer can only be stopped
         return
     names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
     if not names:
@@ -111,8 +111,8 @@ def status(home: Path, as_json: bool) -> None:
 
     JSON: pid, state (running, starting, stopped, or stopped by a signal), api, console_url, home,
     active_model; idle_seconds since it had anything to do, and after how many of them it ends itself
-    (ends_after_idle_seconds); not_saved, since when and why, while its state cannot be saved; and what the
-    code of models may use because this system cannot take it away: models_have_network, models_have_files.
+    (ends_after_idle_seconds); not_saved, since when and why, while its state cannot be saved; and the access
+    of models' code that this system cannot take away: models_have_network, models_have_files.
     """
     from protloc.cloud import lifecycle
 
@@ -135,9 +135,9 @@ def status(home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def env(home: Path, as_json: bool) -> None:
-    """Print what lets AWS's tools work on the embedded cloud: its address and its access key, for a shell.
+    """Print the address and the access key of the embedded cloud, for AWS's tools in a shell.
 
-    The key is that of the home's file `credentials`, which only you can read; who has it owns the cloud.
+    The key is that of the home's file `credentials`, which only you can read; its holder owns the cloud.
 
     \b
     Examples

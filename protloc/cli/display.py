@@ -109,7 +109,7 @@ def _answer(row: Row, labels: LabelSet) -> list[str | Text]:
 
 
 def show_protein(row: Row) -> None:
-    """One answer in full: what is said, how sure that is, and a bar for each location."""
+    """One answer in full: its location, how sure that is, and a bar for each location."""
     out = console()
     out.print(Text(safe(row["header"] or row["accession"], 200), "bold"))
     if row["status"] != "predicted":

@@ -1,4 +1,4 @@
-"""`protloc estimate`: a file's contents, and what it would take to have it predicted."""
+"""`protloc estimate`: a file's contents, and the time and cost of predicting it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @json_option
 def estimate(file: Path, as_json: bool) -> None:
-    """Read FILE on this machine and say what it would take to predict it: nothing is sent anywhere.
+    """Read FILE on this machine and estimate the time and cost of predicting it: nothing is sent anywhere.
 
     It tells which records would be rejected and why, and for each model and instance type the minutes until
     the results and the dollars on AWS (us-east-1, from an endpoint without an instance, with its idle end).

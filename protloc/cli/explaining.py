@@ -58,7 +58,7 @@ def _block(value: float | None, tallest: float) -> str:
 
 
 def verdict(view: View) -> list[str]:
-    """The sentences that say what the bars mean, and how far to believe them."""
+    """The sentences that explain the bars, and how far to believe them."""
     whole, without, others = (view[name] for name in ("probability", "without_marked", "without_others"))
     sentences = [
         "",

@@ -25,7 +25,7 @@ class ReaderGone(Exception):
 
 @contextlib.contextmanager
 def _written() -> Iterator[None]:
-    """Raises ReaderGone where nobody reads what is printed within, though it be printed only now."""
+    """Raises ReaderGone where nobody reads the output printed within, flushed at the end."""
     try:
         yield
         if sys.stdout is not None:
@@ -60,7 +60,7 @@ class Protloc(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        _print_what_can_be_printed()
+        _replace_unprintable()
         Loudness.quiet = Loudness.verbose = False
         if os.environ.get("NO_COLOR"):  # https://no-color.org
             extra["color"] = False
@@ -118,10 +118,11 @@ def _add_loudness(command: click.Command) -> None:
     command.params += [quiet, verbose]
 
 
-def _print_what_can_be_printed() -> None:
+def _replace_unprintable() -> None:
     """Print a character that the terminal's encoding lacks as `?`, instead of ending the command.
 
-    In the locale C, Python escapes what it could not read, which is no help for what it cannot write.
+    In the locale C, Python escapes bytes that it could not read, which is no help for characters that it
+    cannot write.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
@@ -145,10 +146,10 @@ def aws_errors() -> Iterator[None]:
     except Exception as error:
         if "botocore" not in sys.modules:
             raise
-        meant = _translated(error)
-        if meant is error:
+        translated = _translated(error)
+        if translated is error:
             raise
-        raise meant from error
+        raise translated from error
 
 
 def _translated(error: Exception) -> Exception:

@@ -1,7 +1,7 @@
 """Follows an upload to its end and hands over its results, for `predict` and `results`.
 
-Whatever happens on the way, there is an answer to print: the upload's name, how far it got, where its results
-are. What went wrong travels beside it, so that `--json` prints its one object in every case.
+There is always an answer to print: the upload's name, how far it got, where its results are. A problem
+travels beside it, so that `--json` prints its one object in every case.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Following:
         timeout_seconds: float | None,
         unseen_seconds: float | None = None,
     ) -> None:
-        """Wait for the end; what keeps it from being seen becomes `problem`."""
+        """Wait for the end; an error while waiting becomes `problem`."""
 
         def tell(view: View | None) -> None:
             self.view = view

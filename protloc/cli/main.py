@@ -1,4 +1,4 @@
-"""protloc, the command line. Each command finds its stack, asks the client, and shows what came of it.
+"""protloc, the command line. Each command finds its stack, asks the client, and shows the result.
 
 Answers go to stdout, progress and errors to stderr; `--json` puts exactly one JSON object on stdout. Exit
 codes: 0 done, 1 the upload failed or timed out, 2 wrong usage, 3 cloud not reachable, 130 interrupted.

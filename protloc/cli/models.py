@@ -1,4 +1,4 @@
-"""The commands on model versions: what there is, which is better, and which answers."""
+"""The commands on model versions: list, compare, add and promote."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def add_model(
     """Put a trained model into service: ARTIFACT is a folder, a model.tar.gz, or the s3:// address of one.
 
     The state machine hosts it beside the active version, tries it on known proteins, and makes it the active
-    one. Uploads in work stay with the version they began with. What fails leaves the active version as it is.
+    one. Uploads in work stay with the version they began with. One that fails leaves the active version as it
+    is.
 
     A model brings code that runs: on this machine, or in the endpoint of the stack. So you are asked whether
     you trust it, unless it is the one that comes with protloc, or --yes is given.
@@ -97,7 +98,7 @@ def compare_models(of_group: Group, first: str, second: str, as_json: bool, stac
     """Compare two versions: the figures of both, and how far B differs from A.
 
     If one was judged against the other, both answered the same proteins, and each difference comes with its
-    95 % interval. If not, the figures stand side by side, with a note of what they are worth.
+    95 % interval. If not, the figures stand side by side, with a note on their limits.
 
     JSON: versions, paired, proteins, note, figures and recall (by location), each with values, difference,
     interval.

@@ -26,7 +26,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "unchecked": "b
 def doctor(
     parameters: tuple[str, ...], before_deployment: bool, as_json: bool, stack: str | None, home: Path
 ) -> None:
-    """Examine a stack and its account: what would keep a file from being predicted, and its remedy.
+    """Examine a stack and its account: faults that would keep a file from being predicted, and their remedy.
 
     Credentials, the stack, quotas of instances and functions, the serving image, buckets, endpoint, the model
     in service and the caller's permissions. Nothing is changed. Works before the first deployment, too: name
@@ -72,7 +72,7 @@ def doctor(
 @stack_option
 @home_option
 def adopt(as_json: bool, stack: str | None, home: Path) -> None:
-    """Begin a new stack with what a deleted one of its name left: buckets and tables.
+    """Begin a new stack with the buckets and tables that a deleted one of its name left.
 
     Run it before the deployment, which adds everything else; `make deploy` does. Where nothing was left, or
     the stack is there, nothing is done. CloudFormation remembers a deleted stack for 90 days.
@@ -81,7 +81,7 @@ def adopt(as_json: bool, stack: str | None, home: Path) -> None:
     Example
       protloc adopt --stack protloc
 
-    JSON: stack, and adopted, the names of what it took over.
+    JSON: stack, and adopted, the names of the buckets and tables.
     """
     from protloc.embedded import account_of
     from protloc.safe import safe
@@ -111,9 +111,9 @@ def adopt(as_json: bool, stack: str | None, home: Path) -> None:
 def teardown(erase: bool, yes: bool, as_json: bool, stack: str | None, home: Path) -> None:
     """Take a stack down: its model versions, endpoint, functions and API.
 
-    Whatever works for it is stopped first, in the order in which AWS allows it. Files, results, models and
-    their tables stay, and are listed with what they cost, unless --erase is given. May be repeated: it goes
-    on where it was.
+    All that works for it is stopped first, in the order in which AWS allows it. Files, results, models and
+    their tables stay, and are listed with their cost, unless --erase is given. May be repeated: it goes on
+    where it was.
 
     \b
     Examples

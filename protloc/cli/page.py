@@ -61,7 +61,7 @@ def report(upload: str, output: Path | None, stack: str | None, home: Path) -> N
 @stack_option
 @home_option
 def open_page(upload: str | None, port: int | None, browser: bool, stack: str | None, home: Path) -> None:
-    """Open the page in the browser: send files, watch them, and look at what came out.
+    """Open the page in the browser: send files, watch them, and look at the results.
 
     It is served on this machine, to your browser alone, for as long as the command runs; Ctrl-C ends it. Your
     own credentials ask the stack. The embedded cloud is started if none is up.

@@ -101,7 +101,7 @@ def cloud_of_its_own() -> Iterator[Path]:
         sys.exit(128 + number)
 
     before = os.environ.get(OWNER_VARIABLE)
-    handler = signal.signal(signal.SIGTERM, ended)  # as batch systems end what took too long
+    handler = signal.signal(signal.SIGTERM, ended)  # as batch systems end jobs that took too long
     os.environ[OWNER_VARIABLE] = before or str(os.getpid())
     try:
         with tempfile.TemporaryDirectory(prefix="protloc-") as folder:
@@ -151,7 +151,7 @@ def run(
     for file, output in zip(files, outputs, strict=True):
         if wait:
             require_writable(output, file)
-        # Before a cloud is started for what cannot be read; opening a pipe would wait for its writer.
+        # Before a cloud is started for a file that cannot be read; opening a pipe would wait for its writer.
         if file == STDIN or file.is_file() or not file.exists():
             with opened(file):
                 pass

@@ -45,8 +45,8 @@ class Estimate:
 def stage(view: View | None) -> Stage:
     """Derive the stage of an upload from its counts.
 
-    Residues are the measure: they, not records, are what takes time. While shards are still being split, what
-    they will hold is guessed from those that are.
+    Residues are the measure: they, not records, take the time. While shards are still being split, their
+    residues are guessed from those that are.
     """
     if view is None:
         return Stage("waiting to be picked up", 0, 0, "")

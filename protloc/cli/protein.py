@@ -1,4 +1,4 @@
-"""`protloc protein` and `explain`: all that is known of one protein, and what its answer hangs on."""
+"""`protloc protein` and `explain`: all about one protein, and the residues that its answer depends on."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _awaited(ask: Callable[[], View], timeout_seconds: float, again: str) -> Vie
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what completes this program's commands and options in SHELL.
+    """Print the script that completes this program's commands and options in SHELL.
 
     \b
     Example

@@ -52,7 +52,7 @@ def default_output(name: str, format_name: str) -> Path:
 
 
 def numbered(output: Path, number: int) -> Path:
-    """A default path with a number, for what is another file's; the first has none.
+    """A default path with a number, where another file has the name; the first has none.
 
     >>> numbered(Path("out/yeast.fasta.protloc.tsv"), 2)
     PosixPath('out/yeast.fasta.2.protloc.tsv')
@@ -67,7 +67,7 @@ def require_writable(output: Path, source: Path | None = None) -> None:
         return
     if output.is_dir():
         raise UsageProblem(f"--output {output} is a folder; name a file in it")
-    folder = output.resolve().parent  # of what a link points to
+    folder = output.resolve().parent  # of the target, where it is a link
     if not folder.is_dir():
         raise UsageProblem(f"--output {output}: there is no folder {folder}; make it first")
     if not os.access(output if output.exists() else folder, os.W_OK):
@@ -151,7 +151,7 @@ class _Target:
 def _becoming(output: Path, replace: bool = True) -> Iterator[_Target]:
     """A file that becomes `output`, or is copied to stdout, once it is written without an error.
 
-    Where `output` is a symbolic link, the file becomes what it points to.
+    Where `output` is a symbolic link, the file replaces its target.
     """
     folder = None if output == STDOUT else output.resolve().parent
     handle, name = tempfile.mkstemp(prefix=".protloc-", suffix=".part", dir=folder)
@@ -188,7 +188,7 @@ def _placed_beside(part: Path, output: Path) -> Path:
                 return path
             continue
         try:
-            os.link(part, path.resolve())  # unlike a renaming, it never replaces what came meanwhile
+            os.link(part, path.resolve())  # unlike a renaming, it never replaces a file that came meanwhile
         except FileExistsError:
             continue
         except OSError:  # a file system without links

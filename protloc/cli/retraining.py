@@ -97,7 +97,7 @@ def remove_labels(
 ) -> None:
     """Remove the labelled file NAME, so that no later retraining learns from it.
 
-    What learned from it already, stays as it is.
+    Models that learned from it already stay as they are.
 
     \b
     Example

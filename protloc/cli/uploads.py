@@ -150,7 +150,7 @@ def retry(
 @stack_option
 @home_option
 def cancel(upload: str, as_json: bool, stack: str | None, home: Path) -> None:
-    """End an upload that is in work with what it has by now.
+    """End an upload that is in work with the answers it has.
 
     Its records that have no answer end as failed ones, within minutes; `protloc retry` goes on with them.
 

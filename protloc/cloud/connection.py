@@ -60,7 +60,7 @@ class Cloud:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """A session of this cloud's own, whatever AWS profiles and files of configuration the user has."""
+        """A session of this cloud's own, without the user's AWS profiles and files of configuration."""
         core = botocore.session.get_session()
         for name, value in (("profile", None), ("config_file", os.devnull), ("credentials_file", os.devnull)):
             core.get_component("config_store").set_config_variable(name, value)

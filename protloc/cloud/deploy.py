@@ -1,4 +1,4 @@
-"""Deploy the project's template into a cloud: what `sam package` and `sam deploy` do, without the SAM CLI.
+"""Deploy the project's template into a cloud, as `sam package` and `sam deploy` do, without the SAM CLI.
 
 The template goes in as it is but for the places of its code: each local `CodeUri` and `DefinitionUri` becomes
 an object in an artifacts bucket named by its content, so the same code is the same template and is not
@@ -112,7 +112,7 @@ def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, An
 
 
 def source_files(folder: Path) -> Iterator[Path]:
-    """The files of a source folder in a fixed order, without what Python leaves behind."""
+    """The files of a source folder in a fixed order, without the caches of Python."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not LEFT_OUT & set(path.parts) and path.suffix != ".pyc":
             yield path

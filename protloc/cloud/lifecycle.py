@@ -40,11 +40,11 @@ RUNNING_SECONDS = 60.0
 
 
 class CloudError(Exception):
-    """The cloud could not be started or stopped; the message says what to do."""
+    """The cloud could not be started or stopped; the message has the remedy."""
 
 
 class NotKeptError(CloudError):
-    """The cloud's state could not be saved; the message says what was not kept."""
+    """The cloud's state could not be saved; the message names the part that was not kept."""
 
 
 def up(

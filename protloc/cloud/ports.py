@@ -2,7 +2,7 @@
 
 A new port lies below those that systems give to outgoing connections by themselves (Linux from 32768, see
 `ip_local_port_range` in https://docs.kernel.org/networking/ip-sysctl.html; macOS from 49152, see RFC 6335): a
-cloud that is started again finds its port free, whatever connections others have opened meanwhile.
+cloud that is started again finds its port free, even if others have opened connections meanwhile.
 """
 
 from __future__ import annotations

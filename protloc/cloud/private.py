@@ -1,4 +1,4 @@
-"""Folders and files that belong to one person: made so whatever the umask, and refused where they are not.
+"""Folders and files that belong to one person: made so under any umask, and refused where they are not.
 
 A home holds uploads, the access key, and code that runs as its owner: no other user may read or write it.
 """
@@ -15,7 +15,7 @@ UMASK = 0o077
 
 
 class NotPrivate(Exception):
-    """A folder or file that another user may change; the message says what to do."""
+    """A folder or file that another user may change; the message has the remedy."""
 
 
 def folder(path: Path) -> Path:

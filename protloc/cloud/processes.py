@@ -15,7 +15,7 @@ from protloc.cloud import disk
 
 
 def read_note(home: Path) -> dict[str, Any]:
-    """Read `cloud.json`; empty where it is not there or not what was written."""
+    """Read `cloud.json`; empty where it is missing or damaged."""
     try:
         note = json.loads((home / "cloud.json").read_text())
     except (OSError, ValueError):

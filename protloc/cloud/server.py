@@ -145,7 +145,7 @@ def settled(home: Path, recover: bool) -> tuple[Generations, bool]:
     """The generations of the state, and whether there are objects, whose files are in order afterwards.
 
     Before the engine is imported, which reads the objects. To recover without any whole state, the objects
-    are put aside: nothing tells any more what they are.
+    are put aside: without a state they have no names.
     """
     from protloc.cloud.disk import SYSTEM, TEMPORARY, objects
     from protloc.cloud.engine.generations import Generations
@@ -207,7 +207,7 @@ def run(home: Path, listening: socket.socket, recover: bool = False) -> None:
         del os.environ[name]
     owner_keys = keys.made(home)
     os.environ.update(environment(home, port))
-    # The engine takes this key for the account's root; `gate` has checked who signs with it.
+    # The engine takes this key for the account's root; `gate` has checked the signature.
     os.environ.update(AWS_ACCESS_KEY_ID=owner_keys.access_key, AWS_SECRET_ACCESS_KEY=owner_keys.secret_key)
     try:
         parts = build(home, port, recover)

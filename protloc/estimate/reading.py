@@ -1,4 +1,4 @@
-"""Reads a FASTA file on this machine as a stack would, and counts what it holds."""
+"""Reads a FASTA file on this machine as a stack would, and counts its records."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def examine(stream: IO[bytes]) -> Contents:
 
 
 def _pieces(head: bytes, stream: IO[bytes], warnings: list[str]) -> Iterator[bytes]:
-    """The text of the file, unpacked; `warnings` gets what was left out."""
+    """The text of the file, unpacked; `warnings` gets the parts left out."""
     if not packing(head):
         require_fasta(head, whole=len(head) < WINDOW_BYTES)
         yield from _chunks(head, stream)

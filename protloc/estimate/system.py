@@ -4,7 +4,7 @@ The model follows the flow. Functions that split emit batches; as many functions
 the endpoint; a batch that meets no copy of the model waits as `functions.predict` has it wait, which also
 wakes the endpoint; copies answer one call after the other, and more are started while each has more calls
 than the target of the scaling policy. Merging the results ends it. Times that AWS decides are assumptions
-(`Times`); what the code decides is taken from the code or was measured (`Rates`).
+(`Times`); those of our code are taken from the code or were measured (`Rates`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds that AWS decides: assumptions, from its documentation and from what others report.
+    """Seconds that AWS decides: assumptions, from its documentation and from reports of others.
 
     Scaling in: on an ml.g5.xlarge in July 2026, 11 minutes from the last call to no copy by AWS's own alarm,
     which the template's undercuts, then 12 minutes to no instance (measured by Hugging Face's skill for
@@ -104,7 +104,7 @@ class Deployment:
 
 @dataclass
 class Run:
-    """The outcome: seconds from the stored file, and what was used until nothing is billed any more."""
+    """The outcome: seconds from the stored file, and the usage until nothing is billed any more."""
 
     seconds: float = 0.0
     first_answer: float = 0.0
@@ -253,7 +253,7 @@ class _Upload:
         self.ended.succeed()
 
     def _answered(self, seconds: float, proteins: float) -> None:
-        """Count what a step used: the batch's own records, rows with their indexes, answers that are kept."""
+        """Count the usage of a step: the batch's own records, rows with their indexes, kept answers."""
         self._function(seconds, self.deployment.function_gb, self.of_step)
         self._count(self.of_step, queue=3, write=2.2, read=5.3, put=1, get=1)
         if self.work.bytes <= self.deployment.indexed_bytes:

@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 class PageServer(ThreadingHTTPServer):
-    """The page's server. `address` is what the user opens, once."""
+    """The page's server. The user opens `address`, once."""
 
     daemon_threads = True
 
@@ -76,7 +76,7 @@ class PageServer(ThreadingHTTPServer):
             self._token = None
             return True
 
-    # What the page asks for
+    # Requests of the page
 
     def view(self, upload: str) -> View:
         """An upload as it stands; one that was sent from here is being received until it is seen."""
@@ -86,7 +86,7 @@ class PageServer(ThreadingHTTPServer):
         return view
 
     def data(self, upload: str) -> Iterator[bytes]:
-        """The page's data of an upload: of one that has not ended, what there is so far."""
+        """The page's data of an upload: of one that has not ended, those so far."""
         view = self.view(upload)
         models = self.client.models()["models"] if view["model_version"] else []
         model = next((each for each in models if each["version"] == view["model_version"]), None)
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answered(self._get)
 
     def do_POST(self) -> None:
-        self.close_connection = True  # whatever is left of a body is not read as another request
+        self.close_connection = True  # so the rest of a body is not read as another request
         self._answered(self._post)
 
     def _answered(self, act: Any) -> None:
@@ -235,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             with path.open("rb") as file:
                 shutil.copyfileobj(file, self.wfile)
 
-    # Who may ask
+    # Access
 
     def _origins(self) -> tuple[str, ...]:
         return tuple(f"http://{host}:{self.page.port}" for host in (HOST, "localhost"))
@@ -258,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.FORBIDDEN, "Open the address that `protloc open` printed.")
 
     def _require_page(self) -> None:
-        """Refuse what does not come from the page itself, as from a page of another port of this machine."""
+        """Refuse requests from elsewhere than the page itself, as from another port of this machine."""
         self._require_session()
         if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             raise Refused(HTTPStatus.FORBIDDEN, "Only this page may ask.")

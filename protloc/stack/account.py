@@ -33,7 +33,7 @@ class Account:
 
 
 def session() -> boto3.Session:
-    """A session with what boto3 finds, and AWS_REGION, which it does not read itself."""
+    """A session with the settings that boto3 finds, and AWS_REGION, which it does not read itself."""
     return boto3.Session(region_name=os.environ.get("AWS_REGION"))
 
 
@@ -43,7 +43,7 @@ def is_embedded(endpoint_url: str) -> bool:
 
 
 def aws_account(stack: str) -> Account:
-    """The account of a stack that is named: AWS, or what AWS_ENDPOINT_URL names. Raises NoRegionError."""
+    """The account of a named stack: AWS, or the endpoint in AWS_ENDPOINT_URL. Raises NoRegionError."""
     of_aws = session()
     if of_aws.region_name is None:
         raise NoRegionError()

@@ -2,7 +2,7 @@
 
 A stack that is deleted leaves its buckets, their policies and its tables (`RetainExceptOnCreate`), under
 names that CloudFormation made up; plainly created again, it would begin with new, empty ones. So the new
-stack is made by an import of what is there, and everything else is added by the deployment that follows, as
+stack is made by an import of these resources, and everything else is added by the deployment that follows, as
 an update. CloudFormation does not change a resource that it imports.
 
 `adopt` does that with a template, `take_over` with the project's, which also notes that no model version is
@@ -42,10 +42,10 @@ class AdoptionFailed(Exception):
 
 
 def left_by_deleted(client: Any, stack: str) -> Iterator[dict[str, str]]:
-    """Physical names, by logical ones, of what deleted stacks of this name left; the last deleted first."""
+    """Physical names, by logical ones, that each deleted stack of this name left; the last deleted first."""
     pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=[GONE])
-    gone = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
-    for each in sorted(gone, key=lambda each: each["CreationTime"], reverse=True):
+    deleted = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == stack]
+    for each in sorted(deleted, key=lambda each: each["CreationTime"], reverse=True):
         pages = client.get_paginator("describe_stack_events").paginate(StackName=each["StackId"])
         yield {
             event["LogicalResourceId"]: event["PhysicalResourceId"]
@@ -61,7 +61,7 @@ def adopt(
     stack: str,
     before: Callable[[Mapping[str, str]], object],
 ) -> list[str]:
-    """Make the stack of what the last one of its name left; gives their names, none where none were left.
+    """Make the stack of the resources that the last one left; gives their names, none where none were left.
 
     `session` gives clients by their service's name; `before` is called with the names by logical ones, before
     anything is imported. Raises `AdoptionFailed`.
@@ -127,7 +127,7 @@ def take_over(account: Account) -> list[str]:
 
 
 def _is_empty(client: Any, summary: Mapping[str, Any]) -> bool:
-    """True of what an import that was refused leaves: to the SAM CLI a new stack, in which all is new."""
+    """True of a stack left by a refused import: the SAM CLI takes it for a new one and makes all anew."""
     if summary["StackStatus"] not in ("REVIEW_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"):
         return False
     return not client.list_stack_resources(StackName=summary["StackId"])["StackResourceSummaries"]
@@ -140,7 +140,7 @@ def note_unhosted(session: Callable[[str], Any], names: Mapping[str, str]) -> No
 
 
 def forget_hosting(dynamodb: Any, table: str) -> None:
-    """Note in a table of models that nothing of them is left but what it says; may be repeated.
+    """Note in a table of models that they are hosted no more; may be repeated.
 
     The stack that hosted them is gone, and so are its executions, of which one may have held the lock. The
     version that was active becomes the one before, which the deployment hosts again.

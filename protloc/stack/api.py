@@ -22,7 +22,7 @@ View = dict[str, Any]
 
 RETRIES = 5
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
-ANSWERED_LATER = {502, 503, 504}  # what `explain` answers, or API Gateway for it
+ANSWERED_LATER = {502, 503, 504}  # the answers of `explain`, or of API Gateway for it
 _NEXT_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="next"')
 
 
@@ -58,7 +58,7 @@ class Api:
     ) -> tuple[int, View, str | None]:
         """Ask the API, signed; return status, JSON answer and the path of the next page.
 
-        What is asked may be asked again: a second time, it either changes nothing or is a conflict.
+        A request may be repeated: a second time, it either changes nothing or is a conflict.
         """
         for attempt in range(RETRIES):
             if attempt:
@@ -92,9 +92,9 @@ class Api:
         return answer.status_code, value, self._below(path, link[1]) if link else None
 
     def _below(self, path: str, link: str) -> str:
-        """A link in the answer to `path` as a path below the API's URL, whatever the link calls the stage."""
+        """A link in the answer to `path` as a path below the API's URL, without the link's own stage."""
         parts = urlsplit(link)
-        if not parts.path:  # relative to what was asked
+        if not parts.path:  # relative to the request
             return f"{path.partition('?')[0]}?{parts.query}"
         stage = urlsplit(self.url).path
         path = parts.path.removeprefix(stage)

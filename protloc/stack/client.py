@@ -196,7 +196,7 @@ class Client:
         return self.upload(upload)
 
     def cancel(self, upload: str) -> View:
-        """End an upload that is in work with what it has by now, and return how it stands then.
+        """End an upload that is in work with the answers it has, and return its state then.
 
         Raises UsageProblem where every record of it has ended.
         """
@@ -220,7 +220,7 @@ class Client:
 
 
 class _Counted:
-    """Adds up what the threads of a transfer report."""
+    """Adds up the bytes that the threads of a transfer report."""
 
     def __init__(self, progress: Callable[[int], None]) -> None:
         self._progress = progress
@@ -258,7 +258,7 @@ def file_name(key: str) -> str:
 
 
 def connect(stack: str) -> Client:
-    """The client of a stack in AWS, found by name with whatever credentials boto3 finds."""
+    """The client of a stack in AWS, found by name with the credentials that boto3 finds."""
     of_aws = session()
     cloudformation = of_aws.client("cloudformation")
     description = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]

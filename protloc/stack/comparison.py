@@ -31,14 +31,14 @@ def compared(first: View, of_first: View | None, second: View, of_second: View |
     figures, and `learned` the figures of proteins that a version had learned from, which count for nothing.
     """
     versions = first["version"], second["version"]
-    shown: View = {"versions": list(versions), "paired": True, "note": None}
+    comparison: View = {"versions": list(versions), "paired": True, "note": None}
     for evaluation, names in ((of_second, versions), (of_first, versions[::-1])):
         if evaluation is not None and _names(evaluation) == names:
             turned = names != versions
             against = evaluation["against"]
             recalls = zip(LOCATION_NAMES, against["recall"], strict=True)
             answered = [evaluation[side] for side in ("champion", "challenger")][:: -1 if turned else 1]
-            return shown | {
+            return comparison | {
                 "proteins": evaluation["challenger"].get("proteins", evaluation["holdout"]["proteins"]),
                 **_worth(answered, LOCATION_NAMES),
                 "learned": _learned(evaluation.get("learned"), turned),
@@ -50,7 +50,7 @@ def compared(first: View, of_first: View | None, second: View, of_second: View |
         dict.fromkeys(name for view in (first, second) for name in labels_of(view.get("labels")).names)
     )
     same = of_first and of_second and of_first["holdout"]["sha256"] == of_second["holdout"]["sha256"]
-    return shown | {
+    return comparison | {
         "paired": False,
         "proteins": of_second["holdout"]["proteins"] if same and of_second else None,
         **_worth(sides, located),

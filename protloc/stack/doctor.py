@@ -29,7 +29,7 @@ ABSENT = ("UnknownOperationException", "InvalidAction", "UnsupportedOperation", 
 
 @dataclass(frozen=True)
 class Check:
-    """One question and its answer; `remedy` says what to do about a warning or a problem."""
+    """One question and its answer; `remedy` is for a warning or a problem."""
 
     name: str
     state: str
@@ -49,13 +49,13 @@ class Doctor:
     """Parameters of the deployment that comes."""
 
     def examine(self) -> Iterator[Check]:
-        """All checks in the order in which one would mend what they find."""
+        """All checks in the order in which their problems are best solved."""
         of_the_stack = (self.deployment, self.buckets, self.endpoint, self.model, self.permissions)
         yield from self.account_checks()
         yield from map(self._answer, of_the_stack)
 
     def account_checks(self) -> Iterator[Check]:
-        """The checks that need no stack: what would keep one from being deployed, or from working then."""
+        """The checks that need no stack, of all that one needs to be deployed and to work."""
         of_the_account = (
             self.credentials,
             self.name,
@@ -86,7 +86,7 @@ class Doctor:
                 return Check(name, PROBLEM, str(error), remedy)
             return Check(name, UNCHECKED, str(error))
 
-    # ── who and where ───────────────────────────────────────
+    # ── account and region ──────────────────────────────────
 
     def name(self) -> Check:
         try:
@@ -117,7 +117,7 @@ class Doctor:
 
     @cached_property
     def _parameters(self) -> dict[str, str]:
-        """The template's defaults, over them what the stack was deployed with, over that what is chosen."""
+        """The template's defaults, over them those of the stack, over these the chosen ones."""
         values = defaults()
         for parameter in (self._description or {}).get("Parameters", []):
             if parameter["ParameterKey"] in values:
@@ -204,7 +204,7 @@ class Doctor:
             )
         return Check("concurrency", OK, detail)
 
-    # ── what the stack stands on ────────────────────────────
+    # ── its surroundings ────────────────────────────────────
 
     def image(self) -> Check:
         if self.account.embedded:
@@ -286,10 +286,10 @@ class Doctor:
             return Check("model", PROBLEM, f"{version} is {status}" + (f": {reason}" if reason else ""), add)
         return Check("model", OK, f"{version} is active and {status}")
 
-    # ── what the caller may do ──────────────────────────────
+    # ── permissions of the caller ───────────────────────────
 
     def permissions(self) -> Check:
-        """Has IAM simulate what `protloc predict --stack` asks for."""
+        """Has IAM simulate the calls of `protloc predict --stack`."""
         if not self._outputs:
             return self._without_a_stack("permissions")
         caller = self._client("sts").get_caller_identity()["Arn"]

@@ -25,7 +25,7 @@ STEPS = {  # the states a person would want to hear of
     "Promote": "making it the active version",
     "Remove": "it failed; taking it away again",
 }
-ENDS = {  # what an execution says of itself where the state machine could not
+ENDS = {  # descriptions of ends that the state machine could not describe
     "TIMED_OUT": "it took longer than the state machine allows",
     "ABORTED": "it was stopped",
 }
@@ -65,7 +65,7 @@ def follow(
     seconds: float = float("inf"),
     news: Callable[[], Iterable[str]] = tuple,
 ) -> dict[str, Any]:
-    """Wait for an execution, reporting its steps and each time the lines of `news`; what describes it then.
+    """Wait for an execution, reporting its steps and each time the lines of `news`; returns its description.
 
     Raises TimeoutError.
     """

@@ -37,7 +37,7 @@ ABSENT_WORDS = ("does not exist", "Could not find", "not found", "Cannot find")
 
 @dataclass(frozen=True)
 class Remainder:
-    """A resource that is still there, and what keeping it costs by its size."""
+    """A resource that is still there, and its cost by its size."""
 
     resource: str
     kind: str
@@ -78,8 +78,8 @@ class Kept:
         """Type and name of everything there is, found by the names that CloudFormation gives.
 
         These are STACK-LOGICALID-RANDOM, in lower case for buckets (CloudFormation user guide, "Name type"),
-        and the template names package groups STACK-CREATION: so what an earlier stack of this name left is
-        among them, and nothing of a stack whose name only begins alike.
+        and the template names package groups STACK-CREATION: so the resources of an earlier stack of this
+        name are among them, and nothing of a stack whose name only begins alike.
         """
         buckets = [bucket["Name"] for bucket in self.account.client("s3").list_buckets()["Buckets"]]
         pages = self.account.client("dynamodb").get_paginator("list_tables").paginate()

@@ -1,8 +1,8 @@
 """Labelled proteins, from a file on this machine to where a retraining reads them.
 
 A file is read as the training reads it, by the labels of the active model, and not taken at all where a
-record of it could not be used: what is wrong is told by file and line. The name is kept, so a file that is
-added again replaces what it was.
+record of it could not be used: the faults are reported by file and line. The name is kept, so a file that is
+added again replaces the earlier one.
 """
 
 from __future__ import annotations

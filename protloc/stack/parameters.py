@@ -29,7 +29,7 @@ def defaults() -> dict[str, str]:
 
 
 def chosen(words: Iterable[str]) -> dict[str, str]:
-    """The values that the words choose. Raises UsageProblem for what the template has no place for.
+    """The values that the words choose. Raises UsageProblem for one that the template does not have.
 
     The SAM CLI passes over a name that the template lacks (`DeployContext.merge_parameters`), so a typing
     mistake would deploy the default.

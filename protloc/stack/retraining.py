@@ -1,4 +1,4 @@
-"""Retraining, from the outside: started, followed step by step, and what came of it."""
+"""Retraining, from the outside: started, followed step by step, and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protloc.stack.client import Client
 # SageMaker's names, of which the version is a part behind the stack's.
 NAME = re.compile("[a-zA-Z0-9](-?[a-zA-Z0-9])*")
 MAX_NAME_CHARACTERS = 40
-OURS = ("model-version", "training", "validation", "model-dir")  # what the state machine itself sets
+OURS = ("model-version", "training", "validation", "model-dir")  # set by the state machine itself
 
 JOB_LOGS = "/aws/sagemaker/TrainingJobs"  # docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 _EPOCH, _ACCURACY, _SECONDS = (
@@ -117,11 +117,11 @@ def _all_at_work(client: Client) -> Iterator[Started]:
 
 
 def stop(client: Client, started: Started) -> None:
-    """Stop a retraining; its training job ends with it, and what it made so far is taken away."""
+    """Stop a retraining; its training job ends with it, and its model version so far is taken away."""
     client.client("stepfunctions").stop_execution(
         executionArn=started.execution, error="Cancelled", cause="it was cancelled"
     )
-    with contextlib.suppress(ClientError):  # who may not ask for it leaves it to the hour's own look
+    with contextlib.suppress(ClientError):  # without the permission, the hourly run of `retire` does it
         executions.settle(client)
 
 
@@ -134,7 +134,7 @@ class Epochs:
         self._epoch, self._accuracy = (0, 0), ""
 
     def news(self) -> Iterator[str]:
-        """A line for each epoch that ended since the last time; nothing to who may not read the log."""
+        """A line for each epoch that ended since the last time; none without permission to read the log."""
         if not self._may:
             return
         try:

@@ -1,10 +1,11 @@
 """Takes a stack down, in the order in which AWS lets go of its parts.
 
-The state machine makes what CloudFormation does not know of: training jobs, inference components with
-their scaling and alarms, models, packages. An endpoint with components cannot be deleted, nor a component
-that is being created, nor a policy that people hold, and a schedule could start it all anew. So: schedule,
-executions, jobs, components, models, attachments, the stack; then, if asked, what the stack keeps. Each step
-takes what is there, so a teardown that was cut off is simply repeated, also when the stack itself is gone.
+The state machine makes resources that CloudFormation does not know of: training jobs, inference components
+with their scaling and alarms, models, packages. An endpoint with components cannot be deleted, nor a
+component that is being created, nor a policy that people hold, and a schedule could start it all anew. So:
+schedule, executions, jobs, components, models, attachments, the stack; then, if asked, the resources that the
+stack keeps. Each step takes those that are there, so a teardown that was cut off is simply repeated, also
+when the stack itself is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Teardown:
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def run(self, erase: bool = False) -> list[Remainder]:
-        """Take the stack down; return what remains of it. Raises UsageProblem where there never was one."""
+        """Take the stack down; return the remaining resources. Raises UsageProblem if there never was one."""
         stack_id, resources = self._resources()
         store = Kept(self.account)
         listed = {(kind, name.rsplit("/", 1)[-1]) for kind, name in resources}
@@ -80,7 +81,7 @@ class Teardown:
         }
         return newest["StackId"], listed
 
-    # ── what works for the stack ────────────────────────────
+    # ── jobs and models of the stack ────────────────────────
 
     def _stop_retraining(self, machine: str) -> None:
         self._switch_off_schedule()
@@ -118,7 +119,7 @@ class Teardown:
         """Remove the components, wait until they are gone, then remove scaling, alarms and models.
 
         A component that stays keeps its scaling, and so costs nothing while it is idle. A model, which is
-        named as its component, goes last: it tells another run what to look for.
+        named as its component, goes last: another run finds the component by it.
         """
         sagemaker = self._client("sagemaker")
         components = self._components()
@@ -207,7 +208,7 @@ class Teardown:
             ) from None
 
     def _delete_logs(self) -> None:
-        """Delete the log groups of the stack's name: those of SageMaker, and what late functions left."""
+        """Delete the log groups of the stack's name: those of SageMaker, and those of late functions."""
         logs, stack = self._client("logs"), self.account.stack
         for prefix in (
             f"/aws/lambda/{stack}-",

@@ -1,8 +1,8 @@
 """Model versions into service: an artifact goes into the models bucket, and the state machine does the rest.
 
-An artifact is a folder, its `model.tar.gz`, or the s3:// address of one. It is read, and refused if it is
-not whole, before anything is uploaded. The state machine hosts it beside the active version, tries it, and
-makes it the active one; what fails leaves the active version as it is.
+An artifact is a folder, its `model.tar.gz`, or the s3:// address of one. It is read, and refused if it is not
+whole, before anything is uploaded. The state machine hosts it beside the active version, tries it, and makes
+it the active one; one that fails leaves the active version as it is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add(
     wait: bool = True,
     agree: Callable[[str], None] = lambda version: None,
 ) -> str:
-    """Put an artifact into service and return its version. Raises UsageProblem for what is no artifact.
+    """Put an artifact into service and return its version. Raises UsageProblem if there is no artifact.
 
     `agree` is called before anything of it is sent or run, and raises where it may not be.
     """
@@ -108,7 +108,7 @@ def refuse_known(client: Client, version: str, instead: str) -> None:
 
 
 def _packed(client: Client, artifact: str, folder: Path) -> tuple[Path, Artifact]:
-    """The artifact as a model.tar.gz, and what it says of itself."""
+    """The artifact as a model.tar.gz, and its description."""
     packed = folder / "model.tar.gz"
     source = Path(artifact)
     try:

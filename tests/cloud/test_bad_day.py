@@ -29,7 +29,7 @@ BROKEN = """
 
 @pytest.fixture
 def name(cloud: Cloud) -> Iterator[str]:
-    """The name of a stack of the test's own: what a stack keeps is found by the next one of its name."""
+    """The name of a stack of the test's own: the resources that a stack keeps are found by the next one of its name."""
     name = f"day-{secrets.token_hex(4)}"
     yield name
     delete(cloud, name)

@@ -30,7 +30,7 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path / "gate")
 
 
-def begun(stack: Stack, gate: Gate) -> str:
+def started_execution(stack: Stack, gate: Gate) -> str:
     """An execution whose training job has come to the gate."""
     hyperparameters = {
         "gate": str(gate.path),
@@ -70,7 +70,7 @@ def entered(stack: Stack, execution: str) -> list[str]:
 def test_an_execution_goes_on_in_the_state_in_which_its_cloud_ended(
     own_stack: Stack, gate: Gate, way: str
 ) -> None:
-    execution = begun(own_stack, gate)
+    execution = started_execution(own_stack, gate)
     again = ENDS[way](own_stack)
     gate.open()
     done = over(again, execution)
@@ -87,7 +87,7 @@ def test_an_execution_goes_on_in_the_state_in_which_its_cloud_ended(
 def test_an_execution_that_was_cancelled_stays_so_and_its_job_is_stopped(
     own_stack: Stack, gate: Gate
 ) -> None:
-    execution = begun(own_stack, gate)
+    execution = started_execution(own_stack, gate)
     again = stopped_and_started(own_stack)
     again.client("stepfunctions").stop_execution(executionArn=execution, error="Cancelled", cause="enough")
     sagemaker = again.client("sagemaker")
@@ -100,7 +100,7 @@ def test_the_time_that_an_execution_has_counts_from_its_start(own_stack: Stack, 
     machine = own_stack.client("stepfunctions").describe_state_machine(
         stateMachineArn=own_stack.outputs["Machine"]
     )
-    execution = begun(own_stack, gate)
+    execution = started_execution(own_stack, gate)
     shorter = json.loads(machine["definition"]) | {"TimeoutSeconds": 1}
     own_stack.client("stepfunctions").update_state_machine(
         stateMachineArn=own_stack.outputs["Machine"], definition=json.dumps(shorter)

@@ -1,4 +1,4 @@
-"""No command waits without an end: it names what holds it up, and finds a cloud whose note is gone or wrong."""
+"""No command waits without an end: it names the obstacle, and finds a cloud whose note is gone or wrong."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def living(processes: list[psutil.Process]) -> list[str]:
     return living_processes
 
 
-# What a command line holds of each kind of process that a test run starts.
+# A part of the command line of each kind of process that a test run starts.
 KINDS = ("cloud.server", "serve.py", "runtime.py", "attached.py", "model/train.py", "sleep", "pytest")
 
 

@@ -1,4 +1,4 @@
-"""The cloud starts once, stays what it was across restarts and kills, and lets others be."""
+"""The cloud starts once, keeps its state across restarts and kills, and leaves other processes alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def killed(stack: Stack) -> Stack:
 
 
 def saved(stack: Stack) -> None:
-    """Wait until what was done is on disk."""
+    """Wait until the state is on disk."""
     noted = (connection.health(stack.cloud.port, stack.cloud.home) or {})["changes"]
     until(lambda: (connection.health(stack.cloud.port, stack.cloud.home) or {})["saved"] >= noted)
 

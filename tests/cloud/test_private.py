@@ -1,4 +1,4 @@
-"""A home and what is in it are its owner's alone, no matter the umask and what was there before."""
+"""A home and its files are its owner's alone, under any umask and over any earlier files."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def model(cloud: Embedded, version: str) -> dict[str, Any]:
     return next(view for view in cloud.client.models()["models"] if view["version"] == version)
 
 
-def left(cloud: Embedded) -> dict[str, set[str]]:
+def remains(cloud: Embedded) -> dict[str, set[str]]:
     """Everything in SageMaker, scaling and alarms that hosts or registers a version."""
     sagemaker = cloud.client.client("sagemaker")
     scaling = cloud.client.client("application-autoscaling")

@@ -1,6 +1,6 @@
-"""A role allows what was needed and nothing else: one stack does everything it can do, and IAM keeps a record.
+"""A role allows the needed permissions and no others: one stack does everything it can do, and IAM keeps a record.
 
-The same run shows which metrics of their own the functions emit, which is what alarms may watch.
+The same run shows which metrics of their own the functions emit; alarms may watch only these.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 INTERRUPTED = "only where writing a large object stops halfway"
 SCALED = "asked by who scales a component that is there; retire takes its scaling away once it is gone"
 
-# What a role allows though no run here asks for it, and why: a statement, or one action or resource of it.
+# Permissions of a role that no run here needs, and the reason: a statement, or one action or resource of it.
 UNSEEN = {
     "Log": "Lambda and SageMaker themselves write the logs",
     "GiveUpOnSchedule": "Scheduler itself sends on what no attempt could handle",
@@ -67,7 +67,7 @@ UNSEEN = {
     "Promote dynamodb:GetItem": "only where the answer to a promotion is lost",
 }
 
-# What one run asks for and another does not.
+# Permissions that one run needs and another does not.
 SOMETIMES = {
     "DropCheckpoints": "a training this short may end before a checkpoint that it replaces was stored",
     "KeepAnswers": "split asks only where a batch is open when its shard is given up",
@@ -165,10 +165,10 @@ class Everything:
     def send_by_form(self) -> None:
         form = self.cloud.client.api.ask("POST", "/uploads", {"name": "form.fasta"})[1]
         assert send(form, b">form\nMKVFQRMWY\n")[0] == 204
-        found = until(
+        upload = until(
             lambda: self.cloud.client.api.get(f"/submissions/{form['submission']}")[1].get("upload")
         )
-        self.cloud.client.wait(found, lambda _: None, LIMIT_SECONDS)
+        self.cloud.client.wait(upload, lambda _: None, LIMIT_SECONDS)
 
     def take_back(self, ended: str) -> None:
         """One upload is cancelled in work, and one deleted, whose row is closed a day later."""
@@ -216,7 +216,7 @@ class Everything:
         item = self.client("dynamodb").get_item(TableName=self.outputs["ModelsTable"], Key=key)["Item"]
         return str(item["state"]["S"])
 
-    # What goes wrong, and is put right
+    # Failures, and their repair
 
     def item(self, upload: str, sort_key: str = "upload") -> dict[str, Any]:
         key = {"pk": {"S": upload}, "sk": {"S": sort_key}}
@@ -238,7 +238,7 @@ class Everything:
         return [item["sk"]["S"] for item in response]
 
     def reopen(self, upload: str) -> None:
-        """As if the upload had not ended yet: what comes late for one that has is left alone."""
+        """As if the upload had not ended yet: late messages of an ended one are left alone."""
         database, table = self.client("dynamodb"), self.outputs["UploadsTable"]
         database.update_item(
             TableName=table,

@@ -39,13 +39,13 @@ def test_head_gives_the_headers_that_get_gives(
     embedded: Embedded, upload: str, pool: urllib3.PoolManager, path: str
 ) -> None:
     answers = [ask(embedded, pool, method, f"/uploads/{upload}{path}") for method in ("GET", "HEAD")]
-    got, headed = ({**answer.headers} for answer in answers)
+    headers, headed = ({**answer.headers} for answer in answers)
     assert answers[0].status == answers[1].status and not answers[1].data
-    assert got.keys() == headed.keys()
+    assert headers.keys() == headed.keys()
     assert all(
-        got[name] == headed[name]
+        headers[name] == headed[name]
         for name in ("Content-Type", "Content-Length", "ETag", "X-Total-Results", "Link")
-        if name in got
+        if name in headers
     )
 
 

@@ -1,4 +1,4 @@
-"""The machine dies in the middle: what was begun is finished, exactly."""
+"""The machine dies in the middle: uploads in work are finished, with exact counts."""
 
 import os
 import random

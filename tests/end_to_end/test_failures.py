@@ -1,7 +1,8 @@
 """Every state of retraining failing in every way it can, over the real state machine.
 
-Whatever fails: the champion still answers, nothing of the challenger is left, the lock is free, and the reason can
-be read. Most tasks are made to fail by taking away the permission they need, the rest by what goes wrong in earnest.
+After any failure, the champion still answers, nothing of the challenger is left, the lock is free, and the
+reason can be read. Most tasks are made to fail by taking away the permission they need, the rest by real
+faults.
 """
 
 import json
@@ -19,7 +20,7 @@ import yaml
 from model.serving.artifact import pack
 from protloc.embedded import running
 from tests.conftest import Embedded
-from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
+from tests.end_to_end.retraining import QUICK, ending, entered, lock, model, put_labels, remains
 from tests.end_to_end.test_permissions import forbidden, without
 from tests.model.tiny import build_tiny_artifact
 from tests.waiting import until
@@ -173,7 +174,7 @@ def cloud(
 
 
 def start(cloud: Embedded, case: Case, version: str, folder: Path) -> str:
-    """Start an execution and do to it what the case says; return its ARN."""
+    """Start an execution and cause the fault of the case; return its ARN."""
     parameters = {"version": version, **case.parameters}
     if "artifact" in parameters:
         parameters["artifact"] = brought(cloud, version, parameters["artifact"] == "a good one", folder)
@@ -216,7 +217,7 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     cloud: Embedded, tmp_path: Path, name: str
 ) -> None:
     case, version = CASES[name], "case-" + name.replace(" ", "-").replace("'", "")[:30].rstrip("-")
-    before = left(cloud)
+    before = remains(cloud)
     with case.trouble(cloud):
         execution = start(cloud, case, version, tmp_path)
         description = ending(cloud, execution)
@@ -224,7 +225,9 @@ def test_after_any_failure_the_champion_answers_and_nothing_is_left(
     assert case.reason in description["reason"] and description["reason"]
     assert case.fails_in in entered(cloud, execution)
     assert champion_answers(cloud)
-    until(lambda: left(cloud) == before, lambda: (left(cloud), before))  # a component takes its time to go
+    until(
+        lambda: remains(cloud) == before, lambda: (remains(cloud), before)
+    )  # a component takes its time to go
     assert lock(cloud) is None
     if case.recorded:
         view = model(cloud, case.parameters.get("version", version))

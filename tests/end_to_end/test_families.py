@@ -42,5 +42,5 @@ def test_each_family_is_trained_judged_hosted_and_asked(family: str, cloud: Embe
     wanted = predict_fn(sequences, model_fn(str(out)))["predictions"]
     locations = read_artifact(out).locations
     for row, answer in zip(rows, wanted, strict=True):
-        found = [row[f"p:{name}"] for name in locations]
-        assert found == pytest.approx(answer["probabilities"], abs=2e-3)
+        probabilities = [row[f"p:{name}"] for name in locations]
+        assert probabilities == pytest.approx(answer["probabilities"], abs=2e-3)

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from protloc.embedded import running
 from tests.conftest import Embedded
-from tests.end_to_end.retraining import QUICK, ending, entered, left, lock, model, put_labels
+from tests.end_to_end.retraining import QUICK, ending, entered, lock, model, put_labels, remains
 from tests.end_to_end.test_failures import Case, start
 from tests.waiting import until
 
@@ -98,7 +98,7 @@ def die_in(step: str, cloud: Embedded, folder: Path) -> Embedded:
         (version, "in_service") if done["outcome"] == "Promoted" else (before, "rejected")
     )
     if state == "rejected":
-        assert f"protloc-{version}" not in left(again)["components"]
+        assert f"protloc-{version}" not in remains(again)["components"]
     return again
 
 

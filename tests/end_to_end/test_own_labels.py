@@ -131,17 +131,17 @@ def test_every_export_has_a_column_for_each_label(
 
 def test_the_api_filters_rows_by_each_of_their_locations(cloud: Embedded, upload: dict[str, Any]) -> None:
     wanted = [row for row in cloud.rows(upload["upload"]) if "Nucleus" in (row["location"] or "").split("|")]
-    found = list(cloud.client.predictions(upload["upload"], "Nucleus"))
-    assert [each["location"] for each in found] == [row["location"] for row in wanted]
-    assert [each["p:Nucleus"] for each in found] == [row["p:Nucleus"] for row in wanted]
-    assert [each["second"] for each in found] == [row["second"] for row in wanted]
+    filtered = list(cloud.client.predictions(upload["upload"], "Nucleus"))
+    assert [each["location"] for each in filtered] == [row["location"] for row in wanted]
+    assert [each["p:Nucleus"] for each in filtered] == [row["p:Nucleus"] for row in wanted]
+    assert [each["second"] for each in filtered] == [row["second"] for row in wanted]
     with pytest.raises(Problem, match="one of Matrix, Inner membrane, Nucleus"):
         list(cloud.client.predictions(upload["upload"], "Cytoplasm"))
     rows = cloud.client.protein("Matrix+Inner-membrane")
     [one] = [row for row in rows if row["upload"] == upload["upload"]]
     assert one["location"] == "Matrix|Inner membrane" and one["go"] == "GO:0005759,GO:0005743"
-    shown = cloud.protloc("protein", "Matrix+Inner-membrane")
-    assert shown.exit_code == 0 and "Inner membrane" in shown.output
+    result = cloud.protloc("protein", "Matrix+Inner-membrane")
+    assert result.exit_code == 0 and "Inner membrane" in result.output
 
 
 def test_model_upload_and_report_say_what_the_labels_are(

@@ -1,4 +1,4 @@
-"""Every function and the state machine hold the permissions they need, and IAM is what lets them pass."""
+"""Every function and the state machine hold the permissions they need, and pass only by IAM."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.waiting import until
 
 @pytest.fixture
 def cloud(embedded: Embedded) -> Embedded:
-    return embedded  # what a test takes away, it gives back
+    return embedded  # each test gives back the permissions that it takes away
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SAMPLE, Embedded
-from tests.end_to_end.retraining import QUICK, execute, left, lock, model, put_labels
+from tests.end_to_end.retraining import QUICK, execute, lock, model, put_labels, remains
 from tests.end_to_end.test_flow import messy_fasta
 from tests.model.tiny import build_tiny_artifact
 from tests.waiting import LIMIT_SECONDS, until
@@ -25,7 +25,7 @@ class Promotion:
 
     done: dict[str, Any]
     models: dict[str, Any]
-    left: dict[str, set[str]]
+    remains: dict[str, set[str]]
     lock: str | None
     again: dict[str, Any]  # how the same request ended a second time
 
@@ -42,7 +42,7 @@ def promotion(alone: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Prom
     return Promotion(
         done=execute(alone, {"version": "new-1", "hyperparameters": QUICK}),
         models=alone.client.models(),
-        left=left(alone),
+        remains=remains(alone),
         lock=lock(alone),
         again=execute(alone, {"hyperparameters": QUICK}),
     )
@@ -67,7 +67,7 @@ def test_labels_become_a_better_model_in_service_and_the_way_back_is_one_command
     }
     assert model(cloud, "new-1")["metrics"]["q10"] > 0.5
     assert promotion.lock is None
-    there = promotion.left
+    there = promotion.remains
     assert there["components"] == {"protloc-new-1", "protloc-tiny-1"} == there["models"]
     (package,) = there["packages"]
     described = cloud.client.client("sagemaker").describe_model_package(ModelPackageName=package)
@@ -127,7 +127,7 @@ def test_the_same_labels_are_nothing_new(promotion: Promotion) -> None:
 
 @pytest.mark.slow
 def test_what_is_no_better_is_kept_out_with_the_reason_and_its_report(cloud: Embedded) -> None:
-    before = left(cloud)
+    before = remains(cloud)
     done = execute(
         cloud, {"version": "worse-1", "again": True, "hyperparameters": QUICK | {"learning-rate": 1e-9}}
     )
@@ -136,7 +136,7 @@ def test_what_is_no_better_is_kept_out_with_the_reason_and_its_report(cloud: Emb
     view = model(cloud, "worse-1")
     assert (view["state"], view["reason"]) == ("rejected", done["reason"])
     assert cloud.client.models()["active"] == "new-1"
-    assert left(cloud) == before and lock(cloud) is None
+    assert remains(cloud) == before and lock(cloud) is None
     bucket, _, key = done["report"].removeprefix("s3://").partition("/")
     page = cloud.client.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     assert b"worse-1" in page and b"new-1" in page
@@ -151,13 +151,13 @@ def test_a_slot_of_the_schedule_is_taken_once(cloud: Embedded) -> None:
 
 
 def test_a_bad_artifact_leaves_nothing_but_its_reason(cloud: Embedded) -> None:
-    before = left(cloud)
+    before = remains(cloud)
     bucket = cloud.client.outputs["ModelsBucket"]
     cloud.client.client("s3").put_object(Bucket=bucket, Key="bad/model.tar.gz", Body=b"no archive")
     failed = execute(cloud, {"version": "bad-1", "artifact": f"s3://{bucket}/bad/model.tar.gz"})
     assert failed["outcome"] == "Failed"
     assert model(cloud, "bad-1")["state"] == "failed" and model(cloud, "bad-1")["reason"]
-    assert left(cloud) == before and lock(cloud) is None
+    assert remains(cloud) == before and lock(cloud) is None
     assert cloud.client.models()["active"] == "new-1"
 
 

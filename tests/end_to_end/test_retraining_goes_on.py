@@ -55,8 +55,8 @@ def test_a_retraining_goes_on_after_down_and_up_and_trains_no_epoch_twice(
     program = held_program(gate)
     monkeypatch.setattr(model.source, "archive", lambda: program)
     settings = [f"--set={name}={'null' if value is None else value}" for name, value in QUICK.items()]
-    begun = cloud.protloc("retrain", "--no-wait", "--version", "mine-1", *settings)
-    assert begun.exit_code == 0, begun.output
+    result = cloud.protloc("retrain", "--no-wait", "--version", "mine-1", *settings)
+    assert result.exit_code == 0, result.output
     until(lambda: gate.reached, lambda: version_of(cloud, "mine-1"))
     down = cloud.protloc("down", "--yes")
     assert down.exit_code == 0, down.output

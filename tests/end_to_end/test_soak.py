@@ -83,7 +83,7 @@ def expected(file: File) -> list[tuple[str, str, int]]:
 
 
 class Memory:
-    """The largest resident sizes of a cloud's processes by what they are: cloud, model, function."""
+    """The largest resident sizes of a cloud's processes by their kind: cloud, model, function."""
 
     def __init__(self, cloud_pid: int) -> None:
         self.bytes: dict[str, int] = {}

@@ -15,7 +15,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def send(form: dict[str, Any], body: bytes, **changed: str) -> tuple[int, bytes]:
-    """Send a file by a form, some of whose fields somebody changed; the status and what S3 says."""
+    """Send a file by a form with some fields changed; gives the status and body of S3's response."""
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -43,8 +43,8 @@ def test_a_file_is_sent_by_a_form_and_answered(embedded: Embedded) -> None:
     assert status == 201
     assert client.api.get(f"/submissions/{form['submission']}")[0] == 404
     assert send(form, SAMPLE.read_bytes())[0] == 204
-    found = until(lambda: client.api.get(f"/submissions/{form['submission']}")[1].get("upload"))
-    view = client.wait(found, lambda _: None, LIMIT_SECONDS)
+    upload = until(lambda: client.api.get(f"/submissions/{form['submission']}")[1].get("upload"))
+    view = client.wait(upload, lambda _: None, LIMIT_SECONDS)
     assert (view["status"], view["records"], view["key"]) == ("complete", 47, form["fields"]["key"])
 
 

@@ -20,7 +20,8 @@ from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
-# What is made before: the cloud, the environment, and an encoder in the place of ProtBERT's 1.7 GB.
+# Commands whose results are there before: the cloud, the environment, and an encoder in the place of
+# ProtBERT's 1.7 GB.
 MADE_BEFORE = ("make deploy ", ".venv/bin/pip ", "source ", "hf download ")
 
 

@@ -1,7 +1,7 @@
 """API Gateway in front of the functions of the API, as a WSGI application.
 
-It knows the routes of the template, hands on paths as they were sent, and answers for itself what never gets
-to the function: a request without a signature, and one to no route.
+It knows the routes of the template, hands on paths as they were sent, and answers itself requests that never
+get to the function: a request without a signature, and one to no route.
 """
 
 import json

@@ -6,9 +6,9 @@
     python -m tests.functions.large record 100000000                one record of about so many bytes
     python -m tests.functions.large empty 1000000                   records of two bytes
 
-The handlers, the clients' libraries and `Storage` are the real ones; below them S3 serves ranges of a text that
-repeats itself, and forgets what is written, but for result parts, which lie in a temporary folder. The last line
-is one JSON object.
+The handlers, the clients' libraries and `Storage` are the real ones; below them S3 serves ranges of a text
+that repeats itself, and forgets written objects, but for result parts, which lie in a temporary folder. The
+last line is one JSON object.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def main() -> None:
     os.environ.update(SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         options.folder = options.folder or Path(folder)
-        if options.what == "complete":  # the parts are made elsewhere: that is not what is measured
+        if options.what == "complete":  # the parts are made elsewhere, as that is not measured
             arguments = [
                 str(options.size),
                 "--shard-bytes",
@@ -249,7 +249,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak_mib() -> int:
-    """The most memory this process had; a resource usage would count what it was forked from."""
+    """The most memory this process had; a resource usage would include the process it was forked from."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) // 1024
 

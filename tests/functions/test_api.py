@@ -191,12 +191,12 @@ def examples(part: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def test_every_example_is_one_that_the_document_allows() -> None:
-    found = list(examples(DOCUMENT))
-    for schema, example in found:
+    pairs = list(examples(DOCUMENT))
+    for schema, example in pairs:
         jsonschema_rs.Draft202012Validator(DOCUMENT | {"allOf": [schema]}).validate(example)
-    shown = [example for _, example in found]
-    assert golden("api-upload") in shown and len(shown) >= 7
-    assert golden("result-rows")[0] | {"upload": golden("api-upload")["upload"]} in shown
+    bodies = [example for _, example in pairs]
+    assert golden("api-upload") in bodies and len(bodies) >= 7
+    assert golden("result-rows")[0] | {"upload": golden("api-upload")["upload"]} in bodies
 
 
 def test_the_table_for_bioinformaticians_tells_of_every_route_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""Each file in `events/` is one hop of the wire, and each is what the code sends and takes."""
+"""Each file in `events/` is one hop of the wire, in the form that the code sends and takes."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def golden(name: str) -> Any:
 
 
 class GoldenModel(ScriptedModel):
-    """Answers what the golden answer says."""
+    """Gives the golden answer."""
 
     def invoke(
         self, sequences: list[str], *, component: str, model_version: str, labels: LabelSet = TEN

@@ -1,4 +1,4 @@
-"""The accounting, delivery by delivery: what repeats, dies or comes late changes nothing."""
+"""The accounting, delivery by delivery: a repeated, dying or late one changes nothing."""
 
 import gzip
 import io
@@ -142,7 +142,7 @@ def _die(*_: object) -> None:
 
 
 def test_a_zombie_takes_over_the_rows_that_stand(running_world: World) -> None:
-    """Swept as failed while its function still ran: what came first counts, and both agree."""
+    """Swept as failed while its function still ran: the first write counts, and both agree."""
     identity = receive(running_world.upload(fasta(5)), running_world.aws)
     assert identity
     running_world.split_shards()

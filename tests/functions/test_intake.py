@@ -1,4 +1,4 @@
-"""Files as people really have them, and the right answer for each: records, what of them is predicted, why not."""
+"""Files as people really have them, and the right answer for each: records, those predicted, the reasons of the others."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ class Right(NamedTuple):
     ends: str
     names: tuple[
         str, ...
-    ] = ()  # what the reason of each rejection must name, in turn; one for all where it is one
+    ] = ()  # words that the reason of each rejection must hold, in turn; one for all where it is one
     residues: int = 0  # read of each predicted protein, where all are alike
     remark: str = ""  # in those of some predicted one
 
@@ -101,7 +101,7 @@ class Answer(NamedTuple):
 
 
 def read(body: bytes, shard_bytes: int = 1 << 22) -> Answer:
-    """A file on the way that `receive` and `split` take, without what stores it."""
+    """A file on the way that `receive` and `split` take, without the storage."""
     try:
         if packing(body[:HEAD_BYTES]):
             inflater = Inflater()

@@ -1,4 +1,4 @@
-"""The judge: it promotes what is shown to be good enough, and nothing else."""
+"""The judge: it promotes a model that is shown to be good enough, and no other."""
 
 import json
 from collections.abc import Callable

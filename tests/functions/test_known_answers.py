@@ -163,7 +163,7 @@ def test_what_was_answered_before_a_batch_has_to_wait_is_kept_whatever_the_file(
         assert identity
         made.split_shards()
         (message,) = made.take(made.aws.batches_queue)
-        left = iter([1_000.0] * 6 + [0.0] * 1_000)
+        milliseconds = iter([1_000.0] * 6 + [0.0] * 1_000)
         calls: list[int] = []
 
         def trouble(sequences: list[str]) -> None:
@@ -172,6 +172,6 @@ def test_what_was_answered_before_a_batch_has_to_wait_is_kept_whatever_the_file(
                 raise EndpointRefused("the model failed with status 500")
 
         made.model.trouble = trouble
-        predict(message, made.aws, lambda: next(left))
+        predict(message, made.aws, lambda: next(milliseconds))
         kept = made.database.Table("AnswersTable").scan(Select="COUNT")["Count"]
         assert 0 < kept < 16 and made.status(identity) == "running"

@@ -1,6 +1,6 @@
-"""Memory is flat, whatever the size of a file: the real functions, each in a process of its own.
+"""Memory is flat for files of any size: the real functions, each in a process of its own.
 
-The bound is half of what the template gives them; what is not theirs, Python and the clients' libraries, is in it.
+The bound is half of the template's memory; it includes Python and the clients' libraries.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Each limit ends an upload, or one record of it, with an error that says what was expected and what was found."""
+"""Each limit ends an upload, or one record of it, with an error that has the value expected and the one found."""
 
 import gzip
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A file in the bucket always gets its row: whatever became of its event, and however long ago that was."""
+"""A file in the bucket always gets its row, even if its event was lost, however long ago."""
 
 from typing import Any
 

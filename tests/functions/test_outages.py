@@ -1,4 +1,4 @@
-"""A service that is out costs a message no delivery: five that fail would give up what nothing is wrong with."""
+"""A service that is out costs a message no delivery: five failed ones would give up a good message."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ FAULTS = [answered("AccessDenied", 403), answered("ValidationException", 400), N
 
 
 def deliver(queue: Queue, error: Exception) -> list[tuple[str, int]]:
-    """Deliver the queue's message and fail with it; return what then lies in the queue, with its receives."""
+    """Deliver the queue's message and fail with it; return the messages then in the queue, with their receives."""
     (raw,) = queue.client.receive_message(QueueUrl=queue.url, AttributeNames=["All"])["Messages"]
     record = SQSRecord(
         {"body": raw["Body"], "receiptHandle": raw["ReceiptHandle"], "attributes": raw["Attributes"]}

@@ -45,8 +45,8 @@ FILE = (
     params=[ONE, SEVERAL, TEN_SEVERAL], ids=["one of three", "several of three", "several of ten"]
 )
 def labels(request: pytest.FixtureRequest) -> LabelSet:
-    found: LabelSet = request.param
-    return found
+    label_set: LabelSet = request.param
+    return label_set
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ def test_rows_are_filtered_by_a_location_wherever_else_their_proteins_are(
     world.activate("own-1", labels)
     identity = world.run(world.upload(FILE))
     for name in labels.names:
-        found = walk(f"/uploads/{identity}/predictions", "predictions", location=name, size="2")
+        rows = walk(f"/uploads/{identity}/predictions", "predictions", location=name, size="2")
         there = [row for row in world.rows(identity) if name in (row["location"] or "").split("|")]
-        assert sorted(row["accession"] for row in found) == sorted(row["accession"] for row in there)
+        assert sorted(row["accession"] for row in rows) == sorted(row["accession"] for row in there)
     status, problem, _ = get(f"/uploads/{identity}/predictions", location="Elsewhere")
     assert status == 400 and labels.names[0] in problem["detail"]
 

@@ -42,7 +42,7 @@ def walk(path: str, name: str, **parameters: str) -> list[dict[str, Any]]:
         target, relation = headers["Link"].split(">; ")
         assert relation == 'rel="next"'
         url = urlsplit(target.removeprefix("<"))
-        assert url.path == ""  # relative to what was asked, whatever the API is reached by
+        assert url.path == ""  # relative to the request, through any stage or domain of the API
         parameters = {key: texts[0] for key, texts in parse_qs(url.query).items()}
 
 

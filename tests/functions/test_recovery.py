@@ -281,7 +281,7 @@ def test_results_that_are_written_after_all_change_nothing_of_an_announced_end(
 def test_the_end_of_an_earlier_attempt_comes_too_late_for_the_next(
     running_world: World, unwritable_upload: UploadRecord
 ) -> None:
-    """`sweep` reads an index that may lag: what it ends there is the attempt that it read of."""
+    """`sweep` reads an index that may lag: it ends only the attempt in the row that it read."""
     world, upload = running_world, unwritable_upload
     key = {"pk": upload.upload_id, "sk": "upload"}
     world.aws.uploads.table.update_item(Key=key, UpdateExpression="SET attempts = :two", ExpressionAttributeValues={":two": 2})  # fmt: skip

@@ -34,7 +34,7 @@ MOMENTS = (
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:
-    """The messages of the batches queue, and what each batch holds; a batch sent twice is the same twice."""
+    """The messages of the batches queue, and the content of each batch; a batch sent twice is the same twice."""
     messages = here.take(here.aws.batches_queue)
     batches: dict[tuple[int, int], str] = {}
     for message in messages:

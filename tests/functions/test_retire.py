@@ -21,7 +21,7 @@ GONE = ""
 
 
 class Removed:
-    """In place of three clients: notes what is taken away; what is named missing answers as AWS would."""
+    """In place of three clients: notes the resources taken away; those named missing answer as on AWS."""
 
     def __init__(self) -> None:
         self.components: list[str] = []
@@ -30,7 +30,9 @@ class Removed:
         self.failing, self.message = "", "no"
         self.kept_scaling = True
         self.statuses: dict[str, str] = {}  # of components; others are in service until they are deleted
-        self.outcomes: dict[str, str] = {}  # what an accepted deletion makes of a component; others are gone
+        self.outcomes: dict[
+            str, str
+        ] = {}  # statuses of components after an accepted deletion; others are gone
 
     def delete_alarms(self, AlarmNames: list[str]) -> None:  # noqa: N803
         self.kept_scaling = False

@@ -1,4 +1,4 @@
-"""Another attempt at what failed: exactly those records, once, whatever repeats, dies or comes late."""
+"""Another attempt at the failed records: exactly those, once, even if a delivery repeats, dies or comes late."""
 
 import gzip
 import json

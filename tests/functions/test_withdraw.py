@@ -1,4 +1,4 @@
-"""Uploads that are taken back: cancelled with exact counts, or deleted without a trace, whatever dies or comes late."""
+"""Uploads that are taken back: cancelled with exact counts, or deleted without a trace, even if a process dies or comes late."""
 
 import gzip
 import json
@@ -106,7 +106,7 @@ def test_known_answers_are_kept_when_an_upload_is_cancelled(running_world: World
 def test_an_upload_that_is_cancelled_unread_ends_at_once(
     empty_world: World, pack: Callable[[bytes], bytes]
 ) -> None:
-    """It waits for a model version, or to be decompressed; what is on its way then changes nothing."""
+    """It waits for a model version, or to be decompressed; messages on their way then change nothing."""
     if pack is not bytes:
         empty_world.activate()
     event = empty_world.upload(pack(BODY))
@@ -191,19 +191,19 @@ def test_an_upload_that_has_ended_is_not_cancelled(running_world: World) -> None
 
 
 def everything(world: World) -> list[str]:
-    """Whatever the stack keeps of any upload: objects with all their versions, rows, and records."""
-    left = []
+    """All that the stack keeps of any upload: objects with all their versions, rows, and records."""
+    remains = []
     for bucket in ("uploads", "results"):
         page = world.s3.list_object_versions(Bucket=bucket)
-        left += [each["Key"] for kind in ("Versions", "DeleteMarkers") for each in page.get(kind, [])]
+        remains += [each["Key"] for kind in ("Versions", "DeleteMarkers") for each in page.get(kind, [])]
     for table in ("PredictionsTable", "UploadsTable"):
         items = world.database.Table(table).scan()["Items"]
-        left += [f"{item['pk']} {item['sk']}" for item in items if item["pk"] != "sweep"]
-    return left
+        remains += [f"{item['pk']} {item['sk']}" for item in items if item["pk"] != "sweep"]
+    return remains
 
 
 def settle(world: World, identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a day pass, and do what follows."""
+    """Let a day pass, and run the functions due then."""
     now = world.aws.uploads.get(identity).deleted + SETTLED_SECONDS + 1
     with monkeypatch.context() as later:
         for module in ("functions.erase", "functions.sweep", "functions.services.withdrawals"):
@@ -374,7 +374,7 @@ def test_the_api_cancels_and_deletes(running_world: World, monkeypatch: pytest.M
     assert ask("POST", identity) == (202, taken | {"status": "cancelled"}, f"/v1/uploads/{identity}")
     ended = running_world.run(running_world.upload(fasta(2), key="ended"))
     assert ask("POST", ended)[0] == 409
-    gone = {"upload": identity, "status": "deleting"}
-    assert ask("DELETE", identity) == ask("DELETE", identity) == (202, gone, None)
+    body = {"upload": identity, "status": "deleting"}
+    assert ask("DELETE", identity) == ask("DELETE", identity) == (202, body, None)
     assert ask("POST", identity)[0] == 410
     assert ask("POST", "nobody")[0] == ask("DELETE", "nobody")[0] == ask("DELETE", "n" * 2000)[0] == 404

@@ -1,4 +1,4 @@
-"""Model versions in the table, and what a retraining reads, as tests put them there."""
+"""Model versions in the table, and the inputs of a retraining, as tests put them there."""
 
 from typing import Any
 

@@ -74,7 +74,7 @@ def _serialize_structure(
     """Serialize a structure as moto does, but of a value of DynamoDB only the one member that it has.
 
     moto looks for each of the ten members by every spelling an attribute of an object could have, which is
-    most of what a call takes.
+    most of the time of a call.
     """
     if shape.name != "AttributeValue":
         _as_it_was(serializer, serialized, value, shape, key)

@@ -1,4 +1,4 @@
-"""One upload of every hostile header, carried through every function once; the tests look at what came out."""
+"""One upload of every hostile header, carried through every function once; the tests look at the results."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Carried:
 
     identity: str
     files: dict[str, Path]  # its results in every format
-    listed: list[Row]  # what the API lists of it
+    listed: list[Row]  # its rows from the API
     asked: dict[str, tuple[int, Any]]  # the API's answer for the accession of each header, by name
     view: dict[str, Any]
     manifest: bytes

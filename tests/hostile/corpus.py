@@ -1,6 +1,6 @@
 """Headers, file names and files that somebody might hand in to do harm, or by mistake, each by name.
 
-A header is what stands between `>` and the end of its line: any bytes but line feed and carriage return.
+A header is the text between `>` and the end of its line: any bytes but line feed and carriage return.
 """
 
 import gzip
@@ -8,14 +8,14 @@ import io
 import zipfile
 
 HEADERS: dict[str, bytes] = {
-    # what a browser would run
+    # code for a browser
     "script": b"<script>alert(1)</script>",
     "image": b'P1 "><img src=x onerror=alert(1)>',
     "vector": b"<svg/onload=alert(1)>",
     "link": b"<a href=javascript:alert(1)>P1</a>",
     "entity": b"P1 &lt;b&gt; &#x3c;",
     "markdown": b"[P1](javascript:alert(1)) ![x](http://x)",
-    # what a spreadsheet would run
+    # code for a spreadsheet
     "formula": b"=1+1",
     "command formula": b"=cmd|' /C calc'!A0",
     "hyperlink formula": b'=HYPERLINK("http://x","y")',
@@ -32,7 +32,7 @@ HEADERS: dict[str, bytes] = {
     "formula after a comma": b"P1, -1+1",
     "formula after a quote": b'P1;"=1+1',
     "formula in quotes": b'"=1+1"',
-    # what breaks lines, cells and JSON
+    # breaks of lines, cells and JSON
     "tab": b"a\tb\tc",
     "quote": b'"P1',
     "quotes": b'P1 "a" , "b"',
@@ -46,7 +46,7 @@ HEADERS: dict[str, bytes] = {
     "separators of files": b"a\x1cb\x1dc\x1ed\x1fe",
     "next line": "a\u0085b".encode(),
     "line separator": "a\u2028b\u2029c".encode(),
-    # what steers a terminal or a log
+    # control of a terminal or a log
     "colour": b"\x1b[31mP1\x1b[0m",
     "clear screen": b"\x1b[2J\x1b[HP1",
     "title": b"\x1b]0;owned\x07P1",
@@ -60,7 +60,7 @@ HEADERS: dict[str, bytes] = {
     "template": b"{{7*7}} ${7*7} #{7*7} <%= 7*7 %> %(x)s {0} %s %n",
     "shell": b"$(touch owned)`id`;rm -rf /|&",
     "SQL": b"P1'; DROP TABLE uploads;--",
-    # what text may be, and what it shows instead
+    # text that shows as another
     "right-to-left override": "P1 \u202egpj.exe".encode(),
     "isolates": "\u2066P1\u2069 \u2067x\u2069".encode(),
     "Hebrew and Arabic": "שלום P1 مرحبا".encode(),
@@ -74,7 +74,7 @@ HEADERS: dict[str, bytes] = {
     "other scripts": "蛋白 ünï©ødé Ωμέγα".encode(),
     "private use": "P1\ue000\U0010fffd".encode(),
     "not a character": "P1\ufffe\uffff".encode(),
-    # what is no text
+    # bytes that are no text
     "NUL": b"P1\x00P2",
     "Latin-1": "Größe".encode("latin-1"),
     "lone surrogates": b"P1\xed\xa0\x80\xed\xb0\x80",
@@ -82,7 +82,7 @@ HEADERS: dict[str, bytes] = {
     "cut off": "P1蛋".encode()[:-1],
     "no UTF-8 at all": bytes(range(0x80, 0x100)),
     "control characters": bytes(set(range(0x20)) - set(b"\n\r")),
-    # what is missing, or too much
+    # too little, or too much
     "empty": b"",
     "blanks": b" \t  ",
     "ideographic blank": "\u3000".encode(),
@@ -90,7 +90,7 @@ HEADERS: dict[str, bytes] = {
     "long word": b"P" * 5_000,
     "1 MB": b"P1 " + b"x" * 1_000_000,
     "long emoji": "🧬".encode() * 2_000,
-    # what an address or a path would be
+    # addresses and paths
     "up": b"../../etc/passwd",
     "dots": b"..",
     "dot": b".",
@@ -106,7 +106,7 @@ HEADERS: dict[str, bytes] = {
     "bars": b"||||",
     "half an identifier": b"sp||",
     "identifier of nothing": b"gi|gb|||",
-    # what a table's reader takes for nothing, or for a number
+    # values that a table's reader takes for nothing, or for a number
     "null": b"null",
     "NA": b"NA",
     "not a number": b"NaN",

@@ -1,7 +1,7 @@
 """Fuzzes the reading of files, guided by coverage: `python -m tests.hostile.fuzz [libFuzzer's options] [folder]`.
 
-Needs the extra `fuzz`. It begins with the seeds beside it, keeps what it finds new in the folder if there is
-one, and leaves an input that breaks what `reading.check` says of every input as `crash-…` where it is run.
+Needs the extra `fuzz`. It begins with the seeds beside it, keeps new inputs in the folder if there is one,
+and leaves an input that breaks a rule of `reading.check` as `crash-…` where it is run.
 """
 
 import sys

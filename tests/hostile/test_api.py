@@ -1,4 +1,4 @@
-"""No request, of whatever method, path, query and body, is an error of the server: the functions behind the API."""
+"""No request, of any method, path, query and body, is an error of the server: the functions behind the API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Cases out of issue trackers of tools that read or write FASTA: where it was reported, what was read, what is right.
+"""Cases out of issue trackers of tools that read or write FASTA: the report, the input, the right answer.
 
-`cases.tsv`: the issue, on GitHub; an input made after it, with `{S}` and `{T}` for two proteins; an end for each
-record, `p` predicted or `r` rejected, none where the file is refused; and what the first reason must name.
+`cases.tsv`: the issue, on GitHub; an input made after it, with `{S}` and `{T}` for two proteins; an end for
+each record, `p` predicted or `r` rejected, none where the file is refused; and words of the first reason.
 """
 
 from __future__ import annotations

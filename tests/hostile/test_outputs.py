@@ -1,9 +1,9 @@
 """Outputs for any header: one row a record, and nothing that acts.
 
 JSON Lines, Parquet and the API give the header as it is, in an encoding in which nothing acts: ASCII with
-escapes, or lengths. CSV, and TSV that is asked for with `--spreadsheet`, give it defused: no formula. TSV is for
-programs: an accession is what its database writes. All tables hold printing characters alone. In all of them a
-header is the text of its bytes as UTF-8, blanks around it gone, and ends after 1,000 characters.
+escapes, or lengths. CSV, and TSV that is asked for with `--spreadsheet`, give it defused: no formula. TSV is
+for programs: an accession is as its database writes it. All tables hold printing characters alone. In all of
+them a header is the text of its bytes as UTF-8, blanks around it gone, and ends after 1,000 characters.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_a_table_is_one_row_a_record_for_any_reader(carried: Carried, name: str,
 )  # fmt: skip
 def test_no_cell_of_a_table_is_a_formula_however_it_is_cut(carried: Carried, name: str, dialect: str) -> None:
     formulas = [cell for row in cells(carried.files[name], dialect) for cell in row if FORMULA.match(cell)]
-    quote = '"' if dialect == "lines" else ""  # who cuts lines sees how a cell is quoted
+    quote = '"' if dialect == "lines" else ""  # a reader of plain lines sees the quotes of a cell
     assert all(cell.removeprefix(quote).startswith("'") for cell in formulas), formulas
     assert len(formulas) > 10  # the corpus did try
 

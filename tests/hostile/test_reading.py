@@ -1,4 +1,4 @@
-"""Reading holds what it promises on every seed of the fuzzer, every hostile header and file, and on random texts."""
+"""Reading keeps its promises on every seed of the fuzzer, every hostile header and file, and on random texts."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`.venv` gets the build of PyTorch that fits the machine; what is missing is told before anything is downloaded."""
+"""`.venv` gets the build of PyTorch that fits the machine; missing means are reported before anything is downloaded."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.locks.index import Index, serving, wheel
 Usage = namedtuple("Usage", "total used free")  # bytes, as shutil has them
 TORCH = "torch==2.13.0"
 OTHER = (
-    "nothing-of-this-name"  # which the tests' CPU build requires, as the real one does what the locks hold
+    "nothing-of-this-name"  # which the tests' CPU build requires, as the real one does packages of the locks
 )
 
 

@@ -1,4 +1,4 @@
-"""The Makefile's variables and its selection of tests are what they are documented to be."""
+"""The Makefile's variables and its selection of tests are as documented."""
 
 import os
 import re
@@ -48,7 +48,9 @@ def test_a_missing_python_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_make_test_all_leaves_out_only_what_needs_more_than_this_environment(tmp_path: Path) -> None:
     done = make(tmp_path, "--dry-run", "test-all")
     selection = re.search(r'-m "\((.*)\) and not \((.*)\)"', done.stdout)
-    assert selection and "pytest --numprocesses 3\n" in done.stdout  # what `make test` runs comes first
+    assert (
+        selection and "pytest --numprocesses 3\n" in done.stdout
+    )  # the selection of `make test` comes first
     included, excluded = (set(words.split(" or ")) for words in selection.groups())
     markers = dict(marker.split(": ", 1) for marker in PROJECT["tool"]["pytest"]["ini_options"]["markers"])
     assert included | excluded == set(markers) and not included & excluded

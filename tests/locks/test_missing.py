@@ -1,4 +1,4 @@
-"""A machine on which PyTorch or the locks cannot be installed is told what it lacks, one line each."""
+"""A machine on which PyTorch or the locks cannot be installed gets a line for each thing that it lacks."""
 
 import ast
 import os

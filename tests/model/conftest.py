@@ -19,7 +19,7 @@ from tests.model.tiny import build_tiny_artifact
 
 @pytest.fixture(autouse=True)
 def _same_draws() -> None:
-    """Each test draws the same from torch, whatever ran before it."""
+    """Each test draws the same from torch, after any other tests."""
     torch.manual_seed(0)
 
 

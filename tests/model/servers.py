@@ -46,7 +46,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path, url: str) -> Iterator[Path]:
-    """A server until the block ends, from when `url` answers 200; gives the file with what it printed."""
+    """A server until the block ends, from when `url` answers 200; gives the file with its output."""
     with started(command, environment, folder) as (server, log):
         until(lambda: server.poll() is not None or call(url)[0] == 200, log.read_text)
         assert server.poll() is None, log.read_text()
@@ -57,7 +57,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], folder: Path
 def started(
     command: Sequence[str], environment: Mapping[str, str], folder: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A server from its start until the block ends, and the file with what it prints."""
+    """A server from its start until the block ends, and the file with its output."""
     log = folder / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -94,7 +94,7 @@ def body(sequences: Sequence[object], **more: object) -> bytes:
 
 
 def expect_the_contract(folder: Path, invocations: str) -> None:
-    """The server at `invocations` answers as the four functions do, and refuses what they refuse."""
+    """The server at `invocations` answers as the four functions do, and refuses the same requests."""
     sequences = random_sequences([30, 200, 1, 700])
     status, answer = call(invocations, body([*sequences, "not one"], attention=True))
     assert status == 200

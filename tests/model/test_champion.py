@@ -62,7 +62,7 @@ def test_the_champion_learns_on_and_says_where_it_comes_from(
     assert artifact.version == "next-1" and artifact.limits["max_residues"] == 64
     assert artifact.training["start"]["version"] == "tiny-ensemble"
     assert artifact.training["frozen_layers"] == POOLING and artifact.training["distillation"] == 0.5
-    assert artifact.metrics["q10"] > 0.3  # one in ten is what the champion knows
+    assert artifact.metrics["q10"] > 0.3  # the champion knows one in ten
     answer = predict_fn(Request(["C" * 40]), model_fn(str(out)))["predictions"][0]
     assert sum(answer["probabilities"]) == pytest.approx(1)
 
@@ -102,7 +102,7 @@ def test_an_ensemble_that_reads_activations_learns_what_one_that_computes_them_d
     computed, cached = weights(tmp_path / "computed"), weights(tmp_path / "cached")
     steps_made = distance(computed, weights(champion))
     assert steps_made > 0.05
-    # What is stored in bf16 is rounded to 8 bits; the two runs drift apart by that, not by more.
+    # Values stored in bf16 are rounded to 8 bits; the two runs drift apart by that, not by more.
     assert distance(computed, cached) < 0.1 * steps_made
     assert not list(disk.iterdir()), "the file goes with the process"
 
@@ -185,7 +185,7 @@ def test_labels_of_two_locations_leave_the_others_alone(
             [row.split("\n", 1)[1].replace("\n", "") for row in labelled], model_fn(str(out))
         )
         places = np.array([each["probabilities"] for each in answers["predictions"]])
-        likelihoods[share] = places[:, 2:].sum(axis=1).mean()  # of what a fifth of the proteins have
+        likelihoods[share] = places[:, 2:].sum(axis=1).mean()  # of the locations of a fifth of the proteins
     assert likelihoods["0.5"] > likelihoods["0"], "holding on to its answers keeps the other locations likely"
     assert likelihoods["0.5"] > 0.5
 

@@ -1,4 +1,4 @@
-"""Embeddings are the encoder's own, one row a record in their order, whatever they are packed with."""
+"""Embeddings are the encoder's own, one row a record in their order, in any packing."""
 
 from __future__ import annotations
 

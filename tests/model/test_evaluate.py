@@ -1,4 +1,4 @@
-"""Both models answer the same holdout as they are served; what is written is whole, finite and changes neither."""
+"""Both models answer the same holdout as they are served; the evaluation is whole and finite, and changes neither model."""
 
 from __future__ import annotations
 

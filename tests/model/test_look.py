@@ -1,4 +1,4 @@
-"""The look at labelled proteins before training counts what is there, and what each limit would cut."""
+"""The look at labelled proteins before training counts the proteins, and the residues that each limit would cut."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ OF_THE_TEN = "T1\tMKVLWWWWWW\tCytoplasm\tU\n"
 
 
 def write_sources(folder: Path, name: str, labels: LabelSet, parent: str | None = None) -> Path:
-    """Pin the labelled table of `folder` as what a snapshot is made of."""
+    """Pin the labelled table of `folder` as the source of a snapshot."""
     source = {"uri": "mine.tsv", "version_id": "null", "etag": "", "size": 0, "kind": "labels"}
     body = {"schema": 1, "snapshot": name, "sources": [source], "parent": parent} | labels.described()
     place = folder / f"{name}.json"
@@ -183,9 +183,9 @@ def test_several_locations_are_as_far_from_a_teachers_as_each_yes_or_no() -> Non
     logits, taught = torch.tensor([[0.3, -2.0], [1.0, 0.0]]), torch.tensor([[1.2, 0.1], [1.0, 0.0]])
     bound = torch.zeros(2)
     distance = summed_distance(logits, bound, taught, bound, several=True)
-    told, expected = taught[0].sigmoid(), 0.0
+    probabilities, expected = taught[0].sigmoid(), 0.0
     for place in range(2):
         p, q = (torch.distributions.Bernoulli(logits=each[0, place]) for each in (taught, logits))
         expected += float(torch.distributions.kl_divergence(p, q))
-    assert float(distance) == pytest.approx(expected, rel=1e-5) and len(told) == 2
+    assert float(distance) == pytest.approx(expected, rel=1e-5) and len(probabilities) == 2
     assert float(summed_distance(taught, bound, taught, bound, several=True)) == pytest.approx(0, abs=1e-6)

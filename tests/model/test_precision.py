@@ -36,7 +36,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def computed(folder: Path, dtype: torch.dtype) -> tuple[set[torch.dtype], np.ndarray]:
-    """In what the convolutions of a loaded model are computed, and its probabilities."""
+    """The types in which the convolutions of a loaded model are computed, and its probabilities."""
     model = load(folder, torch.device("cpu"), dtype)
     dtypes: set[torch.dtype] = set()
     convolve = torch.nn.functional.conv2d

@@ -80,13 +80,13 @@ def test_each_label_is_learned_by_itself() -> None:
     logits, truth = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 1.0]])
     unknown = torch.tensor([-1.0])
     weights = torch.tensor([1.0, 2.0, 3.0])
-    found = float(summed_loss(logits, torch.zeros(1), truth, unknown, weights, 0.0))
+    loss = float(summed_loss(logits, torch.zeros(1), truth, unknown, weights, 0.0))
     expected = np.log1p(np.exp(-2.0)) + 2 * np.log1p(np.exp(-1.0)) + 3 * np.log1p(np.exp(-0.5))
-    assert found == pytest.approx(expected, rel=1e-6)
+    assert loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_threshold_is_chosen_for_each_label_on_its_own() -> None:
-    """Of a rare label that the network is never sure of, a low one finds what a half would miss."""
+    """Of a rare label that the network is never sure of, a low one finds proteins that a half would miss."""
     random = np.random.default_rng(0)
     truth = np.zeros((400, 2), dtype=bool)
     truth[:200, 0], truth[::20, 1] = True, True
@@ -120,12 +120,12 @@ def test_figures_count_each_location_against_the_rest_and_answers_as_a_whole() -
         places,
         np.array([0.5, 0.5, 0.5]),
     )
-    found = measured(answered, NAMES)
-    assert found["q10"] == 0.5, "the first as it is, the third by what comes nearest"
-    assert found["jaccard"] == pytest.approx((1 + 0.5 + 1 + 0.5) / 4)
-    assert [found["locations"][name]["recall"] for name in NAMES] == [1.0, 0.5, 1.0]
-    assert [found["locations"][name]["precision"] for name in NAMES] == [1.0, 1.0, 0.5]
-    assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3, abs=1e-4)
+    metrics = measured(answered, NAMES)
+    assert metrics["q10"] == 0.5, "the first as it is, the third by what comes nearest"
+    assert metrics["jaccard"] == pytest.approx((1 + 0.5 + 1 + 0.5) / 4)
+    assert [metrics["locations"][name]["recall"] for name in NAMES] == [1.0, 0.5, 1.0]
+    assert [metrics["locations"][name]["precision"] for name in NAMES] == [1.0, 1.0, 0.5]
+    assert metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3, abs=1e-4)
     assert answered.confidence[0] == pytest.approx(0.9 * 0.8 * 0.9)
     assert answered.confusion().tolist() == [[3, 1, 1], [2, 1, 0], [0, 0, 1]]
     assert figures.mistakes(answered) == [

@@ -1,4 +1,4 @@
-"""A snapshot is a function of its sources and its parent, written once, and says what became of every record."""
+"""A snapshot is a function of its sources and its parent, written once, and accounts for every record."""
 
 from __future__ import annotations
 

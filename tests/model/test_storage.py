@@ -1,4 +1,4 @@
-"""Places in S3 and on this machine are read and written alike, and what is written once stays."""
+"""Places in S3 and on this machine are read and written alike, and an object written once stays."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_job_as_sagemaker_runs_it_leaves_an_artifact_that_has_learned(
     assert artifact.metrics["split"] == "validation"
     metrics = json.loads((tmp_path / "output" / "data" / "metrics.json").read_text())
     assert metrics == artifact.metrics
-    assert metrics["q10"] > 0.5  # one in ten is what knowing nothing gives
+    assert metrics["q10"] > 0.5  # a guess is right once in ten
     assert metrics["q10"] == max(float(q10) for q10 in re.findall(PATTERNS[1], run.stdout))
     assert (
         artifact.calibration["method"] == "temperature" and metrics["intervals"]["q10"][0] <= metrics["q10"]
@@ -129,8 +129,8 @@ def test_two_processes_learn_what_one_does(channels: Path, tmp_path: Path) -> No
     torch.manual_seed(1)
     start = build(parse(plain(channels, tmp_path, *settings)), ALONE, LOCATIONS)[0].state_dict()
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    # AdamW divides by the gradient's size and so lifts float noise where gradients are next to nothing:
-    # what counts is how far apart the two end, against how far they came.
+    # AdamW divides by the gradient's size and so lifts float noise where gradients are next to nothing: so
+    # the distance of the two ends is compared with the distance from the start.
     moved, apart = distance(one, {name: start[name].numpy() for name in one}), distance(one, two)
     assert moved > 0.5
     assert apart < 0.01 * moved
@@ -168,7 +168,7 @@ def test_a_pretrained_encoder_trains_with_frozen_layers_under_a_linear_head(
     train.main(plain(channels, tmp_path / "out", *settings))
     artifact = read_artifact(tmp_path / "out")
     assert artifact.head["kind"] == "linear"
-    assert artifact.max_residues == 48  # what this encoder has positions for, less than was asked
+    assert artifact.max_residues == 48  # the positions of this encoder, fewer than asked for
     before, after = (
         load_file(encoder / "model.safetensors"),
         load_file(tmp_path / "out" / "model.safetensors"),

@@ -1,4 +1,4 @@
-"""A real Chromium for the tests of the page, in which whatever the page does wrong is a failure.
+"""A real Chromium for the tests of the page, in which every error of the page is a failure.
 
 Wrong is: an error of a script or a word on the console, a breach of the page's policy, and a request to
 anybody but the server that a test started.

@@ -79,7 +79,7 @@ def rows(text: bytes) -> Iterator[Row]:
 def explanation(row: Row, sequence: str) -> dict[str, Any]:
     """A made-up explanation of a row as the API gives it: its first twenty residues matter, and its last three.
 
-    What is not read of a long protein has no importance.
+    Residues that are not read of a long protein have no importance.
     """
     length = len(sequence)
     importance: list[float | None] = [
@@ -137,7 +137,7 @@ def model() -> dict[str, Any]:
 
 
 def write(path: Path, answers: list[Row], **changes: Any) -> Path:
-    """Write the report of these rows; `changes` are to what the API says of the upload."""
+    """Write the report of these rows; `changes` are to the upload in the API."""
     path.write_bytes(b"".join(report(answers, about(answers) | changes, model())))
     return path
 

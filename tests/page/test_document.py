@@ -1,4 +1,4 @@
-"""The page is one document that asks for nothing, runs one script, and is made of what its folder holds."""
+"""The page is one document that asks for nothing, runs one script, and is made of the files of its folder."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def test_the_model_is_asked_by_a_press_and_the_answer_is_drawn_and_said(
     words = panel.inner_text()
     assert "It does not say why" in words and "Without the 23 residues that matter most" in words
     length = LONG["length"]
-    said = panel.locator(".tracks").get_attribute("aria-label")
-    assert said == f"Importance of {length:,} residues; marked are 1 to 20 and {length - 2:,} to {length:,}."
+    label = panel.locator(".tracks").get_attribute("aria-label")
+    assert label == f"Importance of {length:,} residues; marked are 1 to 20 and {length - 2:,} to {length:,}."
     beginning, end = panel.locator(".letters").all()
     assert "The beginning, residues 1 to 30" in beginning.get_attribute("aria-label")
     assert f"Marked are {length - 2:,} to {length:,}." in end.get_attribute("aria-label")
@@ -87,8 +87,8 @@ def test_it_works_for_everybody_at_every_width(
     panel = open_protein(page, LONG)
     panel.get_by_role("button", name="Ask the model").click()
     panel.locator(".tracks").wait_for()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

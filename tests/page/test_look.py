@@ -1,4 +1,4 @@
-"""The report in a real browser: what it says, how it is used, and for whom it works."""
+"""The report in a real browser: its content, its use, and its accessibility."""
 
 from __future__ import annotations
 
@@ -154,9 +154,9 @@ def test_nobody_is_shut_out_at_any_width(
         f"#protein={proteome[2]['offset']}": ".protein",
         "#q=lenght<3": "#q-help:not(:empty)",
     }
-    for step, shown in steps.items():
+    for step, selector in steps.items():
         page.evaluate("hash => { location.hash = hash; }", step)
-        page.wait_for_selector(shown)
+        page.wait_for_selector(selector)
         report = Axe().run(page)
         assert report.violations_count == 0, report.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -36,11 +36,11 @@ UPLOADED = replace(UPLOAD, labels=LABELS)
 
 def rows(text: bytes, seed: int = 3) -> list[Row]:
     """A row for each record, as the exports have it."""
-    draw, found = random.Random(seed), list[Row]()
+    draw, exports = random.Random(seed), list[Row]()
     for record in read_records([text]):
         one = read_protein(record)
         if not isinstance(one, Protein):
-            found.append(exported(rejected_row(one, LABELS), 0))
+            exports.append(exported(rejected_row(one, LABELS), 0))
             continue
         probabilities = tuple(round(draw.betavariate(0.4, 0.6), 4) for _ in LABELS.names)
         named = [
@@ -58,13 +58,13 @@ def rows(text: bytes, seed: int = 3) -> list[Row]:
             sure=round(sure, 4),
             names=LABELS.names,
         )
-        found.append(exported(predicted_row(one, answer, UPLOADED), 0))
-    return found
+        exports.append(exported(predicted_row(one, answer, UPLOADED), 0))
+    return exports
 
 
-def write(path: Path, found: list[Row]) -> Path:
-    view = about(found) | {"labels": LABELS.own}
-    path.write_bytes(b"".join(report(found, view, None)))
+def write(path: Path, exports: list[Row]) -> Path:
+    view = about(exports) | {"labels": LABELS.own}
+    path.write_bytes(b"".join(report(exports, view, None)))
     return path
 
 

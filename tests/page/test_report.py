@@ -1,4 +1,4 @@
-"""`complete` writes a report beside each upload's results, which says what they say."""
+"""`complete` writes a report beside each upload's results, which agrees with them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_the_address_works_once_and_leads_to_the_upload(server: PageServer) -> N
     assert "HttpOnly" in first.headers["Set-Cookie"] and "SameSite" in first.headers["Set-Cookie"]
     again = ask(server, path)
     assert again.status == 403 and "Set-Cookie" not in again.headers
-    # Whoever is in already may press it again.
+    # A person who is in already may press it again.
     assert ask(server, path, Cookie=first.headers["Set-Cookie"].split(";")[0]).status == 303
 
 

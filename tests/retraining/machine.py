@@ -95,7 +95,7 @@ class Machine:
             name = state["Next"]
 
     def evaluate(self, value: Any, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
-        """A value of the definition with every expression in it replaced by what it comes to."""
+        """A value of the definition with every expression in it replaced by its value."""
         if isinstance(value, dict):
             return {key: self.evaluate(each, variables, states) for key, each in value.items()}
         if isinstance(value, list):
@@ -108,7 +108,7 @@ class Machine:
         return evaluated
 
     def _evaluated(self, text: str, variables: Mapping[str, Any], states: Mapping[str, Any]) -> Any:
-        """Remembered by what the expression reads: the same tasks come again and again."""
+        """Remembered by the values that the expression reads: the same tasks come again and again."""
         values = {name: variables[name] for name in _READ.findall(text) if name in variables}
         if "$states" in text:
             values["states"] = states

@@ -1,9 +1,9 @@
 """One schedule of double starts, crashes and changes by hand, played from a seed over the real state machine.
 
-Several executions run at once, one task at a time in an order that the seed draws. At any task the service may
-refuse, do what was asked and lose the answer, or the execution may be stopped; a call of a stopped execution may
-still land later, when others are at work. Meanwhile labels are added, versions rolled back, drained ones retired.
-After that the faults stop, and everything has to come to rest.
+Several executions run at once, one task at a time in an order that the seed draws. At any task the service
+may refuse, do the task and lose the answer, or the execution may be stopped; a call of a stopped execution
+may still land later, when others are at work. Meanwhile labels are added, versions rolled back, drained ones
+retired. After that the faults stop, and everything has to come to rest.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Schedule:
         self.acting: Execution | None = None  # whose call is being done
         self.cloud.table.listeners.append(self._changed)
 
-    # What happens
+    # Events
 
     def play(self) -> list[str]:
         with ExitStack() as patches:
@@ -142,7 +142,7 @@ class Schedule:
         self.executions[name] = Execution(name, slot, self.now, run, next(run))
 
     def _advance(self, execution: Execution) -> None:
-        """The next task of an execution, or what comes between."""
+        """The next task of an execution, or an event between."""
         if self.now - execution.began > self.machine.definition["TimeoutSeconds"]:
             self._stop(execution, "TIMED_OUT")
             return
@@ -250,7 +250,7 @@ class Schedule:
     def _running(self) -> list[Execution]:
         return [each for each in self.executions.values() if each.status == "RUNNING"]
 
-    # What must hold
+    # Invariants
 
     def _changed(self, old: Item | None, new: Item) -> None:
         if (new["pk"], new["sk"]) == tuple(ALIAS.values()):
@@ -275,7 +275,7 @@ class Schedule:
         self.violations.append(what)
 
     def _require_always(self) -> None:
-        """At any moment: who is asked answers, and a slot had one retraining."""
+        """At any moment: a version that is asked answers, and a slot had one retraining."""
         alias = self.cloud.models.alias()
         for version in {alias.version, alias.previous} - {""}:
             if f"protloc-{version}" not in self.cloud.components:

@@ -1,8 +1,8 @@
-"""AWS around the state machine, in memory: the models table, SageMaker's lists of what is there, and what is sent.
+"""AWS around the state machine, in memory: the models table, SageMaker's lists of resources, and the messages sent.
 
-Every call of the state machine goes through `call`, which does at once what the service would do, or raises
-the error that Step Functions would see. The functions it invokes are the real ones where they touch the models
-table; what a job or the judge finds is drawn by the schedule.
+Every call of the state machine goes through `call`, which acts at once as the service would, or raises the
+error that Step Functions would see. The functions it invokes are the real ones where they touch the models
+table; the results of jobs and of the judge are drawn by the schedule.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MODELS = "models"
 
 
 class Cloud:
-    """All that executions share. `seconds` tells the time; `random` what jobs, judges and services do."""
+    """All that executions share. `seconds` is the time; `random` draws the results of jobs, judges and services."""
 
     def __init__(self, random: Random, seconds: Callable[[], float]) -> None:
         self.random, self.seconds = random, seconds
@@ -46,8 +46,7 @@ class Cloud:
         self.packages: dict[str, str] = {}  # ARN → approval
         self.tokens: dict[str, str] = {}  # of packages
         self.jobs: set[str] = set()
-        self.told: list[str] = []
-        self.labels = 0  # what lies under labels/, as a number that grows with every change
+        self.labels = 0  # the content of labels/, as a number that grows with every change
         self.hosting = Hosting(*[Control(self)] * 3)
         self.undeleted = 0.0  # how many of the deletions that are accepted come to nothing
 
@@ -111,7 +110,7 @@ class Cloud:
         return {}
 
     def _plan(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """As `functions.plan` does, with a number for what lies in the buckets."""
+        """As `functions.plan` does, with a number for the content of the buckets."""
         alias = self.models.alias()
         champion = self.models.get(alias.version) if alias.version else None
         latest = self.models.latest()
@@ -197,13 +196,12 @@ class Cloud:
         self.alarms.add(request["AlarmName"])
         return {}
 
-    def _sns_publish(self, request: dict[str, Any]) -> Any:
-        self.told.append(request["Subject"])
+    def _sns_publish(self, _request: dict[str, Any]) -> Any:
         return {}
 
 
 class Control:
-    """boto3's clients of what hosts a version, as `Hosting` calls them."""
+    """boto3's clients for hosting a version, as `Hosting` calls them."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud

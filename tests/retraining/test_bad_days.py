@@ -34,7 +34,7 @@ class Lucky(Random):
 
 
 class Day:
-    """The world around one execution, and what became of it."""
+    """The world around one execution, and its end."""
 
     def __init__(self) -> None:
         self.now = START
@@ -45,7 +45,7 @@ class Day:
         self.events = 0
 
     def run(self, execution_input: dict[str, Any], refused: Trouble = never, lost: Trouble = never) -> Ended:
-        """`refused` and `lost` name the error of a call; where an answer was lost, what was asked for was done."""
+        """`refused` and `lost` name the error of a call; where an answer was lost, the call was carried out."""
         counts: dict[str, int] = {}
         run = self.machine.run("me", execution_input, iso(self.now))
         try:
@@ -173,7 +173,7 @@ def test_all_limits_together_are_less_than_an_executions_and_that_less_than_the_
     tasks = [state for state in machine.states.values() if state["Type"] == "Task"]
     longest = 0.0
     for state in tasks:
-        once = state["Resource"].endswith(".sync")  # what failed or took too long is not run again
+        once = state["Resource"].endswith(".sync")  # a job that failed or took too long is not run again
         attempts = 1 if once else 1 + max(each.get("MaxAttempts", 3) for each in state["Retry"])
         longest += attempts * state.get("TimeoutSeconds", 60) + max(map(pauses, state["Retry"]))
     hosting = 2 * 3600  # test_a_server_that_never_starts_ends_within_two_hours_and_is_caught

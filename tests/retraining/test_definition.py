@@ -1,4 +1,4 @@
-"""The definition held to what AWS asks of one: how it is read, linted, tried again, named, and how long it may run."""
+"""The definition held to AWS's rules: its form, lint, retries, names, and time limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATES: dict[str, Any] = machine().states
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 JOBS = {name for name, state in TASKS.items() if state["Resource"].endswith(".sync")}
 PATIENCE_SECONDS = 60  # of a service that throttles
-# What our own functions decide: classes of theirs.
+# Errors of our own functions: classes of theirs.
 VERDICTS = {"InputError": "functions.domain.errors", "BrokenContract": "functions.domain.errors"}
 WAITS = {"EndpointUnavailable": "functions.domain.errors", "ComponentStays": "functions.services.hosting"}
 LAMBDA = {  # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
@@ -72,7 +72,7 @@ def test_the_reader_knows_of_yaml_what_cloudformation_does(text: str, read: Any)
     assert definitions.read(text) == read
 
 
-# ── What others say of it ───────────────────────────────────
+# ── Linters ─────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

@@ -205,11 +205,10 @@ def _within(moment: float, spans: list[tuple[float, float]]) -> bool:
 
 
 class EventBus:
-    """EventBridge in memory: keeps what it was told."""
+    """EventBridge in memory: hands each event to its listeners."""
 
     def __init__(self, simulation: Simulation, weather: Weather) -> None:
         self._simulation, self._weather = simulation, weather
-        self.told: list[dict[str, Any]] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
@@ -223,7 +222,6 @@ class EventBus:
                 return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
             for entry in Entries:
                 detail = json.loads(entry["Detail"])
-                self.told.append(detail)
                 for listener in self.listeners:
                     listener(detail)
             return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}

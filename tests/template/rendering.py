@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).parents[2]
 CODE, DEFINITION = "s3://artifacts/functions.zip", "s3://artifacts/retrain.asl.json"
 
-# What a person may choose, by the parameters that differ from their defaults.
+# Choices of a person, by the parameters that differ from their defaults.
 VARIANTS: dict[str, dict[str, Any]] = {
     "cpu": {},
     "gpu": {

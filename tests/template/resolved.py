@@ -16,10 +16,10 @@ PSEUDO = {
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/4c4f1f70-0b5e-11f1-9f3a-0a1b2c3d4e5f",
 }
 NOTHING = object()  # AWS::NoValue
-GIVEN = {
+SET_PARAMETERS = {
     "ImageAccount": "763104351884",
     "EncoderBucket": "my-encoders",
-}  # what a parameter is where the condition that it is given is met
+}  # values of parameters, where the condition that they are set is met
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
@@ -114,7 +114,7 @@ class Resolved:
             return PSEUDO[name]
         if name in self._template.get("Parameters", {}):
             default = self._template["Parameters"][name].get("Default", name)
-            return GIVEN.get(name, default) if self._met else default
+            return SET_PARAMETERS.get(name, default) if self._met else default
         kind = self._template["Resources"][name]["Type"]
         return self._attribute(name, "Arn") if kind in REF_IS_ARN else self._name(name)
 

@@ -1,4 +1,4 @@
-"""Loops of functions: Lambda stops what it takes for one, so a loop that is meant says so, and no other does.
+"""Loops of functions: Lambda stops suspected ones, so a loop that is meant says so, and no other does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
@@ -40,7 +40,7 @@ SENDING = {
 
 
 def sent_to(template: Template) -> Edges:
-    """The targets that each function's role lets it send to; who may write an event may set off any rule."""
+    """The targets that each function's role lets it send to; a function that may write an event may set off any rule."""
     functions = dict(resources(template, "AWS::Lambda::Function"))
     by_role = {next(names_in(function["Role"])): name for name, function in functions.items()}
     edges: Edges = {name: set() for name in functions}
@@ -106,7 +106,7 @@ def test_just_the_functions_that_an_event_may_come_back_to_are_allowed_to_loop(r
 
 
 def test_a_loop_through_several_functions_is_seen() -> None:
-    """The derivation itself, on what this template must never become."""
+    """The derivation itself, on a template with a loop."""
 
     def function(name: str, role: str) -> Template:
         return {

@@ -39,7 +39,7 @@ DOCUMENTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         },
     ),
 }
-OWN = "protloc"  # tests/end_to_end/test_access.py finds these in what the functions emit
+OWN = "protloc"  # tests/end_to_end/test_access.py finds these among the metrics of the functions
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,7 @@ def watched(template: Template) -> list[tuple[str, dict[str, Any]]]:
 
 
 def explained() -> dict[str, tuple[str, str]]:
-    """(what it means, what to do) of every alarm on the page."""
+    """(meaning, remedy) of every alarm on the page."""
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
     assert len({name for name, _, _ in rows}) == len(rows)
@@ -127,7 +127,7 @@ def test_every_way_in_which_a_retraining_does_not_succeed_is_an_alarm(rendered: 
 def test_the_bill_counts_every_alarm(rendered: Template) -> None:
     """The first ten of an account are free, the others $0.10 a month: https://aws.amazon.com/cloudwatch/pricing/."""
     text = (ROOT / "docs" / "platform-engineer.md").read_text()
-    found = re.search(r"\| alarms of the stack \| (\d+), [^|]*\| ([\d.]+) \|", text)
-    assert found
+    match = re.search(r"\| alarms of the stack \| (\d+), [^|]*\| ([\d.]+) \|", text)
+    assert match
     alarms = len(list(resources(rendered, "AWS::CloudWatch::Alarm")))
-    assert (int(found[1]), float(found[2])) == (alarms, round(0.1 * (alarms - 10), 2))
+    assert (int(match[1]), float(match[2])) == (alarms, round(0.1 * (alarms - 10), 2))

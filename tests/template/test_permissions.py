@@ -1,5 +1,5 @@
-"""Every policy of the stack, held to what AWS defines: its Service Authorization Reference, and the
-documentation of what a service asks of its caller (`protloc.cloud.contracts.demands`).
+"""Every policy of the stack, held to AWS's definitions: its Service Authorization Reference, and the
+documentation of the permissions that a service asks of its caller (`protloc.cloud.contracts.demands`).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def stack(request: pytest.FixtureRequest, rendered: Template) -> Resolved:
 
 
 def named(statement: Statement) -> list[str]:
-    """The actions of a statement, each wildcard as what it stands for."""
+    """The actions of a statement, each wildcard as the actions it stands for."""
     return [
         name
         for pattern in statement.actions

@@ -11,7 +11,7 @@ from tests.template.test_template import MACHINE, as_list, resources, statements
 
 Template = dict[str, Any]
 
-# What may fall short of a rule, and why. Each entry must be needed: see the last test.
+# Exceptions to a rule, and their reasons. Each entry must be needed: see the last test.
 WILDCARD_RESOURCES = {
     "Measure": "CloudWatch metrics are no resources; the namespace is a condition",
     "LogInToRegistry": "an authorization token is no resource",
@@ -138,7 +138,7 @@ def test_a_budget_is_made_once_its_topic_lets_it_in(rendered: Template) -> None:
 
 
 def test_a_function_may_trace_by_its_role_alone_whether_it_does_or_not(rendered: Template) -> None:
-    """Lambda tries that before it makes or changes a function with tracing, by what the role holds by then.
+    """Lambda tries that before it makes or changes a function with tracing, by the permissions of the role at that time.
 
     A policy beside the role may come later, and one that comes with the change itself may not be known yet:
     "The provided execution role does not have permissions to call PutTraceSegments on XRAY"
@@ -307,14 +307,14 @@ def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rend
     assert (
         len(ends) == 13
     )  # three queues, two readers of a stream, two rules, four schedules, two functions they call
-    heard = {
+    allowed = {
         dimension["Value"]["Fn::GetAtt"][0]
         for _, metric in watched(rendered)
         for dimension in metric["Dimensions"]
         if dimension["Name"] == "QueueName"
     }
     letters = {name for name, _ in resources(rendered, "AWS::SQS::Queue") if name.endswith("DeadLetters")}
-    assert set(ends.values()) == letters <= heard
+    assert set(ends.values()) == letters <= allowed
     scheduled = {
         target["Fn::GetAtt"][0]
         for _, schedule in resources(rendered, "AWS::Scheduler::Schedule")
@@ -327,7 +327,7 @@ def test_every_asynchronous_path_ends_in_dead_letters_that_an_alarm_watches(rend
 
 
 def test_each_function_and_schedule_may_send_to_its_dead_letters(rendered: Template) -> None:
-    """SQS moves what it redrives by itself; everyone else needs to be let in."""
+    """SQS moves redriven messages by itself; everyone else needs to be let in."""
     senders = {
         role
         for role, statement in statements(rendered)
@@ -412,9 +412,9 @@ def test_two_stacks_in_one_account_share_no_name(rendered: Template) -> None:
 def test_a_rule_hears_of_this_stacks_bucket_alone(rendered: Template) -> None:
     """The default bus carries the events of every stack in the account: the files and ends of others' uploads."""
     rules = dict(resources(rendered, "AWS::Events::Rule"))
-    heard = {name: rule["EventPattern"]["detail"]["bucket"] for name, rule in rules.items()}
+    buckets = {name: rule["EventPattern"]["detail"]["bucket"] for name, rule in rules.items()}
     own = {"Ref": "UploadsBucket"}
-    assert heard == {"UploadCreatedRule": {"name": [own]}, "UploadCompletedRule": [own]}
+    assert buckets == {"UploadCreatedRule": {"name": [own]}, "UploadCompletedRule": [own]}
 
 
 def test_no_exception_outlives_its_reason(rendered: Template) -> None:

@@ -102,7 +102,7 @@ def test_nothing_is_paid_for_while_nobody_asks() -> None:
 
 
 def test_two_copies_of_a_model_fit_the_default_instance() -> None:
-    """Old and new, beside what SageMaker itself needs: 4,096 MiB were seen refused on 16 GiB, 1,024 accepted."""
+    """Old and new, beside the memory of SageMaker itself: on 16 GiB, 4,096 MiB were refused, 1,024 accepted."""
     defaults = {name: parameter["Default"] for name, parameter in SOURCE["Parameters"].items()}
     cores, mib = {"ml.c7i.2xlarge": (8, 16 * 1024)}[defaults["InferenceInstanceType"]]
     assert 2 * defaults["InferenceCores"] <= cores / 2
@@ -135,7 +135,7 @@ def test_the_api_has_one_stage_and_it_is_throttled(rendered: dict[str, Any]) -> 
 
 
 def test_functions_that_poll_leave_room_in_an_account_that_runs_ten_at_once() -> None:
-    """Queues are asked all the time; what finishes an upload runs for moments, once an upload."""
+    """Queues are polled all the time; the function that finishes an upload runs for moments, once an upload."""
     concurrency = {
         name: event["Properties"]["ScalingConfig"]["MaximumConcurrency"]
         for name, function in resources(SOURCE, "AWS::Serverless::Function")

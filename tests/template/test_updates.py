@@ -48,7 +48,7 @@ def test_an_update_replaces_only_what_it_may(release: Path, rendered: Template) 
 
 
 def test_a_changed_description_would_take_a_policy_from_its_people(rendered: Template) -> None:
-    """The judge itself, on what no release may do."""
+    """The judge itself, on a change that no release may make."""
     after = json.loads(json.dumps(rendered))
     after["Resources"]["UploadersPolicy"]["Properties"]["Description"] = "other words"
     assert made_anew(rendered, after) == {("UploadersPolicy", "Description")}

@@ -1,4 +1,4 @@
-"""The jobs of a retraining write what `events/` shows."""
+"""The jobs of a retraining write files of the forms in `events/`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shape(value: Any) -> Any:
-    """Names and kinds: a number and nothing are alike, as what is not measurable is null; a list is its first."""
+    """Names and kinds: a number and nothing are alike, as a value that cannot be measured is null; a list is its first."""
     if isinstance(value, dict):
         return {name: shape(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Bodies of requests by the model of what they hold: JSON, CBOR, forms and XML in, parameters out."""
+"""Bodies of requests by the model of their content: JSON, CBOR, forms and XML in, parameters out."""
 
 from __future__ import annotations
 

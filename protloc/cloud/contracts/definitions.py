@@ -19,7 +19,7 @@ _JSON = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]
 
 
 def read(text: str) -> Any:
-    """The definition in `text`, which is YAML or JSON. Raises yaml.YAMLError for what is neither."""
+    """The definition in `text`, which is YAML or JSON. Raises yaml.YAMLError for any other."""
     events = (
         event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.NodeEvent | _End)
     )

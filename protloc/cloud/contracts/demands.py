@@ -77,8 +77,9 @@ class Demand:
 
 
 DEMANDS = (
-    # Before it changes anything, Application Auto Scaling tries what its caller may do in the service that is
-    # scaled and in CloudWatch. Its page names none for SageMaker: these are what its own role has there.
+    # Before it changes anything, Application Auto Scaling tries its caller's permissions in the service that
+    # is scaled and in CloudWatch. Its page names none for SageMaker: these are the permissions of its own
+    # role there.
     Demand(
         SCALING_CALLS[:1],
         ("iam:CreateServiceLinkedRole",),  # in an account that scales its first endpoint
@@ -117,7 +118,7 @@ DEMANDS = (
         "cloudwatch:{region}:{account}:alarm:*",
         f"{VALIDATION}, {SCALING_ROLE}",
     ),
-    # Step Functions marks what it makes as its own, and looks whether it was it that made it.
+    # Step Functions marks the resources that it makes, and checks for its mark.
     Demand(
         (JOB,),
         (
@@ -135,7 +136,7 @@ DEMANDS = (
         "events:{region}:{account}:rule/StepFunctionsGetEventsForSageMakerTrainingJobsRule",
         STATES_POLICY,
     ),
-    # The registry reads what it registers as its caller.
+    # The registry reads a registered model as its caller.
     Demand(
         ("sagemaker:CreateModelPackage",),
         ("s3:GetObject",),
@@ -175,8 +176,8 @@ def demanded(
 
 
 def error_of(call: str, lacking: Permission) -> str:
-    """The error that a call fails with: to Application Auto Scaling a request is invalid whose caller may not
-    do elsewhere what is asked of it (VALIDATION).
+    """The error that a call fails with: to Application Auto Scaling a request is invalid if its caller lacks
+    the permissions in the other service (VALIDATION).
     """
     service = "application-autoscaling:"
     elsewhere = call.startswith(service) and not lacking.action.startswith(service)

@@ -66,7 +66,7 @@ def refusal(service: str, wire: Wire) -> Answer | None:
         call = read(models, wire, validation.is_checked)
     except UnreadableError as problem:
         log.debug("a request to %s cannot be read: %s", service, problem)
-        return None  # the service says what is wrong with it
+        return None  # the service names the fault
     if call is None:
         return None
     violations = validation.violations(call.operation, call.parameters)
@@ -122,7 +122,7 @@ def _of_sns(operation: OperationModel, violation: Violation) -> tuple[str, str]:
 WORDED = {"s3": _of_s3, "sns": _of_sns, "sqs": _of_sqs}
 
 
-# What no XML document may hold: https://www.w3.org/TR/xml/#charsets
+# Characters that no XML document may hold: https://www.w3.org/TR/xml/#charsets
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -25,7 +25,7 @@ class Service(NamedTuple):
 
     model: str  # botocore's name
     prefix: str
-    base: str  # the exception of what its model does not have
+    base: str  # the exception for errors that its model does not have
     throttling: str  # its error code
 
 

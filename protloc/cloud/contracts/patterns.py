@@ -16,7 +16,7 @@ import re
 
 import regex
 
-# What stands for ASCII alone, as it is written between square brackets.
+# Classes that stand for ASCII alone, as they are written between square brackets.
 CLASSES = {
     r"\w": "a-zA-Z0-9_",
     r"\d": "0-9",
@@ -54,7 +54,7 @@ def compiled(pattern: str) -> regex.Pattern[str]:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """True if the whole value is what a service's pattern asks for."""
+    """True if the whole value matches a service's pattern."""
     return compiled(pattern).fullmatch(value) is not None
 
 
@@ -65,7 +65,7 @@ def translated(pattern: str) -> str:
     for token in TOKEN.findall(PAIR.sub(_joined, pattern)):
         opening, first = first, False
         behind, after_class = after_class, token in CLASSES
-        # Beside a class a hyphen is itself; beside what the class stands for it would make a range.
+        # Beside a class a hyphen is itself; beside its replacement it would make a range.
         if within and behind and token == "-":
             parts.append(r"\-")
             continue

@@ -23,7 +23,7 @@ Wanted = Callable[[str, Shape], bool]
 
 
 class UnreadableError(ValueError):
-    """The body is not what the operation's protocol says."""
+    """The body breaks the operation's protocol."""
 
 
 class Call(NamedTuple):
@@ -41,7 +41,7 @@ def read(
 ) -> Call | None:
     """The call that a request to one of these services makes; None where no model knows it.
 
-    What lies within a shape of a service that is not `wanted` may stay as it came. Raises `UnreadableError`.
+    A shape of a service that is not `wanted` may stay as it came. Raises `UnreadableError`.
     """
     try:
         return _read(models, wire, wanted)

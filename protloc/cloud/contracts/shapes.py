@@ -1,4 +1,4 @@
-"""Requests against the AWS SDK's service models: what AWS would refuse, what a template's text means."""
+"""Requests against the AWS SDK's service models: AWS's refusals, and the types of a template's texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def service_model(service: str) -> botocore.model.ServiceModel:
 
 
 def problems(service: str, action: str, request: dict[str, Any]) -> str:
-    """Lists what a service would refuse: values that break a constraint, else unknown names, wrong types."""
+    """Lists faults that a service would refuse: values that break a constraint, else wrong names or types."""
     try:
         operation = service_model(service).operation_model(action)
     except botocore.model.OperationNotFoundError:

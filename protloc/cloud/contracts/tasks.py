@@ -1,6 +1,6 @@
 """A state machine's task as the call it makes: Step Functions names members as the Java SDK does.
 
-Pure: resource ARN and arguments of a task in; operation and parameters, or what is wrong with them, out.
+Pure: resource ARN and arguments of a task in; operation and parameters, or their fault, out.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SERVICES = {
     "sfn": "stepfunctions",
     "states": "stepfunctions",
 }
-# What the Java SDK cannot name as the service does: https://github.com/boto/boto3/issues/4253
+# Members that the Java SDK names otherwise than the service: https://github.com/boto/boto3/issues/4253
 RENAMED = {"AttributeValue": {"nul": "NULL"}}
-# What an optimized integration takes as JSON and the service as text:
+# Members that an optimized integration takes as JSON and the service as text:
 # https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html
 AS_TEXT = {
     ("lambda", "Invoke"): "Payload",

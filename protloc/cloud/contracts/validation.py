@@ -1,10 +1,10 @@
-"""Requests against the whole of a service's model: what a service refuses although the SDK lets it pass.
+"""Requests against the whole of a service's model: a service is stricter than the SDK.
 
-botocore's models hold for every member what the service checks: whether it must be there, its pattern,
-length, range and choices, the size of a list or map, that a union has one member. The SDK checks little more
-than types (https://github.com/boto/botocore/pull/779). Pure: an operation's model and parameters in,
-violations out, worded as the services word them. An operation's checks are put together once, and what has
-nothing to check is not looked at.
+botocore's models hold the service's checks for every member: whether it must be there, its pattern, length,
+range and choices, the size of a list or map, that a union has one member. The SDK checks little more than
+types (https://github.com/boto/botocore/pull/779). Pure: an operation's model and parameters in, violations
+out, worded as the services word them. An operation's checks are put together once, and members without checks
+are not looked at.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Kind = Literal["required", "length", "range", "pattern", "enum", "union", "type"
 Report = Callable[["Violation"], None]
 Check = Callable[[Any, str, Report], None]
 
-# Where a service takes what its model refuses: (service, shape) → what of the model it does not enforce.
+# Services that are laxer than their models: (service, shape) → checks of the model that are not enforced.
 UNENFORCED: dict[tuple[str, str], frozenset[Kind]] = {
     # Part of an item's size, of which the service and the engine speak in other words; items stay unread.
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
     ("dynamodb", "AttributeName"): frozenset({"length"}),
 }
 
-# What a service refuses although its model says nothing: (service, shape, member) → what the model lacks.
+# Services that are stricter than their models: (service, shape, member) → checks that the model lacks.
 UNMODELLED: dict[tuple[str, str, str], dict[str, Any]] = {
     # https://github.com/aws-samples/amazon-sqs-dlq-replay-backoff/issues/8
     ("sqs", "SendMessageRequest", "DelaySeconds"): {"min": 0, "max": 900},
@@ -74,7 +74,7 @@ class Violation:
     member: str
     value: Any
     constraint: str
-    culprit: Any = None  # of a list or map: what in it is wrong
+    culprit: Any = None  # of a list or map: its faulty items
     sensitive: bool = False
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ def shown(value: Any) -> str:
 
 
 def is_checked(service: str, shape: Shape) -> bool:
-    """True if a service checks anything of what a shape holds."""
+    """True if a service checks anything within a shape."""
     with _making:
         return _check(service, shape) is not None
 
@@ -240,7 +240,7 @@ def _collection(
     words: str,
     numbered: Callable[[Any], Iterable[tuple[Any, Any]]],
 ) -> Check:
-    """Checks what a list or map holds: a structure is named by its place, the rest with the whole."""
+    """Checks the items of a list or map: a structure is named by its place, the rest with the whole."""
     limits, check = _limits(service, member), _check(service, member)
 
     def check_collection(value: Any, place: str, report: Report) -> None:

@@ -1,7 +1,7 @@
 """Files that are on disk whole before anybody is told so.
 
 Everything the cloud keeps goes through these few calls, one per system call; a test can put a failing disk in
-their place. A file is written under a name of its own, synced, and renamed to what counts; a name is
+their place. A file is written under a name of its own, synced, and renamed to the final one; a name is
 lasting once its folder was synced. See fsync(2) and rename(2).
 """
 

@@ -1,8 +1,8 @@
 """The files of one stored object: its body, its sidecar, and the bodies of versions that it displaced.
 
-The sidecar `<body>.meta.json` is what counts: it names its body by a digest and is replaced last.
-A failure before that leaves the object as it was, one that is noticed later is undone, and `recover` brings
-the body of each sidecar back into place where the machine died in between.
+The sidecar `<body>.meta.json` decides: it names its body by a digest and is replaced last. A failure before
+that leaves the object as it was, one that is noticed later is undone, and `recover` brings the body of each
+sidecar back into place where the machine died in between.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def digest_of(body: bytes) -> str:
 
 
 def put(disk: Disk, path: str, body: bytes | None, about: dict[str, Any]) -> None:
-    """Store a body with what is known about it; without a body, only the latter is replaced.
+    """Store a body with its description; without a body, only the latter is replaced.
 
-    Raises OSError, and the object is then what it was before.
+    Raises OSError, and the object is then as it was before.
     """
     make_folders(disk, os.path.dirname(path))
     if body is None:
@@ -102,7 +102,7 @@ def remove(disk: Disk, path: str) -> None:
 
 
 def recover(disk: Disk, paths: Iterable[str]) -> list[str]:
-    """Repair what a killed process left of these bodies; return those whose sidecar has no body any more."""
+    """Repair these bodies after a killed process; return those whose sidecar has no body any more."""
     damaged = []
     for path in paths:
         checksum = _sidecar(disk, path).get("sha256")

@@ -156,7 +156,7 @@ class Engine:
         return refusal.status or status, answered, body
 
     def delivers(self) -> bool:
-        """True if functions are given what lies in queues and streams."""
+        """True if functions get the messages of queues and the records of streams."""
         return self.delivering.is_set() and not self.unsaved()
 
     def run_at_rest(self, call: Callable[[], int]) -> int:
@@ -278,7 +278,7 @@ class Engine:
         }
 
     def delete_replaced(self, delete: Callable[..., None], *arguments: Any) -> None:
-        """Delete what an update replaced: once the update has succeeded, and unless its policy keeps it."""
+        """Delete a replaced resource once the update has succeeded, unless its policy keeps it."""
         provisioners = module("ministack.services.cloudformation.provisioners")
         provisioners._delete_predecessor(delete, *arguments)
 

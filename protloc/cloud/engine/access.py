@@ -1,8 +1,8 @@
 """Asks IAM for more than the permission of a call (`demands`), and a record of all that it was asked.
 
 The record is JSON lines: role, action, resource, allowed. It is off unless PROTLOC_ACCESS_LOG names a file.
-With it a test can compare what roles allow with what was needed.
-Shares the engine's private names with `engine`; each is listed in `names.TOUCHED`.
+With it a test can compare the permissions of roles with those needed. Shares the engine's private names with
+`engine`; each is listed in `names.TOUCHED`.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def access_log() -> AccessLog:
 def refusals(
     hosted: Callable[[str | None], Mapping[str, str]],
 ) -> Callable[[str, str, Headers, bytes, Any], Response | None]:
-    """Gives what answers a request to a service of our own whose caller lacks what AWS asks for besides.
-    `hosted` gives the endpoint of an inference component, and its configuration.
+    """Gives the function that answers a request to a service of our own whose caller lacks what AWS asks for
+    besides. `hosted` gives the endpoint of an inference component, and its configuration.
 
     A call of a state machine comes as the account's root: its role was asked before (`repairs`).
     """

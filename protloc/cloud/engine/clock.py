@@ -1,7 +1,7 @@
 """Steps of the machine's clock: when it is set, it moves by an hour at once.
 
 The engine hides messages and starts schedules by the wall clock. A step back would keep them waiting for as
-long as it is; so what is still to come is moved along with the clock.
+long as it is; so future times are moved along with the clock.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ def move_along(seconds: float) -> None:
 def announce_again(since: float) -> None:
     """Send the "Object Created" event of every version written after `since` once more.
 
-    Objects are on disk at once, their events only with the next save: what `kill -9` took is sent again. S3
-    delivers at least once, so a consumer knows how to take the same event twice.
+    Objects are on disk at once, their events only with the next save: events lost to `kill -9` are sent
+    again. S3 delivers at least once, so a consumer knows how to take the same event twice.
     """
     storage = module("ministack.services.s3")
     for (_, (bucket, key)), versions in list(storage._object_versions._data.items()):

@@ -1,4 +1,4 @@
-"""Keeps every object that S3 acknowledges on disk, and refuses and undoes what is not there whole.
+"""Keeps every object that S3 acknowledges on disk, and refuses and undoes objects that are not there whole.
 
 The engine writes an object's files last, after its memory, its event and its version were made, and goes on
 where that fails. Here a request that cannot be written is answered with 500 as S3 answers when it cannot, its
@@ -124,7 +124,7 @@ def _write_through(storage: Any) -> None:
             objects.keep(SYSTEM, storage._object_disk_path(bucket, key), target)
 
     def remove_version(bucket: str, key: str, version: str) -> None:
-        """Remove a version's body, once what is on disk does not name it any more."""
+        """Remove a version's body, once the disk does not name it any more."""
         path = storage._version_disk_path(bucket, key, version)
 
         def remove() -> None:
@@ -189,7 +189,7 @@ def _hold_events(storage: Any) -> None:
 
 
 def _read_back(storage: Any, bucket: str, key: str) -> None:
-    """Have a key's place in memory made again from what is on disk."""
+    """Have a key's place in memory made again from the disk."""
     account = storage.get_account_id()
     folder = os.path.join(storage.DATA_DIR, account, bucket)
     contents = storage._buckets.get(bucket)

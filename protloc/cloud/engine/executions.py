@@ -108,7 +108,7 @@ class Executions:
         self._states._add_event = add_new
 
     def _what_ran_is_kept(self) -> None:
-        """Keep executions running that the engine would end at a start: all but what a caller waited for."""
+        """Keep executions running that the engine would end at a start: all without a waiting caller."""
         load = self._states.load_persisted_state
 
         def load_and_keep(data: Any) -> None:

@@ -1,9 +1,9 @@
 """Queues that share their consumers between the groups of their messages, as SQS's fair queues do.
 
-SQS delivers first what belongs to no noisy group, and among noisy ones to that with the fewest messages in
-flight. A group is noisy above a tenth of what is in flight (and 30 messages), or of recent processing time:
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
-Here a queue has two to ten consumers, so each group of a backlog is noisy, and the last rule is the only one.
+SQS delivers first messages of no noisy group, and among noisy ones to that with the fewest messages in
+flight. A group is noisy above a tenth of those in flight (and 30 messages), or of recent processing time:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html Here
+a queue has two to ten consumers, so each group of a backlog is noisy, and the last rule is the only one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Turns:
             elif message["receipt_handle"]:
                 in_flight[group] += 1
         self._served = {group: self._served[group] for group in waiting.keys() & self._served.keys()}
-        # The order of `waiting`, which is that of the groups' oldest messages, settles what is still equal.
+        # The order of `waiting`, which is that of the groups' oldest messages, decides between equals.
         order = [
             (in_flight[group], self._served.get(group, 0), number, group)
             for number, group in enumerate(waiting)

@@ -123,7 +123,7 @@ class Functions:
         return {"error": True, "body": body, "log": ""}
 
     def _write_log(self, name: str, text: str) -> None:
-        """Append to <home>/logs/<function>.log, one older file kept; bound what the engine remembers."""
+        """Append to <home>/logs/<function>.log, one older file kept; bound the engine's own copy."""
         path = self._engine.home / "logs" / f"{name}.log"
         with self._log_lock:
             try:

@@ -36,7 +36,7 @@ class Seal(NamedTuple):
 
 
 class LostStateError(Exception):
-    """The state that the objects belong to is not there, or not whole; the message says what to do."""
+    """The state that the objects belong to is not there, or not whole; the message has the remedy."""
 
 
 class _Hashed:

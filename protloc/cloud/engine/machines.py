@@ -89,7 +89,7 @@ def variables_are_assigned_together() -> None:
 
 
 def executions_end_in_time(changed: Callable[[], None]) -> None:
-    """A state machine's `TimeoutSeconds` ends an execution as TIMED_OUT; what ended stays as it ended."""
+    """A state machine's `TimeoutSeconds` ends an execution as TIMED_OUT; an ended one stays as it is."""
     states = module("ministack.services.stepfunctions")
     run, fail = states._run_execution, states._fail_execution
 
@@ -110,9 +110,9 @@ def executions_end_in_time(changed: Callable[[], None]) -> None:
             run(arn)
             return
         # From the start on, also where the cloud was away meanwhile.
-        begun = datetime.fromisoformat(execution["startDate"]).timestamp()
-        left = max(0.0, begun + seconds - time.time())
-        timer = threading.Timer(left, contextvars.copy_context().run, (expire, execution))
+        started = datetime.fromisoformat(execution["startDate"]).timestamp()
+        remaining = max(0.0, started + seconds - time.time())
+        timer = threading.Timer(remaining, contextvars.copy_context().run, (expire, execution))
         timer.daemon = True
         timer.start()
         run(arn)

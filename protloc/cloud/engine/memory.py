@@ -42,7 +42,7 @@ def capture(engine: Engine) -> dict[str, Any]:
 
 
 def restore(engine: Engine, state: dict[str, Any]) -> None:
-    """Take back captured state: whatever was running when it was captured is not running now."""
+    """Take back captured state: nothing that was running when it was captured is running now."""
     if state["engine"] != VERSION:
         log.warning("the saved state is of engine %s, this is %s", state["engine"], VERSION)
     tables = module("ministack.services.dynamodb")

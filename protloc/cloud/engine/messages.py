@@ -14,8 +14,9 @@ KILLS_AT_ONCE = 10
 def give_back(message: dict[str, Any], forgiven: bool) -> None:
     """Make a message visible whose worker is gone.
 
-    A delivery that is forgiven is not counted, so many times: what kills its worker each time, as one that
-    takes all memory does, ends as a dead letter after all. After some it comes back a little later each time.
+    A forgiven delivery is not counted. Their number has a limit, so a message that kills its worker each
+    time, as by taking all memory, still ends as a dead letter. After some it comes back a little later each
+    time.
     """
     kills = message["kills"] = message.get("kills", 0) + 1
     if forgiven and kills <= KILLS_FORGIVEN:

@@ -1,8 +1,8 @@
 """Keeps the parts of a multipart upload on disk until they become an object; the engine has them in memory.
 
 The parts of one upload lie one after another in one file without a name, so that nothing is left of them
-whatever ends first. The engine is lent them when it puts the object together. Shares the engine's private
-names with `engine`.
+after any end. The engine is lent them when it puts the object together. Shares the engine's private names
+with `engine`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def repair_all(
     changed: Callable[[], None], access: AccessLog, hosted: Callable[[str | None], Mapping[str, str]]
 ) -> None:
     """Put every repair in place, once per process. `changed` is told of every task of a state machine,
-    `access` of what the task asked of IAM; `hosted` gives the endpoint of an inference component.
+    `access` of the permissions that it needs; `hosted` gives the endpoint of an inference component.
     """
     queue_batches_need_the_single_action()
     alarms_are_deleted_by_name()
@@ -234,7 +234,7 @@ def versions_live_on_disk() -> None:
 
 
 def loopback_is_secure_transport() -> None:
-    """A policy that denies what does not come over TLS means the network; nothing here leaves the machine."""
+    """A policy that denies requests without TLS means the network; no request here leaves the machine."""
     application = module("ministack.app")
     pin = application.pin_request_origin
     application.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 INTERVAL_SECONDS = 1.0
 SHARE_OF_TIME = 0.1
-CHECK_SECONDS = 60.0  # also without a known change: whatever escaped the change counter is saved by then
+CHECK_SECONDS = 60.0  # also without a known change: one that escaped the change counter is saved by then
 CHILD_SECONDS = 120.0
 REASON_BYTES = 2000
 

@@ -33,7 +33,7 @@ EVENTBRIDGE = "events.amazonaws.com"
 
 
 def services_need_to_be_let_in(access: AccessLog) -> None:
-    """Put every check in place, once per process. `access` is told what roles were asked."""
+    """Put every check in place, once per process. `access` is told of each permission that is checked."""
     mappings_need_a_role_that_reads(access)
     targets_are_reached_with_leave(access)
 
@@ -53,7 +53,7 @@ def mapping_permissions(properties: Mapping[str, Any]) -> Iterator[Permission]:
 
 
 def mappings_need_a_role_that_reads(access: AccessLog) -> None:
-    """A mapping is made only where the function's role may read the source and send on what failed."""
+    """A mapping is made only where the function's role may read the source and send failed records on."""
     kinds = module("ministack.services.cloudformation.provisioners")._RESOURCE_HANDLERS
     functions = module("ministack.services.lambda_svc")._functions
 
@@ -80,7 +80,7 @@ def mappings_need_a_role_that_reads(access: AccessLog) -> None:
 
 
 def targets_are_reached_with_leave(access: AccessLog) -> None:
-    """A schedule's call needs its role, a rule's the policy of what it sends to; what is refused goes to the
+    """A schedule's call needs its role, a rule's the policy of its target; a refused call goes to the
     target's dead letters.
     """
     bus, evaluator = module("ministack.services.eventbridge"), module("ministack.core.iam_evaluator")

@@ -30,7 +30,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 HEALTH = "/_protloc/health"
-OWN_SERVICE = "protloc"  # the service that what the cloud says of itself is signed for
+OWN_SERVICE = "protloc"  # requests about the cloud itself are signed for this service
 API_PATH = "/_aws/execute-api/"
 OF_A_SIGNATURE = {b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"x-amz-security-token"}
 # Where a custom resource answers, at an address that CloudFormation told it alone; on AWS a presigned one.
@@ -39,7 +39,7 @@ MAX_ANSWER_BYTES = 1 << 20
 # Of a request whose signature says nothing of its body: more than any call of a service but S3's.
 MAX_UNDECLARED_BYTES = 128 << 20
 MAX_DISCARDED_BYTES = 8 << 20
-INLINE_BYTES = 1 << 20  # what is hashed at once; more is hashed beside the other requests
+INLINE_BYTES = 1 << 20  # longer bodies are hashed beside the other requests
 HASHING_THREADS = 2
 
 
@@ -72,7 +72,7 @@ class Engine(Protocol):
 
 
 class Gate:
-    """The ASGI application that a cloud serves on `port`; who has its key is the account's root."""
+    """The ASGI application that a cloud serves on `port`; the holder of its key is the account's root."""
 
     def __init__(self, engine: Engine, port: int, keys: Keys, idleness: Idleness) -> None:
         self._engine, self._keys, self._idleness = engine, keys, idleness
@@ -223,7 +223,8 @@ def _as_another_host_is_asked(scope: Any) -> Any:
     """A presigned request of S3 without the signature for the API that a client sent along.
 
     On AWS the API redirects to another host, to which no client sends its credentials again; here both have
-    one host, and curl and httpx do. The address alone says what may be read, so less is asked, never more.
+    one host, and curl and httpx do. The permission is that of the address alone, so a request can get less
+    than it asks for, never more.
     """
     if not (scope["method"] in ("GET", "HEAD") and b"X-Amz-Signature=" in scope.get("query_string", b"")):
         return scope
@@ -283,7 +284,7 @@ class _Reading:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Hand the engine the body that was read already, then whatever follows."""
+    """Hand the engine the body that was read already, then the messages that follow."""
     bodies = [body]
 
     async def following() -> dict[str, Any]:

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 ALGORITHM = "AWS4-HMAC-SHA256"
 TIMESTAMP = "%Y%m%dT%H%M%SZ"
 MAX_EXPIRES_SECONDS = 604_800
-# How long what is presigned for another service than S3 lasts, unless it says.
+# Of an address presigned for another service than S3, unless it has its own.
 EXPIRES_SECONDS = 300
-# What makes an address presigned, of version 4 or of the older ones.
+# Parameters of a presigned address, of version 4 or of the older ones.
 IN_QUERY = {
     *("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-signedheaders"),
     *("x-amz-signature", "x-amz-security-token", "awsaccesskeyid", "signature"),
@@ -116,7 +116,7 @@ def _in_query(query: dict[str, str]) -> Claim:
         text = f"AWS query-string parameters must include '{(lacking or names)[0]}', of {ALGORITHM}."
         raise Refused("IncompleteSignature", text)
     scope = _scope(query["X-Amz-Credential"])
-    # S3 demands a time; what is presigned for the others lasts as long as clocks may differ.
+    # S3 demands a time; an address for the others lasts as long as clocks may differ.
     expires = query.get("X-Amz-Expires") or (None if scope[3] == "s3" else str(EXPIRES_SECONDS))
     if expires is None or not expires.isascii() or not expires.isdigit() or len(expires) > 6:
         raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires should be a number", 400)

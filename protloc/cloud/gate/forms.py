@@ -1,7 +1,7 @@
 """A form that a browser or a program sends to S3: its signature stands in fields of the form, over a policy.
 
-Pure, and as strict as it need be to know the caller: that the form keeps to its policy, and that the caller
-may write what it names, the engine sees to. Of each field that a signature is made of there may be one, so
+Pure, and as strict as it need be to know the caller: the engine checks that the form keeps to its policy, and
+that the caller may write the object it names. Of each field that a signature is made of there may be one, so
 that nobody is taken for another than the engine takes him for.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html
 """

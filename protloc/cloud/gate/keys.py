@@ -1,7 +1,7 @@
 """The access key of a home's embedded cloud, in a file that its owner alone can read.
 
 The file is one that AWS's tools take as AWS_SHARED_CREDENTIALS_FILE. It is made with the home and stays until
-the home is erased; who has it is the account's root.
+the home is erased; its holder is the account's root.
 """
 
 from __future__ import annotations

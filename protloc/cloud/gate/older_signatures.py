@@ -1,7 +1,7 @@
 """Checks addresses of S3 presigned with Signature Version 2, which boto3 makes by itself for us-east-1.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/RESTAuthentication.html. It covers some parameters of the
-address only; a request with any other is refused here, so that nothing of what is asked is unsigned.
+address only; a request with any other is refused here, so that no part of a request is unsigned.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Function processes, and what runs inside each of them."""
+"""Function processes, and the code inside each of them."""

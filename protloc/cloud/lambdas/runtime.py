@@ -71,7 +71,7 @@ class Transport(types.ModuleType):
 
 
 def tell_with_token() -> None:
-    """Have AWS's client tell of what fails before the first event, too, at an address that holds a path."""
+    """Have AWS's client report a failure before the first event too, at an address that holds a path."""
     from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
 
     call = BaseLambdaRuntimeClient.call_rapid

@@ -30,7 +30,7 @@ from protloc.cloud.lambdas.runtime_http import Connection
 RUNTIME = Path(__file__).with_name("runtime.py")
 INIT_SECONDS = 300.0  # AWS gives 10; a busy laptop that starts many at once needs more
 STOP_SECONDS = 2.0
-MAX_REQUEST_BYTES = 8 << 20  # an answer of 6 MB, and what is around it
+MAX_REQUEST_BYTES = 8 << 20  # an answer of 6 MB, and its envelope
 API = "/2018-06-01/runtime"
 
 

@@ -1,7 +1,8 @@
 """A training job's checkpoint folder and its place in S3, kept alike as SageMaker keeps them.
 
-What lies in S3 is there when the job starts; from then on every new or changed file is stored, and one
-deleted here is deleted there. A name that begins with a dot is of a file still being written: it stays here.
+Checkpoints in S3 are in the folder when the job starts; from then on every new or changed file is stored, and
+one deleted here is deleted there. A name that begins with a dot is of a file still being written: it stays
+here.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ class Checkpoints:
         self._stored: dict[str, Signature] = {}
 
     def fetch(self) -> None:
-        """Bring what an attempt before this one has stored."""
+        """Bring the checkpoints of an earlier attempt."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._storage.fetch_prefix(self._uri, self._folder, may_be_empty=True)
         self._stored = self._files()
 
     def store(self) -> None:
-        """Store what is new, then delete what is gone: in between, S3 holds more than it needs."""
+        """Store new files, then delete removed ones: in between, S3 holds more than it needs."""
         files = self._files()
         for name, signature in files.items():
             if self._stored.get(name) != signature:

@@ -5,8 +5,8 @@ Here it loses, as far as the system lets an ordinary user take it away: the netw
 in a user namespace), or of a job that has a PORT all of TCP but connections to it; all files but the system's
 libraries, the Python installation and its own FOLDER, to read, and each SCRATCH folder, to use (Landlock);
 signals to other processes; root's capabilities; so much memory that the cloud would not outlive it. Linux
-only; elsewhere, and where a system forbids it, the command runs all the same: `measures` says what holds.
-Needs no package, so that it starts quickly.
+only; elsewhere, and where a system forbids it, the command runs all the same: `measures` lists those in
+force. Needs no package, so that it starts quickly.
 
 https://man7.org/linux/man-pages/man7/user_namespaces.7.html, https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -71,7 +71,7 @@ def confine(folder: str, usable: Sequence[str], job: int | None = None) -> dict[
     if job is None:
         _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     else:
-        os.nice(5)  # a job has time, who asks a model is waiting
+        os.nice(5)  # callers of a model go before jobs
     network = not job and _leave_network()
     if network and _kernel() >= (5, 14):  # which count those of a user namespace apart from the user's others
         _limit(resource.RLIMIT_NPROC, MAX_PROCESSES)

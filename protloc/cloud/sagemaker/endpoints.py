@@ -1,6 +1,6 @@
 """SageMaker's models, endpoint configurations and endpoints: records only.
 
-An endpoint holds no model of its own here; what it serves are its inference components (`hosting`).
+An endpoint holds no model of its own here; it serves its inference components (`hosting`).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class JobLog:
             self._attempt(self._begin)
 
     def send(self, last: bool = False) -> None:
-        """Send the lines that are new; of the `last` line also what has no end yet."""
+        """Send the lines that are new; at the `last` call also a line without an end."""
         for path in self._read:
             lines = self._new_lines(path, last)
             for first in range(0, len(lines), MAX_EVENTS):

@@ -1,7 +1,7 @@
 """SageMaker's model registry: groups of model packages, and the numbered packages in each.
 
-A package is a record only: what the model is, its figures, and its approval. Its number in
-the group is never given again, also not after it was deleted.
+A package is a record only: its model, its figures, and its approval. Its number in the group is never given
+again, also not after it was deleted.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
 def check_properties(kind: str, properties: dict[str, Any]) -> None:
     """Raise ValueError where the call that makes a resource would refuse its properties.
 
-    What a template writes in another form than the call, or leaves out, is left to CloudFormation.
+    Properties that a template writes in another form than the call, or omits, are left to CloudFormation.
     """
     service, action = CALLS[kind]
     operation = shapes.service_model(service).operation_model(action)

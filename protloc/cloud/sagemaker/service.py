@@ -100,7 +100,7 @@ class SageMaker:
         return self._records.tables
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back saved state; `resume` then starts what should run."""
+        """Take back saved state; `resume` then starts the jobs and models that should run."""
         self._records.tables = {name: state.get(name, {}) for name in TABLES}
         self._jobs.interrupted()
 

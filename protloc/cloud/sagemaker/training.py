@@ -32,7 +32,7 @@ from protloc.cloud.sagemaker.storage import Storage
 ATTACHED = Path(__file__).with_name("attached.py")
 HOST = "algo-1"
 FAILURE_CHARACTERS = 1024
-STOP_SECONDS = 120.0  # what SageMaker gives a job between SIGTERM and SIGKILL
+STOP_SECONDS = 120.0  # as SageMaker, between SIGTERM and SIGKILL
 POLL_SECONDS = 2.0  # between two looks at the checkpoints
 CHECKPOINT_PATH = "/opt/ml/checkpoints"  # where they are in the container, unless the job says otherwise
 # How a process ends that an instance going away takes with it: asked first, then killed.

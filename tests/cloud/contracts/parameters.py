@@ -22,7 +22,7 @@ TEXTS = st.text(string.ascii_letters + string.digits + " .,:;\"'<>&=%+/é字😀
 
 
 def parameters(operation: OperationModel) -> st.SearchStrategy[dict[str, Any]]:
-    """Parameters of the right names and types; their values are not what the service would take."""
+    """Parameters of the right names and types; a service would refuse their values."""
     if operation.input_shape is None:
         return st.just({})
     return _structure(operation.input_shape, DEPTH, required=True)

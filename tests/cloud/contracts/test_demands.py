@@ -1,4 +1,4 @@
-"""A caller that lacks what AWS asks for besides the permission of the call is refused, over HTTP and in a state machine."""
+"""A caller that lacks a permission that AWS asks for besides that of the call is refused, over HTTP and in a state machine."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PACKAGES = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package"
 
 
 class Machines:
-    """State machines for one test, each with a role of its own that may do just what is said."""
+    """State machines for one test, each with a role of its own and just the permissions named."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack

@@ -1,4 +1,4 @@
-"""The embedded cloud reads from a request what botocore writes into it."""
+"""The embedded cloud reads from a request the parameters that botocore writes into it."""
 
 from __future__ import annotations
 

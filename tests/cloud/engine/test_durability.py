@@ -1,4 +1,4 @@
-"""The cloud keeps what it acknowledged through a full disk, a damaged or a lost file, or says what is gone."""
+"""The cloud keeps acknowledged objects through a full disk, a damaged or a lost file, or names those lost."""
 
 from __future__ import annotations
 

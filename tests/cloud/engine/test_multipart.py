@@ -41,7 +41,7 @@ def test_parts_lie_on_disk_and_become_the_object_they_are_parts_of(stack: Stack)
     process, draw = psutil.Process(stack.cloud.pid), random.Random(1)
     uploads = [Multipart(stack, f"parts/{name}") for name in "ab"]
     uploads[0].put(1, first := draw.randbytes(5 * MIB))
-    before = process.memory_info().rss  # what it shares with a child that saves the state included
+    before = process.memory_info().rss  # including the memory shared with a child that saves the state
     bodies = [draw.randbytes(8 * MIB) for _ in range(16)]
     for number, body in enumerate(bodies, start=1):
         uploads[number % 2].put(number, body)

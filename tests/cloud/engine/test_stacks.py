@@ -38,7 +38,7 @@ def test_a_stack_whose_policy_somebody_holds_cannot_be_deleted(cloud: Cloud) -> 
 
 
 def end_of(stacks: Any, stack: str) -> str:
-    """The status in which what a stack is at ends."""
+    """The status in which the current operation of a stack ends."""
 
     def status() -> str:
         return str(stacks.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])

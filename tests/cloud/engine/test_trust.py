@@ -1,4 +1,4 @@
-"""Services reach what a role or a policy lets them reach, and nothing else."""
+"""Services reach the resources that a role or a policy allows, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody gets into a running cloud who has not its key: real clients pass, strangers and web pages do not."""
+"""Nobody gets into a running cloud without its key: real clients pass, strangers and web pages do not."""
 
 from __future__ import annotations
 

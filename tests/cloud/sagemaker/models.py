@@ -115,7 +115,7 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "weights.json"), "w") as file
 """
 )
 
-# What a job may do in S3 by itself: as its role.
+# Calls that a job may make to S3 by itself: as its role.
 ALONE = """
 import os, boto3, botocore.exceptions, sys
 client, bucket = boto3.client("s3"), sys.argv[2]

@@ -94,7 +94,7 @@ def asked(secret: Path) -> Iterator[dict[str, object]]:
 
 @pytest.fixture
 def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The findings of a model's code about what it may do."""
+    """The findings of a model's code about its permissions."""
     monkeypatch.delenv(servers.FOLDERS_VARIABLE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     secret = tmp_path / "home" / "credentials"
@@ -157,7 +157,7 @@ def owner(request: pytest.FixtureRequest) -> Iterator[tuple[Path, str, dict[str,
 
 
 def _tool(folder: Path) -> Path:
-    """A copy of what confines, where everybody may read it."""
+    """A copy of the confining module, where everybody may read it."""
     tool = folder / "tool" / "confined.py"
     if not tool.exists():
         tool.parent.mkdir()
@@ -263,7 +263,7 @@ def test_a_model_server_listens_nowhere(tmp_path: Path) -> None:
 
 
 class Packed:
-    """S3, as one archive of a job's program; what is stored is thrown away."""
+    """S3, as one archive of a job's program; stored objects are thrown away."""
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
@@ -282,7 +282,7 @@ class Packed:
 
 
 class Silent:
-    """Takes a job's log and sends it nowhere: what stands for the cloud here answers nothing."""
+    """Takes a job's log and sends it nowhere: there is no cloud here to answer."""
 
     def __init__(self, *_: object) -> None:
         pass

@@ -262,7 +262,7 @@ def test_parameters_are_checked_as_aws_checks_them(stack: Stack) -> None:
 
 
 def job(stack: Stack, *, more: dict[str, Any] | None = None, **hyperparameters: str) -> str:
-    """Start a training job; `more` of its request replaces what is usual."""
+    """Start a training job; `more` of its request replaces the usual members."""
     name = f"job-{uuid.uuid4().hex[:8]}"
     put(stack, "models/data/data.fasta", b">a\nM\n>b\nM\n")
     request: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The search for what a model fails on: what it finds, what it costs, and that outages cost nobody."""
+"""The search for proteins that a model fails on: its result, its cost, and that outages cost nobody."""
 
 import json
 from typing import Any
@@ -19,22 +19,22 @@ class Model(Endpoint):
 
     def __init__(self, poison: set[str], *, dies: bool = False, sick: range = range(0)) -> None:
         self.poison, self.dies, self.sick = poison, dies, sick
-        self.heard = 0
-        self.gone = False
+        self.calls = 0
+        self.is_dead = False
 
     def invoke(self, sequences: list[str], **_: str) -> list[Answer]:
-        if self.gone:
-            self.gone = False
+        if self.is_dead:
+            self.is_dead = False
             raise EndpointUnavailable("being started again")
-        self.heard += 1
-        if self.heard in self.sick or self.poison & set(sequences):
-            self.gone = self.dies
+        self.calls += 1
+        if self.calls in self.sick or self.poison & set(sequences):
+            self.is_dead = self.dies
             raise EndpointRefused("the model failed with status 500")
         return [answer_for(sequence) for sequence in sequences]
 
 
 def search(model: Model, sequences: list[str]) -> dict[str, Answer]:
-    """Search, and after each interruption go on with what is left, as `predict` does."""
+    """Search, and after each interruption go on with the rest, as `predict` does."""
     progress: dict[str, Any] | None = None
     answers: dict[str, Answer] = {}
     for _ in range(1_000):
@@ -63,7 +63,7 @@ def test_one_poisonous_protein_fails_alone_within_the_promised_calls_wherever_it
             model = Model({poison}, dies=dies)
             answers = search(model, sequences)
             assert [n for n in sequences if isinstance(answers[n], Unpredictable)] == [poison]
-            assert model.heard - 1 <= extra_calls(size), f"{poison} of {size}"
+            assert model.calls - 1 <= extra_calls(size), f"{poison} of {size}"
 
 
 @given(size=st.integers(1, 40), data=st.data(), dies=st.booleans())
@@ -74,7 +74,7 @@ def test_every_poisonous_protein_is_found_and_no_other(size: int, data: st.DataO
     answers = search(model, sequences)
     assert {n for n, answer in answers.items() if isinstance(answer, Unpredictable)} == poison
     assert set(answers) == set(sequences)
-    assert model.heard - 1 <= len(poison) * (extra_calls(size) + 1)
+    assert model.calls - 1 <= len(poison) * (extra_calls(size) + 1)
 
 
 @given(size=st.integers(1, 40), start=st.integers(1, 30), length=st.integers(1, 60))
@@ -89,7 +89,7 @@ def test_a_model_that_fails_on_everything_is_asked_little_and_blames_nobody() ->
     bisection = Bisection(model.invoke, {f"M{n}": f"M{n}" for n in range(500)})
     with pytest.raises(EndpointUnavailable, match="fails on everything"):
         bisection.answers()
-    assert model.heard <= 1 + 9 + 1 + 1  # together, down to one, the others, a protein any model reads
+    assert model.calls <= 1 + 9 + 1 + 1  # together, down to one, the others, a protein any model reads
     assert not bisection.answered and not bisection.progress["refused"] and not bisection.progress["suspects"]
 
 
@@ -130,7 +130,7 @@ def test_one_protein_that_takes_too_long_is_waited_for_and_those_beside_it_are_a
     resumed = Bisection(model.invoke, {"M3": "M3"}, progress)
     with pytest.raises(EndpointTimedOut):
         resumed.answers()
-    assert len(model.asked) == calls + 1 and not resumed.heard, (
+    assert len(model.asked) == calls + 1 and not resumed.has_replied, (
         "each look costs one call, and waits get longer"
     )
     model.hangs = set()

@@ -16,7 +16,7 @@ HEADERS = {
     "Q9GZZ6 OX=9606 INTERACTOR=O92284": "animals",
     "tr|A0A0B4J2F0|X OS=Enterobacteria phage T4 OX=10665": "viruses",
     "sp|P03366|POL_HV1B1 Gag-Pol polyprotein OS=Human immunodeficiency virus type 1 group M (isolate BH10) OX=11678": "viruses",
-    # nothing is known, or what stands in brackets is no organism
+    # nothing is known, or the brackets hold no organism
     "sp|P00441|SODC_HUMAN Superoxide dismutase [Cu-Zn]": "",
     "tr|X|X_Y Toxin OS=Phyllomedusa tarsius OX=8400": "",
     "protein 1 [Escherichia coli] putative": "",

@@ -56,7 +56,7 @@ def test_the_second_location_is_another_one_even_if_it_is_as_probable() -> None:
 
 
 def test_a_row_that_an_older_release_kept_has_every_column_of_today() -> None:
-    """Its reason said what was changed on reading; its second location follows from its probabilities."""
+    """Its reason named the changes on reading; its second location follows from its probabilities."""
     older_rows = json.loads((ROOT / "events" / "result-rows.json").read_text())
     new = {"uncertain", "second", "second_confidence", "relative", "locations_90", "remarks"}
     old = [

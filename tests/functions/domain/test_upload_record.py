@@ -31,7 +31,7 @@ def test_an_upload_that_was_just_received_has_no_plan_and_no_end() -> None:
 
 
 def test_a_row_without_what_every_upload_has_is_a_key_error() -> None:
-    """As it is for an upload that isn't there: nobody knows what a message of it is about."""
+    """As it is for an upload that isn't there: a message of it cannot be understood."""
     with pytest.raises(KeyError):
         UploadRecord.from_row({"pk": "u", "sk": "upload", "shards_done": [1]})
 

@@ -1,4 +1,4 @@
-"""A cold start reads and imports what its path needs, and no more: counted, not timed."""
+"""A cold start reads and imports the files that its path needs, and no more: counted, not timed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_described_as_botocore_describes_it(service: str) -> None:
-    """Of what the loader reads, that is, which clients change once they have it."""
+    """Compares the output of the loader, which clients change once they have it."""
     for kind in ("service-2", "endpoint-rule-set-1"):
         version = Loader().determine_latest_version(service, kind)
         assert _Models().determine_latest_version(service, kind) == version

@@ -1,4 +1,4 @@
-"""Cursors: what the stack gave comes back, and nothing else does."""
+"""Cursors: the stack takes back its own, and no others."""
 
 import random
 import string

@@ -38,7 +38,7 @@ def test_an_endpoint_without_capacity_is_waited_for(code: str) -> None:
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [
-        (0, EndpointTimedOut),  # what SageMaker says of a container that took longer than a minute
+        (0, EndpointTimedOut),  # SageMaker's status for a container that took longer than a minute
         (400, BrokenContract),
         (408, EndpointTimedOut),
         (429, EndpointUnavailable),

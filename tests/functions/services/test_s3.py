@@ -72,7 +72,7 @@ def test_the_first_of_two_writers_of_a_part_is_believed(empty_world: World) -> N
 def test_a_conflict_of_two_writers_ends_with_what_one_of_them_stored(
     empty_world: World, monkeypatch: pytest.MonkeyPatch, other_wins: bool
 ) -> None:
-    """S3 answers 409 to who writes beside another one, which may fail itself."""
+    """S3 answers 409 to a write beside another one, which may fail itself."""
     storage, put = empty_world.aws.storage, empty_world.s3.put_object
     conflict = ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
     answers = [conflict, conflict]

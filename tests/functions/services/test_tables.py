@@ -1,4 +1,4 @@
-"""Tables keep a prediction as few values, and read what older releases kept."""
+"""Tables keep a prediction as few values, and read the items of older releases."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_sets_hold_the_truth_nine_times_in_ten_and_are_no_larger_than_that_needs
     chosen = calibration.sets(probabilities, model.reach[kinds])
     assert chosen[np.arange(4000), truth].mean() == pytest.approx(0.9, abs=0.02)
     assert chosen[np.arange(4000), probabilities.argmax(axis=1)].all()
-    # What is in a set is more probable than all that is not.
+    # The locations in a set are more probable than all others.
     assert (
         np.where(chosen, probabilities, 1).min(axis=1) >= np.where(chosen, 0, probabilities).max(axis=1)
     ).all()

@@ -1,4 +1,4 @@
-"""The card is one that Hugging Face reads, says what the description says, and reads older descriptions."""
+"""Hugging Face can read the card; it agrees with the description, also with an older one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a retraining opens without a network, says what changed, and runs nothing of a user's file."""
+"""The report of a retraining opens without a network, names the changes, and runs nothing of a user's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures are what their definitions say: counted by hand, and as scikit-learn counts them."""
+"""The figures follow their definitions: counted by hand, and as scikit-learn counts them."""
 
 from __future__ import annotations
 

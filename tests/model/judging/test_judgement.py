@@ -1,4 +1,4 @@
-"""An artifact is judged as it is served, on the proteins asked for, and what was looked at is written down."""
+"""An artifact is judged as it is served, on the proteins asked for, and each look is written down."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(folder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command line; the validation split are 40 proteins. Returns what it printed."""
+    """Runs the command line; the validation split are 40 proteins. Returns its output."""
     listed = tmp_path / "validation.txt"
     listed.write_text("\n".join(protein.accession for protein in read_labelled(labelled)[30:70]))
 

@@ -1,4 +1,4 @@
-"""Frozen layers are computed once, and the run learns what it would have learned without that."""
+"""Frozen layers are computed once, and the run learns the same as without that."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_run_that_reads_activations_learns_what_one_that_computes_them_does(
     layers = [name for name in before if name in cached]
     changed = {name.split(".")[3] for name in layers if not np.array_equal(cached[name], before[name])}
     assert changed == ({"2"} if frozen == "2" else set())
-    # What is stored in bf16 is rounded to 8 bits; the two runs drift apart by that, not by more.
+    # Values stored in bf16 are rounded to 8 bits; the two runs drift apart by that, not by more.
     start = {name: value for name, value in computed.items() if name in before}
     moved = distance({name: before[name] for name in start}, computed) if frozen == "2" else 1.0
     apart = distance({name: cached[name] for name in computed}, computed)

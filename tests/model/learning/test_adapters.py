@@ -38,7 +38,7 @@ def test_a_run_with_adapters_leaves_an_ordinary_encoder_whose_attention_has_lear
     assert all("lora" not in name for name in after)
     assert "probabilities" in predict_fn(["MKV"], model_fn(str(tmp_path / "out")))["predictions"][0]
     assert read_artifact(tmp_path / "out").training["lora_rank"] == 2
-    # Adapters alone are kept in the checkpoints, and what is made of them again is the same artifact.
+    # Adapters alone are kept in the checkpoints, and the same artifact is made of them again.
     (tmp_path / "out" / "model.safetensors").unlink()
     train.main(plain(channels, tmp_path / "out", "--encoder", encoder, *settings, "--learning-rate", "0.01"))
     again = weights(tmp_path / "out")

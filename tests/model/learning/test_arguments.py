@@ -10,7 +10,7 @@ import pytest
 from model.learning.arguments import MOVING_ENCODER, parse
 from model.learning.settings import NEW_RATE, PRETRAINED_RATE, Settings
 
-# What AWS's article passes to its estimator, as SageMaker hands it over.
+# The arguments of AWS's article to its estimator, as SageMaker hands them over.
 ARTICLE = ["--epochs", "3", "--num_labels", "10", "--batch-size", "4", "--test-batch-size", "4"]
 ARTICLE += ["--log-interval", "100", "--frozen_layers", "15"]
 

@@ -54,7 +54,7 @@ def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
     assert running.returncode == status, output
     assert "Traceback" not in output
     reached = steps(checkpoints)
-    # As a new instance has it: what SageMaker keeps of the first try is the checkpoint folder alone.
+    # As a new instance has it: SageMaker keeps the checkpoint folder alone of the first try.
     for file in (tmp_path / "out").glob("*"):
         file.rename(tmp_path / file.name)
     again = [*arguments, "--output-data-dir", str(tmp_path / "data")]
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) 
     ]
     newest = tmp_path / "checkpoint-0000003.safetensors"
     newest.write_bytes(newest.read_bytes()[:-4])
-    # What SageMaker's copying leaves beside a file is none of ours.
+    # A file that SageMaker's copying leaves is no checkpoint of ours.
     (tmp_path / "checkpoint-0000003.safetensors.sagemaker-uploading").write_text("")
     checkpoint = checkpoints.read()
     assert checkpoint is not None and checkpoint[2] == {"done": 2} and checkpoint[1]["b"].tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""The outcome of a run: its figures, what it tells, and an artifact that says what it does not know."""
+"""The outcome of a run: its figures, its messages, and an artifact that states its limits."""
 
 from __future__ import annotations
 

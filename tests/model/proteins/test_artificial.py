@@ -1,4 +1,4 @@
-"""Sequences that no cell makes are what they are called, and say so by more than how they begin."""
+"""Artificial sequences fit their names, and differ from proteins by more than their beginning."""
 
 from __future__ import annotations
 

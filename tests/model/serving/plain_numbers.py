@@ -1,6 +1,6 @@
 """The formulas of `model/serving/protein_numbers.py` once more, one protein at a time and step by step.
 
-Slow and plain: what the numbers of a batch are compared with.
+Slow and plain: the numbers of a batch are compared with these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from model.serving.protein_numbers import (
     WINDOWS,
 )
 
-NONE = len(RESIDUES)  # the number of what is no known residue
+NONE = len(RESIDUES)  # the number of any other letter
 MEMBERS = np.array([[*(float(residue in group) for residue in RESIDUES), 0.0] for group in GROUPS])
 Numbers = NDArray[np.float64]
 

@@ -46,10 +46,10 @@ def test_a_seed_gives_the_weights_and_the_answers_of_transformers(dropout: float
         assert torch.equal(ours.state_dict()[name], value), name
     ids = torch.tensor([[2, 5, 9, 3], [2, 7, 3, 0]])
     mask = (ids != 0).long()
-    for given in ({"input_ids": ids}, {"inputs_embeds": torch.randn(2, 4, 32)}):
+    for arguments in ({"input_ids": ids}, {"inputs_embeds": torch.randn(2, 4, 32)}):
         for network in (ours.train(), theirs.train()):
             torch.manual_seed(1)
-            network.seen = network(**given, attention_mask=mask).last_hidden_state
+            network.seen = network(**arguments, attention_mask=mask).last_hidden_state
         assert torch.equal(ours.seen, theirs.seen)
 
 

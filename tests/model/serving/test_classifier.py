@@ -1,4 +1,4 @@
-"""The network answers from its tokens alone, loads what it saved, and freezes what it is told to."""
+"""The network answers from its tokens alone, loads its saved weights, and freezes the layers asked for."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_ray_serve_serves_a_packed_artifact_in_true_batches(tmp_path: Path) -> N
         code.write(WATCHED.format(path=str(batches)))
     command, environment, url = serve_run(folder)
     with running(command, environment, tmp_path, f"{url}/ping") as log:
-        assert call(f"{url}/-/healthz")[0] == 200  # what the container's own adapter takes for the ping
+        assert call(f"{url}/-/healthz")[0] == 200  # the container's own adapter takes this for the ping
         expect_the_contract(folder, f"{url}/invocations")
         expect_the_contract(folder, f"{url}/")  # where the container's own adapter sends invocations
         assert call(f"{url}/elsewhere", body(["MKV"]))[0] == 404

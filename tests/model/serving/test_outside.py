@@ -1,4 +1,4 @@
-"""The detector says how far a protein is outside of what a model knows, alike wherever it is asked."""
+"""The detector says how far a protein is outside of a model's knowledge, alike wherever it is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packed encoder answers as transformers' own BERT, for whatever is beside a sequence in its batch."""
+"""The packed encoder answers as transformers' own BERT, with any other sequences in the batch."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_an_empty_sequence_is_one_unknown_residue() -> None:
 def test_the_arrays_of_a_batch_are_made_for_all_of_its_proteins_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As many reductions for fifty proteins as for one; what is done for each is a running sum and its motifs."""
+    """As many reductions for fifty proteins as for one; only a running sum and the motifs are done for each."""
     counts = []
     for sequences in (drawn([300]), drawn([300] * 50)):
         calls = []

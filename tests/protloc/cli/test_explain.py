@@ -52,9 +52,9 @@ def test_a_protein_of_an_upload_is_explained_by_the_whole_stack(embedded: Embedd
     row = next(row for row in embedded.rows(upload) if row["accession"] == "P01308")
     assert (view["sequence"], view["location"]) == (INSULIN, row["location"])
     assert len(view["importance"]) == len(INSULIN) and view["marked"]
-    shown = embedded.protloc("explain", upload[:8], "P01308")
-    assert shown.exit_code == 0, shown.output
-    assert INSULIN[:50] in shown.stdout and "not why" in shown.stdout
+    result = embedded.protloc("explain", upload[:8], "P01308")
+    assert result.exit_code == 0, result.output
+    assert INSULIN[:50] in result.stdout and "not why" in result.stdout
 
 
 def test_a_protein_without_an_answer_is_reported_in_one_line(embedded: Embedded, upload: str) -> None:

@@ -112,7 +112,7 @@ def test_a_workbook_holds_any_text_as_text(tmp_path: Path) -> None:
     row = dict(zip(COLUMNS, cells(tmp_path / "odd.xlsx")[1], strict=True))
     assert (row["accession"], row["remarks"], row["uncertain"]) == ("=1+1", "a; b", True)
     assert row["membrane"] is None
-    # Of inline strings openpyxl shows ECMA-376's escape, which Excel reads as what it stands for.
+    # Of inline strings openpyxl shows ECMA-376's escape, which Excel reads as the escaped character.
     assert unescape(row["header"]) == "<b>&\ufffd\ufffd _x000D_ \ufffd"
     assert openpyxl.load_workbook(tmp_path / "odd.xlsx").active["A2"].data_type == "s"
 

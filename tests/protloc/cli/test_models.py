@@ -1,4 +1,4 @@
-"""Model versions: listed with what they learned from, promoted, rolled back, compared, and their reports."""
+"""Model versions: listed with their training data, promoted, rolled back, compared, and their reports."""
 
 import json
 from collections.abc import Iterator
@@ -193,7 +193,7 @@ def test_the_report_of_a_version_is_fetched(cloud: Embedded, tmp_path: Any) -> N
 
 @pytest.mark.slow
 def test_a_stack_made_again_hosts_the_version_that_was_active(start_embedded: Any, tmp_path: Path) -> None:
-    """The table outlives the stack and says what it hosted, which nothing hosts any more."""
+    """The table outlives the stack and names versions that nothing hosts any more."""
     cloud = with_two(start_embedded(), tmp_path)
     clients = cloud.client.client
     table = cloud.client.outputs["ModelsTable"]

@@ -1,4 +1,4 @@
-"""`protloc predict` and what it leaves: exit codes, JSON, files, and what a terminal shows."""
+"""`protloc predict` and its results: exit codes, JSON, files, and the output in a terminal."""
 
 import json
 import os

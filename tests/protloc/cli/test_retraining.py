@@ -268,14 +268,14 @@ def test_the_epochs_of_a_training_are_shown_with_the_time_that_is_left(embedded:
     epochs = Epochs(embedded.client, "")
     epochs._job = job
 
-    def says(*lines: str) -> None:
+    def log(*lines: str) -> None:
         events = [{"timestamp": round(1000 * time.time()), "message": line} for line in lines]
         logs.put_log_events(**where, logEvents=events)
 
     assert list(epochs.news()) == []
-    says("Step 1/9 Training Loss: 2.1", "Epoch 1/20 Training Loss: 1.9", "Validation Accuracy: 0.5123")
+    log("Step 1/9 Training Loss: 2.1", "Epoch 1/20 Training Loss: 1.9", "Validation Accuracy: 0.5123")
     assert list(epochs.news()) == []
-    says("Seconds: 31", "Epoch 20/20 Training Loss: 1.1", "Validation Accuracy: 0.7", "Seconds: 30")
+    log("Seconds: 31", "Epoch 20/20 Training Loss: 1.1", "Validation Accuracy: 0.7", "Seconds: 30")
     assert list(epochs.news()) == [
         "epoch 1 of 20, 51.2 % of the validation proteins right, at most 10 min left",
         "epoch 20 of 20, 70.0 % of the validation proteins right",

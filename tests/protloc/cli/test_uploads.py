@@ -107,12 +107,12 @@ def test_a_deleted_upload_leaves_nothing_in_the_stack(embedded: Embedded, tmp_pa
     refused = embedded.protloc("delete", upload)
     assert refused.exit_code == 2 and "add --yes" in refused.stderr
     assert embedded.answer("delete", upload, "--yes") == {"upload": upload, "deleted": True}
-    gone = embedded.protloc("show", upload)
-    assert (gone.exit_code, gone.stderr) == (2, "protloc: This upload was deleted.\n")
+    result = embedded.protloc("show", upload)
+    assert (result.exit_code, result.stderr) == (2, "protloc: This upload was deleted.\n")
     assert upload not in [each["upload"] for each in embedded.answer("uploads")["uploads"]]
     s3, outputs = embedded.client.client("s3"), embedded.client.outputs
 
-    def left() -> list[str]:
+    def remains() -> list[str]:
         prefixes = {outputs["UploadsBucket"]: view["key"], outputs["ResultsBucket"]: ""}
         return [
             each["Key"]
@@ -123,7 +123,7 @@ def test_a_deleted_upload_leaves_nothing_in_the_stack(embedded: Embedded, tmp_pa
             if upload in each["Key"] or each["Key"] == view["key"]
         ]
 
-    until(lambda: not left(), left)
+    until(lambda: not remains(), remains)
     until(lambda: not list(embedded.client.protein("regretted")))
     assert embedded.answer("delete", upload, "--yes")["deleted"]
     nobody = embedded.protloc("delete", "a" * 26, "--yes")

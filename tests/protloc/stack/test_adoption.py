@@ -13,7 +13,7 @@ from protloc.stack import adoption
 from protloc.stack.account import Account
 
 NAME = "protloc"
-DELETED, BEGUN = (f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{NAME}/{n}" for n in ("1", "2"))
+DELETED, IMPORTED = (f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{NAME}/{n}" for n in ("1", "2"))
 WHEN = datetime(2026, 11, 25, tzinfo=UTC)
 
 
@@ -38,7 +38,7 @@ def account(
 @pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"])
 def test_an_import_that_came_to_nothing_is_begun_again(status: str) -> None:
     """Passed over, it is a new stack to the SAM CLI, whose tables would be new and empty."""
-    gone = summary(DELETED, "DELETE_COMPLETE")
+    deleted = summary(DELETED, "DELETE_COMPLETE")
     skipped = {
         "StackId": DELETED,
         "EventId": "1",
@@ -51,17 +51,22 @@ def test_an_import_that_came_to_nothing_is_begun_again(status: str) -> None:
     stack = "cloudformation"
     table = {"Table": {"TableName": "protloc-UploadsTable-1"}}
     mine, stubbers = account(
-        (stack, "list_stacks", {"StackSummaries": [summary(BEGUN, status), gone]}, {}),
-        (stack, "list_stack_resources", {"StackResourceSummaries": []}, {"StackName": BEGUN}),
-        (stack, "list_stacks", {"StackSummaries": [gone]}, {"StackStatusFilter": ["DELETE_COMPLETE"]}),
+        (stack, "list_stacks", {"StackSummaries": [summary(IMPORTED, status), deleted]}, {}),
+        (stack, "list_stack_resources", {"StackResourceSummaries": []}, {"StackName": IMPORTED}),
+        (stack, "list_stacks", {"StackSummaries": [deleted]}, {"StackStatusFilter": ["DELETE_COMPLETE"]}),
         (stack, "describe_stack_events", {"StackEvents": [skipped]}, {"StackName": DELETED}),
         ("dynamodb", "describe_table", table, {"TableName": "protloc-UploadsTable-1"}),
-        (stack, "delete_stack", {}, {"StackName": BEGUN}),
-        (stack, "describe_stacks", {"Stacks": [summary(BEGUN, "DELETE_COMPLETE")]}, {"StackName": BEGUN}),
+        (stack, "delete_stack", {}, {"StackName": IMPORTED}),
+        (
+            stack,
+            "describe_stacks",
+            {"Stacks": [summary(IMPORTED, "DELETE_COMPLETE")]},
+            {"StackName": IMPORTED},
+        ),
         (stack, "create_change_set", {}, None),
         (stack, "describe_change_set", {"Status": "CREATE_COMPLETE"}, None),
         (stack, "execute_change_set", {}, None),
-        (stack, "describe_stacks", {"Stacks": [summary(BEGUN, "IMPORT_COMPLETE")]}, {"StackName": ANY}),
+        (stack, "describe_stacks", {"Stacks": [summary(IMPORTED, "IMPORT_COMPLETE")]}, {"StackName": ANY}),
     )
     assert adoption.take_over(mine) == ["protloc-UploadsTable-1"]
     for stubber in stubbers:
@@ -79,14 +84,14 @@ def test_a_stack_that_holds_something_is_left_alone() -> None:
         (
             "cloudformation",
             "list_stacks",
-            {"StackSummaries": [summary(BEGUN, "IMPORT_ROLLBACK_COMPLETE")]},
+            {"StackSummaries": [summary(IMPORTED, "IMPORT_ROLLBACK_COMPLETE")]},
             {},
         ),
         (
             "cloudformation",
             "list_stack_resources",
             {"StackResourceSummaries": [responses]},
-            {"StackName": BEGUN},
+            {"StackName": IMPORTED},
         ),
     )
     assert adoption.take_over(mine) == []
