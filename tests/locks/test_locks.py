@@ -90,6 +90,10 @@ def test_what_develops_is_what_runs_and_more() -> None:
     assert all(develop[name] == versions for name, versions in locked(FUNCTIONS).items())
 
 
+def test_no_cloud_compiles_a_grammar_before_it_deploys() -> None:
+    assert "rfc3987-syntax" not in locked(LOCKS["develop"]), "jsonschema would import it, for a second"
+
+
 def test_the_package_of_the_functions_is_small() -> None:
     assert set(locked(FUNCTIONS)) == {"aws-lambda-powertools", "jmespath", "orjson", "typing-extensions"}
 
