@@ -21,6 +21,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError
+from functions.domain.judgement import MIN_HELD_OUT
 from functions.domain.locations import TEN, LabelSet, read_labels
 from functions.services import Services, services
 from functions.services.s3 import Storage, read_json
@@ -31,9 +32,9 @@ LABELS_PREFIX, BASE_PREFIX = "labels/", "data/base/"
 SUFFIXES = (".fasta", ".fa", ".faa", ".tsv")
 NO_DATA = f"there are no labelled proteins under {LABELS_PREFIX}; add some with `protloc labels add`"
 NO_PROGRAM = "there is no training program in the models bucket; `protloc retrain` puts it there"
-# A retraining is judged by so many proteins that nothing learned from (`judge.MIN_HELD_OUT`): those that are
-# marked, and every seventh of the others (`model/proteins/related.py`), rounded up for each location.
-MIN_HELD_OUT, HELD_OUT_OF = 50, 7
+# Held out are the proteins that are marked, and every seventh of the others (`model/proteins/related.py`),
+# rounded up for each location.
+HELD_OUT_OF = 7
 TOO_FEW = (
     "there are {records} labelled proteins, of which {held} can be held out at most; {enough} are needed to "
     f"judge a model, so about {MIN_HELD_OUT * HELD_OUT_OF} proteins, or {{enough}} marked test"

@@ -31,6 +31,7 @@ from model.learning.settings import FRAGMENT_WEIGHT
 from model.learning.tokens import Tokens
 from model.learning.validation import judge, of_known_membranes, predict
 from model.proteins import labelled as data
+from model.proteins import training_data
 from model.proteins.fragments import crop
 from model.serving.artifact import Artifact, read_artifact
 from model.serving.bert import BertSettings
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     parser.add_argument("--model-version", required=True)
     options = parser.parse_args(arguments)
-    training, validation = data.split(data.read_channel(options.labelled), options.validation)
+    training, validation = training_data.split(data.read_channel(options.labelled), options.validation)
     everything = [*training, *validation]
     members = _members(options.members, training)
     finals = _members(options.final, everything)
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _members(folders: Sequence[Path], proteins: Sequence[data.LabelledProtein]) -> list[Artifact]:
     """The artifacts in `folders`; ends the program where one learned from other than these proteins."""
-    members, digest = [read_artifact(folder) for folder in folders], data.digest(proteins)
+    members, digest = [read_artifact(folder) for folder in folders], training_data.digest(proteins)
     for member in members:
         if member.data["sha256"] != digest:
             raise SystemExit(f"expected other training proteins of the member in {member.folder}")

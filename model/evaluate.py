@@ -33,8 +33,9 @@ from model.judging.answered import Answered
 from model.judging.figures import HEADLINE, rounded
 from model.judging.judgement import Contestant, EvaluationError, contestant
 from model.proteins.divided import HOLDOUT
-from model.proteins.labelled import LabelledProtein, digest
+from model.proteins.labelled import LabelledProtein
 from model.proteins.labels import LabelSet, own_labels
+from model.proteins.training_data import digest
 from model.serving.artifact import Artifact, read_artifact, unpack
 from model.snapshot import read_split
 

@@ -14,15 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.proteins.labelled import (
-    MEMBRANE_LETTERS,
-    LabelError,
-    LabelledProtein,
-    describe,
-    missing_locations,
-    read_channel,
-)
+from model.proteins.labelled import MEMBRANE_LETTERS, LabelError, LabelledProtein, read_channel
 from model.proteins.labels import TEN, LabelsError, names_of, read_labels
+from model.proteins.training_data import describe, missing_locations
 
 READ = (
     510,

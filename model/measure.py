@@ -20,7 +20,8 @@ from pathlib import Path
 from model.judging import bootstrap
 from model.judging import looks as record
 from model.judging.judgement import answered_by, judge_artifact, kept, recalibrated
-from model.proteins.labelled import LabelledProtein, read_channel, split
+from model.proteins.labelled import LabelledProtein, read_channel
+from model.proteins.training_data import split
 from model.serving.artifact import Artifact, read_artifact, write_description
 
 

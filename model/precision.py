@@ -25,6 +25,7 @@ from model.learning.distribution import join
 from model.learning.tokens import Tokens
 from model.learning.validation import Answers, judge, predict
 from model.proteins import labelled as data
+from model.proteins import training_data
 from model.serving.artifact import VERSION_PATTERN, Artifact, now, read_artifact
 from model.serving.calibration import Calibration
 from model.serving.loading import Model, load
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     artifact = read_artifact(options.artifact)
     if not VERSION_PATTERN.fullmatch(options.model_version) or options.model_version == artifact.version:
         parser.error("expected a new version of its own, since its answers are others")
-    _, validation = data.split(data.read_channel(options.labelled), options.validation)
+    _, validation = training_data.split(data.read_channel(options.labelled), options.validation)
     try:
         agreement = narrowed(artifact, options.out, options.model_version, validation)
     except PrecisionError as error:

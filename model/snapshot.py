@@ -42,15 +42,9 @@ from model.proteins.divided import (
     Record,
     divide,
 )
-from model.proteins.labelled import (
-    LabelError,
-    LabelledProtein,
-    UnknownLocation,
-    digest,
-    entries,
-    table,
-)
+from model.proteins.labelled import LabelError, LabelledProtein, UnknownLocation, entries, table
 from model.proteins.labels import DEEPLOC, LabelSet
+from model.proteins.training_data import digest
 
 SCHEMA = 1
 KINDS = ("base", "labels")

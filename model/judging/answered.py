@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.proteins.labelled import LabelledProtein, memberships
+from model.proteins.labelled import LabelledProtein
+from model.proteins.training_data import memberships
 from model.serving import several as of_several
 
 Floats = NDArray[np.float64]

@@ -25,7 +25,8 @@ from model.judging.answered import Answered
 from model.judging.figures import rounded
 from model.proteins import related as homology
 from model.proteins import seen
-from model.proteins.labelled import LabelledProtein, read_channel, split
+from model.proteins.labelled import LabelledProtein, read_channel
+from model.proteins.training_data import split
 from model.serving.artifact import read_artifact
 from model.serving.relatives import KINDS
 

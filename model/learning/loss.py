@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein, memberships
+from model.proteins.labelled import LOCATIONS, MEMBRANE_UNKNOWN, LabelledProtein
+from model.proteins.training_data import memberships
 
 MEMBRANE_WEIGHT = 0.5  # of the membrane loss beside the location loss
 PRIOR_PROTEINS, LEAST_SHARE = 50, 1e-3  # of `location_shift`

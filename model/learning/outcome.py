@@ -15,7 +15,7 @@ from model.learning.settings import Settings
 from model.learning.validation import Answers, judge, of_known_membranes
 from model.proteins import labelled as data
 from model.proteins import related as homology
-from model.proteins import seen
+from model.proteins import seen, training_data
 from model.proteins.labels import TEN, Label, names_of
 from model.serving.artifact import (
     Artifact,
@@ -87,12 +87,12 @@ def keep(run: Run, answers: Answers, epoch: int, history: Sequence[Mapping[str, 
         ),
         proteins=run.training,
         learned_from={
-            "sha256": data.digest(run.training),
+            "sha256": training_data.digest(run.training),
             "proteins": len(run.training),
             "validation": len(run.validation),
             "validation_split": "given" if settings.validation is not None else homology.METHOD,
-            "training_table": data.describe(run.training, run.locations),
-            "validation_table": data.describe(run.validation, run.locations),
+            "training_table": training_data.describe(run.training, run.locations),
+            "validation_table": training_data.describe(run.validation, run.locations),
         }
         | unlearned(run, earlier),
         training=recipe | {"best_epoch": epoch, "history": curves(history)},
@@ -108,7 +108,7 @@ def unlearned(run: Run, earlier: Sequence[Artifact]) -> dict[str, list[str]]:
 
     Nothing where there are none.
     """
-    names = data.missing_locations(run.training, run.locations)
+    names = training_data.missing_locations(run.training, run.locations)
     for each in earlier:
         names = [name for name in names if name in each.data.get("unlearned", ())]
     return {"unlearned": names} if names else {}

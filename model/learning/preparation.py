@@ -15,6 +15,7 @@ from model.learning.settings import Settings
 from model.proteins import labelled as data
 from model.proteins import seen
 from model.proteins.labels import TEN, names_of, read_labels
+from model.proteins.training_data import missing_locations, split
 from model.serving.artifact import read_artifact
 from model.serving.classifier import (
     SMALL_HEAD,
@@ -38,13 +39,13 @@ def prepare(settings: Settings, processes: Processes) -> Run:
             f"--labels FILE names others than the ten"
         )
     training = data.read_channel(settings.training, locations, several=settings.several)
-    training, validation = data.split(training, settings.validation, locations, several=settings.several)
+    training, validation = split(training, settings.validation, locations, several=settings.several)
     if settings.start is not None:
         validation = unlearned(validation, settings.start)
     if settings.everything:
         training = [*training, *validation]
     if processes.first:
-        for location in data.missing_locations(training, locations):
+        for location in missing_locations(training, locations):
             print(f"Warning: no protein of {location} to learn from; it will hardly be answered.", flush=True)
     classifier, tokenizer = build(settings, processes, locations)
     classifier.to(processes.device).freeze(settings.frozen_layers)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from model.learning.frozen import Still
-from model.proteins.labelled import LabelledProtein, digest
+from model.proteins.labelled import LabelledProtein
 from model.proteins.labels import names_of, read_labels
+from model.proteins.training_data import digest
 from model.serving.artifact import VERSION_PATTERN
 from model.serving.classifier import POOLING, WEIGHTS
 

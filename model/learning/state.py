@@ -24,7 +24,7 @@ from model.learning.run import Progress, Run
 from model.learning.settings import Settings
 from model.learning.tokens import Tokens
 from model.learning.validation import Answers, answers_of, served_precision
-from model.proteins import labelled as data
+from model.proteins import training_data
 from model.serving.artifact import read_artifact
 from model.serving.classifier import POOLING
 from model.serving.substitution import Mutator
@@ -170,7 +170,7 @@ def aim(run: Run, network: nn.Module, learned: Tokens | Activations) -> Goal:
     truth = np.array([protein.location for protein in run.training])
     weights = class_weights(run.training, settings.class_balance, len(run.labels))
     if settings.several:
-        truth = data.memberships(run.training, len(run.labels)).astype(np.float32)
+        truth = training_data.memberships(run.training, len(run.labels)).astype(np.float32)
         weights = np.where(weights > 0, weights, 1)  # that no protein is there is learned, too
     return Goal(
         truth=tensor(truth),

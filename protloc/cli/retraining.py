@@ -60,8 +60,9 @@ def add_labels(
 
     JSON: uri, proteins, locations, and with those that were there: labelled, held_out (about), enough.
     """
+    from functions.domain.judgement import MIN_HELD_OUT
     from protloc.safe import safe
-    from protloc.stack.labels import MIN_HELD_OUT, WrongLabels, add
+    from protloc.stack.labels import WrongLabels, add
 
     stack = stack or of_group[0]
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from functions.domain.judgement import MIN_HELD_OUT
 from model.proteins.labelled import LABELLED_SUFFIXES, LabelError, LabelledProtein, entries
 from model.proteins.labels import LabelSet
 from model.proteins.related import HELD_OUT
@@ -25,7 +26,6 @@ from protloc.stack.client import TRANSFER, Client, split_uri
 
 PREFIXES = {"labels": ("UploadsBucket", "labels/"), "base": ("ModelsBucket", "data/base/")}  # kind → where
 
-MIN_HELD_OUT = 50  # proteins held out, without which no model is judged (`functions/judge.py`)
 View = dict[str, Any]
 
 

@@ -15,7 +15,8 @@ from model import evaluate as challenge
 from model import snapshot
 from model.judging.figures import HEADLINE
 from model.proteins import seen
-from model.proteins.labelled import LOCATIONS, LabelledProtein, digest
+from model.proteins.labelled import LOCATIONS, LabelledProtein
+from model.proteins.training_data import digest
 from model.serving.artifact import pack
 from model.serving.inference import model_fn, predict_fn
 from tests.model.test_snapshot import A, write_sources

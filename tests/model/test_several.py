@@ -14,16 +14,9 @@ from model.judging import calibrating_several, figures
 from model.judging.answered import Answered
 from model.judging.judgement import EvaluationError, contestant, measured
 from model.learning.loss import class_weights, summed_loss
-from model.proteins.labelled import (
-    LOCATIONS,
-    LabelError,
-    describe,
-    digest,
-    memberships,
-    missing_locations,
-    read_labelled,
-)
+from model.proteins.labelled import LOCATIONS, LabelError, read_labelled
 from model.proteins.labels import LabelsError, own_labels
+from model.proteins.training_data import describe, digest, memberships, missing_locations
 from model.serving import several
 from model.serving.artifact import pack, read_artifact, unpack, write_description
 from model.serving.inference import model_fn, predict_fn

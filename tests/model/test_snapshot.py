@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from model import snapshot
-from model.proteins.labelled import LOCATIONS, digest, read_channel, split
+from model.proteins.labelled import LOCATIONS, read_channel
+from model.proteins.training_data import digest, split
 from model.snapshot import Source, Sources, main
 from tests.model.proteins.test_related import DEEPLOC, labelled
 from tests.model.tiny import write_labelled

@@ -14,7 +14,7 @@ import yaml
 from cfnlint.api import ManualArgs, lint
 from statelint.linter import Linter
 
-from functions.judge import FIGURES
+from functions.domain.judgement import FIGURES
 from model.job import LAUNCHERS
 from protloc.cloud.contracts import definitions, integrations
 from protloc.cloud.contracts.shapes import service_model

@@ -212,13 +212,13 @@ LONGEST = {
     "ModelsTable": f"{LONGEST_STACK}-ModelsTable-{'X' * 13}",
     "BatchesQueueName": f"{LONGEST_STACK}-BatchesQueue-{'X' * 12}",
 }
-GIVEN_VERSION = "v" * MAX_NAME_CHARACTERS
+LONGEST_VERSION = "v" * MAX_NAME_CHARACTERS
 LONG_WAYS = {
     "a version by the time": {},
-    "a version of the longest name": {"version": GIVEN_VERSION},
+    "a version of the longest name": {"version": LONGEST_VERSION},
     "an artifact of the longest name": {
-        "version": GIVEN_VERSION,
-        "artifact": f"s3://{'b' * 63}/models/{GIVEN_VERSION}/model.tar.gz",
+        "version": LONGEST_VERSION,
+        "artifact": f"s3://{'b' * 63}/models/{LONGEST_VERSION}/model.tar.gz",
     },
 }
 

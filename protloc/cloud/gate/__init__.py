@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import quote
 
+from protloc.cloud.gate.asgi import Body, Receive, Response, Send, answer, replayed, request_of, without_cors
 from protloc.cloud.gate.claims import Claim, Refused, Sent, claim_of
 from protloc.cloud.gate.forms import check_policy, claim_of_form, is_form
 from protloc.cloud.gate.keys import Keys
@@ -24,10 +23,6 @@ from protloc.cloud.gate.signatures import body_must_be_read, check, check_body, 
 from protloc.cloud.idleness import LOOKING, Idleness
 
 log = logging.getLogger("protloc.cloud")
-
-Response = tuple[int, dict[str, str], bytes]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 HEALTH = "/_protloc/health"
 OWN_SERVICE = "protloc"  # requests about the cloud itself are signed for this service
@@ -38,7 +33,6 @@ RESPONSES_PATH = "/_ministack/cfn-response/"
 MAX_ANSWER_BYTES = 1 << 20
 # Of a request whose signature says nothing of its body: more than any call of a service but S3's.
 MAX_UNDECLARED_BYTES = 128 << 20
-MAX_DISCARDED_BYTES = 8 << 20
 INLINE_BYTES = 1 << 20  # longer bodies are hashed beside the other requests
 HASHING_THREADS = 2
 
@@ -88,28 +82,28 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         scope = _as_another_host_is_asked(scope)
-        sent, reading = _sent(scope), _Reading(receive)
+        sent, reading = request_of(scope), Body(receive)
         try:
             self._require_own_name(sent)
             if sent.path == HEALTH and not sent.header("authorization"):
-                await _answer(send, sent, (200, {"Content-Type": "application/json"}, b"{}"))
+                await answer(send, sent, (200, {"Content-Type": "application/json"}, b"{}"))
                 return
             body = await self._admit(sent, reading)
         except _Misdirected as problem:
             await reading.discard()
-            await _answer(send, sent, (403, {"Content-Type": "text/plain"}, f"{problem}\n".encode()))
+            await answer(send, sent, (403, {"Content-Type": "text/plain"}, f"{problem}\n".encode()))
             return
         except Refused as refusal:
             await reading.discard()
-            await _answer(send, sent, self._refused(sent, refusal))
+            await answer(send, sent, self._refused(sent, refusal))
             return
         if sent.path == HEALTH:
             report = json.dumps(self._engine.health()).encode()
-            await _answer(send, sent, (200, {"Content-Type": "application/json"}, report))
+            await answer(send, sent, (200, {"Content-Type": "application/json"}, report))
             return
         with self._idleness.request() if self._is_from_outside(sent) else contextlib.nullcontext():
             await self._engine(
-                scope, receive if body is None else _replayed(body, receive), _without_cors(send)
+                scope, receive if body is None else replayed(body, receive), without_cors(send)
             )
 
     def _is_from_outside(self, sent: Sent) -> bool:
@@ -136,7 +130,7 @@ class Gate:
         if sent.path.startswith("/_") and not known:
             raise _Misdirected("there is no such page")  # of the engine's own, which look after themselves
 
-    async def _admit(self, sent: Sent, reading: _Reading) -> bytes | None:
+    async def _admit(self, sent: Sent, reading: Body) -> bytes | None:
         """The body of a request whose signature is good, None where it need not be read. Raises `Refused`."""
         if sent.path.startswith(RESPONSES_PATH):
             return await reading.whole(MAX_ANSWER_BYTES)
@@ -216,9 +210,6 @@ def _as_gateway_says(refusal: Refused) -> Refused:
     return Refused(refusal.code, texts.get(refusal.code, str(refusal)), refusal.status)
 
 
-# ── ASGI ────────────────────────────────────────────────────
-
-
 def _as_another_host_is_asked(scope: Any) -> Any:
     """A presigned request of S3 without the signature for the API that a client sent along.
 
@@ -234,85 +225,3 @@ def _as_another_host_is_asked(scope: Any) -> Any:
     )
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in OF_A_SIGNATURE]
     return {**scope, "headers": headers} if for_api and not scope["path"].startswith(API_PATH) else scope
-
-
-def _sent(scope: Any) -> Sent:
-    raw = scope.get("raw_path") or quote(scope["path"]).encode()
-    headers = [(name.decode("latin-1").lower(), _text(value)) for name, value in scope["headers"]]
-    return Sent(
-        scope["method"], raw.decode("latin-1"), scope.get("query_string", b"").decode("latin-1"), headers
-    )
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-class _Reading:
-    """The body of a request, as far as it was read."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._ended = False
-
-    async def _part(self) -> bytes:
-        message = await self._receive()
-        self._ended = message["type"] != "http.request" or not message.get("more_body")
-        if message["type"] != "http.request":
-            raise Refused("IncompleteBody", "The request body terminated unexpectedly", 400)
-        part: bytes = message.get("body", b"")
-        return part
-
-    async def whole(self, limit: int | None) -> bytes:
-        parts, size = [], 0
-        while not self._ended:
-            parts.append(await self._part())
-            size += len(parts[-1])
-            if limit is not None and size > limit:
-                raise Refused("RequestEntityTooLarge", f"expected at most {limit} bytes", 413)
-        return b"".join(parts)
-
-    async def discard(self) -> None:
-        """Read on for a while: a client that still sends would not see the answer."""
-        size = 0
-        with contextlib.suppress(Refused):
-            while not self._ended and size < MAX_DISCARDED_BYTES:
-                size += len(await self._part())
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Hand the engine the body that was read already, then the messages that follow."""
-    bodies = [body]
-
-    async def following() -> dict[str, Any]:
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        return await receive()
-
-    return following
-
-
-def _without_cors(send: Send) -> Send:
-    async def sent(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            headers = [
-                (name, value)
-                for name, value in message.get("headers", [])
-                if not name.lower().startswith(b"access-control-")
-            ]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sent
-
-
-async def _answer(send: Send, sent: Sent, response: Response) -> None:
-    status, headers, body = response
-    own_headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
-    listed = [(name.lower().encode(), value.encode()) for name, value in own_headers.items()]
-    listed.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": listed})
-    await send({"type": "http.response.body", "body": b"" if sent.method == "HEAD" else body})

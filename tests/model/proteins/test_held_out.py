@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from model.proteins import held_out, labelled, related
+from model.proteins import held_out, labelled, related, training_data
 from model.proteins.labelled import LOCATIONS, LabelledProtein
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
@@ -47,7 +47,7 @@ def test_the_list_reads_back_as_the_split(tmp_path: Path) -> None:
     everything = proteins()
     (tmp_path / "all.tsv").write_bytes(labelled.table(each for each in everything if not each.test))
     held_out.main([str(tmp_path / "all.tsv"), str(tmp_path / "new" / "list.txt")])
-    training, validation = labelled.split(everything, tmp_path / "new" / "list.txt")
+    training, validation = training_data.split(everything, tmp_path / "new" / "list.txt")
     assert {each.accession for each in validation} == set(held_out.held_out(everything))
     assert len(training) + len(validation) == sum(not each.test for each in everything)
     assert related.families([each.sequence for each in training]).size == len(training)
