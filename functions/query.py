@@ -133,7 +133,10 @@ def _next_shard(upload: str, shard: int, shards: int) -> Item | None:
 
 @app.get("/uploads/<upload>/results")
 def get_results(upload: str) -> Response[str]:
-    know_only(_parameters(), "format")
+    know_only(_parameters(), "format", "redirect")
+    redirect = _parameters().get("redirect", "true")
+    if redirect not in ("true", "false"):
+        raise InputError(repr(redirect)[:40], expected="true or false", where="redirect")
     record = _upload(upload)
     name = app.current_event.get_query_string_value("format", default_value="tsv")
     if not record.results:
@@ -144,6 +147,8 @@ def get_results(upload: str) -> Response[str]:
         expected = f"one of {', '.join(sorted(record.results))}"
         raise InputError(repr(name)[:80], expected=expected, where="format")
     link = services().storage.link(record.results[name], LINK_SECONDS)
+    if redirect == "false":  # for a script in a browser, which would send S3 the API's signature along
+        return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, json.dumps({"url": link}))
     return Response(HTTPStatus.SEE_OTHER, content_types.TEXT_PLAIN, "", headers={"Location": link})
 
 

@@ -7,6 +7,7 @@ import {Intake} from "./intake.js";
 import {Model, Take} from "./model.js";
 import {Progress, isFinal} from "./progress.js";
 import {Protein} from "./protein.js";
+import {SignedIn} from "./team/signin.js";
 import {Table, sorted} from "./table.js";
 import {makeHome} from "./home.js";
 import {sums, unpack} from "./rows.js";
@@ -36,7 +37,7 @@ function App({home}) {
         setView(now);
         const ended = isFinal(now);
         const known = now.predicted + now.rejected + now.failed;
-        if (ended || known > 1.3 * loaded) {
+        if (ended || (home.early && known > 1.3 * loaded)) {
           const found = await home.load(upload);
           if (over) return;
           setData(found);
@@ -66,11 +67,12 @@ function App({home}) {
       <span class="mark">protloc</span>
       <span class="file" title=${shown(name)}>${shown(name)}</span>
       ${home.live && upload && html`<button type="button" onClick=${() => go({upload: "", q: "", protein: "", sort: ""})}>Another file</button>`}
+      ${home.session && html`<button type="button" onClick=${() => home.session.end()}>Sign out</button>`}
     </header>
     <main>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
       ${home.live && !upload && html`<${Intake} home=${home} go=${go} />`}
-      ${view && !isFinal(view) && html`<${Progress} view=${view} />`}
+      ${view && !isFinal(view) && html`<${Progress} view=${view} home=${home} />`}
       ${data && (isFinal(data.about) || data.summary.predicted + data.summary.rejected > 0) && html`<${Result} data=${data} home=${home} address=${address} go=${go} />`}
       ${!data && !problem && (upload || !home.live) && !(view && !isFinal(view)) && html`<p role="status">Reading …</p>`}
     </main>`;
@@ -170,4 +172,5 @@ function Proteins({data, home, rows, kept, filter, address, go}) {
   </section>`;
 }
 
-render(html`<${App} home=${makeHome()} />`, document.getElementById("page"));
+const home = makeHome();
+render(html`<${SignedIn} session=${home.session}><${App} home=${home} /></${SignedIn}>`, document.getElementById("page"));

@@ -4,11 +4,16 @@ import {colour, count, fileName, many, share, shown} from "./words.js";
 import {unpack} from "./rows.js";
 import {term} from "./filter.js";
 
+// The data inside a report; null where there is none.
+export function embedded(text) {
+  const start = text.indexOf('id="data">');
+  return start < 0 ? null : JSON.parse(text.slice(start + 10, text.indexOf("<\/script>", start)));
+}
+
 // The rows of another result, out of its report or its JSON Lines.
 export function readResult(text) {
   if (/^\s*</.test(text)) {
-    const start = text.indexOf('id="data">');
-    const data = start < 0 ? null : JSON.parse(text.slice(start + 10, text.indexOf("<\/script>", start)));
+    const data = embedded(text);
     if (!data?.rows) throw new Error("This page holds no rows. Take the file results.jsonl beside it.");
     return {name: fileName(data.about.key), model: data.about.model_version, rows: unpack(data)};
   }

@@ -33,8 +33,11 @@ class Document(NamedTuple):
 
 
 @cache
-def document(*, live: bool) -> Document:
-    """The page for one of its homes: with its data inside, or live, where it asks its own server for it."""
+def document(*, live: bool, team: tuple[str, ...] = ()) -> Document:
+    """The page for one of its homes: with its data inside, or live, where it asks its own server for it.
+
+    For a `team` it is live too, signs people in, and may ask these other origins as well.
+    """
     script, style = bundle(ENTRY), (FOLDER / "style.css").read_text(encoding="utf-8")
     policy = "; ".join(
         [
@@ -42,14 +45,15 @@ def document(*, live: bool) -> Document:
             f"script-src {_hash(script)}",
             f"style-src {_hash(style)}",
             "img-src data:",
-            *(["connect-src 'self'"] if live else []),
+            *([" ".join(["connect-src 'self'", *team])] if live else []),
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",
             "trusted-types 'none'",
         ]
     )
-    words = {"policy": policy, "style": style, "script": script, "home": "live" if live else "report"}
+    home = "team" if team else "live" if live else "report"
+    words = {"policy": policy, "style": style, "script": script, "home": home}
     template = (FOLDER / "page.html").read_text(encoding="utf-8")
     text = _SLOT.sub(lambda slot: words.get(slot[1] or slot[2], slot[0]), template)
     before, after = text.split("{{data}}")

@@ -1,7 +1,8 @@
-// Where the page's data comes from: out of the document itself, or from the server of `protloc open`.
+// Where the page's data comes from: out of the document itself, from the server of `protloc open`, or from the API.
+import {team} from "./team/home.js";
 
 export function makeHome() {
-  return document.documentElement.dataset.home === "live" ? live() : report();
+  return {live, report, team}[document.documentElement.dataset.home]();
 }
 
 function report() {
@@ -18,6 +19,7 @@ function live() {
   };
   return {
     live: true,
+    early: true, // it has rows of an upload in work
     uploads: () => ask("api/uploads"),
     view: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}`),
     load: (upload) => ask(`api/uploads/${encodeURIComponent(upload)}/data`),

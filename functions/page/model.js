@@ -1,5 +1,6 @@
 // May I trust it: what the model was measured to be, and what it cannot know.
-import {html} from "./ui.js";
+import {html, useState} from "./ui.js";
+import {saveBlob} from "./save.js";
 import {colour, count, date, isOfTen, many, shown} from "./words.js";
 
 const percent = (value) => (typeof value === "number" ? `${Math.round(100 * value)}\u00a0%` : "–");
@@ -43,14 +44,24 @@ export function Model({data}) {
   </section>`;
 }
 
+const WHOLE = {tsv: "Table (TSV)", jsonl: "JSON Lines", report: "This page as a file"};
+
 export function Take({data, home}) {
+  const [problem, setProblem] = useState("");
   const {about} = data;
   const name = about.upload;
   const results = about.results || {};
+  const fetchWhole = (format) => {
+    setProblem("");
+    home.save(name, format).then((blob) => saveBlob(blob, format === "report" ? "report.html" : `results.${format}`), (error) => setProblem(error.message));
+  };
   return html`<section aria-labelledby="take">
     <h2 id="take">Take it along</h2>
-    ${home.download && results.tsv
-      ? html`<p>All ${many(about.records, "row")}: ${["tsv", "jsonl", "report"].filter((each) => results[each]).map((each) => html`<a class="button" href=${home.download(name, each)} download>${{tsv: "Table (TSV)", jsonl: "JSON Lines", report: "This page as a file"}[each]}</a> `)}</p>`
+    ${(home.download || home.save) && results.tsv
+      ? html`<p>All ${many(about.records, "row")}: ${Object.keys(WHOLE).filter((each) => results[each]).map((each) => home.download
+        ? html`<a class="button" href=${home.download(name, each)} download>${WHOLE[each]}</a> `
+        : html`<button type="button" onClick=${() => fetchWhole(each)}>${WHOLE[each]}</button> `)}</p>
+        ${problem && html`<p class="problem" role="alert">${problem}</p>`}`
       : html`<p class="screen">All ${many(about.records, "row")}, as a table, for a spreadsheet or for a program:</p>`}
     <dl class="commands">
       <dt>A table</dt><dd><code>protloc results ${name}</code></dd>

@@ -6,7 +6,7 @@ export function isFinal(view) {
   return ["complete", "partial", "failed", "cancelled"].includes(view.status);
 }
 
-export function Progress({view}) {
+export function Progress({view, home}) {
   const {batches, batches_done: done, shards, shards_split: split, records_found: found} = view.progress;
   const whole = shards > 0 && split === shards;
   const part = batches ? done / batches : 0;
@@ -23,6 +23,6 @@ export function Progress({view}) {
     <progress max="1" value=${view.status === "receiving" ? undefined : part} aria-label="Part that is done"></progress>
     <p role="status">${words}</p>
     ${view.reason && html`<p class="note">${shown(view.reason)}.</p>`}
-    <p class="soft">You may close this page: the work goes on, and <code>protloc open ${view.upload}</code> brings you back. Rows appear below as they come.</p>
+    <p class="soft">You may close this page: the work goes on, and ${home.session ? "its address" : html`<code>protloc open ${view.upload}</code>`} brings you back. ${home.early ? "Rows appear below as they come." : "The rows appear when all are there."}</p>
   </section>`;
 }

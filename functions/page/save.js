@@ -48,9 +48,14 @@ export function written(rows, format, data) {
 }
 
 export function save(rows, format, data) {
+  const blob = new Blob([written(rows, format, data)], {type: "text/plain;charset=utf-8"});
+  saveBlob(blob, `${fileName(data.about.key).replace(/[^\w.-]+/g, "_")}.selected.${format}`);
+}
+
+export function saveBlob(blob, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([written(rows, format, data)], {type: "text/plain;charset=utf-8"}));
-  link.download = `${fileName(data.about.key).replace(/[^\w.-]+/g, "_")}.selected.${format}`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

@@ -37,8 +37,12 @@ def _written() -> Iterator[None]:
 class Protloc(click.Group):
     """The group of all commands: every error becomes one line on stderr and the exit code it stands for.
 
-    Every command takes `--quiet` and `--verbose`.
+    Every command takes `--quiet` and `--verbose`, and so does `protloc` itself, before the command.
     """
+
+    def __init__(self, *arguments: Any, **extra: Any) -> None:
+        super().__init__(*arguments, **extra)
+        self.params += _loudness()
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         _add_loudness(cmd)
@@ -90,6 +94,11 @@ def _add_loudness(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _add_loudness(each)
+    command.params += _loudness()
+
+
+def _loudness() -> list[click.Parameter]:
+    """Make the options about how much is said; where one stands makes no difference."""
 
     def be(name: str) -> Any:
         def set_(_context: click.Context, _option: click.Parameter, value: bool) -> None:
@@ -115,7 +124,7 @@ def _add_loudness(command: click.Command) -> None:
         callback=be("verbose"),
         help="Tell each request, and where an error came from.",
     )
-    command.params += [quiet, verbose]
+    return [quiet, verbose]
 
 
 def _replace_unprintable() -> None:

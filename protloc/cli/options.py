@@ -109,8 +109,8 @@ def result_options(command: Command) -> Command:
         "-o",
         type=Place(path_type=Path, allow_dash=True),
         help="Where the results go: a file, or a folder, as for several files; - is stdout. Without it: the "
-        "input's name with .protloc.FORMAT added, in the current folder; other results that are there stay, "
-        "and these get a number.",
+        "input's name with .protloc.FORMAT added, in the current folder. Other results that are there stay, "
+        "as of the same file before it was edited, and these get a number; a file named here is replaced.",
     )(collected)
     collected = click.option(
         "--spreadsheet",

@@ -68,6 +68,12 @@ def test_a_stack_that_cannot_be_made_says_what_failed(cloud: Cloud, tmp_path: Pa
         deploy.deploy(cloud, template, "unknown")
 
 
+def test_a_page_for_a_team_is_refused_with_what_there_is_instead(cloud: Cloud) -> None:
+    with pytest.raises(deploy.DeployError, match=r"no page for a team \(TeamPage\).*`protloc open` serves"):
+        deploy.deploy(cloud, stack="team", parameters={"TeamPage": "true", "TrainingLauncher": "cpu"})
+    cloud.client("cloudformation").delete_stack(StackName="team")
+
+
 def test_a_stack_whose_creation_was_asked_for_twice_is_made_once(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,6 +187,9 @@ def test_results_are_a_link_once_there_are_any(world: World) -> None:
     status, _, headers = get(f"/uploads/{identity}/results", format="jsonl")
     assert status == 303 and f"results/{identity}/results.jsonl" in headers["Location"]
     assert get(f"/uploads/{identity}/results", format="xls")[0] == 400
+    status, body, headers = get(f"/uploads/{identity}/results", format="jsonl", redirect="false")
+    assert status == 200 and f"results/{identity}/results.jsonl" in body["url"] and "Location" not in headers
+    assert get(f"/uploads/{identity}/results", redirect="no")[0] == 400
 
 
 def test_an_upload_that_ended_without_results_says_why(world: World) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from functions.domain.rows import Row
+from functions.page.document import FOLDER
 from tests.page.made import fasta, rows, write
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,8 +63,17 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
     contexts = []
 
-    def open_it(address: str | Path, wait_for: str = "h1", refusals: bool = False, **options: Any) -> Any:
-        """With `refusals` the server may answer so: the browser itself writes each on its console."""
+    def open_it(
+        address: str | Path,
+        wait_for: str = "h1",
+        refusals: bool = False,
+        others: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Any:
+        """With `refusals` the server may answer so: the browser itself writes each on its console.
+
+        Of `others` the page may ask as well.
+        """
         options = {"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options
         context = browser.new_context(**options)
         contexts.append(context)
@@ -80,7 +93,8 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on(
             "request",
             lambda request: (
-                request.url.startswith((own, "data:", "blob:")) or wrong.append(f"request: {request.url}")
+                request.url.startswith((own, "data:", "blob:", *others))
+                or wrong.append(f"request: {request.url}")
             ),
         )
         page.add_init_script(
@@ -104,3 +118,26 @@ def proteome() -> list[Row]:
 @pytest.fixture(scope="session")
 def written(proteome: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("report") / "report.html", proteome)
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[str]:
+    """Serves the page's modules, each as the file it is."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if self.path == "/":  # a document to stand in
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<!doctype html><link rel=icon href='data:,'><h1>x</h1>")
+            else:
+                super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(FOLDER))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()

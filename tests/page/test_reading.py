@@ -9,10 +9,7 @@ import base64
 import csv
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,7 +19,6 @@ from functions.domain.fasta import read_records
 from functions.domain.formats import packing, require_fasta
 from functions.domain.placeholders import PLACEHOLDERS
 from functions.domain.protein import Protein, read_protein
-from functions.page.document import FOLDER
 from functions.receive import HEAD_BYTES
 from tests.hostile.corpus import FILES, HEADERS
 from tests.page.made import fasta
@@ -61,29 +57,6 @@ def shared_files() -> list[Path]:
         for path in sorted((SHARED / folder).glob("*"))
         if path.suffix != ".md"
     ]
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[str]:
-    """Serves the page's modules, each as the file it is."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            if self.path == "/":  # a document to stand in
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
-                self.end_headers()
-                self.wfile.write(b"<!doctype html><link rel=icon href='data:,'><h1>x</h1>")
-            else:
-                super().do_GET()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(FOLDER))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
 
 
 def by_python(body: bytes) -> dict[str, Any]:

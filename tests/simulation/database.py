@@ -32,6 +32,7 @@ class Table:
         self.page_items = 1_000
         self.item_bytes, self.page_bytes = ITEM_BYTES, PAGE_BYTES
         self.listeners: list[Listener] = []
+        self.database: Database | None = None
         self.items: dict[str, dict[str, Item]] = {}
         self._earlier: dict[Key, list[tuple[float, Item | None]]] = {}
         """Earlier states of an item that may still be read, each with its end; the newest last."""
@@ -95,6 +96,7 @@ class Table:
         KeyConditionExpression: Any,  # noqa: N803
         IndexName: str = "",  # noqa: N803
         FilterExpression: Any = None,  # noqa: N803
+        ProjectionExpression: str = "",  # noqa: N803
         ConsistentRead: bool = False,  # noqa: N803
         ScanIndexForward: bool = True,  # noqa: N803
         Limit: int = 0,  # noqa: N803
@@ -120,9 +122,12 @@ class Table:
                 ]
             limit = min(Limit or self.page_items, self._fitting(matching))
             page = matching[:limit]
-            answer: dict[str, Any] = {
-                "Items": [copied(i) for i in page if FilterExpression is None or holds(FilterExpression, i)]
-            }
+            kept = [copied(i) for i in page if FilterExpression is None or holds(FilterExpression, i)]
+            if ProjectionExpression:
+                kept = [
+                    {name: i[name] for name in ProjectionExpression.split(", ") if name in i} for i in kept
+                ]
+            answer: dict[str, Any] = {"Items": kept}
             if len(page) == limit:
                 answer["LastEvaluatedKey"] = {name: page[-1][name] for name in (partition, *order)}
             return answer
@@ -189,7 +194,7 @@ class Table:
     def _replace(self, key: Key, new: Item | None) -> None:
         old, now = self._current(key), self._surroundings.clock()
         if new is None:
-            del self.items[key[0]][key[1]]
+            self.items.get(key[0], {}).pop(key[1], None)
         else:
             self.items.setdefault(key[0], {})[key[1]] = new
             for partition, _ in self.indexes.values():
@@ -248,8 +253,9 @@ class Database:
         self._surroundings = surroundings or Calm()
 
     def create(self, name: str, keys: Key, indexes: dict[str, Key], expiry: str = "") -> Table:
-        self.tables[name] = Table(name, keys, indexes, self._surroundings, expiry)
-        return self.tables[name]
+        table = self.tables[name] = Table(name, keys, indexes, self._surroundings, expiry)
+        table.database = self
+        return table
 
     def Table(self, name: str) -> Any:  # noqa: N802 - boto3's name
         return self.tables.get(name) or _NoTable(name)
@@ -257,18 +263,22 @@ class Database:
     def batch_write_item(self, *, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803
         ((name, requests),) = RequestItems.items()
         table = self.tables[name]
-        puts = [stored(request["PutRequest"]["Item"]) for request in requests]
-        keys = [table._key("dynamodb.BatchWriteItem", item) for item in puts]
+        puts = [stored(r["PutRequest"]["Item"]) if "PutRequest" in r else None for r in requests]
+        named = [item or r["DeleteRequest"]["Key"] for item, r in zip(puts, requests, strict=True)]
+        keys = [table._key("dynamodb.BatchWriteItem", item) for item in named]
         _require_batch("dynamodb.BatchWriteItem", keys, _WRITE_LIMIT)
 
-        for item in puts:
+        for item in filter(None, puts):
             table._check("dynamodb.BatchWriteItem", item)
 
         def write(done: int) -> list[int]:
             """Write so many of the items, whichever; return the places of the others."""
             places = self._surroundings.shuffled(list(range(len(requests))))
             for place in places[:done]:
-                table._store(keys[place], puts[place])
+                if (item := puts[place]) is None:
+                    table._replace(keys[place], None)
+                else:
+                    table._store(keys[place], item)
             return sorted(places[done:])
 
         def apply() -> dict[str, Any]:
@@ -321,6 +331,8 @@ def holds(condition: Any, item: Item) -> bool:
             return bool(actual == values[1])
         case "begins_with":
             return actual is not None and str(actual).startswith(values[1])
+        case "BETWEEN":
+            return actual is not None and bool(values[1] <= actual <= values[2])
         case "<=":
             return actual is not None and bool(actual <= values[1])
         case "attribute_exists":

@@ -114,8 +114,9 @@ BUCKETS = {"UploadsBucket": "uploads", "ResultsBucket": "results"}
 
 
 @cache
-def stream() -> DeployedStream:
-    (source,) = resources()["CompleteFunction"]["Properties"]["Events"].values()
+def stream(function: str) -> DeployedStream:
+    """The part of the uploads table's stream that a function hears."""
+    (source,) = resources()[f"{function.title()}Function"]["Properties"]["Events"].values()
     properties = source["Properties"]
     (only,) = properties["FilterCriteria"]["Filters"]
     return DeployedStream(

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 
 from functions.services.dynamodb import from_item, query_all
+from functions.services.s3 import Storage
 from tests.simulation import deployed
 from tests.simulation.database import Database
 from tests.simulation.messages import MessageQueue, MessageService
@@ -107,6 +108,12 @@ _UPDATES: list[dict[str, Any]] = [
         "ConditionExpression": "attribute_not_exists(expires) OR expires < :one",
         "ExpressionAttributeValues": {":one": 1},
     },
+    {
+        "UpdateExpression": "SET reason = :r REMOVE listed",
+        "ConditionExpression": "(attribute_exists(#s) AND (NOT #s IN (:a, :b)))",
+        "ExpressionAttributeNames": {"#s": "status"},
+        "ExpressionAttributeValues": {":r": "gone", ":a": "receiving", ":b": "deleted"},
+    },
     {"UpdateExpression": "SET updated = :n", "ExpressionAttributeValues": {":n": 5, ":unused": 1}},
 ]
 _QUERIES: list[dict[str, Any]] = [
@@ -120,6 +127,11 @@ _QUERIES: list[dict[str, Any]] = [
     {"KeyConditionExpression": Key("pk").eq("b"), "Limit": 2},
     {"KeyConditionExpression": Key("pk").eq("b"), "Limit": 2, "ExclusiveStartKey": {"pk": "b", "sk": "s#1"}},
     {"IndexName": "open", "KeyConditionExpression": Key("open").eq("yes")},
+    {
+        "KeyConditionExpression": Key("pk").eq("a") & Key("sk").between("s#2", "t"),
+        "ProjectionExpression": "pk, sk",
+        "ConsistentRead": True,
+    },
 ]
 _NOT_BETTER = Attr("pk").not_exists() | Attr("records").lte(1)
 table_calls: st.SearchStrategy[Call] = st.one_of(
@@ -133,6 +145,7 @@ table_calls: st.SearchStrategy[Call] = st.one_of(
     st.builds(lambda query: ("query", query), st.sampled_from(_QUERIES)),
     # A key twice in one call is an error that moto lets pass where the items differ.
     st.builds(lambda items: ("batch_write_item", {"items": items}), _distinct(_items)),
+    st.builds(lambda keys: ("batch_write_item", {"deleted": keys}), _distinct(_keys)),
     st.builds(lambda keys: ("batch_get_item", {"keys": keys}), _distinct(_keys)),
 )
 
@@ -154,7 +167,8 @@ def compare_tables(other: Clients, calls: list[Call]) -> None:
 def _on_table(database: Any, name: str, call: Call) -> Any:
     operation, arguments = call
     if operation == "batch_write_item":
-        requests = [{"PutRequest": {"Item": item}} for item in arguments["items"]]
+        requests = [{"PutRequest": {"Item": item}} for item in arguments.get("items", ())]
+        requests += [{"DeleteRequest": {"Key": key}} for key in arguments.get("deleted", ())]
         return database.batch_write_item(RequestItems={name: requests})
     if operation == "batch_get_item":
         answer = database.batch_get_item(
@@ -208,6 +222,7 @@ object_calls: st.SearchStrategy[Call] = st.one_of(
     st.builds(lambda key, body, end: ("multipart", {"Key": key, "Body": body, "end": end}),
               _object_keys, _bodies, st.sampled_from(["complete", "abort", "twice"])),
     st.just(("list", {})),
+    st.builds(lambda prefix: ("erase", {"prefix": prefix}), st.sampled_from(["a", "folder/"])),
 )  # fmt: skip
 
 
@@ -238,6 +253,8 @@ def _on_objects(s3: Any, bucket: str, call: Call, versions: list[str]) -> Any:
                 break
             place = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
         return sorted((each["Key"], versions.index(each["VersionId"]), each["Size"]) for each in listed)
+    if operation == "erase":
+        return Storage(s3, bucket).erase(arguments["prefix"])
     if operation == "multipart":
         return _multipart(s3, bucket, arguments, versions)
     if "version" in arguments:

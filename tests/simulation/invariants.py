@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from functions.domain.upload import FINAL_STATUSES, attempt_of, result_key
+from functions.domain.upload import FINAL_STATUSES, GONE_STATUSES, attempt_of, result_key
 from functions.services.uploads_reader import shard_key
 from tests.simulation.database import SETTLING_SECONDS, Item
 from tests.simulation.messages import Message
@@ -37,6 +37,7 @@ class Watch:
         self.first_deadline: dict[str, int] = {}
         self.begun: dict[str, float] = {}  # when the last attempt began
         self.cancelled: dict[str, float] = {}  # when the present attempt was
+        self.deleted: dict[str, float] = {}  # when an upload was
         self.writers: dict[str, Invocation | None] = {}  # of each multipart upload
         self._let_in: dict[str, float] = {}  # uploads in work, and when each was let in
         overdue = world.scenario.settings["overdue_seconds"]
@@ -60,6 +61,7 @@ class Watch:
     def _on_object(self, bucket: str, key: str, version: Version) -> None:
         if bucket != "results" or version.body is None:
             return
+        self._require_there(key.split("/")[1], f"{key} is written")
         place = key[: key.rindex("/") + 1]
         is_announced = key.startswith("results/") and self.announced[place] and not key.endswith(".json")
         if key.startswith("parts/"):
@@ -69,11 +71,20 @@ class Watch:
             if self._immutable.setdefault(name, version.body) != version.body:
                 self.violate(f"{name} was overwritten")
 
+    def _require_there(self, upload: str, act: str) -> None:
+        """Whoever begins after an upload was deleted does nothing for it."""
+        current = self.world.simulation.current
+        if current is not None and self.deleted.get(upload, math.inf) < current.started:
+            self.violate(f"{act} by {current.name}, which began after {upload} was deleted")
+
     def _on_parts(self, identity: str) -> None:
         self.writers[identity] = self.world.simulation.current
 
     def _on_event(self, detail: Item) -> None:
         upload, attempt = detail["upload"], detail["attempts"]
+        self._require_there(upload, "it is announced")
+        if upload in self.deleted:  # its results may be erased by now
+            return
         for name in () if not detail["results"] else ("results.tsv", "results.jsonl"):
             key = result_key(upload, name, attempt)
             body = self.world.s3.latest("results", key)
@@ -89,7 +100,14 @@ class Watch:
     def _on_upload(self, old: Item | None, new: Item | None) -> None:
         now = self.world.simulation.now
         if new is None:
-            return self.violate("an item of the uploads table expired")
+            assert old is not None
+            if old["sk"] == "upload" or old["pk"] not in self.deleted:
+                self.violate(f"{old['sk']} of {old['pk']} is gone from the uploads table")
+            return
+        if new["sk"] == "upload" and new["status"] in GONE_STATUSES:
+            self.deleted.setdefault(new["pk"], now)
+        elif new["sk"] == "upload" and new["pk"] in self.deleted:
+            self.violate(f"{new['pk']} was deleted and is {new['status']} again")
         if new["sk"].startswith("batch#"):
             if old is not None:
                 self.violate(f"the marker {new['sk']} changed")
@@ -106,7 +124,7 @@ class Watch:
                 self.cancelled[new["pk"]] = now
                 if old["status"] not in ("receiving", "running"):
                     self.violate(f"{new['pk']} is cancelled though it is {old['status']}")
-            if old["model_version"] not in ("", new["model_version"]):
+            if old["model_version"] not in ("", new["model_version"]) and new["pk"] not in self.deleted:
                 self.violate(f"{new['pk']} changed its model version")
             if old["status"] in FINAL_STATUSES and attempts(new) > attempts(old):
                 self.begun[new["pk"]] = now
@@ -117,7 +135,7 @@ class Watch:
                     or "cancelled" in new
                 ):
                     self.violate(f"{new['pk']} is retried as {attempts(new)} after {attempts(old)}")
-            elif old["status"] in FINAL_STATUSES:
+            elif old["status"] in FINAL_STATUSES and new["status"] not in GONE_STATUSES:
                 changed = {n for n in {*old, *new} if old.get(n) != new.get(n)} - {
                     "announced",
                     "updated",
@@ -155,6 +173,9 @@ class Watch:
         began = [self.cancelled.get(upload, math.inf) for upload, _ in invocation.subjects]
         if began and max(began) < invocation.started:
             self.violate(f"{sorted(invocation.subjects)} were cancelled, and the model is asked")
+        gone = [self.deleted.get(upload, math.inf) for upload, _ in invocation.subjects]
+        if gone and max(gone) < invocation.started:
+            self.violate(f"{sorted(invocation.subjects)} were deleted, and the model is asked")
         for sequence in sequences:
             since = self.known.get((digest(sequence), version))
             if since is not None and since < invocation.started - SETTLING_SECONDS:
@@ -212,7 +233,14 @@ def item_of(world: World, upload: str) -> Item | None:
     return world.database.tables["UploadsTable"].items.get(upload, {}).get("upload")
 
 
+def is_gone(item: Item | None) -> bool:
+    """True if an upload was deleted, whatever of it is left."""
+    return item is not None and item.get("status") in GONE_STATUSES
+
+
 def ended_well(world: World, upload: str) -> bool:
-    """True if an upload has ended and its end was announced."""
+    """True if an upload has ended and its end was announced, or it was erased for the last time."""
     item = item_of(world, upload)
-    return item is not None and item.get("status") in FINAL_STATUSES and "announced" in item
+    if item is None or is_gone(item):
+        return item is not None and item["status"] == "deleted"
+    return item.get("status") in FINAL_STATUSES and "announced" in item

@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions import complete, predict, receive, retry, split, sweep, withdraw
+from functions import complete, erase, predict, receive, retry, split, sweep, withdraw
 from functions.domain.errors import ProtlocError
 from functions.services.uploads_table import batch_key
 from tests.simulation import deployed
@@ -40,7 +40,9 @@ HANDLERS: dict[str, ModuleType] = {
     "retry": retry,
     "sweep": sweep,
     "withdraw": withdraw,
+    "erase": erase,
 }
+_STREAMED = ("complete", "erase")
 _POLLED = {"UploadsQueue": "receive", "ShardsQueue": "split", "BatchesQueue": "predict"}
 _serialize: Callable[[Any], Any] = TypeSerializer().serialize
 
@@ -62,7 +64,7 @@ class Lambda:
         self.unexpected: list[str] = []
         self.failed = 0  # invocations, or records of one, that raised
         self._busy = 0  # invocations that are no sweeps, and changes in the stream that wait
-        self.streams: dict[str, list[StreamRecord]] = {}
+        self.streams: dict[tuple[str, str], list[StreamRecord]] = {}  # by function and upload
         self.unheard: set[str] = set()  # uploads whose change in the stream was given up
         self.stream_ended: list[Callable[[str], None]] = []  # told of an upload with no record left
         self.redelivered: list[Callable[[MessageQueue, Message], None]] = []
@@ -189,22 +191,26 @@ class Lambda:
     # The stream
 
     def on_item(self, _old: Item | None, new: Item | None) -> None:
-        if new is not None and deployed.passes(deployed.stream().pattern, deployed.as_record(new)):
+        for function in _STREAMED if new is not None else ():
+            assert new is not None
+            if not deployed.passes(deployed.stream(function).pattern, deployed.as_record(new)):
+                continue
             self._numbers += 1
-            waiting = self.streams.setdefault(new["pk"], [])
+            waiting = self.streams.setdefault((function, new["pk"]), [])
             waiting.append(StreamRecord(self.simulation.now, new, self._numbers))
             self._busy += 1
             if len(waiting) == 1:
-                self.simulation.after(self.simulation.random.random(), partial(self._stream, new["pk"], 1))
+                begin = partial(self._stream, function, new["pk"], 1)
+                self.simulation.after(self.simulation.random.random(), begin)
 
-    def _stream(self, upload: str, attempt: int) -> None:
+    def _stream(self, function: str, upload: str, attempt: int) -> None:
         """An upload's records one after the other, each until it goes well or is given up."""
-        described, simulation = deployed.stream(), self.simulation
-        record = self.streams[upload][0]
+        described, simulation = deployed.stream(function), self.simulation
+        record = self.streams[function, upload][0]
         if attempt > described.attempts or simulation.now - record.moment > described.max_age_seconds:
             self.unheard.add(upload)
             simulation.tell("a stream record is given up")
-            return self._next_record(upload)
+            return self._next_record(function, upload)
         answered: list[bool] = []
 
         def answer(well: bool) -> None:
@@ -212,31 +218,30 @@ class Lambda:
                 return  # too late: it counted as failed when its time was over
             answered.append(well)
             if well:
-                return self._next_record(upload)
-            simulation.after(min(2.0**attempt, 60), partial(self._stream, upload, attempt + 1))
+                return self._next_record(function, upload)
+            simulation.after(min(2.0**attempt, 60), partial(self._stream, function, upload, attempt + 1))
 
         def body() -> None:
             failures: set[str] | None = None
             try:
-                failures = self._call(
-                    "complete", {"Records": [_streamed(record)]}, invocation, EventType.DynamoDBStreams
-                )
+                event = {"Records": [_streamed(record)]}
+                failures = self._call(function, event, invocation, EventType.DynamoDBStreams)
                 if failures and not described.says_which_failed:
                     failures = set()
             finally:
                 self._busy -= 1
                 answer(failures is not None and not failures)
 
-        timeout = deployed.timeout("CompleteFunction")
+        timeout = deployed.timeout(f"{function.title()}Function")
         self._busy += 1
-        invocation = self._invoke("complete", timeout, timeout, body)
+        invocation = self._invoke(function, timeout, timeout, body)
         simulation.after(timeout, partial(answer, False))
 
-    def _next_record(self, upload: str) -> None:
-        self.streams[upload].pop(0)
+    def _next_record(self, function: str, upload: str) -> None:
+        self.streams[function, upload].pop(0)
         self._busy -= 1
-        if self.streams[upload]:
-            self.simulation.after(0, partial(self._stream, upload, 1))
+        if self.streams[function, upload]:
+            self.simulation.after(0, partial(self._stream, function, upload, 1))
         for listener in self.stream_ended:
             listener(upload)
 
@@ -254,9 +259,15 @@ class Lambda:
 
     def cancel(self, upload: str) -> None:
         """`POST /uploads/{upload}/cancel`."""
-        path = f"/v1/uploads/{upload}/cancel"
+        self._withdraw("POST", upload, f"/v1/uploads/{upload}/cancel")
+
+    def delete(self, upload: str) -> None:
+        """`DELETE /uploads/{upload}`."""
+        self._withdraw("DELETE", upload, f"/v1/uploads/{upload}")
+
+    def _withdraw(self, method: str, upload: str, path: str) -> None:
         event = {
-            "httpMethod": "POST",
+            "httpMethod": method,
             "pathParameters": {"upload": upload},
             "requestContext": {"path": path},
         }
@@ -266,7 +277,7 @@ class Lambda:
         def body() -> None:
             try:
                 answer = HANDLERS[function].handler(event, Context(function, invocation))
-                known = (200, 202, 404, 409) if function == "withdraw" else (200, 202, 409)
+                known = (200, 202, 404, 409, 410) if function == "withdraw" else (200, 202, 409, 410)
                 if answer.get("statusCode", 200) not in known:
                     self.unexpected.append(f"{function} answers {answer['statusCode']}: {answer['body']}")
             except Exception as error:

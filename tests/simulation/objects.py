@@ -49,7 +49,7 @@ class ObjectStore:
         if readings is not None:
             self.readings_left[key, version] = readings - 1
             if readings == 0:
-                self.delete_object(Bucket=bucket, Key=key, VersionId=version)
+                self._remove(bucket, key, version)
 
     # What the functions call
 
@@ -173,20 +173,26 @@ class ObjectStore:
         *,
         Bucket: str,  # noqa: N803
         MaxKeys: int,  # noqa: N803
+        Prefix: str = "",  # noqa: N803
         KeyMarker: str = "",  # noqa: N803
         VersionIdMarker: str = "",  # noqa: N803
     ) -> dict[str, Any]:
-        """Two versions a page: S3 may give fewer than it was asked for. The newest of a key come first."""
+        """Two versions a page: S3 may give fewer than it was asked for. The newest of a key come first.
+
+        Delete markers are listed under a prefix only, by which nothing is searched in pages.
+        """
         listed = [
             {
                 "Key": key,
                 "VersionId": version.version_id,
-                "Size": len(version.body),
+                "Size": len(version.body or b""),
                 "LastModified": datetime.fromtimestamp(version.modified, UTC),
+                "marks": version.body is None,
             }
             for key, versions in sorted(self.buckets[Bucket].items())
+            if key.startswith(Prefix)
             for version in reversed(versions)
-            if version.body is not None
+            if version.body is not None or Prefix
         ]
         kept = [version.version_id for version in reversed(self.buckets[Bucket].get(KeyMarker, []))]
         before = kept[: kept.index(VersionIdMarker) + 1] if VersionIdMarker in kept else kept
@@ -195,15 +201,42 @@ class ObjectStore:
             for each in listed
             if each["Key"] > KeyMarker or (each["Key"] == KeyMarker and each["VersionId"] not in before)
         ]
+        shown = rest[: min(MaxKeys, 2)]
         page: dict[str, Any] = {"IsTruncated": len(rest) > 2}
-        if rest:
-            page["Versions"] = rest[: min(MaxKeys, 2)]
+        for name, marks in (("Versions", False), ("DeleteMarkers", True)):
+            if of_kind := [each for each in shown if each["marks"] == marks]:
+                page[name] = of_kind
         if page["IsTruncated"]:
-            last = page["Versions"][-1]
+            last = shown[-1]
             page |= {"NextKeyMarker": last["Key"], "NextVersionIdMarker": last["VersionId"]}
         return self._surroundings.step(
             "s3.ListObjectVersions", (Bucket, KeyMarker, VersionIdMarker), lambda: page
         )
+
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:  # noqa: N803
+        """Remove a version for good, or put a delete marker over all of them."""
+
+        def apply() -> dict[str, Any]:
+            if VersionId:
+                self._remove(Bucket, Key, VersionId)
+            else:
+                self._add(Bucket, Key, None)
+            return {}
+
+        return self._surroundings.step("s3.DeleteObject", (Bucket, Key, VersionId), apply)
+
+    def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+        """Remove versions; some may stay, of which the answer says so although it is 200."""
+
+        def apply() -> dict[str, Any]:
+            objects = self._surroundings.shuffled(Delete["Objects"])
+            done = len(objects) - self._surroundings.left_undone(len(objects))
+            for each in objects[:done]:
+                self._remove(Bucket, each["Key"], each["VersionId"])
+            failed = [{"Key": each["Key"], "Code": "InternalError"} for each in objects[done:]]
+            return {"Errors": failed} if failed else {}
+
+        return self._surroundings.step("s3.DeleteObjects", (Bucket, len(Delete["Objects"])), apply)
 
     @property
     def unfinished(self) -> list[str]:
@@ -212,13 +245,9 @@ class ObjectStore:
 
     # What users do, and how it is kept
 
-    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> None:  # noqa: N803
-        """Remove a version for good, or put a delete marker over all of them."""
-        if VersionId:
-            versions = self.buckets[Bucket].get(Key, [])
-            versions[:] = [version for version in versions if version.version_id != VersionId]
-        else:
-            self._add(Bucket, Key, None)
+    def _remove(self, bucket: str, key: str, version_id: str) -> None:
+        versions = self.buckets[bucket].get(key, [])
+        versions[:] = [version for version in versions if version.version_id != version_id]
 
     def holds(self, bucket: str, key: str, version: str) -> bool:
         return any(each.version_id == version for each in self.buckets[bucket].get(key, ()))

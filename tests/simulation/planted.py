@@ -36,6 +36,7 @@ from functions.services.uploads_table import UploadsTable
 from tests.simulation import deployed
 from tests.simulation.planted_delays import DELAYS
 from tests.simulation.planted_quietly import QUIET
+from tests.simulation.planted_withdrawals import WITHDRAWALS
 
 Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
 
@@ -405,6 +406,7 @@ PLANTED: dict[str, tuple[Replaced, ...]] = {
     "no function is allowed to loop": ((deployed, "function", _never_in_a_loop),),
     **DELAYS,
     **QUIET,
+    **WITHDRAWALS,
 }
 
 

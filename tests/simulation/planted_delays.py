@@ -73,8 +73,10 @@ def _all_but_the_last(shard: Shard, upload: Any, aws: Any) -> None:
 _split = split.split
 
 
-def _deaf_to_finishing() -> deployed.DeployedStream:
-    described = _stream()
+def _deaf_to_finishing(function: str) -> deployed.DeployedStream:
+    described = _stream(function)
+    if function != "complete":
+        return described
     pattern = json.loads(json.dumps(described.pattern))
     pattern["dynamodb"]["NewImage"]["status"]["S"].remove("finishing")
     return replace(described, pattern=pattern)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from math import inf
 
-from functions.domain.upload import FINAL_STATUSES, upload_id
+from functions.domain.upload import FINAL_STATUSES, GONE_STATUSES, upload_id
 from functions.receive import NO_MODEL, NOT_YET, TOO_MANY
 from functions.sweep import AGAIN_SECONDS
 from tests.simulation.database import Item
@@ -159,6 +159,9 @@ class Progress:
                 self._gaps[upload] = (self._now, seconds, why)
         if new["sk"] != "upload":
             return
+        if new["status"] in GONE_STATUSES:  # nothing has to get on any more
+            self._gaps.pop(upload, None)
+            return
         if _waits(new) or _waits(old):
             self._waited[upload] = self._now
         if new.get("reason") == TOO_MANY:
@@ -182,7 +185,7 @@ class Progress:
 
     def _is_under_way(self, upload: str) -> bool:
         world = self._world
-        return bool(world.lambdas.streams.get(upload)) or any(
+        return bool(world.lambdas.streams.get(("complete", upload))) or any(
             self._upload_of(message) == upload
             for queue in world.queues.values()
             for message in queue.messages
@@ -205,7 +208,7 @@ class Progress:
         item = self._item(upload)
         if item is None or "status" not in item:  # expired, maybe under a write that made some of it again
             self._check_unknown(upload)
-        elif item["status"] in FINAL_STATUSES and "announced" in item:
+        elif item["status"] in GONE_STATUSES or (item["status"] in FINAL_STATUSES and "announced" in item):
             return
         elif item["status"] == "receiving" and not item["model_version"]:
             self._open(upload, self._sweep_seconds(), NO_MODEL)

@@ -15,6 +15,7 @@ from tests.simulation.scheduler import BEGINNING, Faults
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 HOUR = 3600
+SETTLED_SECONDS = 12 * HOUR
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class File:
     unwritable: bool = False  # whether its results are refused by S3, for good
     organism: str = ""  # as its sender names it
     cancelled_after: float | None = None  # seconds after it came, by a user who does not want it any more
+    withdrawn_after: float | None = None  # seconds after it came, when a user deletes its upload for good
+    withdrawn_again: float | None = None  # seconds after that, when the user does so once more
 
     @property
     def deleted(self) -> bool:
@@ -178,6 +181,7 @@ def scenario(seed: int) -> Scenario:
     chosen = _deployed_anew(random.Random(f"deployed {seed}"), chosen)
     chosen = _many_versions(random.Random(f"versions {seed}"), chosen)
     chosen = _cancelled(random.Random(f"cancelled {seed}"), chosen)
+    chosen = _withdrawn(random.Random(f"withdrawn {seed}"), chosen)
     return _calm(random.Random(f"calm {seed}"), chosen)
 
 
@@ -309,6 +313,30 @@ def _cancelled(chance: random.Random, chosen: Scenario) -> Scenario:
         for file in chosen.files
     ]
     return replace(chosen, files=files)
+
+
+def _withdrawn(chance: random.Random, chosen: Scenario) -> Scenario:
+    """Now and then somebody deletes an upload: before it is read, in work, cancelled, ended or retried."""
+    if chance.random() >= 0.1:
+        return chosen
+    longest = chance.choice((5.0, 30.0, 300.0, 3_600.0))
+    files = [
+        replace(
+            file,
+            withdrawn_after=chance.uniform(0, longest),
+            withdrawn_again=chance.choice((None, 0.0, 60.0, 7_200.0)),
+        )
+        if chance.random() < 0.6
+        else file
+        for file in chosen.files
+    ]
+    # A sandbox may stand still for hours, and in life a day passes until all is erased a last time.
+    return replace(
+        chosen,
+        files=files,
+        sweep_seconds=300,
+        limits=chosen.limits | {"SETTLED_SECONDS": SETTLED_SECONDS},
+    )
 
 
 def _calm(chance: random.Random, chosen: Scenario) -> Scenario:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from functions.domain.upload import upload_id
+from functions.erase import SETTLED_SECONDS
 from tests.simulation.invariants import Watch, ended_well, item_of
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.scheduler import BEGINNING, Simulation
@@ -62,6 +63,8 @@ def _latest_end(chosen: Scenario) -> float:
     settings = chosen.settings
     latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files))
     latest += max(2 * 3600, chosen.search_seconds)
+    if any(file.withdrawn_after is not None for file in chosen.files):
+        latest += 3_600 + chosen.limits.get("SETTLED_SECONDS", SETTLED_SECONDS)
     return (
         latest
         + (1 + chosen.retries) * settings["deadline_seconds"]

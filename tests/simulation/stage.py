@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from functions import sweep
+from functions import erase, sweep
 from functions.domain import text, upload
 from functions.services import Services
 from functions.services import dynamodb as tables
@@ -26,6 +26,7 @@ _LIMITS: tuple[tuple[Any, str], ...] = (
     (upload, "MAX_SHARDS"),
     (sweep, "DEAD_LETTERS_A_RUN"),
     (sweep, "LOST_PAGES_A_RUN"),
+    (erase, "SETTLED_SECONDS"),
 )
 """Constants that a schedule makes smaller, so that a small file goes beyond them."""
 

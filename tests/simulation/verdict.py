@@ -19,7 +19,7 @@ from functions.services.dynamodb import from_item, iso
 from functions.services.uploads_reader import batch_key, shard_key
 from functions.sweep import DEAD_BATCH, DEAD_SHARD, TOO_LATE, UNWRITTEN
 from tests.simulation.database import Item
-from tests.simulation.invariants import Watch, digest, ended_well, item_of
+from tests.simulation.invariants import Watch, digest, ended_well, is_gone, item_of
 from tests.simulation.model import true_answer
 from tests.simulation.progress import attempts
 from tests.simulation.reference import Expected, Reading, read
@@ -50,7 +50,9 @@ class Verdict:
             return self.watch.violations
         for (key, version), file in world.files.items():
             upload = upload_id("uploads", key, version)
-            if item_of(world, upload) is not None:
+            if is_gone(item_of(world, upload)):
+                self._judge_deleted(upload, key, version)
+            elif item_of(world, upload) is not None:
                 try:
                     self._judge_upload(upload, file)
                 except (KeyError, ValueError, TypeError, IndexError) as error:
@@ -67,6 +69,27 @@ class Verdict:
         world = self.world
         identities = [upload_id("uploads", *each) for each in world.files]
         return [i for i in identities if not ended_well(world, i)]
+
+    def _judge_deleted(self, upload: str, key: str, version: str) -> None:
+        """Nothing is left of a deleted upload but the row that keeps its event from making it anew."""
+        tables = self.world.database.tables
+        left = [
+            *(name for name, kept in self.world.s3.buckets["results"].items() if kept and upload in name),
+            *(sk for sk in tables["UploadsTable"].items[upload] if sk != "upload"),
+            *(
+                f"{pk} {sk}"
+                for pk, rows in tables["PredictionsTable"].items.items()
+                if pk[:26] == upload
+                for sk in rows
+            ),
+        ]
+        if self.world.s3.holds("uploads", key, version):
+            left.append(key)
+        if left:
+            self.watch.violate(f"{upload} was deleted, and there still is {sorted(left)}")
+        row = from_item(item_of(self.world, upload))
+        if any(row["source"].values()) or {"listing", "open", "results", "reason"} & row.keys():
+            self.watch.violate(f"{upload} was deleted, and its row says {row}")
 
     def _judge_upload(self, upload: str, file: File) -> None:
         item = from_item(item_of(self.world, upload))

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from functions.domain.organisms import ORGANISM
-from functions.domain.upload import upload_id
+from functions.domain.upload import GONE_STATUSES, upload_id
 from functions.services import Services
 from functions.services import settings as function_settings
 from functions.services.answers_table import AnswersTable
@@ -34,6 +34,9 @@ from tests.simulation.scenario import File, Scenario
 from tests.simulation.scheduler import BEGINNING, Simulation
 
 QUEUES = ("Uploads", "Shards", "Batches")
+ASKED_AGAIN_SECONDS = 60.0
+"""After which a user asks again whose deletion was not answered, or who was told that there is no such upload."""
+
 TABLES = ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable")
 
 
@@ -64,7 +67,7 @@ class World:
         self.files: dict[tuple[str, str], File] = {}  # by key and version
         self.uploaded: list[Callable[[str, str, str], None]] = []
         """Told of a file's key and version, and what becomes of its event."""
-        self.to_come = 0  # retries that users are about to ask for
+        self.to_come = 0  # retries and deletions that users are about to ask for
         self.sqs.listeners.append(self._on_message)
         self.bus.listeners.append(self._on_end)
         self.s3.listeners.append(self._on_object)
@@ -179,9 +182,26 @@ class World:
         if file.cancelled_after is not None:
             cancel = partial(self.lambdas.cancel, upload_id("uploads", file.key, version))
             self.simulation.after(file.cancelled_after, cancel)
+        if file.withdrawn_after is not None:
+            self.to_come += 1
+            withdraw = partial(self._withdraw, file, version)
+            self.simulation.after(file.withdrawn_after, partial(self._come, withdraw))
         if file.hidden_after is not None:
             hide = partial(self.s3.delete_object, Bucket="uploads", Key=file.key)
             self.simulation.after(file.hidden_after, hide)
+
+    def _withdraw(self, file: File, version: str) -> None:
+        """A user deletes an upload, and asks until it is deleted, or there is nothing to delete."""
+        upload = upload_id("uploads", file.key, version)
+        row = self.database.tables["UploadsTable"].items.get(upload, {}).get("upload", {})
+        if row.get("status") in GONE_STATUSES:
+            if file.withdrawn_again is not None:
+                self.simulation.after(file.withdrawn_again, partial(self.lambdas.delete, upload))
+        elif row or self.s3.holds("uploads", file.key, version):
+            self.lambdas.delete(upload)
+            self.to_come += 1
+            again = partial(self._withdraw, file, version)
+            self.simulation.after(ASKED_AGAIN_SECONDS, partial(self._come, again))
 
     def _promote(self, version: str) -> None:
         self.simulation.tell(f"promotes {version}")

@@ -31,7 +31,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "ApiAccessLogs": "true",
         "TrainingLauncher": "smddp",
         "TrainingInstances": 2,
+        "TeamPage": "true",
     },
+    "issuer": {"TeamPage": "true", "TeamIssuer": "https://login.example.org/main", "TeamClientId": "protloc"},
 }
 
 

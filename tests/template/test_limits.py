@@ -76,6 +76,7 @@ def test_every_name_made_from_the_stacks_name_fits_for_the_longest_stack_name() 
     made_names = list(names(template))
     assert {kind for _, kind, _, _ in made_names} == {
         "AWS::ApiGateway::RestApi",
+        "AWS::Cognito::UserPool",
         "AWS::Lambda::Function",
         "AWS::Logs::LogGroup",
         "AWS::SageMaker::Endpoint",

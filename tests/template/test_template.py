@@ -34,6 +34,7 @@ FLOW = (
     "withdraw",
     "erase",
     "sweep",
+    "serve",
 )
 GATEWAY_SECONDS = 29  # that API Gateway waits for a function
 RETRAINING = ("plan", "judge", "smoke", "activate", "retire")
@@ -86,9 +87,13 @@ def test_a_functions_environment_holds_known_settings_only() -> None:
 
 def test_every_route_of_the_api_asks_for_a_signature(rendered: dict[str, Any]) -> None:
     (_, api), = resources(rendered, "AWS::ApiGateway::RestApi")  # fmt: skip
-    body = api["Body"]
-    assert len(body["paths"]) == 13
-    for methods in body["paths"].values():
+    paths = dict(api["Body"]["paths"])
+    condition, page, without = paths.pop("/page")["Fn::If"]  # which holds no data
+    assert (condition, without) == ("ServesTeam", {"Ref": "AWS::NoValue"})
+    assert set(page) == {"get", "head"}
+    assert all(operation["Fn::If"][1]["security"] == [{"NONE": []}] for operation in page.values())
+    assert len(paths) == 13
+    for methods in paths.values():
         for operation in methods.values():
             assert operation["security"] == [{"AWS_IAM": []}]
 

@@ -1,5 +1,5 @@
-"""The CloudFormation types the engine does not know and the template uses: SageMaker and Application Auto
-Scaling.
+"""The CloudFormation types the engine does not know and the template uses, SageMaker and Application Auto
+Scaling, and the one that no cloud on one machine can stand for.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ CALLS = {
 }
 
 
+# A type that is refused, and what to do instead: the gate lets no web page in, so nobody could sign in.
+REFUSED = {
+    "AWS::Cognito::IdentityPool": "the embedded cloud has no page for a team (TeamPage), "
+    "as no web page may ask it; `protloc open` serves the page to whoever uses this machine"
+}
+
+
 def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
     """Register every type with the engine's CloudFormation."""
     for kind, field in (
@@ -47,6 +54,13 @@ def add_types(engine: Engine, sagemaker: SageMaker, scaling: Scaling) -> None:
         engine.add_resource_type(f"AWS::ApplicationAutoScaling::{kind}", create, update, delete)
     for name in CALLS:
         engine.check_resource_type(name, partial(check_properties, name))
+    for name in REFUSED:
+        engine.check_resource_type(name, partial(refuse, name))
+
+
+def refuse(kind: str, _properties: dict[str, Any]) -> None:
+    """Raise ValueError with what to do instead of making a resource of this kind."""
+    raise ValueError(REFUSED[kind])
 
 
 def check_properties(kind: str, properties: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from openpyxl.utils.escape import unescape
 
 from functions.domain.rows import COLUMNS
+from protloc.cli.shared import Loudness
 from protloc.cli.workbook import write_workbook
 from tests.conftest import ROOT, SAMPLE, Embedded, from_tsv
 
@@ -148,6 +149,21 @@ def test_a_protein_is_shown_with_a_bar_for_each_location(embedded: Embedded, tmp
     assert "bar-1 its title" in output and output.count(" %") >= 10 and "█" in output
     result = embedded.protloc("protein", "bar-2")
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("status", "--verbose"), ("--verbose", "status")])
+def test_verbose_is_heard_before_and_after_the_command(embedded: Embedded, words: tuple[str, str]) -> None:
+    embedded.protloc(*words)
+    assert (Loudness.verbose, Loudness.quiet) == (True, False)
+    embedded.protloc("status")
+    assert not Loudness.verbose
+
+
+@pytest.mark.parametrize("word", ["--quiet", "-q"])
+def test_quiet_may_stand_before_a_command_or_a_group_of_them(embedded: Embedded, word: str) -> None:
+    result = embedded.protloc(word, "predict", SAMPLE, "-o", "quiet.tsv")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert embedded.protloc(word, "models").exit_code == 0 and Loudness.quiet
 
 
 def test_quiet_says_nothing_and_verbose_tells_requests(embedded: Embedded) -> None:
