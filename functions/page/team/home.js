@@ -19,9 +19,9 @@ export function team() {
     const address = new URL(path, location.href);
     const headers = await signed(method, address, body, await credentials(), settings.region);
     const answer = await fetch(address, {method, headers, ...(body && {body}), credentials: "omit", cache: "no-store"});
-    const found = await answer.json().catch(() => ({}));
-    if (answer.ok) return found;
-    const problem = new Error(found.detail || `The server answered ${answer.status}.`);
+    const reply = await answer.json().catch(() => ({}));
+    if (answer.ok) return reply;
+    const problem = new Error(reply.detail || `The server answered ${answer.status}.`);
     throw Object.assign(problem, {status: answer.status});
   };
   const path = (upload) => `uploads/${encodeURIComponent(upload)}`;
@@ -33,9 +33,9 @@ export function team() {
   };
   const view = async (upload) => {
     try {
-      const found = await ask("GET", path(upload));
+      const known = await ask("GET", path(upload));
       sent.delete(upload);
-      return found;
+      return known;
     } catch (error) {
       if (error.status === 404 && sent.has(upload)) return sent.get(upload);
       throw error;

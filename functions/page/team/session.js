@@ -28,27 +28,27 @@ export function makeSession(settings) {
       headers: {"content-type": "application/x-amz-json-1.1", "x-amz-target": `AWSCognitoIdentityService.${action}`},
       body: JSON.stringify(request), credentials: "omit", cache: "no-store",
     });
-    const found = await answer.json().catch(() => ({}));
-    if (answer.ok) return found;
-    if (answer.status < 500) throw new SignedOut(found.message || "Your sign-in was not accepted.");
+    const body = await answer.json().catch(() => ({}));
+    if (answer.ok) return body;
+    if (answer.status < 500) throw new SignedOut(body.message || "Your sign-in was not accepted.");
     throw new Error(`The sign-in service answered ${answer.status}; try again.`);
   };
 
   // Trades the code in the address, which is there after a sign-in, for a token. False where there is none.
   const finish = async () => {
-    const given = new URLSearchParams(location.search);
-    if (!given.has("state")) return Boolean(read().token);
+    const returned = new URLSearchParams(location.search);
+    if (!returned.has("state")) return Boolean(read().token);
     const {state, verifier, nonce, hash} = read();
     sessionStorage.removeItem(KEPT);
-    history.replaceState(null, "", `${location.pathname}${given.get("state") === state ? hash : ""}`);
-    if (!state || given.get("state") !== state) throw new SignedOut("This sign-in was begun elsewhere. Sign in again.");
-    if (!given.has("code")) throw new SignedOut(`The sign-in ended with “${given.get("error_description") || given.get("error") || "no code"}”.`);
-    const request = {grant_type: "authorization_code", client_id: settings.client, code: given.get("code"), redirect_uri: place, code_verifier: verifier};
+    history.replaceState(null, "", `${location.pathname}${returned.get("state") === state ? hash : ""}`);
+    if (!state || returned.get("state") !== state) throw new SignedOut("This sign-in was begun elsewhere. Sign in again.");
+    if (!returned.has("code")) throw new SignedOut(`The sign-in ended with “${returned.get("error_description") || returned.get("error") || "no code"}”.`);
+    const request = {grant_type: "authorization_code", client_id: settings.client, code: returned.get("code"), redirect_uri: place, code_verifier: verifier};
     const answer = await fetch(settings.token, {method: "POST", body: new URLSearchParams(request), credentials: "omit", cache: "no-store"});
     const token = answer.ok ? (await answer.json()).id_token : null;
     if (!token) throw new SignedOut("The sign-in was not accepted. Sign in again.");
-    const said = claims(token);
-    if (said.nonce !== nonce || said.iss !== settings.issuer) throw new SignedOut("The sign-in was for another page. Sign in again.");
+    const claimed = claims(token);
+    if (claimed.nonce !== nonce || claimed.iss !== settings.issuer) throw new SignedOut("The sign-in was for another page. Sign in again.");
     keep({token});
     return true;
   };
@@ -87,8 +87,8 @@ export function makeSession(settings) {
       if (!token || claims(token).exp * 1000 - EARLY < Date.now()) throw new SignedOut("Your sign-in has ended. Sign in again.");
       const logins = {Logins: {[settings.issuer.replace("https://", "")]: token}};
       const {IdentityId} = await identity("GetId", {IdentityPoolId: settings.identityPool, ...logins});
-      const {Credentials: given} = await identity("GetCredentialsForIdentity", {IdentityId, ...logins});
-      credentials = {key: given.AccessKeyId, secret: given.SecretKey, token: given.SessionToken, until: given.Expiration * 1000};
+      const {Credentials: keys} = await identity("GetCredentialsForIdentity", {IdentityId, ...logins});
+      credentials = {key: keys.AccessKeyId, secret: keys.SecretKey, token: keys.SessionToken, until: keys.Expiration * 1000};
       return credentials;
     },
 
