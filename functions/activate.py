@@ -14,13 +14,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import InputError, ProtlocError
 from functions.http import answer, problem, read_object, shown
+from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 from functions.services.models_table import Alias
 
 logger = Logger()
 metrics = Metrics()
-
-MAX_NAME_CHARACTERS = 100
 
 
 class NotNow(ProtlocError):

@@ -38,7 +38,7 @@ logger = Logger()
 MAX_TEXT_BYTES = 65_536
 MAX_RECORDS = 100
 MAX_RESIDUES = 8_192
-"""A quarter of what a model must answer within 60 seconds (`BatchResidues`), so within MODEL_SECONDS."""
+"""A quarter of those that a model must answer in 60 seconds (`BatchResidues`), so within MODEL_SECONDS."""
 
 FILE_NAME = "sequences.fasta"
 RETRY_SECONDS = 5

@@ -31,12 +31,12 @@ from functions.domain.fasta import LineCount, lookback, read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload_record import UploadRecord
 from functions.http import answer, entity_tag, is_known, problem
+from functions.parameters import MAX_NAME_CHARACTERS, know_only
 from functions.services import Services, services
 from functions.services.models_table import GONE
 
 logger = Logger()
 
-MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 RETRY_SECONDS = 60
 """A model that wakes takes minutes, one that is busy seconds; see also `predict.WAKING_SECONDS`."""
 
@@ -50,7 +50,7 @@ TOO_LONG = "The model took too long to explain this protein; try again when it h
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     parameters = event["pathParameters"]
     try:
-        _know_none(event.get("queryStringParameters"))
+        know_only(event.get("queryStringParameters") or {})
         body = explain(parameters["upload"], parameters["offset"], services())
     except InputError as error:
         status = HTTPStatus.GONE if isinstance(error, FileGone) else HTTPStatus.BAD_REQUEST
@@ -141,8 +141,3 @@ def _ask(protein: Protein, upload: UploadRecord, aws: Services) -> Explanation:
         model_version=upload.model_version,
         labels=upload.labels,
     )
-
-
-def _know_none(parameters: dict[str, str] | None) -> None:
-    for name in parameters or {}:
-        raise InputError(repr(name)[:40], expected="none", where="parameters")

@@ -13,6 +13,7 @@ from functions.services.predictions_table import Wanted
 
 Parameters = Mapping[str, str]
 
+MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 DEFAULT_SIZE = 50
 MAX_SIZE = 500
 MAX_ACCESSIONS = 100

@@ -155,7 +155,7 @@ def parent_of(snapshot: str | None, labels: LabelSet, aws: Services) -> Parent:
     return Parent(snapshot, int(manifest["splits"]["holdout"]["proteins"]))
 
 
-def snapshot_name(files: list[LabelledFile], labels: LabelSet = TEN) -> str:
+def snapshot_name(files: list[LabelledFile], labels: LabelSet) -> str:
     """Named by content: the same files under the same names are the same snapshot of the same labels."""
     known = json.dumps(sorted([file.uri, file.etag, file.size, file.kind] for file in files))
     if own := described(labels):

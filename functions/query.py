@@ -27,7 +27,7 @@ from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY, columns_of, pro
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
 from functions.http import View, entity_tag, is_known, model_view, upload_view
-from functions.parameters import FORMS, know_only, page_size, wanted_form, wanted_rows
+from functions.parameters import FORMS, MAX_NAME_CHARACTERS, know_only, page_size, wanted_form, wanted_rows
 from functions.services import services
 from functions.services.dynamodb import Item
 from functions.services.predictions_table import Wanted
@@ -36,7 +36,6 @@ logger = Logger()
 app = APIGatewayRestResolver(strip_prefixes=[])
 
 LINK_SECONDS = 900
-MAX_NAME_CHARACTERS = 100
 """Longer names no upload or model version has; DynamoDB refuses keys from 1,024 bytes on."""
 
 LOOKED_AHEAD = 20

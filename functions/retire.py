@@ -28,7 +28,7 @@ logger = Logger()
 metrics = Metrics()
 
 SETTLE_SECONDS = 900
-"""From the end of an execution on, so that what it had asked for last has arrived."""
+"""From the end of an execution on, so that its last requests have arrived."""
 
 DRAINED = "nobody asks it any more"
 STOPPED = "its retraining was stopped"

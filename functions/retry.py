@@ -17,14 +17,13 @@ from functions.domain.errors import InputError, ProtlocError, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES, MAX_ATTEMPTS
 from functions.domain.upload_record import UploadRecord
 from functions.http import answer, problem
+from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 from functions.services.models_table import GONE
 
 logger = Logger()
 metrics = Metrics()
-
-MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 
 
 class NothingToRetry(ProtlocError):

@@ -16,11 +16,10 @@ from functions.domain.errors import ProtlocError, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
 from functions.http import answer, problem
+from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 
 logger = Logger()
-
-MAX_NAME_CHARACTERS = 100  # DynamoDB refuses keys from 1,024 bytes on
 
 
 class NothingToCancel(ProtlocError):

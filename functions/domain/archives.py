@@ -133,9 +133,6 @@ def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield from pieces
 
 
-_HEADER = re.compile(rb"^(?:\xef\xbb\xbf)?>[^\r\n]*", re.MULTILINE)
-
-
 def _named(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Put a file's name behind each header, and a line end behind the last line."""
     label = f" [file={name}]".replace("\r", " ").replace("\n", " ").encode("utf-8", "replace")

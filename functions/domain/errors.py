@@ -18,7 +18,7 @@ class ProtlocError(Exception):
 
 
 class InputError(ProtlocError):
-    """The user's input cannot be used; the message says what was expected, what was found, and where."""
+    """The user's input cannot be used; the message has the value expected, the one found, and the place."""
 
     def __init__(self, found: str, *, expected: str = "", where: str = "") -> None:
         self.found, self.expected, self.where = found, expected, where

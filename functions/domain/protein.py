@@ -41,7 +41,7 @@ MAX_RESIDUES = 100_000
 """Longest protein taken; the longest known, PKZILLA-1, has 45,212 (doi:10.1126/science.ado3290)."""
 
 MIN_KNOWN_RESIDUES = 10
-"""Fewer tell nothing of a location: a signal needs what stands around it."""
+"""Fewer tell nothing of a location: a signal needs its surroundings."""
 
 SHORT_RESIDUES = 30
 """Shorter ones are answered with a remark; the model saw hardly any."""

@@ -12,7 +12,7 @@ from functions.domain.packing import PackingSettings
 FINAL_STATUSES = ("complete", "partial", "failed", "cancelled")
 
 GONE_STATUSES = ("deleting", "deleted")
-"""Of an upload that was deleted, while what it left is erased and after."""
+"""Of an upload that was deleted, while it is erased and after."""
 
 CANCELLED = "the upload was cancelled before this record was predicted"
 
@@ -86,7 +86,7 @@ class Shard:
     damage: str = ""
     """The reason why the text stops early, if it does: the record it stops in is then incomplete."""
     give_up: str = ""
-    """The reason to fail what is not done yet rather than try it again; empty where there is none."""
+    """The reason to fail the rest rather than try it again; empty where there is none."""
 
     def as_message(self) -> dict[str, Any]:
         return {
@@ -203,6 +203,6 @@ def text_key(upload: str) -> str:
     return f"work/{upload}/text"
 
 
-def result_key(upload: str, name: str, attempt: int = 1) -> str:
+def result_key(upload: str, name: str, attempt: int) -> str:
     """The key of a result; every attempt has keys of its own, so that none overwrites a later one."""
     return f"results/{upload}/{name}" if attempt == 1 else f"results/{upload}/attempt-{attempt}/{name}"

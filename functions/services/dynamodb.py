@@ -1,7 +1,7 @@
 """DynamoDB for the four tables: values as it holds them, and batch writes that leave no item out."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -115,19 +115,17 @@ def put_new(table: Table, item: Item) -> bool:
 
 def put_if(table: Table, item: Item, condition: "ConditionBase | str") -> bool:
     """Put an item; False where the condition does not hold of the one that is there."""
-    try:
-        table.put_item(Item=item, ConditionExpression=condition)
-    except ClientError as error:
-        if not is_condition_failure(error):
-            raise
-        return False
-    return True
+    return _written(table.put_item, Item=item, ConditionExpression=condition)
 
 
 def update_if(table: Table, **request: Any) -> bool:
     """Update an item; False where its condition does not hold: another worker was there before."""
+    return _written(table.update_item, **request)
+
+
+def _written(write: Callable[..., Any], **request: Any) -> bool:
     try:
-        table.update_item(**request)
+        write(**request)
     except ClientError as error:
         if not is_condition_failure(error):
             raise

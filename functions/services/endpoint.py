@@ -46,7 +46,7 @@ READ_SECONDS = 70
 
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
 WRITING_SECONDS = 45
-"""Seconds that it may take after the last call to store what was found, or to send it on."""
+"""Seconds that it may take after the last call to store the answers, or to send the rest on."""
 
 
 class Endpoint:

@@ -97,7 +97,7 @@ class ModelsTable:
             "ExpressionAttributeNames": {"#version": "version"},
             "ExpressionAttributeValues": values,
         }
-        return self._transact({"Update": alias}, {"ConditionCheck": _in_service(version)})
+        return self._transact({"Update": alias}, {"ConditionCheck": _in_state(version, "in_service")})
 
     def begin_retiring(self, version: str, alias_before: Alias, reason: str) -> bool:
         """Take a version out of service; say whether it was in service and the alias is still as found."""
@@ -181,10 +181,6 @@ def _is_changed(error: ClientError) -> bool:
 
 def _key(version: str) -> Item:
     return {"pk": "version", "sk": version}
-
-
-def _in_service(version: str) -> Item:
-    return _in_state(version, "in_service")
 
 
 def _in_state(version: str, state: str) -> Item:
