@@ -121,7 +121,7 @@ def sentence(answer: View) -> str:
     return f"{answer['status']}: {answer['records']:,} records, {counts}, in {took}{where}"
 
 
-def show_outcome(following: Following, answer: View, stack: str | None, hints: bool = True) -> None:
+def show_outcome(following: Following, answer: View, stack: str | None, hints: bool) -> None:
     """Show the answers as a table and, with `hints`, the commands that may follow."""
     from functions.domain.locations import labels_of
     from protloc.cli.display import show_answers

@@ -102,7 +102,7 @@ def adopt(as_json: bool, stack: str | None, home: Path) -> None:
 
 @click.command()
 @click.option(
-    "--erase", is_flag=True, help="Also delete what it keeps: files, results, models, tables, logs."
+    "--erase", is_flag=True, help="Also delete all that it keeps: files, results, models, tables, logs."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

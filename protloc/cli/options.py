@@ -115,7 +115,7 @@ def result_options(command: Command) -> Command:
     collected = click.option(
         "--spreadsheet",
         is_flag=True,
-        help="Defuse in TSV what a spreadsheet would run as a formula, as CSV always is: accessions that "
+        help="Defuse formulas of spreadsheets in TSV, as CSV always is: accessions that "
         "begin with = + - @ then get an apostrophe.",
     )(collected)
     collected = click.option(
@@ -123,7 +123,7 @@ def result_options(command: Command) -> Command:
         "-f",
         "format_name",
         type=click.Choice(FORMAT_NAMES),
-        help="Format of the results. Without it: what the end of --output says, else tsv. An output whose "
+        help="Format of the results. Without it: by the end of --output, else tsv. An output whose "
         "name ends in .gz is compressed.",
     )(collected)
     return cast(Command, collected)
@@ -176,7 +176,7 @@ def organism_option(command: Command) -> Command:
     return click.option(
         "--organism",
         type=Organism(),
-        help="Of what the proteins are, where their headers do not say: 'Homo sapiens', 'fungi', …",
+        help="The organism of the proteins, where their headers name none: 'Homo sapiens', 'fungi', …",
     )(command)
 
 

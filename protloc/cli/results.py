@@ -148,7 +148,7 @@ class _Target:
 
 
 @contextlib.contextmanager
-def _becoming(output: Path, replace: bool = True) -> Iterator[_Target]:
+def _becoming(output: Path, replace: bool) -> Iterator[_Target]:
     """A file that becomes `output`, or is copied to stdout, once it is written without an error.
 
     Where `output` is a symbolic link, the file replaces its target.

@@ -118,7 +118,7 @@ def remove_labels(
 
 
 @click.command()
-@click.option("--version", metavar="NAME", help="What to call the new version. Without it: by the time.")
+@click.option("--version", metavar="NAME", help="The name of the new version. Without it: the time.")
 @click.option(
     "--set", "words", metavar="NAME=VALUE", multiple=True, help="A setting of the training, as epochs=20."
 )

@@ -48,7 +48,7 @@ def watch(folder: Path, format_name: str, stack: str | None, home: Path) -> None
     from protloc.cli.results import default_output
 
     client = client_of(stack, home, start=True)
-    note(f"watching {folder}; Ctrl-C ends this, not what is in work")
+    note(f"watching {folder}; Ctrl-C ends this, not the uploads in work")
     with contextlib.suppress(KeyboardInterrupt):
         for file in arrivals(folder, lambda file: folder / default_output(file.name, format_name)):
             output = folder / default_output(file.name, format_name)

@@ -15,7 +15,7 @@ from pathlib import Path
 FILE = "idle"
 """The file of a home with the seconds after which its running cloud ends itself."""
 LOOKING = "protloc-status"
-"""Part of the user agent of who only looks at the cloud, which does not keep it up."""
+"""Part of the user agent of clients that only look at the cloud, which does not keep it up."""
 
 
 class Idleness:

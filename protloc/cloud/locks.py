@@ -13,7 +13,7 @@ import psutil
 
 PAUSE_SECONDS = 0.05
 TELL_SECONDS = 5.0
-"""After this long a person is told what is waited for."""
+"""After this long a person sees the holder of the lock."""
 STOPPED_SECONDS = 2.0
 """A holder that is stopped this long will not go on by itself."""
 

@@ -43,7 +43,7 @@ EVENT_MARGIN_SECONDS = 2.0  # an object's event follows it a moment later
 MODELS_RETURN_SECONDS = 300.0
 OWNER_CHECK_SECONDS = 0.5
 NOT_STARTED = 3
-"""The exit status where the state is not what it should be; the last line of the log says what to do."""
+"""The exit status where the state is damaged or missing; the last line of the log has the remedy."""
 OWNER_VARIABLE = "PROTLOC_CLOUD_OWNER"
 
 log = logging.getLogger("protloc.cloud")

@@ -1,1 +1,1 @@
-"""Estimates how long a FASTA file takes on a deployed stack and what it costs, by a model of the system."""
+"""Estimates the time and the cost of a FASTA file on a deployed stack, by a model of the system."""

@@ -1,7 +1,7 @@
 """The ways to have a file predicted that an estimate compares: models, and the instances they run on.
 
 Residues a second of a copy. The small model: 84,000 on one core of an AMD EPYC with AVX512-BF16 (`make
-bench`, 2026-11-26), taken for each core of the instance, less a fifth for what they share. ProtBERT on GPUs:
+bench`, 2026-11-26), taken for each core of the instance, less a fifth for shared resources. ProtBERT on GPUs:
 from published throughputs of models of its size (ESM-2 on other GPUs), by the chips' bf16 rates. None was
 measured on AWS.
 """

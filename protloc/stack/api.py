@@ -34,8 +34,8 @@ class Api:
         url: str,
         session: boto3.Session,
         region: str,
-        proxies: Mapping[str, str] | None = None,
-        answer_seconds: int = 60,
+        proxies: Mapping[str, str] | None,
+        answer_seconds: int,
     ) -> None:
         self.url = url.rstrip("/")
         self.region = region

@@ -21,7 +21,7 @@ from protloc.stack.parameters import defaults, template
 OK, WARNING, PROBLEM, UNCHECKED = "ok", "warning", "problem", "unchecked"
 
 OTHER_FUNCTIONS = 6
-"""Invocations left for what is not `predict`: two of receive, two of split, one of query and of sweep."""
+"""Invocations left beside those of `predict`: two of receive, two of split, one of query and of sweep."""
 
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 ABSENT = ("UnknownOperationException", "InvalidAction", "UnsupportedOperation", "NotImplemented", "501")

@@ -215,7 +215,9 @@ def _structure(service: str, shape: StructureShape) -> Check:
 
 
 def _list(service: str, shape: ListShape) -> Check:
-    return _collection(service, shape, shape.member, "Member must satisfy constraint", enumerate_from_one)
+    return _collection(
+        service, shape, shape.member, "Member must satisfy constraint", partial(enumerate, start=1)
+    )
 
 
 def _map(service: str, shape: MapShape) -> Check:
@@ -257,10 +259,6 @@ def _collection(
                 check(each, f"{place}{key}.member.", report)
 
     return check_collection
-
-
-def enumerate_from_one(value: Any) -> Iterable[tuple[int, Any]]:
-    return enumerate(value, start=1)
 
 
 _MAKERS: dict[str, Callable[[str, Any], Check]] = {"structure": _structure, "list": _list, "map": _map}

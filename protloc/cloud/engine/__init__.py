@@ -70,7 +70,7 @@ class Engine:
         """The answer to a caller of our own services that lacks a permission besides the call's own."""
         self.serving = threading.Event()
         self.delivering = threading.Event()
-        """From when on functions are given what lies in queues and streams."""
+        """The time from which functions get messages and records."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.services: dict[str, Service] = {}
         self._app = module("ministack.app")

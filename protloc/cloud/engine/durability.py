@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from operator import call
 from typing import Any
 
 from protloc.cloud.disk import SYSTEM, objects
@@ -133,7 +134,7 @@ def _write_through(storage: Any) -> None:
 
         request = _request.get()
         if path is not None:
-            (request.removals.append if request else _now)(remove)
+            (request.removals.append if request else call)(remove)
 
     def remove_object(bucket: str, key: str) -> None:
         path = storage._object_disk_path(bucket, key)
@@ -146,10 +147,6 @@ def _write_through(storage: Any) -> None:
     storage._persist_displaced_version = persist_displaced
     storage._delete_version_file = remove_version
     storage._delete_persisted_object = remove_object
-
-
-def _now(call: Callable[[], None]) -> None:
-    call()
 
 
 def _other_path(storage: Any, bucket: str, key: str, path: str) -> str:

@@ -212,7 +212,7 @@ class Worker:
         connection.received += data
         try:
             request = connection.request() if data else None
-        except ValueError:  # not what a runtime client sends
+        except ValueError:  # no request of a runtime client
             data = b""
         if not data or (request is None and len(connection.received) > MAX_REQUEST_BYTES):
             self._forget(connection)

@@ -54,7 +54,7 @@ DEVICE_FILES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/uran
 LIMITS = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 4096}
 FILE_BYTES = 4 << 30  # of a model server, which has little to write
 MEMORY_SHARE = 0.75
-"""The share of the memory that one process may have. The kernel counts what is private and may be written."""
+"""The share of the memory that one process may have. The kernel counts private, writable pages."""
 MAX_PROCESSES = 4096  # and threads
 
 

@@ -38,9 +38,16 @@ class StartFailed(Exception):
     """A copy ended, or was not ready in time, before it answered a ping for the first time."""
 
 
-def threads() -> dict[str, str]:
-    """The variables that limit the threads of the cloud's own environment, to be handed on."""
-    return {name: os.environ[name] for name in THREADS if name in os.environ}
+def base_environment(home: Path) -> dict[str, str]:
+    """The environment of a model or job: nothing of the user's but the limits of threads."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONUNBUFFERED": "1",
+        **{name: os.environ[name] for name in THREADS if name in os.environ},
+    }
 
 
 def further_folders() -> list[str]:
@@ -79,15 +86,10 @@ class ModelServer:
                 [*python, str(CONFINED), str(model), *usable, "--", *python, str(SERVE), str(model)],
                 cwd=model,
                 env={
-                    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
-                    "LANG": "C.UTF-8",
-                    "HOME": str(scratch),
-                    "TMPDIR": str(scratch),
-                    "PYTHONUNBUFFERED": "1",
                     "SM_MODEL_DIR": str(model),
                     "OMP_WAIT_POLICY": "passive",  # threads that wait leave the core to the functions
                     **({} if alone else {"OMP_NUM_THREADS": "1"}),
-                    **threads(),
+                    **base_environment(scratch),
                     **environment,
                 },
                 stdin=standard_input.fileno(),

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from model.serving.artifact import extracted
 from protloc.cloud.sagemaker.checkpoints import Checkpoints
 from protloc.cloud.sagemaker.job_log import JobLog
-from protloc.cloud.sagemaker.servers import CONFINED, further_folders, threads
+from protloc.cloud.sagemaker.servers import CONFINED, base_environment, further_folders
 from protloc.cloud.sagemaker.storage import Storage
 
 ATTACHED = Path(__file__).with_name("attached.py")
@@ -187,13 +187,8 @@ def _run_program(
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     sent = JobLog(str(job["TrainingJobName"]), HOST, [folder / name for name in LOGS], environment)
     environment = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "PYTHONUNBUFFERED": "1",
+        **base_environment(folder),
         "PYTHONPATH": str(folder / "code"),
-        **threads(),
         **({"PROTLOC_CHECKPOINT_DIR": str(folder / "checkpoints")} if checkpoints else {}),
         **environment,
         **variables(job, folder, values, gpus),
@@ -249,7 +244,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """An attempt finds nothing of the one before it; only what was said is kept."""
+    """Remove the files of an earlier attempt; only its log is kept."""
     for path in folder.iterdir() if folder.exists() else ():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
