@@ -14,7 +14,7 @@ LARGE = ("serving", "training")  # of ProtBERT's size
 
 def main() -> int:
     """Every benchmark named, or the quick ones."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what is claimed.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure performance.")
     parser.add_argument(
         "names", nargs="*", choices=(*QUICK, *LARGE, "all", []), help="the quick ones if none is named"
     )

@@ -228,12 +228,12 @@ def measure(model: Model, sequences: Sequence[str]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, measure and write."""
     parser = argparse.ArgumentParser(
-        description="Fit what tells how far a protein is outside.", allow_abbrev=False
+        description="Fit the detector of proteins outside of a model's knowledge.", allow_abbrev=False
     )
     add_argument = parser.add_argument
     add_argument("artifact", type=Path, help="an unpacked artifact, which is written into")
     add_argument(
-        "--labelled", type=Path, required=True, help="eukaryotic proteins: what the model learned from"
+        "--labelled", type=Path, required=True, help="eukaryotic proteins: those the model learned from"
     )
     add_argument(
         "--prokaryotes",

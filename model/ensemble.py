@@ -132,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=[],
         help="as many, trained with --everything: they answer, as the others were judged",
     )
-    parser.add_argument("--labelled", type=Path, required=True, help="what the members were trained from")
+    parser.add_argument(
+        "--labelled", type=Path, required=True, help="the labelled file that the members were trained on"
+    )
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     parser.add_argument("--model-version", required=True)
     options = parser.parse_args(arguments)

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Serve a small model in bf16.", allow_abbrev=False)
     parser.add_argument("artifact", type=Path, help="folder of a small model's artifact")
     parser.add_argument("out", type=Path, help="folder of the new one")
-    parser.add_argument("--labelled", type=Path, required=True, help="what it was trained from")
+    parser.add_argument("--labelled", type=Path, required=True, help="the labelled file of its training")
     parser.add_argument("--validation", type=Path, help="list of the validation split's accessions")
     parser.add_argument("--model-version", required=True)
     options = parser.parse_args(arguments)

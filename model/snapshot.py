@@ -246,7 +246,7 @@ def write(place: str, splits: Splits, manifest: Mapping[str, Any]) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description="Fix what a model is trained and judged on.", allow_abbrev=False
+        description="Fix the proteins that a model is trained and judged on.", allow_abbrev=False
     )
     add = parser.add_argument
     add("--sources", required=True, help="sources.json, a file or its address in S3")

@@ -5,6 +5,8 @@ Needs boto3 for addresses in S3 alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,17 +60,10 @@ def read(place: str, *, version: str | None = None, etag: str | None = None) -> 
             return Path(place).read_bytes()
         except OSError as error:
             raise StorageError(f"expected a file {place}, found none: {error.strerror}") from error
-    from botocore.exceptions import ClientError  # type: ignore[import-untyped, unused-ignore]
-
     bucket, key = _parts(place)
     wanted = {"VersionId": version} if version not in (None, "null") else {}
-    try:
+    with _expected(place):
         answer = _client().get_object(Bucket=bucket, Key=key, **wanted)
-    except ClientError as error:
-        reason = error.response["Error"]
-        raise StorageError(
-            f"expected the object {place}, found {reason['Code']}: {reason['Message']}"
-        ) from error
     if etag is not None and answer["ETag"].strip('"') != etag.strip('"'):
         raise StorageError(f"expected {place} as it was listed (ETag {etag}), found it changed since")
     content: bytes = answer["Body"].read()
@@ -79,16 +74,23 @@ def fetch(place: str, path: Path) -> Path:
     """An object as a file: `path`, into which it is copied from S3, or where it lies already."""
     if not in_s3(place):
         return Path(place)
-    from botocore.exceptions import ClientError
+    with _expected(place):
+        _client().download_file(*_parts(place), str(path))
+    return path
+
+
+@contextmanager
+def _expected(place: str) -> Iterator[None]:
+    """Name the object in the error of a call that does not find it."""
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped, unused-ignore]
 
     try:
-        _client().download_file(*_parts(place), str(path))
+        yield
     except ClientError as error:
         reason = error.response["Error"]
         raise StorageError(
             f"expected the object {place}, found {reason['Code']}: {reason['Message']}"
         ) from error
-    return path
 
 
 def write(place: str, content: bytes, content_type: str) -> None:

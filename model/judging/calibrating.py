@@ -27,10 +27,10 @@ SET_SHARE = 0.9  # how often a set of locations is to hold the true one
 CERTAIN_ACCURACY = 0.8  # how often answers that are not called uncertain are to be right
 
 
-def fit_reach(probabilities: Floats, truth: Labels, share: float = SET_SHARE) -> float:
-    """The least reach at which sets hold the truth this often, also of one protein more."""
+def fit_reach(probabilities: Floats, truth: Labels) -> float:
+    """The least reach at which sets hold the truth in SET_SHARE of cases, also of one protein more."""
     needed = np.sort(mass_before(probabilities)[np.arange(len(truth)), truth])
-    place = min(len(truth), int(np.ceil((len(truth) + 1) * share))) - 1
+    place = min(len(truth), int(np.ceil((len(truth) + 1) * SET_SHARE))) - 1
     return round(float(needed[place]) + 1e-6, 6)
 
 

@@ -26,7 +26,7 @@ ARTICLE_SETTINGS = {
     "lr": "--learning-rate",
     "max-len": "--max-residues",
     "max-length": "--max-residues",
-    "backend": "nothing: it is chosen by what the machine has",
+    "backend": "nothing: it is chosen by the hardware",
     "num-workers": "nothing: batches are made in memory",
 }
 CHAMPION = "champion"  # as `--start`: the artifact of the channel of this name

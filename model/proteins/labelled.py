@@ -246,7 +246,7 @@ def table(proteins: Iterable[LabelledProtein], locations: Sequence[str] = LOCATI
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def places_of(protein: LabelledProtein, locations: Sequence[str] = LOCATIONS) -> str:
+def places_of(protein: LabelledProtein, locations: Sequence[str]) -> str:
     """The names of a protein's locations, as a labelled file has them."""
     return BETWEEN.join(locations[place] for place in protein.places)
 
