@@ -21,7 +21,7 @@ def replay(seed: int) -> list[str]:
 
 def play_all(seeds: Sequence[int]) -> list[Played]:
     """Play these seeds, one after the other."""
-    gc.disable()  # what a schedule leaves is let go at its end
+    gc.disable()  # the objects of a schedule are let go at its end
     with staged() as stage:
         results = [play(seed, stage) for seed in seeds]
     gc.enable()

@@ -40,7 +40,7 @@ class Table:
         """Keys of the items that have, or had, a value of an index's partition key."""
         self._surroundings = surroundings
 
-    # What the functions call
+    # Calls of the functions
 
     def put_item(self, *, Item: Item, ConditionExpression: Any = "") -> Item:  # noqa: N803
         def apply() -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Table:
                 listener(old, new)
 
     def _check(self, operation: str, item: Item) -> None:
-        """Refuse what DynamoDB would not keep."""
+        """Refuse an item that DynamoDB would not keep."""
         for names in self.indexes.values():
             for name in names:
                 if name in item and (not isinstance(item[name], str) or not item[name]):
@@ -343,7 +343,7 @@ def holds(condition: Any, item: Item) -> bool:
 
 
 def _as_text(condition: Any) -> tuple[str, Substitutes]:
-    """A condition as boto3 sends it, and what its placeholders stand for."""
+    """A condition as boto3 sends it, and the values of its placeholders."""
     if isinstance(condition, str):
         return condition, {}
     built = ConditionExpressionBuilder().build_expression(condition)
@@ -389,7 +389,7 @@ def copied(value: Any) -> Any:
 
 
 def size_of(value: Any) -> int:
-    """Bytes of a value, about as DynamoDB counts them: names and texts as UTF-8, 3 more for what holds others.
+    """Bytes of a value, about as DynamoDB counts them: names and texts as UTF-8, 3 more for a list or map.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """

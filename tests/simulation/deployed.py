@@ -106,7 +106,7 @@ def _resolved(value: Any, parameters: dict[str, str]) -> str:
     if kind == "Ref" and about in _template()["Parameters"]:
         return parameters.get(about, str(_template()["Parameters"][about].get("Default", "")))
     if about == "AWS::StackName" or kind == "Fn::GetAtt":
-        return "stack"  # which is what everything is named that the simulation has one of
+        return "stack"  # the name of everything that the simulation has one of
     return BUCKETS.get(str(about), str(about))
 
 

@@ -1,4 +1,4 @@
-"""The same calls made of the clients in memory and of others; what both say is brought to one form and compared."""
+"""The same calls made of the clients in memory and of others; both answers are brought to one form and compared."""
 
 from __future__ import annotations
 

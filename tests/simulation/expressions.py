@@ -181,4 +181,4 @@ def _change(section: str, clause: tuple[str, ...], text: str) -> Change:
 
 
 def void(_value: object) -> None:
-    """Nothing, whatever is given: makes a statement of an expression."""
+    """None for any value: makes a statement of an expression."""

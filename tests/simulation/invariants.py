@@ -199,7 +199,7 @@ class Watch:
                 self.violate(f"batch {key} was cut differently")
 
     def _on_acknowledged(self, queue: Any, message: Message) -> None:
-        """A message goes only when what it asks for is done, or asked for anew."""
+        """A message is acknowledged only when its work is done, or sent anew."""
         if queue.name not in ("BatchesQueue", "ShardsQueue") or self.world.scenario.expiring:
             return
         request = json.loads(message.body)

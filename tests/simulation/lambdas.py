@@ -1,4 +1,4 @@
-"""Lambda: polls queues and the stream, calls handlers on time, and ends what takes too long."""
+"""Lambda: polls queues and the stream, calls handlers on time, and ends invocations that take too long."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class Lambda:
         self.stream_ended: list[Callable[[str], None]] = []  # told of an upload with no record left
         self.redelivered: list[Callable[[MessageQueue, Message], None]] = []
         """Told of a message that is taken again, before it is."""
-        self.holders: dict[str, list[Invocation]] = {}  # of a message, by its name: who took it
+        self.holders: dict[
+            str, list[Invocation]
+        ] = {}  # of a message, by its name: the invocations that took it
         self._taken: Counter[str] = Counter()  # of a function's concurrency
         self._numbers = 0
 
@@ -83,7 +85,7 @@ class Lambda:
         self.simulation.at(moment, partial(self._poll, name))
 
     def _poll(self, name: str) -> None:
-        """One invocation with what the queue has, if another may run."""
+        """One invocation with messages of the queue, if another may run."""
         world, simulation = self.world, self.simulation
         queue, function = world.queues[name], _POLLED[name]
         described = deployed.function(f"{function.title()}Function")
@@ -245,7 +247,7 @@ class Lambda:
         for listener in self.stream_ended:
             listener(upload)
 
-    # What is called by a schedule or a person
+    # Functions that a schedule or a person calls
 
     def sweep(self, task: str) -> None:
         timeout = self.world.scenario.sweep_timeout or deployed.timeout("SweepFunction")
@@ -290,7 +292,7 @@ class Lambda:
         invocation = self._invoke(function, freeze, timeout, body)
 
     def fail(self, error: BaseException | None) -> None:
-        """An invocation fails; only of what was thrown at it, or of what it says itself."""
+        """An invocation fails, only by a fault of the simulation or an error of its own."""
         self.failed += 1
         self.simulation.tell(f"failed: {type(error).__name__}: {error}")
         if not isinstance(error, (ClientError, BotoCoreError, ProtlocError)):

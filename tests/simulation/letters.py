@@ -1,7 +1,8 @@
 """A reference reader: finds a text's records in the plainest way, and shares nothing with the real one.
 
-The whole text is there, lines are strings, letters are looked at one by one. Only what is a list of words or a
-sum over letters is asked of the functions: `placeholder`, `are_nucleotides` and `is_3di` have judges of their own.
+The whole text is there, lines are strings, letters are looked at one by one. Only lists of words and sums
+over letters are taken from the functions: `placeholder`, `are_nucleotides` and `is_3di` have judges of their
+own.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _kind(letter: str) -> str:
 
 
 def records(text: bytes, lookback: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Offset, header and what follows it, of each record of a text."""
+    """Offset, header and the text after it, of each record of a text."""
     for start, end in pairwise([*starts(text, lookback), len(text)]):
         header = re.split(b"[\r\n]", text[start + 1 : end], maxsplit=1)[0]
         yield start, header, text[start + 1 + len(header) : end]

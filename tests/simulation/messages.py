@@ -35,7 +35,7 @@ class Message:
 
 @dataclass
 class MessageQueue:
-    """One queue; `dead_letters` takes what was received more than `max_receives` times."""
+    """One queue; `dead_letters` takes messages received more than `max_receives` times."""
 
     name: str
     visibility_seconds: int = 30
@@ -51,8 +51,12 @@ class MessageService:
     def __init__(self, surroundings: Surroundings | None = None, chance: random.Random | None = None) -> None:
         self.queues: dict[str, MessageQueue] = {}
         self.listeners: list[Listener] = []
-        self.acknowledged: list[Callable[[MessageQueue, Message], None]] = []  # told of what is removed
-        self.lost: list[Callable[[MessageQueue, Message], None]] = []  # of what nobody will take any more
+        self.acknowledged: list[
+            Callable[[MessageQueue, Message], None]
+        ] = []  # called for each removed message
+        self.lost: list[
+            Callable[[MessageQueue, Message], None]
+        ] = []  # for each message that no function will take any more
         self.added: list[Callable[[MessageQueue, Message], None]] = []
         self._surroundings = surroundings or Calm()
         self._chance = chance or random.Random(0)
@@ -62,7 +66,7 @@ class MessageService:
         self.queues[queue.name] = queue
         return queue
 
-    # What the functions call
+    # Calls of the functions
 
     def send_message(
         self,
@@ -130,7 +134,7 @@ class MessageService:
         about = (QueueUrl, VisibilityTimeout)
         return self._surroundings.step("sqs.ChangeMessageVisibility", about, apply)
 
-    # What Lambda's poller does, and how it is kept
+    # Lambda's poller, and the state of messages
 
     def put(
         self,

@@ -117,7 +117,7 @@ class ModelRuntime:
         return self._simulation.step("sagemaker-runtime.InvokeEndpoint", about, apply)
 
     def _seconds(self, sequences: list[str]) -> float:
-        """The seconds a call takes; SageMaker gives up what takes the container longer than a minute."""
+        """The seconds a call takes; SageMaker gives up a call that takes the container longer than a minute."""
         now, weather = self._simulation.now, self._weather
         kinds = {self._poison(sequence) for sequence in sequences}
         seconds = self._simulation.random.random() * weather.answer_seconds

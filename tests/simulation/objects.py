@@ -51,7 +51,7 @@ class ObjectStore:
             if readings == 0:
                 self._remove(bucket, key, version)
 
-    # What the functions call
+    # Calls of the functions
 
     def put_object(
         self,
@@ -243,7 +243,7 @@ class ObjectStore:
         """The multipart uploads of which parts are kept, for which somebody pays."""
         return [identity for identity, parts in self._uploads.items() if parts]
 
-    # What users do, and how it is kept
+    # Actions of users, and the state of objects
 
     def _remove(self, bucket: str, key: str, version_id: str) -> None:
         versions = self.buckets[bucket].get(key, [])

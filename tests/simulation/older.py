@@ -1,7 +1,7 @@
 """Messages and rows of an earlier release, as its functions leave them during an update.
 
-An update replaces functions one after the other while messages are under way, so the new ones read what the
-old ones wrote, and the other way round.
+An update replaces functions one after the other while messages are under way, so the new ones read messages
+and rows of the old ones, and the other way round.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The embedded cloud's persistence on a disk that fails, against a model of what was acknowledged.
+"""The embedded cloud's persistence on a disk that fails, against a model of the acknowledged objects.
 
-A script of puts, overwrites, deletions and saves runs through the real `objects` and `generations`. It runs once
-for each system call and each way in which that call can fail: no room, an error, a write torn in the middle, and
-the machine dying before it. A death is tried with every amount of what was not synced: names that were changed
-and come back, and files whose bytes did not arrive. Afterwards all that was acknowledged must be there, whole.
+A script of puts, overwrites, deletions and saves runs through the real `objects` and `generations`. It runs
+once for each system call and each way in which that call can fail: no room, an error, a write torn in the
+middle, and the machine dying before it. A death is tried with every part of the unsynced writes: names that
+were changed and come back, and files whose bytes did not arrive. Afterwards all that was acknowledged must be
+there, whole.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class SimulatedDisk:
         self._full, self.fault = False, None
 
     def die(self, loss: Loss) -> None:
-        """Start again with what a death leaves."""
+        """Start again with the files that a death leaves."""
         for _, name, inode in self.pending[: loss.names]:
             self._make_lasting(name, inode)
         self.names, self.pending = dict(self.lasting), []
@@ -233,7 +234,7 @@ class Store:
             self.model.bodies.pop((key, version or ""), None)
 
     def retag(self, key: str) -> None:
-        """Change what is known about an object, and not its body."""
+        """Change the description of an object, and not its body."""
         if version := self.model.current.get(key):
             with self._asked(key, version):
                 about = {"version_id": version, "tags": "new"}
@@ -351,7 +352,7 @@ def recovered(disk: SimulatedDisk) -> None:
 
 
 def play(fault: Fault, loss: Loss | None, recover: Callable[[SimulatedDisk], None] = recovered) -> list[str]:
-    """One case: the script with a fault, and with what a death leaves of it."""
+    """One case: the script with a fault, and with the files that a death leaves."""
     disk = SimulatedDisk(fault)
     store = Store(disk)
     try:

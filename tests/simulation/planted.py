@@ -38,7 +38,7 @@ from tests.simulation.planted_delays import DELAYS
 from tests.simulation.planted_quietly import QUIET
 from tests.simulation.planted_withdrawals import WITHDRAWALS
 
-Replaced = tuple[Any, str, Any]  # what is replaced where, and by what
+Replaced = tuple[Any, str, Any]  # object, its attribute, the replacement
 
 _predict, _open_batch = predict.predict, UploadsTable.open_batch
 _record_split, _pack = UploadsTable.record_split, split.pack
@@ -151,7 +151,7 @@ def _close_at_once(self: UploadsTable, upload_id: str, attempt: int, ending: Any
 _finish = UploadsTable.finish
 
 
-# Who may do what
+# Permissions
 
 
 def _lease_that_expires(self: UploadsTable, upload_id: str, shard: int, batch: int) -> bool:
@@ -186,7 +186,7 @@ def _note_always(self: UploadsTable, upload_id: str, reason: str) -> None:
     self._update(upload_id, {"reason": reason})
 
 
-# What a service leaves
+# Leftovers of services
 
 
 def _put_once_each(resource: Any, table_name: str, items: Any) -> None:
@@ -204,7 +204,7 @@ def _wait_by_failing(_message: Any, error: Exception, _aws: Any) -> None:
     raise error
 
 
-# Whose answer it is
+# Order of answers
 
 
 def _without_version(bucket: str, key: str, version_id: str | None) -> str:
@@ -287,7 +287,7 @@ def _put_failed_over(self: PredictionsTable, item: Any, attempt: int) -> None:
     self.table.put_item(Item=item | {"attempt": attempt})
 
 
-# What takes its time
+# Time
 
 
 def _wait_at_the_first_slow_one(self: Bisection) -> None:
@@ -304,7 +304,7 @@ def _all_failed(proteins: Any, reason: str, upload: Any, _answers: Any) -> list[
     return [predicted_row(protein, Unpredictable(reason), upload) for protein in proteins]
 
 
-# What the template allows
+# Limits of the template
 
 
 def _never_in_a_loop(name: str) -> deployed.DeployedFunction:

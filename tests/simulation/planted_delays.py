@@ -1,4 +1,4 @@
-"""More ways to break the functions or the template: what delays an upload, loses it quietly, or relies on a good day."""
+"""More ways to break the functions or the template: mistakes that delay an upload, lose it quietly, or rely on a good day."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.simulation import deployed
 
 Replaced = tuple[Any, str, Any]
 
-# What delays
+# Delays
 
 
 def _note_and_forget(message: dict[str, Any], aws: Any) -> None:
-    """Note why a file could not be received, on whatever row there is."""
+    """Note why a file could not be received, on any row of it."""
     thing = message["detail"]["object"]
     aws.uploads.note(
         upload_id(message["detail"]["bucket"]["name"], thing["key"], thing.get("version-id")), "dead"
@@ -97,7 +97,7 @@ def _note_the_model_only(upload: Any, aws: Any) -> None:
     aws.uploads.pin(upload.upload_id, model_version=aws.models.active() or "")
 
 
-# What an answer of a handler says
+# Answers of handlers
 
 
 def _reports_nothing(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _reports_nothing(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _reports_receipts(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Name what failed by its receipt, not by its message: nothing that Lambda knows."""
+    """Name a failed message by its receipt, not by its id: Lambda does not know that."""
     failures = []
     for record in event["Records"]:
         try:
@@ -127,7 +127,7 @@ def _all_or_nothing(name: str) -> deployed.DeployedFunction:
 _function = deployed.function
 
 
-# What S3 and DynamoDB do
+# S3 and DynamoDB
 
 
 def _as_they_come(self: Storage, keys: Iterable[str], ahead: int) -> Iterator[bytes]:
@@ -204,11 +204,11 @@ def _marker_with_offsets(
     self.settle_batch(upload, shard, batch)
 
 
-# What clocks, time and releases do
+# Clocks, time and releases
 
 
 def _too_late_to_matter(message: dict[str, Any], aws: Any, seconds_left: Any = None) -> None:
-    """Drop what is past its deadline: somebody gives it up."""
+    """Drop a message past its deadline: another gives it up."""
     if tables.now_seconds() <= aws.uploads.get(message["upload"]).deadline:
         _predict(message, aws, *([] if seconds_left is None else [seconds_left]))
 
@@ -240,7 +240,7 @@ _shard_rows = complete._shard_rows
 
 
 def _done_before_sent(shard: Shard, upload: Any, aws: Any) -> None:
-    """Count a shard's batches first, so that who is timed out while sending them never sends the others."""
+    """Count a shard's batches first, so that a function timed out while sending never sends the others."""
     if aws.uploads.shard(upload.upload_id, shard.number).batches is not None and not shard.give_up:
         return
     sent: list[Any] = []
@@ -254,7 +254,7 @@ def _done_before_sent(shard: Shard, upload: Any, aws: Any) -> None:
         aws.batches_queue.send(message)
 
 
-# What `sweep` does
+# `sweep`
 
 
 def _removed_first(aws: Any, _failures: Any) -> int:
@@ -287,7 +287,7 @@ _move = sweep.move
 
 
 def _only_recorded(message: dict[str, Any], aws: Any) -> None:
-    """Give up at once what is not done of a shard that could not be read."""
+    """Give up at once the rest of a shard that could not be read."""
     shard = read_task(message)
     if not isinstance(shard, Inflate):
         aws.uploads.abandon_shard(replace(shard, give_up="dead"), sweep.DEAD_SHARD)

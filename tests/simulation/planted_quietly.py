@@ -1,4 +1,4 @@
-"""Still more ways to break the functions: what changes no count, but a name, a line, an order, a turn or a cost."""
+"""Still more ways to break the functions: mistakes that change no count, but a name, a line, an order, a turn or a cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from functions.services.uploads_table import UploadsTable
 
 Replaced = tuple[Any, str, Any]
 
-# What a row says
+# Rows
 
 
 def _line_in_its_shard(row: Any, _first_line: int | None) -> Any:
@@ -63,7 +63,7 @@ def _organism_at_first(self: UploadsTable, upload_id: str, **values: str) -> Upl
 _pin = UploadsTable.pin
 
 
-# What an upload says
+# Uploads
 
 
 def _found_in_every_attempt(upload: UploadRecord, shards: Any) -> dict[str, int]:
@@ -102,7 +102,7 @@ def _deadline_of_the_first(self: UploadsTable, upload_id: str, attempt: int, _de
 _retry = UploadsTable.retry
 
 
-# Whose turn it is
+# Turns
 
 
 def _with_a_text_only(self: UploadsTable, _most: int) -> int:
@@ -127,7 +127,7 @@ def _from_the_beginning(self: UploadsTable, _place: dict[str, str]) -> None:
     """Search the first versions of the bucket again, each hour."""
 
 
-# What S3 keeps
+# S3
 
 
 def _left_lying(self: StreamWriter, kind: type[BaseException] | None, *rest: object) -> None:

@@ -2,8 +2,8 @@
 
 While an upload is open, something is on its way for it: a message in a queue, dead letters included, or a
 change in the stream. Where nothing is, the world must have lost it, and the mechanism that looks for such
-uploads has a bound. What comes back by itself, as a message whose function died, is waited for; from then on,
-and from the end of all trouble, an upload has a bound to end in.
+uploads has a bound. A message that comes back by itself, since its function died, is waited for; from then
+on, and from the end of all trouble, an upload has a bound to end in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUIET_SECONDS = 20.0
 
 
 def attempts(item: Item) -> int:
-    """The number of attempts at an upload, of what the table holds of it."""
+    """The number of attempts at an upload, by its row."""
     return int(item.get("attempts", 1))
 
 
@@ -75,7 +75,7 @@ class Progress:
     def _now(self) -> float:
         return self._world.simulation.now
 
-    # What happens to messages
+    # Messages
 
     def _upload_of(self, message: Message) -> str:
         """The upload that a message is about."""
@@ -99,7 +99,8 @@ class Progress:
                 f"{upload}: a message of it is in the group {message.group}, and waits behind others"
             )
         if self._calm and sender is not None and sender.name.startswith("sweep"):
-            # The sweep sends again who has no model version yet, by an index that may be older than the row.
+            # The sweep sends again uploads without a model version, by an index that may be older than the
+            # row.
             seen_from = sender.started - self._world.scenario.index_lag
             if not _waits(self._item(upload)) and self._waited.get(upload, -inf) < seen_from:
                 self._violate(f"{upload}: the sweep sends it again though nothing went wrong")
@@ -109,7 +110,7 @@ class Progress:
             else:
                 self._senders.pop(upload, None)
         if sender is not None and (sender.disturbed or sender.slowed):
-            self._release(upload)  # who was held up itself hands it on
+            self._release(upload)  # a held-up sender hands it on
         self._close(upload)
 
     def _on_shown(self, queue: MessageQueue, moment: float) -> None:
@@ -139,7 +140,7 @@ class Progress:
     def _on_stream_ended(self, upload: str) -> None:
         self._check(upload)
 
-    # What happens to uploads
+    # Uploads
 
     def _on_uploaded(self, key: str, version: str, event: str) -> None:
         upload = upload_id("uploads", key, version)
@@ -153,7 +154,7 @@ class Progress:
             return
         upload, current = new["pk"], self._world.simulation.current
         if current is not None and (current.disturbed or current.slowed):
-            self._release(upload)  # who was held up itself goes on
+            self._release(upload)  # a held-up function goes on
             if upload in self._gaps and not current.name.startswith("sweep"):
                 _, seconds, why = self._gaps[upload]  # an upload that somebody moves does not stand still
                 self._gaps[upload] = (self._now, seconds, why)
@@ -285,7 +286,7 @@ class Progress:
             if upload in self._lost or any(each.disturbed or each.slowed for each in invocations):
                 bound += (
                     self._overdue_seconds()
-                )  # what its function took with it may be sent anew before it comes back
+                )  # messages that its function held may be sent anew before they come back
         self.durations[upload] = (self._now - since, seconds)
         if seconds > bound and not self._waits_for_the_model(upload):
             self._violate(f"{upload}: ended {seconds:.0f} s after it could, at most {bound:.0f}")

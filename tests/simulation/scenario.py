@@ -20,7 +20,7 @@ SETTLED_SECONDS = 12 * HOUR
 
 @dataclass(frozen=True)
 class File:
-    """One version of a user's file, and what becomes of it."""
+    """One version of a user's file, and its fate."""
 
     key: str
     body: bytes
@@ -88,7 +88,7 @@ class Scenario:
 
     @property
     def trouble_ends(self) -> float:
-        """The moment after which nothing goes wrong but what is wrong with the files themselves."""
+        """The moment after which the only faults are those of the files themselves."""
         spans = [
             *self.weather.outages,
             *self.weather.sick,
@@ -275,7 +275,7 @@ def _large(chance: random.Random, chosen: Scenario) -> Scenario:
 
 
 def _deployed_anew(chance: random.Random, chosen: Scenario) -> Scenario:
-    """Draw what senders say of their files, how many uploads are let in, and a deployment with other settings."""
+    """Draw the organisms that senders name, how many uploads are let in, and a deployment with other settings."""
     organisms = ("", "", "Bacillus subtilis", "Saccharomyces cerevisiae", "nobody knows")
     files = [replace(file, organism=chance.choice(organisms)) for file in chosen.files]
     settings = dict(chosen.settings)

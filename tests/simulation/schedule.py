@@ -58,7 +58,8 @@ def _latest_end(chosen: Scenario) -> float:
     """By when every upload has ended: its deadline, counted from when it was found at the latest, and slack.
 
     Slack is a message that a frozen invocation holds for its queue's visibility timeout, and two rounds of
-    what is overdue. A retry has a deadline of its own. The bucket is searched every hour, some pages a time.
+    the sweep for overdue shards. A retry has a deadline of its own. The bucket is searched every hour, some
+    pages a time.
     """
     settings = chosen.settings
     latest = max(chosen.faults.until, BEGINNING + max(file.seconds for file in chosen.files))

@@ -83,11 +83,11 @@ class Invocation:
         self.killed = False
         self.disturbed = 0  # how often something came between it and a service
         self.records = 1
-        self.subjects: set[Any] = set()  # what it is about, where it matters
+        self.subjects: set[Any] = set()  # the uploads that it is about, where they matter
         self.resumes = False  # whether it goes on with a search that another began
         self.lineage: dict[str, int] = {}  # how often its event has invoked each function
         self.overran = False
-        self.model_calls: list[tuple[tuple[str, ...], str]] = []  # what was asked, and what came of it
+        self.model_calls: list[tuple[tuple[str, ...], str]] = []  # sequences, and the outcome
         self._simulation = simulation
         self._body = body
         self._greenlet = greenlet(self._run)
@@ -128,7 +128,7 @@ class Invocation:
 
 
 class Simulation:
-    """The clock, the chance and the heap of what happens next."""
+    """The clock, the chance and the heap of coming events."""
 
     def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
         self.random = random.Random(seed)
@@ -200,7 +200,7 @@ class Simulation:
             invocation.end()
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
-        """Let others go on; Lambda ends what takes too long, between whichever two calls that is."""
+        """Let others go on; Lambda ends an invocation that takes too long, between any two calls."""
         over = self.now + seconds >= invocation.ends
         self.after(max(invocation.ends - self.now, 0.0) if over else seconds, invocation.resume)
         self._hub.switch()

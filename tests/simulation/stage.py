@@ -58,7 +58,7 @@ class Stage:
 
 
 class OneAfterTheOther:
-    """A pool that has done what it is given at once, because an invocation is one thread here."""
+    """A pool that does its work at once, because an invocation is one thread here."""
 
     def __init__(self, _workers: int) -> None:
         pass

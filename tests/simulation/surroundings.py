@@ -17,9 +17,9 @@ class Surroundings(Protocol):
     def step(
         self, operation: str, about: Any, apply: Callable[[], T], partly: Callable[[], object] | None = None
     ) -> T:
-        """Do what a call asks for, unless something comes between; others may go on before.
+        """Carry out a call, unless something comes between; others may go on before.
 
-        `partly` does a part of it: what is left of a call of several items that failed midway.
+        `partly` does a part of it, as of a call of several items that failed midway.
         """
 
     def clock(self) -> float:
@@ -48,7 +48,7 @@ class Surroundings(Protocol):
 
 
 class Calm:
-    """Surroundings in which every call does at once what it says."""
+    """Surroundings in which every call is carried out at once."""
 
     def step(
         self, operation: str, about: Any, apply: Callable[[], T], partly: Callable[[], object] | None = None

@@ -1,4 +1,4 @@
-"""Schedules of the real handlers, and that the simulation is what it claims to be."""
+"""Schedules of the real handlers, and tests of the simulation itself."""
 
 import json
 import os

@@ -31,7 +31,7 @@ _REFUSED = "the model failed with status 500"
 
 
 class Verdict:
-    """Judges the end of a schedule; what does not hold is added to the violations of its watch."""
+    """Judges the end of a schedule; adds each violation to those of its watch."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch, self.world = watch, watch.world
@@ -257,7 +257,7 @@ class Verdict:
         self._judge_given_up(upload, item, row, record.sequence, where)
 
     def _judge_text(self, upload: str, row: Row, record: Expected, kingdom: str) -> None:
-        """A row says whose it is, where the record stands, and what speaks against it."""
+        """A row names its protein, the place of its record, and each doubt."""
         where = f"{upload} at {record.offset}"
         if (row["header"], row["accession"]) != (record.header, record.header.split(" ")[0]):
             self.watch.violate(f"{where}: named {row['accession']}, {row['header']}")
@@ -277,7 +277,7 @@ class Verdict:
             self.watch.violate(f"{where}: {row['remarks']} of a file of {kingdom or 'nobody knows what'}")
 
     def _judge_progress(self, upload: str, item: Item, expected: list[Expected]) -> None:
-        """Everything was found that is there, whatever was begun twice, and all of it is done."""
+        """All records were read and are done, even if parts were begun twice."""
         progress = item["progress"]
         shards = self.world.database.tables["UploadsTable"].items[upload].values()
         if any("kept" in shard for shard in shards):
@@ -358,7 +358,8 @@ class Verdict:
     def _judge_dead_letters(self) -> None:
         """No batch dies of waiting: each delivery of a dead one was disturbed by something else.
 
-        Where a delivery comes twice, one that goes well may acknowledge what its twin has sent back already.
+        Where a delivery comes twice, one that goes well may acknowledge a message that its twin has sent back
+        already.
         """
         needed = (
             1 if self.world.scenario.faults.deliveries else self.world.queues["BatchesQueue"].max_receives
@@ -387,7 +388,7 @@ class Verdict:
             poison = self.world.scenario.weather.poison
             poisonous = sum(poison.get(sequence) in ("refused", "kills") for sequence in sequences_asked)
             if "timed out" in outcomes:
-                continue  # then the model is asked for less at a time, of whatever is left
+                continue  # then the model is asked for less of the rest at a time
             levels = (len(sequences_asked) - 1).bit_length()
             sick = self.world.scenario.weather.sick
             if not sick and len(outcomes) > invocation.records * (1 + poisonous * max(3, 2 * levels)):

@@ -1,4 +1,4 @@
-"""The stack of the template in memory: real handlers, and what calls them on AWS."""
+"""The stack of the template in memory: real handlers, and the services that call them on AWS."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class World:
         smaller = {name: value for name, value in chosen.settings.items() if name != "deadline_seconds"}
         return replace(settings, packing=packing, **smaller)  # type: ignore[arg-type]
 
-    # What happens from outside
+    # Events from outside
 
     def begin(self) -> None:
         simulation = self.simulation
@@ -209,7 +209,7 @@ class World:
         self.database.Table("ModelsTable").put_item(Item=alias)
 
     def _on_end(self, detail: dict[str, Any]) -> None:
-        """A user who is told that records failed has them tried again, some moments later."""
+        """A user with failed records has them tried again, some moments later."""
         if detail["failed"] and detail["attempts"] <= self.scenario.retries:
             begin = partial(self.lambdas.retry, detail["upload"], str(detail["attempts"] + 1))
             self.to_come += 1
