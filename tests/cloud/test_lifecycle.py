@@ -19,6 +19,7 @@ import pytest
 
 from protloc.cloud import connection, deploy, lifecycle
 from protloc.cloud.connection import Cloud
+from protloc.cloud.engine.generations import STATE
 from tests.cloud.conftest import STACK, Stack
 from tests.cloud.sagemaker.models import artifact
 from tests.cloud.sagemaker.test_sagemaker import describe, invoke, put, serving
@@ -256,8 +257,11 @@ def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) ->
     template.write_text(HELD_TEMPLATE.format(gate=gate.path))
     (tmp_path / "functions").mkdir()
     (tmp_path / "functions" / "held.py").write_text(Gate.source + HELD_FUNCTION)
-    cloud = lifecycle.up(home)
+    cloud, state, before = lifecycle.up(home), home / "state" / STATE, tmp_path / "before"
     try:
+        cloud.client("sqs").create_queue(QueueName="before")
+        saved(Stack(cloud, {}))
+        shutil.copy(state, before)
         with ThreadPoolExecutor(1) as threads:
             first = threads.submit(deploy.deploy, cloud, template, "test")
             until(lambda: gate.reached or first.done())
@@ -267,8 +271,7 @@ def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) ->
             os.kill(cloud.pid, signal.SIGKILL)
             if not kept:
                 until(lambda: ended(psutil.Process(cloud.pid)) if psutil.pid_exists(cloud.pid) else True)
-                before = home / "state" / "state.before.pickle"
-                before.replace(home / "state" / "state.pickle")
+                shutil.copy(before, state)
             gate.open()
             cloud = lifecycle.up(home, recover=not kept)
             with pytest.raises(deploy.DeployError):

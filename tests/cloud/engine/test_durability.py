@@ -141,6 +141,7 @@ LOSSES = {
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_damaged_state_is_reported_and_never_taken_for_an_empty_cloud(own_stack: Stack, loss: str) -> None:
     home = own_stack.cloud.home
+    saved(own_stack)  # with its bucket, as the state before the last
     put(own_stack, "in/a.fasta", b">a\nM")
     lifecycle.down(home)
     spoil, message = LOSSES[loss]
