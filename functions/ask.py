@@ -30,6 +30,7 @@ from functions.domain.rows import Row, columns_of, predicted_row, rejected_row
 from functions.domain.submission import object_key
 from functions.domain.upload import upload_id
 from functions.http import answer, problem, read_texts
+from functions.parameters import know_only
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 
@@ -66,8 +67,7 @@ class Question(NamedTuple):
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
-        for name in event.get("queryStringParameters") or {}:
-            raise InputError(repr(name)[:40], expected="none", where="parameters")
+        know_only(event.get("queryStringParameters") or {})
         answered = ask(read_texts(event.get("body"), "fasta", "organism"), services())
     except TooMuch as error:
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}; send a file by POST /uploads")
