@@ -85,17 +85,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 @cache
 def make_page(sign_in: SignIn) -> Page:
     """Make the page for a way to sign in, once a process. Raises IssuerAway."""
-    found = discover(sign_in.issuer)
+    endpoints = discover(sign_in.issuer)
     aws = services()
     form = aws.s3.generate_presigned_post(Bucket=aws.settings.uploads_bucket, Key="any")
-    asked = [found["token_endpoint"], sign_in.identities, form["url"], aws.storage.link("any", 1)]
+    asked = [endpoints["token_endpoint"], sign_in.identities, form["url"], aws.storage.link("any", 1)]
     page = document(live=True, team=tuple(dict.fromkeys(map(origin, asked))))
     settings = {
         "issuer": sign_in.issuer,
         "client": sign_in.client,
-        "authorize": found["authorization_endpoint"],
-        "token": found["token_endpoint"],
-        "leave": found.get("end_session_endpoint"),
+        "authorize": endpoints["authorization_endpoint"],
+        "token": endpoints["token_endpoint"],
+        "leave": endpoints.get("end_session_endpoint"),
         "identities": sign_in.identities,
         "identityPool": sign_in.identity_pool,
         "region": sign_in.identity_pool.partition(":")[0],
@@ -111,15 +111,15 @@ def discover(issuer: str) -> dict[str, str]:
     try:
         # The address is a parameter of the stack, which takes https alone.
         with urllib.request.urlopen(address, timeout=ISSUER_SECONDS) as answer:  # nosec B310
-            found = json.loads(answer.read(MAX_DISCOVERY_BYTES))
+            configuration = json.loads(answer.read(MAX_DISCOVERY_BYTES))
     except (OSError, ValueError) as error:
         raise IssuerAway(f"{address} does not answer: {error}") from None
-    if not isinstance(found, dict) or found.get("issuer") != issuer:
+    if not isinstance(configuration, dict) or configuration.get("issuer") != issuer:
         raise IssuerAway(f"{address} is not about {issuer}")
     scheme = urlsplit(issuer).scheme
     endpoints: dict[str, str] = {}
     for name in ("authorization_endpoint", "token_endpoint", "end_session_endpoint"):
-        value = found.get(name)
+        value = configuration.get(name)
         if value is None and name.startswith("end"):
             continue  # a part of another specification
         if not isinstance(value, str) or urlsplit(value).scheme != scheme:
@@ -135,7 +135,7 @@ def origin(address: str) -> str:
     'https://uploads.s3.eu-west-1.amazonaws.com'
     """
     parts = urlsplit(address)
-    found = f"{parts.scheme}://{parts.netloc}"
-    if not ORIGIN.fullmatch(found):
+    result = f"{parts.scheme}://{parts.netloc}"
+    if not ORIGIN.fullmatch(result):
         raise IssuerAway(f"{address!r:.100} is no address that a page may ask")
-    return found
+    return result

@@ -89,8 +89,8 @@ def test_before_somebody_signs_in_the_api_is_not_asked_and_the_page_is_accessibl
     page.wait_for_selector("button:has-text('Sign in')")
     assert here.gateway.asked == [] and here.issuer.asked == []
     assert page.evaluate(KEPT) == "{}"
-    found = Axe().run(page).response["violations"]
-    assert [each["id"] for each in found] == []
+    violations = Axe().run(page).response["violations"]
+    assert [each["id"] for each in violations] == []
 
 
 def test_a_token_that_the_issuer_did_not_sign_gives_nothing(

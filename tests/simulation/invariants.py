@@ -72,7 +72,7 @@ class Watch:
                 self.violate(f"{name} was overwritten")
 
     def _require_there(self, upload: str, act: str) -> None:
-        """Whoever begins after an upload was deleted does nothing for it."""
+        """Record a violation if an invocation that began after an upload was deleted acts for it."""
         current = self.world.simulation.current
         if current is not None and self.deleted.get(upload, math.inf) < current.started:
             self.violate(f"{act} by {current.name}, which began after {upload} was deleted")
