@@ -111,15 +111,15 @@ def discover(issuer: str) -> dict[str, str]:
     try:
         # The address is a parameter of the stack, which takes https alone.
         with urllib.request.urlopen(address, timeout=ISSUER_SECONDS) as answer:  # nosec B310
-            description = json.loads(answer.read(MAX_DISCOVERY_BYTES))
+            configuration = json.loads(answer.read(MAX_DISCOVERY_BYTES))
     except (OSError, ValueError) as error:
         raise IssuerAway(f"{address} does not answer: {error}") from None
-    if not isinstance(description, dict) or description.get("issuer") != issuer:
+    if not isinstance(configuration, dict) or configuration.get("issuer") != issuer:
         raise IssuerAway(f"{address} is not about {issuer}")
     scheme = urlsplit(issuer).scheme
     endpoints: dict[str, str] = {}
     for name in ("authorization_endpoint", "token_endpoint", "end_session_endpoint"):
-        value = description.get(name)
+        value = configuration.get(name)
         if value is None and name.startswith("end"):
             continue  # a part of another specification
         if not isinstance(value, str) or urlsplit(value).scheme != scheme:
@@ -135,7 +135,7 @@ def origin(address: str) -> str:
     'https://uploads.s3.eu-west-1.amazonaws.com'
     """
     parts = urlsplit(address)
-    written = f"{parts.scheme}://{parts.netloc}"
-    if not ORIGIN.fullmatch(written):
+    result = f"{parts.scheme}://{parts.netloc}"
+    if not ORIGIN.fullmatch(result):
         raise IssuerAway(f"{address!r:.100} is no address that a page may ask")
-    return written
+    return result

@@ -111,7 +111,7 @@ class Issuer:
         self.left: list[dict[str, str]] = []
 
     def act(self, request: Request) -> Answer:
-        parameters = dict(parse_qsl(request.query if request.method == "GET" else request.body.decode()))
+        form = dict(parse_qsl(request.query if request.method == "GET" else request.body.decode()))
         match request.path:
             case "/.well-known/openid-configuration":
                 return as_json(self.discovery())
@@ -125,18 +125,18 @@ class Issuer:
                 }
                 return as_json({"keys": [shown]})
             case "/authorize":
-                return self.authorize(parameters)
+                return self.authorize(form)
             case "/token":
-                self.asked.append(("token", parameters))
-                return self.token(parameters)._replace(
+                self.asked.append(("token", form))
+                return self.token(form)._replace(
                     headers={
                         "Content-Type": "application/json",
                         "Access-Control-Allow-Origin": request.headers["Origin"],
                     }
                 )
             case "/leave":
-                self.left.append(parameters)
-                return Answer(303, headers={"Location": parameters["post_logout_redirect_uri"]})
+                self.left.append(form)
+                return Answer(303, headers={"Location": form["post_logout_redirect_uri"]})
         return Answer(404)
 
     def discovery(self) -> dict[str, Any]:
@@ -148,31 +148,31 @@ class Issuer:
             "jwks_uri": f"{self.address}/keys",
         }
 
-    def authorize(self, parameters: dict[str, str]) -> Answer:
-        self.asked.append(("authorize", parameters))
-        assert parameters["client_id"] == CLIENT and parameters["redirect_uri"] in self.redirects
-        assert (parameters["response_type"], parameters["code_challenge_method"]) == ("code", "S256")
-        assert "openid" in parameters["scope"].split()
+    def authorize(self, form: dict[str, str]) -> Answer:
+        self.asked.append(("authorize", form))
+        assert form["client_id"] == CLIENT and form["redirect_uri"] in self.redirects
+        assert (form["response_type"], form["code_challenge_method"]) == ("code", "S256")
+        assert "openid" in form["scope"].split()
         code = secrets.token_urlsafe(16)
-        self.codes[code] = parameters
-        back = f"{parameters['redirect_uri']}?{urlencode({'code': code, 'state': parameters['state']})}"
+        self.codes[code] = form
+        back = f"{form['redirect_uri']}?{urlencode({'code': code, 'state': form['state']})}"
         text = (
             f"<!doctype html><link rel=icon href='data:,'><a href='{back.replace('&', '&amp;')}'>I am Ada</a>"
         )
         return Answer(200, text.encode(), {"Content-Type": "text/html"})
 
-    def token(self, parameters: dict[str, str]) -> Answer:
-        begun = self.codes.pop(parameters.get("code", ""), None)  # which works once
-        verifier = parameters.get("code_verifier", "")
+    def token(self, form: dict[str, str]) -> Answer:
+        begun = self.codes.pop(form.get("code", ""), None)  # which works once
+        verifier = form.get("code_verifier", "")
         challenge = encoded(hashlib.sha256(verifier.encode()).digest())
         good = (
             begun is not None
-            and parameters["grant_type"] == "authorization_code"
-            and parameters["client_id"] == CLIENT
-            and parameters["redirect_uri"] == begun["redirect_uri"]
+            and form["grant_type"] == "authorization_code"
+            and form["client_id"] == CLIENT
+            and form["redirect_uri"] == begun["redirect_uri"]
             and 43 <= len(verifier) <= 128
             and begun["code_challenge"] == challenge
-            and "client_secret" not in parameters
+            and "client_secret" not in form
         )
         if not good or begun is None:
             return Answer(400, b'{"error": "invalid_grant"}')
@@ -197,7 +197,7 @@ class Identities:
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuer = issuer
-        self.issued: dict[str, tuple[str, str]] = {}  # secret and token by key
+        self.secrets: dict[str, tuple[str, str]] = {}  # secret and token by key
 
     def act(self, request: Request) -> Answer:
         headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/x-amz-json-1.1"}
@@ -222,7 +222,7 @@ class Identities:
             secrets.token_hex(20),
             secrets.token_hex(64),
         )
-        self.issued[key] = secret, token
+        self.secrets[key] = secret, token
         shown = {"AccessKeyId": key, "SecretKey": secret, "SessionToken": token}
         return {"IdentityId": asked["IdentityId"], "Credentials": shown | {"Expiration": time.time() + 3_600}}
 
@@ -331,11 +331,11 @@ class Gateway:
         return as_json(json.loads(json.dumps(view).replace(self.behind, self.bucket)), status)
 
     def require_signature(self, request: Request) -> None:
-        """Raise Refused unless the request is signed, for this service, with a key that was given."""
+        """Raise Refused unless the request is signed, for this service, with a key of the identity pool."""
         headers = [(name.lower(), value) for name, value in request.headers.items()]
         sent = Sent(request.method, request.path, request.query, headers)
         claim = claim_of(sent)
-        secret, token = self.identities.issued[claim.access_key]
+        secret, token = self.identities.secrets[claim.access_key]
         assert (claim.service, claim.region, claim.token) == ("execute-api", "us-east-1", token)
         assert {"host", "x-amz-date", "x-amz-security-token"} <= set(claim.signed_headers.split(";"))
         check_time(claim, datetime.now(UTC))

@@ -72,7 +72,7 @@ class Watch:
                 self.violate(f"{name} was overwritten")
 
     def _require_there(self, upload: str, act: str) -> None:
-        """Work that begins after an upload was deleted does nothing for it."""
+        """Record a violation if an invocation that began after an upload was deleted acts for it."""
         current = self.world.simulation.current
         if current is not None and self.deleted.get(upload, math.inf) < current.started:
             self.violate(f"{act} by {current.name}, which began after {upload} was deleted")
@@ -199,7 +199,7 @@ class Watch:
                 self.violate(f"batch {key} was cut differently")
 
     def _on_acknowledged(self, queue: Any, message: Message) -> None:
-        """A message is acknowledged only when its work is done, or sent anew."""
+        """A message goes only when what it asks for is done, or asked for anew."""
         if queue.name not in ("BatchesQueue", "ShardsQueue") or self.world.scenario.expiring:
             return
         request = json.loads(message.body)

@@ -181,8 +181,8 @@ def scenario(seed: int) -> Scenario:
     chosen = _deployed_anew(random.Random(f"deployed {seed}"), chosen)
     chosen = _many_versions(random.Random(f"versions {seed}"), chosen)
     chosen = _cancelled(random.Random(f"cancelled {seed}"), chosen)
-    chosen = _withdrawn(random.Random(f"withdrawn {seed}"), chosen)
-    return _calm(random.Random(f"calm {seed}"), chosen)
+    chosen = _calm(random.Random(f"calm {seed}"), chosen)
+    return _withdrawn(random.Random(f"withdrawn {seed}"), chosen)
 
 
 _DEATH_SECONDS = {"receive": HOUR, "split": 9 * HOUR, "predict": 3 * HOUR, "complete": HOUR}
@@ -316,8 +316,11 @@ def _cancelled(chance: random.Random, chosen: Scenario) -> Scenario:
 
 
 def _withdrawn(chance: random.Random, chosen: Scenario) -> Scenario:
-    """Now and then somebody deletes an upload: before it is read, in work, cancelled, ended or retried."""
-    if chance.random() >= 0.1:
+    """Now and then somebody deletes an upload: before it is read, in work, cancelled, ended or retried.
+
+    Not on a calm day, since a file then goes away while it is read, which fails a delivery.
+    """
+    if chance.random() >= 0.1 or chosen.calm:
         return chosen
     longest = chance.choice((5.0, 30.0, 300.0, 3_600.0))
     files = [
@@ -350,7 +353,12 @@ def _calm(chance: random.Random, chosen: Scenario) -> Scenario:
         calm=True,
         files=[
             replace(
-                f, event="sent", deleted_after=None, gone_at_read=None, hidden_after=None, unwritable=False
+                f,
+                event="sent",
+                deleted_after=None,
+                gone_at_read=None,
+                hidden_after=None,
+                unwritable=False,
             )
             for f in chosen.files
         ],
