@@ -113,6 +113,7 @@ def test_a_hundred_thousand_rows_are_in_the_table_and_few_in_the_document(
         row["location"] == "Nucleus" and row["confidence"] > 0.5 for row in answers
     )
     page.get_by_label("Show only").fill("")
+    page.wait_for_selector(".tally:text-is('100,000 records')")  # drawn anew, and as long as before
     page.locator(".scroller").evaluate("box => box.scrollTop = box.scrollHeight")
     page.wait_for_selector("tr[data-at='99999']")
     assert page.locator(".scroller tbody tr").count() < 100
