@@ -5,14 +5,13 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, SAMPLE, from_tsv
-
-pytestmark = pytest.mark.slow
 
 NEEDED = (
     "protloc/template.yaml",
@@ -21,6 +20,8 @@ NEEDED = (
     "model/serving/requirements.txt",
     "functions/domain/genera.txt",
 )
+
+PREDICTION_SECONDS = 900  # generous: of a program that would wait for ever for what it lacks
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_what_the_program_reads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -59,11 +61,20 @@ def test_a_wheel_holds_what_the_program_reads(wheel: Path) -> None:
     assert not {name for name in names if name.startswith("tests")}
 
 
+def test_every_file_of_the_page_is_named_as_data_of_its_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["functions.page"]
+    folder = ROOT / "functions" / "page"
+    packed = {path for pattern in patterns for path in folder.glob(pattern)}
+    assert set(page_files()) - packed == set()
+
+
 def page_files() -> list[Path]:
     folder = ROOT / "functions" / "page"
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_predicts_from_an_empty_folder_and_keeps_its_state_where_programs_do(
     wheel: Path, tmp_path: Path
 ) -> None:
@@ -84,7 +95,9 @@ def test_an_installed_wheel_predicts_from_an_empty_folder_and_keeps_its_state_wh
 
     def protloc(*words: object) -> str:
         command = [str(own / "bin" / "protloc"), *map(str, words)]
-        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=empty, env=environment, capture_output=True, text=True, timeout=PREDICTION_SECONDS
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
