@@ -58,8 +58,10 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Opens addresses, each in a browser of its own; at the end, none of them may have done anything wrong."""
+    for name in {"server", "here"} & set(request.fixturenames):
+        request.getfixturevalue(name)  # begun before the pages, it ends after them: a page would miss it
     wrong: list[str] = []
     contexts = []
 
