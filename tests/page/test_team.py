@@ -135,6 +135,17 @@ def test_a_sign_in_that_this_tab_did_not_begin_is_not_finished(
     assert page.url == here.page and here.issuer.asked == []
 
 
+def test_a_code_of_another_sign_in_is_not_traded_while_one_of_this_tab_is_under_way(
+    open_team: Callable[..., Any], here: Team
+) -> None:
+    page = open_team(sign_in=False)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="I am Ada").wait_for()
+    page.goto(f"{here.page}?code=stolen&state=forged")
+    page.wait_for_selector("[role=alert]:has-text('begun elsewhere')")
+    assert [kind for kind, _ in here.issuer.asked] == ["authorize"]
+
+
 def test_a_code_works_with_the_verifier_of_its_own_tab_alone(
     open_team: Callable[..., Any], here: Team
 ) -> None:

@@ -1,4 +1,4 @@
-// Shows the page to who has signed in, and to others how to.
+// Shows the page to people who have signed in, and to others the way to do so.
 import {html, useEffect, useState} from "../ui.js";
 
 export function SignedIn({session, children}) {
@@ -16,7 +16,7 @@ export function SignedIn({session, children}) {
     <main><section aria-labelledby="sign-in">
       <h1 id="sign-in">Where in the cell are your proteins?</h1>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
-      <p>This page is for a team: who signs in sees every file that the team has sent, and its answers.</p>
+      <p>This page is for a team: everyone who signs in sees every file that the team has sent, and its answers.</p>
       <p><button type="button" class="primary" onClick=${() => session.begin()}>Sign in</button></p>
     </section></main>`;
 }
