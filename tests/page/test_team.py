@@ -26,6 +26,17 @@ pytestmark = pytest.mark.page
 KEPT = "JSON.stringify({...sessionStorage, ...localStorage}) + document.cookie"
 
 
+def sign_in_as_ada(page: Any, here: Team | None = None, **altered: str) -> None:
+    """Sign Ada in; the issuer that is `here` takes what the page asked of it for `altered`."""
+    page.get_by_role("button", name="Sign in").click()
+    link = page.get_by_role("link", name="I am Ada")
+    link.wait_for()
+    if here is not None:
+        for request in here.issuer.codes.values():
+            request.update(altered)
+    link.click()
+
+
 @pytest.fixture
 def here(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
     with team(embedded, monkeypatch) as made:
@@ -39,8 +50,7 @@ def open_team(open_page: Callable[..., Any], here: Team) -> Callable[..., Any]:
     def open_it(place: str = "", sign_in: bool = True, **options: Any) -> Any:
         page = open_page(here.page + place, others=here.others, **options)
         if sign_in:
-            page.get_by_role("button", name="Sign in").click()
-            page.get_by_role("link", name="I am Ada").click()
+            sign_in_as_ada(page)
             page.wait_for_selector("button:has-text('Sign out')")
         return page
 
@@ -98,19 +108,14 @@ def test_a_token_that_the_issuer_did_not_sign_gives_nothing(
 ) -> None:
     here.issuer.signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     page = open_team(sign_in=False, refusals=True)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page)
     page.wait_for_selector("[role=alert]:has-text('Invalid login token.')")
     assert here.gateway.asked == [] and page.evaluate(KEPT) == "{}"
 
 
 def test_a_token_that_answers_another_question_is_not_kept(open_team: Callable[..., Any], here: Team) -> None:
     page = open_team(sign_in=False)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_selector("text=I am Ada")
-    for begun in here.issuer.codes.values():
-        begun["nonce"] = "another"
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page, here, nonce="another")
     page.wait_for_selector("[role=alert]:has-text('for another page')")
     assert here.gateway.asked == [] and page.evaluate(KEPT) == "{}"
 
@@ -118,8 +123,7 @@ def test_a_token_that_answers_another_question_is_not_kept(open_team: Callable[.
 def test_a_token_for_another_client_gives_nothing(open_team: Callable[..., Any], here: Team) -> None:
     here.issuer.audience = "another"
     page = open_team(sign_in=False, refusals=True)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page)
     page.wait_for_selector("[role=alert]:has-text('Invalid login token.')")
     assert here.gateway.asked == []
 
@@ -150,11 +154,7 @@ def test_a_code_works_with_the_verifier_of_its_own_tab_alone(
     open_team: Callable[..., Any], here: Team
 ) -> None:
     page = open_team(sign_in=False, refusals=True)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_selector("text=I am Ada")
-    for begun in here.issuer.codes.values():
-        begun["code_challenge"] = "another"
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page, here, code_challenge="another")
     page.wait_for_selector("[role=alert]:has-text('was not accepted')")
     assert here.gateway.asked == []
 
@@ -176,12 +176,10 @@ def test_when_the_token_ends_one_signs_in_again_and_is_where_one_was(
 ) -> None:
     here.issuer.lifetime = 30  # less than the page takes for good
     page = open_team("#q=kinase", sign_in=False)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page)
     page.wait_for_selector("[role=alert]:has-text('Your sign-in has ended')")
     here.issuer.lifetime = 3_600
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="I am Ada").click()
+    sign_in_as_ada(page)
     page.wait_for_selector("button:has-text('Sign out')")
     assert page.url == f"{here.page}#q=kinase"
 
