@@ -6,6 +6,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ def modules() -> dict[str, Path]:
     return paths
 
 
+@cache
 def imports() -> Imports:
     """The imports of every module: of the project's modules themselves, of others their top-level name."""
     paths = modules()

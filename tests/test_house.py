@@ -6,17 +6,15 @@ import pytest
 
 from tests.house import circles, imports, modules
 
-IMPORTS = imports()
-
 
 def imported_by(room: str) -> set[str]:
     """Everything that the modules of a room import, its own modules left out."""
-    inside = [name for name in IMPORTS if name == room or name.startswith(f"{room}.")]
-    return {name for module in inside for name in IMPORTS[module]} - set(inside)
+    inside = [name for name in imports() if name == room or name.startswith(f"{room}.")]
+    return {name for module in inside for name in imports()[module]} - set(inside)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circles(IMPORTS) == []
+    assert circles(imports()) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +53,7 @@ def test_protloc_takes_from_the_other_packages_only_what_the_table_of_the_archit
 
 
 def test_only_the_engine_room_knows_the_engine() -> None:
-    inside = {name for name, names in IMPORTS.items() if "ministack" in names}
+    inside = {name for name, names in imports().items() if "ministack" in names}
     assert {name for name in inside if not name.startswith("protloc.cloud.engine")} == set()
 
 
@@ -64,4 +62,4 @@ def test_handlers_never_import_each_other() -> None:
         name for name, path in modules().items() if name.startswith("functions.") and name.count(".") == 1
     }
     handlers -= {"functions.domain", "functions.services", "functions.http", "functions.parameters"}
-    assert {name: IMPORTS[name] & handlers for name in handlers if IMPORTS[name] & handlers} == {}
+    assert {name: imports()[name] & handlers for name in handlers if imports()[name] & handlers} == {}

@@ -20,7 +20,10 @@ def documented(title: str, package: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "title", "package"),
-    [("upload", "One upload", "functions"), ("training", "One training", "model")],
+    [
+        ("upload", "One upload", "functions"),
+        pytest.param("training", "One training", "model", marks=pytest.mark.slow),
+    ],
 )
 def test_the_documented_walk_is_the_one_that_is_taken(name: str, title: str, package: str) -> None:
     # In a process of its own, where nothing was called before and is remembered.

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
-from samtranslator.yaml_helper import yaml_parse
 
 from model import source
 from protloc.cloud.connection import STACK, Cloud, stack_outputs
 from protloc.project import PROJECT, TEMPLATE
 from protloc.stack.adoption import adopt, note_unhosted
 from protloc.stack.naming import check_stack_name
+from protloc.stack.template import parse
 
 BUCKET = "protloc-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -74,7 +74,7 @@ def deploy(
 
 def package(template: Path, parameters: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The template with its local files replaced by artifacts, and these artifacts by key."""
-    body: dict[str, Any] = yaml_parse(template.read_text(encoding="utf-8"))
+    body = parse(template.read_text(encoding="utf-8"))
     objects: dict[str, bytes] = {}
 
     def stored(content: bytes, suffix: str) -> dict[str, str]:
@@ -148,7 +148,7 @@ def _same(client: Any, stack: str, description: Mapping[str, Any], body: Mapping
         return False
     deployed = client.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     if isinstance(deployed, str):
-        deployed = yaml_parse(deployed)
+        deployed = parse(deployed)
     return bool(deployed.get("Metadata", {}).get("Deployed") == body["Metadata"]["Deployed"])
 
 

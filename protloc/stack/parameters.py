@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from protloc.errors import UsageProblem
 from protloc.project import TEMPLATE
+from protloc.stack.template import parse
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _LONG_FORM = re.compile(r"ParameterKey=([^,]*),ParameterValue=(.*)", re.DOTALL)
@@ -19,8 +18,7 @@ _LONG_FORM = re.compile(r"ParameterKey=([^,]*),ParameterValue=(.*)", re.DOTALL)
 @cache
 def template() -> dict[str, Any]:
     """The template as the SAM CLI reads it."""
-    source: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
-    return source
+    return parse(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def defaults() -> dict[str, str]:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from functions.domain.fasta import read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload import Shard, Source, part_key
 from protloc.cloud.connection import STACK
 from protloc.cloud.engine.access import VARIABLE
+from protloc.stack.template import parse
 from tests.conftest import ROOT, Embedded
 from tests.end_to_end.failing import failed_upload, is_split, without_model, without_predict
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
@@ -440,7 +440,7 @@ def test_iam_is_asked_what_the_reference_defines(used: Used) -> None:
 
 
 def test_alarms_on_metrics_of_our_own_watch_what_the_functions_emit(used: Used) -> None:
-    template = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    template = parse((ROOT / "template.yaml").read_text())["Resources"]
     alarms = [each["Properties"] for each in template.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
     watched = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "protloc"}
     assert watched and {(metric, STACK) for metric in watched} <= emitted(used.cloud)

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.functions.world import World
+
+MOMENTS = (
+    pytest.param("before-call", 1, marks=pytest.mark.slow),
+    pytest.param("after-call", 1, marks=pytest.mark.slow),
+    ("after-call", 3),
+)
+"""When a function dies, and at every how many calls. Before a call is after the one before it."""
 
 
 class Died(BaseException):

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 import functions.activate
 import functions.ask
@@ -23,11 +22,12 @@ import functions.query
 import functions.retry
 import functions.submit
 import functions.withdraw
+from protloc.stack.template import parse
 from tests.functions.test_events import Context, golden
 from tests.functions.world import ROOT, VERSION, World, world
 
 STAGE = "v1"
-MISSING: str = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"][
+MISSING: str = parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"][
     "GatewayResponses"
 ]["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"]["application/json"]
 MODULES = (
@@ -45,7 +45,7 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=test"
 @cache
 def routes() -> list[tuple[str, str]]:
     """Method and path of every route that the template gives a function."""
-    functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    functions = parse((ROOT / "template.yaml").read_text())["Resources"]
     events = [
         event["Properties"]
         for name in (

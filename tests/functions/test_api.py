@@ -10,7 +10,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import schemathesis
-import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
@@ -29,13 +28,14 @@ from functions.receive import receive
 from functions.services.settings import Settings
 from functions.sweep import move
 from functions.withdraw import cancel
+from protloc.stack.template import parse
 from tests.functions.gateway import SIGNED, application, routes, served_world
 from tests.functions.test_events import golden
 from tests.functions.test_flow import fasta
 from tests.functions.world import ROOT, VERSION, World
 from tests.hostile.corpus import HEADERS, shown
 
-DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "api.yaml").read_text())
+DOCUMENT: dict[str, Any] = parse((ROOT / "docs" / "api.yaml").read_text())
 UPLOADS: list[str] = []
 """The uploads of the world that is asked; an example names one by its place."""
 
@@ -142,11 +142,12 @@ def is_none(failure: BaseException) -> bool:
     return isinstance(failure, AcceptedNegativeData) and bool(re.search(violation, str(failure)))
 
 
+@pytest.mark.parametrize("cases", [25, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", [f"{method} {path}" for path in schema for method in schema[path]])
-def test_every_answer_is_one_that_the_document_tells_of(asked: World, method: str) -> None:
+def test_every_answer_is_one_that_the_document_tells_of(asked: World, method: str, cases: int) -> None:
     """Makes its cases when it runs: `schema.parametrize` does at collection, five seconds of every worker."""
 
-    @settings(max_examples=100, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=cases, derandomize=True, suppress_health_check=list(HealthCheck))
     def answered(case: schemathesis.Case) -> None:
         try:
             case.call_and_validate()

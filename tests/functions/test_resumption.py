@@ -18,19 +18,13 @@ from functions.receive import receive
 from functions.retry import retry
 from functions.services.dynamodb import Item
 from functions.split import inflate
-from tests.functions.dying import Died, dying
+from tests.functions.dying import MOMENTS, Died, dying
 from tests.functions.test_flow import fasta
 from tests.functions.world import World, world
 
 BODY = b"; a comment\n" + fasta(5) + b">bad\r\nMK1V\r\n\r\n" + fasta(4, seed=2) + b">none\n>last\nMKVLWYAAGG"
 SHORT_BODY = b">a\nMKVLAAGGWY\n>bad\nMK1V\n>last\nMKVLWYAAGG"
 PACKING = PackingSettings(batch_residues=300, batch_proteins=6, window_records=12)
-# When the function dies, and at every how many calls. Before a call is after the one before it.
-MOMENTS = (
-    pytest.param("before-call", 1, marks=pytest.mark.slow),
-    pytest.param("after-call", 1, marks=pytest.mark.slow),
-    ("after-call", 3),
-)
 
 
 def batches_of(here: World, identity: str) -> tuple[list[Item], dict[tuple[int, int], str]]:

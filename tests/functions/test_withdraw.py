@@ -20,7 +20,7 @@ from functions.services.queues import Queue
 from functions.split import inflate, split_or_abandon
 from functions.sweep import bury, move, receive_lost
 from functions.withdraw import NothingToCancel, cancel, delete
-from tests.functions.dying import Died, dying
+from tests.functions.dying import MOMENTS, Died, dying
 from tests.functions.test_events import Context, golden
 from tests.functions.test_flow import fasta
 from tests.functions.test_retry import BODY, counts, exported_rows, indexed_rows
@@ -309,11 +309,11 @@ def test_what_a_delivery_writes_that_began_before_the_deletion_is_erased(
     assert running_world.status(identity) == "deleted"
 
 
-@pytest.mark.parametrize("when", [pytest.param("before-call", marks=pytest.mark.slow), "after-call"])
+@pytest.mark.parametrize(("when", "every"), MOMENTS)
 def test_an_erasure_that_dies_anywhere_is_finished_by_the_next(
-    running_world: World, when: str, monkeypatch: pytest.MonkeyPatch
+    running_world: World, when: str, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in range(100):
+    for at in range(0, 100, every):
         identity = running_world.run(running_world.upload(BODY, key=f"file {at}"))
         delete(identity, running_world.aws)
         died = False

@@ -10,7 +10,6 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from moto.core.serialize import BaseJSONSerializer
-from samtranslator.yaml_helper import yaml_parse
 
 from functions.complete import complete
 from functions.domain.errors import EndpointUnavailable
@@ -34,6 +33,7 @@ from functions.services.settings import Settings
 from functions.services.uploads_table import UploadsTable
 from functions.services.wire import Database
 from functions.split import inflate, split_or_abandon
+from protloc.stack.template import parse
 
 ROOT = Path(__file__).parents[2]
 VERSION = "test-1"
@@ -247,7 +247,7 @@ class World:
 
 @cache
 def _template() -> dict[str, Any]:
-    resources: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    resources: dict[str, Any] = parse((ROOT / "template.yaml").read_text())["Resources"]
     return resources
 
 

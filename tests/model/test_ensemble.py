@@ -83,6 +83,7 @@ def test_members_that_learned_from_other_proteins_are_refused(tmp_path: Path) ->
         ensemble.main([str(tmp_path / "out"), member, "--labelled", str(labelled), "--model-version", "x"])
 
 
+@pytest.mark.slow
 def test_final_members_answer_under_the_figures_of_those_that_were_judged(tmp_path: Path) -> None:
     labelled = write_labelled(tmp_path / "labelled.fasta", 60)
     small = ["--training", str(labelled), "--hidden", "32", "--layers", "0", "--epochs", "1"]

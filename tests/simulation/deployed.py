@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
+from protloc.stack.template import parse
 from tests.simulation.database import Item, Key
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -42,7 +41,7 @@ class DeployedStream:
 
 @cache
 def _template() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    parsed: dict[str, Any] = parse(TEMPLATE.read_text())
     return parsed
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
+
+from protloc.stack.template import parse
 
 ROOT = Path(__file__).parents[2]
 CODE, DEFINITION = "s3://artifacts/functions.zip", "s3://artifacts/retrain.asl.json"
@@ -50,7 +51,7 @@ def render(template: Path = ROOT / "template.yaml", **parameters: Any) -> dict[s
         def load(self) -> dict[str, str]:
             return {}
 
-    source = yaml_parse(template.read_text(encoding="utf-8"))
+    source = parse(template.read_text(encoding="utf-8"))
     source["Globals"]["Function"]["CodeUri"] = CODE
     machine = source["Resources"]["RetrainStateMachine"]["Properties"]
     if "DefinitionUri" in machine:

@@ -2,6 +2,7 @@
 import {SignedOut, makeSession} from "./session.js";
 import {signed} from "./signature.js";
 import {embedded} from "../compare.js";
+import {askJson, postBody} from "../http.js";
 
 const UPLOADS = 50;
 const PAUSE = 1000; // milliseconds between two looks for a file that was sent
@@ -18,11 +19,7 @@ export function team() {
   const ask = async (method, path, body = "") => {
     const address = new URL(path, location.href);
     const headers = await signed(method, address, body, await credentials(), settings.region);
-    const answer = await fetch(address, {method, headers, ...(body && {body}), credentials: "omit", cache: "no-store"});
-    const reply = await answer.json().catch(() => ({}));
-    if (answer.ok) return reply;
-    const problem = new Error(reply.detail || `The server answered ${answer.status}.`);
-    throw Object.assign(problem, {status: answer.status});
+    return askJson(address, {method, headers, ...(body && {body}), credentials: "omit"});
   };
   const path = (upload) => `uploads/${encodeURIComponent(upload)}`;
   const result = async (upload, format) => {
@@ -41,18 +38,14 @@ export function team() {
       throw error;
     }
   };
-  const form = (fields, body, name, url, progress) => new Promise((resolve, reject) => {
+  const form = (fields, body, name, url, progress) => {
     const data = new FormData();
     for (const [field, value] of Object.entries(fields)) data.append(field, value);
     data.append("file", body, name);
-    // XMLHttpRequest, since fetch does not say how much is sent.
-    const request = new XMLHttpRequest();
-    request.open("POST", url);
-    request.upload.onprogress = (event) => progress(event.loaded, event.total);
-    request.onerror = () => reject(new Error("The file could not be sent: S3 does not answer, or does not take it from this page."));
-    request.onload = () => (request.status < 300 ? resolve() : reject(new Error(`The file could not be sent: S3 answered ${request.status}.`)));
-    request.send(data);
-  });
+    return postBody(url, data, progress).catch(({status}) => {
+      throw new Error(`The file could not be sent: S3 ${status ? `answered ${status}` : "does not answer, or does not take it from this page"}.`);
+    });
+  };
 
   return {
     live: true,

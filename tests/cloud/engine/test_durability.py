@@ -138,7 +138,13 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+# `make test` loses something of each kind; `make test-all` all the rest.
+QUICK = ("a flipped bit", "no folder", "an older file")
+
+
+@pytest.mark.parametrize(
+    "loss", [loss if loss in QUICK else pytest.param(loss, marks=pytest.mark.slow) for loss in LOSSES]
+)
 def test_a_damaged_state_is_reported_and_never_taken_for_an_empty_cloud(own_stack: Stack, loss: str) -> None:
     home = own_stack.cloud.home
     saved(own_stack)  # with its bucket, as the state before the last

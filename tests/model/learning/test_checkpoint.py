@@ -35,7 +35,8 @@ def undisturbed(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.parametrize(
-    ("sent", "minutes", "status"), [(signal.SIGKILL, "0", -9), (signal.SIGTERM, "60", 143)]
+    ("sent", "minutes", "status"),
+    [(signal.SIGKILL, "0", -9), pytest.param(signal.SIGTERM, "60", 143, marks=pytest.mark.slow)],
 )
 def test_a_run_that_is_killed_midway_goes_on_and_ends_with_the_same_weights(
     channels: Path, undisturbed: Path, tmp_path: Path, sent: signal.Signals, minutes: str, status: int

@@ -57,6 +57,7 @@ def test_the_backend_is_smddp_where_its_launcher_runs_and_it_is_installed(
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.slow
 def test_two_processes_train_through_smddps_documented_surface(tmp_path: Path) -> None:
     channels = write_channels(tmp_path / "ml")
     fake = {"PYTHONPATH": str(write_fake_smddp(tmp_path / "fake"))} | SINGLE_NODE
