@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -68,6 +69,14 @@ def pytest_configure() -> None:
     # Last, since boto3's resources write their parameters in another form until then.
     hook = ("before-parameter-build", refuse_what_services_refuse, botocore.handlers.REGISTER_LAST)
     botocore.handlers.BUILTIN_HANDLERS.append(hook)
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from the objects that the imports have left, which it would visit again and again."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 def cache_files(load: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:

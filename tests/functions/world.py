@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import moto.core.responses
 from moto import mock_aws
 from moto.core.serialize import BaseJSONSerializer
 
@@ -85,6 +86,8 @@ def _serialize_structure(
     serializer._default_serialize(serialized, wrapper, shape, key)
 
 
+# Once a class, not once a call.
+moto.core.responses.method_names_from_class = cache(moto.core.responses.method_names_from_class)
 BaseJSONSerializer._serialize_type_structure = partialmethod(  # type: ignore[method-assign, assignment]
     _serialize_structure, _as_it_was=BaseJSONSerializer._serialize_type_structure
 )
