@@ -12,8 +12,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError
-from functions.http import answer, problem, read_object, shown
+from functions.domain.errors import Conflict, InputError, Missing
+from functions.http import REFUSED, answer, read_object, refusal, shown
 from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 from functions.services.models_table import Alias
@@ -22,7 +22,7 @@ logger = Logger()
 metrics = Metrics()
 
 
-class NotNow(ProtlocError):
+class NotNow(Conflict):
     """The version cannot become the active one as things are."""
 
 
@@ -32,23 +32,19 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
         version, revision = _asked(event.get("body"))
         alias = activate(version, revision, services())
-    except KeyError:
-        return problem(HTTPStatus.NOT_FOUND, "There is no such model version.")
-    except InputError as error:
-        return problem(HTTPStatus.BAD_REQUEST, str(error))
-    except NotNow as error:
-        return problem(HTTPStatus.CONFLICT, str(error))
+    except REFUSED as error:
+        return refusal(error)
     view = {"active": alias.version, "previous": alias.previous or None, "revision": alias.revision}
     return answer(HTTPStatus.OK, view)
 
 
 def activate(version: str, revision: int | None, aws: Services) -> Alias:
-    """The alias afterwards. Raises KeyError where there is no such version, NotNow where it is not in service
+    """The alias afterwards. Raises Missing where there is no such version, NotNow where it is not in service
     or the alias is another than was thought.
     """
     item = aws.models.get(version)
     if item is None:
-        raise KeyError(version)
+        raise Missing("There is no such model version.")
     alias = aws.models.alias()
     if revision is not None and revision != alias.revision:
         raise NotNow(f"expected revision {revision}, found {alias.revision} with {alias.version}")

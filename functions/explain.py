@@ -24,13 +24,13 @@ from functions.domain.errors import (
     EndpointUnavailable,
     FileGone,
     InputError,
-    UploadDeleted,
+    Missing,
 )
 from functions.domain.explanation import Explanation, Unexplained, spread_out
 from functions.domain.fasta import LineCount, lookback, read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload_record import UploadRecord
-from functions.http import answer, entity_tag, is_known, problem
+from functions.http import REFUSED, answer, entity_tag, is_known, problem, refusal
 from functions.parameters import MAX_NAME_CHARACTERS, know_only
 from functions.services import Services, services
 from functions.services.models_table import GONE
@@ -52,22 +52,13 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     try:
         know_only(event.get("queryStringParameters") or {})
         body = explain(parameters["upload"], parameters["offset"], services())
-    except InputError as error:
-        status = HTTPStatus.GONE if isinstance(error, FileGone) else HTTPStatus.BAD_REQUEST
-        return problem(status, str(error))
-    except KeyError:
-        return problem(
-            HTTPStatus.NOT_FOUND, "There is no such upload, or no record of it begins at this byte."
-        )
-    except UploadDeleted as error:
-        return problem(HTTPStatus.GONE, str(error))
-    except Unexplained as error:
-        return problem(HTTPStatus.CONFLICT, str(error))
+    except REFUSED as error:
+        return refusal(error)
     except EndpointUnavailable as error:
         busy = isinstance(error, EndpointTimedOut)
-        refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, TOO_LONG if busy else NOT_THERE)
-        refusal["headers"]["Retry-After"] = str(RETRY_SECONDS)
-        return refusal
+        unavailable = problem(HTTPStatus.SERVICE_UNAVAILABLE, TOO_LONG if busy else NOT_THERE)
+        unavailable["headers"]["Retry-After"] = str(RETRY_SECONDS)
+        return unavailable
     except (EndpointRefused, BrokenContract) as error:
         logger.warning("not explained", extra={"upload": parameters["upload"][:40], "why": str(error)})
         return problem(HTTPStatus.BAD_GATEWAY, "The model failed on this protein.")
@@ -85,7 +76,7 @@ def _if_none_match(event: dict[str, Any]) -> str:
 def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
     """Explain the answer for one record.
 
-    Raises KeyError where there is no such upload or record, InputError where `offset` is no number, FileGone
+    Raises Missing where there is no such upload or record, InputError where `offset` is no number, FileGone
     where the text is no longer there, Unexplained where there is no answer to explain, and as of
     `Endpoint.explain`.
     """
@@ -109,7 +100,7 @@ def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
 def _protein(upload: UploadRecord, offset: int, aws: Services) -> Protein:
     """Read the protein that begins at this byte of an upload's text."""
     if upload.text is None or offset >= upload.text_size:
-        raise KeyError(offset)
+        raise Missing("No record of this upload begins at this byte.")
     try:
         size = aws.storage.size(upload.text)
     except FileGone:
@@ -120,7 +111,7 @@ def _protein(upload: UploadRecord, offset: int, aws: Services) -> Protein:
     chunks = aws.storage.read(upload.text, lookback(offset), size)
     record = next(read_records(chunks, start=offset, end=offset + 1, lines=lines), None)
     if record is None or record.offset != offset:
-        raise KeyError(offset)
+        raise Missing("No record of this upload begins at this byte.")
     if upload.damage and lines.offset >= size:  # as `split` judges the record in which a text stops
         raise Unexplained(f"this record is incomplete: {upload.damage}")
     protein = read_protein(record)

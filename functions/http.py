@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from functions.domain.errors import InputError
+from functions.domain.errors import Conflict, FileGone, InputError, Missing, ProtlocError, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES, Counts
 from functions.domain.upload_record import UploadRecord
 from functions.services.dynamodb import Item, iso
 
 View = dict[str, Any]
+
+STATUSES: dict[type[ProtlocError], HTTPStatus] = {
+    Missing: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    UploadDeleted: HTTPStatus.GONE,
+    FileGone: HTTPStatus.GONE,
+    InputError: HTTPStatus.BAD_REQUEST,
+}
+"""The statuses of requests that end with an error; an error that is two of these has the first."""
+
+REFUSED = tuple(STATUSES)
 
 
 def answer(status: HTTPStatus, body: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -37,6 +48,16 @@ def is_known(tag: str, known: str) -> bool:
 def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     return answer(status, body, {"Content-Type": "application/problem+json"})
+
+
+def status_of(error: ProtlocError) -> HTTPStatus:
+    """The status of the answer to a request that ended with one of the errors `REFUSED`."""
+    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+
+
+def refusal(error: ProtlocError) -> dict[str, Any]:
+    """The problem that answers such a request."""
+    return problem(status_of(error), str(error))
 
 
 def read_object(body: str | None) -> dict[str, Any] | None:

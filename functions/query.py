@@ -20,13 +20,13 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError, UploadDeleted
+from functions.domain.errors import InputError, Missing, ProtlocError
 from functions.domain.locations import read_labels
 from functions.domain.protein import MAX_ACCESSION_CHARACTERS
 from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY, columns_of, probability_columns
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
-from functions.http import View, entity_tag, is_known, model_view, upload_view
+from functions.http import REFUSED, View, entity_tag, is_known, model_view, status_of, upload_view
 from functions.parameters import FORMS, MAX_NAME_CHARACTERS, know_only, page_size, wanted_form, wanted_rows
 from functions.services import services
 from functions.services.dynamodb import Item
@@ -42,10 +42,6 @@ LOOKED_AHEAD = 20
 """Shards after a page's that are asked whether anything follows."""
 
 PROBLEM = "application/problem+json"
-
-
-class Missing(ProtlocError):
-    """The requested resource does not exist."""
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
@@ -182,19 +178,9 @@ def get_model(version: str) -> Response[str]:
     return _json(model_view(item, aws.models.active()))
 
 
-@app.exception_handler(InputError)  # type: ignore[untyped-decorator]
-def _bad_request(error: InputError) -> Response[str]:
-    return _problem(HTTPStatus.BAD_REQUEST, str(error))
-
-
-@app.exception_handler(Missing)  # type: ignore[untyped-decorator]
-def _not_there(error: Missing) -> Response[str]:
-    return _problem(HTTPStatus.NOT_FOUND, str(error))
-
-
-@app.exception_handler(UploadDeleted)  # type: ignore[untyped-decorator]
-def _gone(error: UploadDeleted) -> Response[str]:
-    return _problem(HTTPStatus.GONE, str(error))
+@app.exception_handler([*REFUSED])  # type: ignore[untyped-decorator]
+def _refused(error: ProtlocError) -> Response[str]:
+    return _problem(status_of(error), str(error))
 
 
 @app.not_found
@@ -203,10 +189,7 @@ def _no_route(_error: NotFoundError) -> Response[str]:
 
 
 def _upload(upload: str) -> UploadRecord:
-    try:
-        return services().uploads.existing(upload[:MAX_NAME_CHARACTERS])
-    except KeyError:
-        raise Missing("There is no such upload.") from None
+    return services().uploads.existing(upload[:MAX_NAME_CHARACTERS])
 
 
 def _view(upload: UploadRecord) -> View:

@@ -13,10 +13,10 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import InputError, ProtlocError, UploadDeleted
+from functions.domain.errors import Conflict, InputError
 from functions.domain.upload import FINAL_STATUSES, MAX_ATTEMPTS
 from functions.domain.upload_record import UploadRecord
-from functions.http import answer, problem
+from functions.http import REFUSED, answer, refusal
 from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
@@ -26,7 +26,7 @@ logger = Logger()
 metrics = Metrics()
 
 
-class NothingToRetry(ProtlocError):
+class NothingToRetry(Conflict):
     """The upload is not at a point from which this attempt could begin."""
 
 
@@ -36,14 +36,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     parameters = event["pathParameters"]
     try:
         upload = retry(parameters["upload"], parameters["attempt"], services())
-    except KeyError:
-        return problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
-    except UploadDeleted as error:
-        return problem(HTTPStatus.GONE, str(error))
-    except InputError as error:
-        return problem(HTTPStatus.BAD_REQUEST, str(error))
-    except NothingToRetry as error:
-        return problem(HTTPStatus.CONFLICT, str(error))
+    except REFUSED as error:
+        return refusal(error)
     body = {"upload": upload.upload_id, "status": upload.status, "attempts": upload.attempts}
     place = event["requestContext"]["path"].rsplit("/", 2)[0]
     return answer(HTTPStatus.ACCEPTED, body, {"Location": place})
@@ -52,7 +46,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def retry(upload_id: str, attempt: str, aws: Services) -> UploadRecord:
     """Begin an attempt, unless it was begun before, and send its shards; return the upload as it is then.
 
-    Raises KeyError where there is no such upload, UploadDeleted where it was deleted, InputError where
+    Raises Missing where there is no such upload, UploadDeleted where it was deleted, InputError where
     `attempt` cannot be one, NothingToRetry where it is not the next one of an upload that ended with failed
     records.
     """

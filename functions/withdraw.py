@@ -12,17 +12,17 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.domain.errors import ProtlocError, UploadDeleted
+from functions.domain.errors import Conflict, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
-from functions.http import answer, problem
+from functions.http import REFUSED, answer, refusal
 from functions.parameters import MAX_NAME_CHARACTERS
 from functions.services import Services, services
 
 logger = Logger()
 
 
-class NothingToCancel(ProtlocError):
+class NothingToCancel(Conflict):
     """Every record of the upload has ended."""
 
 
@@ -34,12 +34,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
             delete(name, services())
             return answer(HTTPStatus.ACCEPTED, {"upload": name, "status": "deleting"})
         upload = cancel(name, services())
-    except KeyError:
-        return problem(HTTPStatus.NOT_FOUND, "There is no such upload.")
-    except UploadDeleted as error:
-        return problem(HTTPStatus.GONE, str(error))
-    except NothingToCancel as error:
-        return problem(HTTPStatus.CONFLICT, str(error))
+    except REFUSED as error:
+        return refusal(error)
     body = {"upload": upload.upload_id, "status": upload.shown_status, "attempts": upload.attempts}
     place = event["requestContext"]["path"].rsplit("/", 1)[0]
     return answer(HTTPStatus.ACCEPTED, body, {"Location": place})
@@ -48,7 +44,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def cancel(upload_id: str, aws: Services) -> UploadRecord:
     """Cancel an upload, unless it was cancelled before; return it as it is then.
 
-    Raises KeyError where there is no such upload, UploadDeleted where it was deleted, NothingToCancel where
+    Raises Missing where there is no such upload, UploadDeleted where it was deleted, NothingToCancel where
     all its records have ended.
     """
     before = aws.uploads.existing(upload_id)
@@ -68,8 +64,10 @@ def cancel(upload_id: str, aws: Services) -> UploadRecord:
 
 
 def delete(upload_id: str, aws: Services) -> None:
-    """Delete an upload, unless it was deleted before. Raises KeyError where there is no such upload."""
-    if aws.uploads.get(upload_id).is_gone:
+    """Delete an upload, unless it was deleted before. Raises Missing where there is no such upload."""
+    try:
+        aws.uploads.existing(upload_id)
+    except UploadDeleted:
         return
     aws.uploads.delete(upload_id)
     logger.info("upload deleted", extra={"upload": upload_id})

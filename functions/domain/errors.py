@@ -1,9 +1,11 @@
-"""The errors of the functions: three, because recovery is three.
+"""The errors of the functions, by who recovers and how.
 
 ProtlocError
 ├── InputError            the user's file or request: recorded with its reason, never retried
 │   └── FileGone              the file; a young one may only not be readable yet
+├── Missing               a request about an upload, a record or a model version that is not there
 ├── UploadDeleted         a request about an upload that was deleted
+├── Conflict              a request that cannot be fulfilled as things are
 ├── EndpointError
 │   ├── EndpointUnavailable   no model answers yet: the batch waits, nothing is wrong with it
 │   │   ├── EndpointTimedOut      the model took too long: it is asked for less at a time, or waited for
@@ -28,6 +30,14 @@ class InputError(ProtlocError):
 
 class FileGone(InputError):
     """The version of a file that was sent is not there."""
+
+
+class Missing(ProtlocError):
+    """The requested resource does not exist."""
+
+
+class Conflict(ProtlocError):
+    """The request is in order, and cannot be fulfilled as things are."""
 
 
 class UploadDeleted(ProtlocError):

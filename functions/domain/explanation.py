@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from functions.domain.errors import BrokenContract, ProtlocError
+from functions.domain.errors import BrokenContract, Conflict
 from functions.domain.locations import TEN, LabelSet
 from functions.domain.prediction import Unpredictable, read_answer
 
 
-class Unexplained(ProtlocError):
+class Unexplained(Conflict):
     """The model has an answer for a protein, or none, but no explanation of it."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, Key
 
-from functions.domain.errors import UploadDeleted
+from functions.domain.errors import Missing, UploadDeleted
 from functions.domain.upload import FINAL_STATUSES, Counts, attempt_of
 from functions.domain.upload_record import Marker, ShardRecord, UploadRecord, progress_of, sum_of
 from functions.services.dynamodb import Item, from_item, one_page, query_all
@@ -42,8 +42,11 @@ class UploadsReader:
         return UploadRecord.from_row(item)
 
     def existing(self, upload_id: str) -> UploadRecord:
-        """An upload that a request is about. Raises KeyError where there is none, UploadDeleted if it was."""
-        upload = self.get(upload_id)
+        """An upload that a request is about. Raises Missing where there is none, UploadDeleted if it was."""
+        try:
+            upload = self.get(upload_id)
+        except KeyError:
+            raise Missing("There is no such upload.") from None
         if upload.is_gone:
             raise UploadDeleted
         return upload

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 import functions.activate
 from functions.activate import NotNow, activate
+from functions.domain.errors import Missing
 from functions.services.dynamodb import now_seconds
 from tests.functions.test_events import Context
 from tests.functions.versions import version
@@ -29,7 +30,7 @@ def test_a_version_that_is_not_in_service_or_was_changed_meanwhile_is_refused(
 ) -> None:
     world = two_versions
     before = world.aws.models.alias()
-    with pytest.raises(KeyError):
+    with pytest.raises(Missing):
         activate("three", None, world.aws)
     with pytest.raises(NotNow, match="expected revision 4, found 5"):
         activate("one", 4, world.aws)

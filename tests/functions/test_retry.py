@@ -11,7 +11,7 @@ import pytest
 import functions.complete
 import functions.retry
 from functions.complete import complete
-from functions.domain.errors import EndpointRefused, InputError
+from functions.domain.errors import EndpointRefused, InputError, Missing
 from functions.domain.upload import MAX_ATTEMPTS, MAX_SHARDS, Shard, first_shard
 from functions.predict import predict
 from functions.receive import receive
@@ -370,7 +370,7 @@ def test_a_refused_retry_says_why(running_world: World, failed_upload: str) -> N
     for strange in ("1", "0", "-2", "two", "²", str(MAX_ATTEMPTS + 1)):
         with pytest.raises(InputError, match="attempt: expected a number from 2"):
             retry(failed_upload, strange, aws)
-    with pytest.raises(KeyError):
+    with pytest.raises(Missing):
         retry("nobody", "2", aws)
     working = receive(running_world.upload(fasta(3), key="working"), aws)
     assert working

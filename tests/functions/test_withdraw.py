@@ -9,7 +9,7 @@ import pytest
 
 import functions.withdraw
 from functions.complete import complete
-from functions.domain.errors import UploadDeleted
+from functions.domain.errors import Missing, UploadDeleted
 from functions.domain.upload import CANCELLED, Shard
 from functions.erase import SETTLED_SECONDS, erase
 from functions.predict import predict
@@ -186,7 +186,7 @@ def test_an_upload_that_has_ended_is_not_cancelled(running_world: World) -> None
     running_world.predict_batches()
     with pytest.raises(NothingToCancel, match="its results are being written"):
         cancel(other, running_world.aws)
-    with pytest.raises(KeyError):
+    with pytest.raises(Missing):
         cancel("nobody", running_world.aws)
 
 

@@ -21,6 +21,7 @@ from unittest.mock import Mock, patch
 from functions import activate as activate_module
 from functions import retire as retire_module
 from functions.activate import NotNow, activate
+from functions.domain.errors import Missing
 from functions.retire import retire
 from functions.services import models_table as models_module
 from functions.services.dynamodb import Item
@@ -244,7 +245,7 @@ class Schedule:
         if alias.previous:
             try:
                 activate(alias.previous, alias.revision, SimpleNamespace(models=self.cloud.models))  # type: ignore[arg-type]
-            except (NotNow, KeyError) as problem:
+            except (NotNow, Missing) as problem:
                 self._violated(f"no way back from {alias}: {problem!r}")
 
     def _running(self) -> list[Execution]:
