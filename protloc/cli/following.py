@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from protloc.stack.client import Client
 
 UNSEEN_SECONDS = 180.0  # a busy stack may take minutes to pick up a file
+STILL_SECONDS = 900.0  # an endpoint that wakes takes up to ten minutes
 COUNTS = ("records", "predicted", "rejected", "failed")
 
 View = dict[str, Any]
@@ -38,6 +39,24 @@ class Outcome(NamedTuple):
     problem: Problem | None
 
 
+class Standstill:
+    """Notices that an upload has stood still, once for each while that it has."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, ...] = ()
+        self._since = 0.0
+
+    def lasts(self, view: View | None) -> bool:
+        """True if nothing has changed in `STILL_SECONDS`, nor since it was last said."""
+        state = (view and (view["status"], view["progress"], *(view[name] for name in COUNTS)),)
+        now = time.monotonic()
+        if still := state == self._last and now - self._since >= STILL_SECONDS:
+            self._since = now
+        if state != self._last:
+            self._last, self._since = state, now
+        return still
+
+
 class Following:
     """One upload, and the output that was asked for."""
 
@@ -45,7 +64,8 @@ class Following:
         self.client = client
         self.upload = upload
         self.began = began
-        self.words = f" {upload}" + (f" --stack {stack}" if stack else "")
+        self.where = f" --stack {stack}" if stack else ""
+        self.words = f" {upload}{self.where}"
         self.view: View | None = None
         self.problem: Problem | None = None
 
@@ -57,9 +77,16 @@ class Following:
     ) -> None:
         """Wait for the end; an error while waiting becomes `problem`."""
 
+        standstill = Standstill()
+
         def tell(view: View | None) -> None:
             self.view = view
             progress.working(view)
+            if standstill.lasts(view):
+                progress.note(
+                    f"Nothing has changed for {duration(STILL_SECONDS)}. `protloc doctor{self.where}` looks "
+                    "for a reason; the stack's alarms name a function that fails."
+                )
 
         try:
             self.client.wait(self.upload, tell, timeout_seconds, unseen_seconds)
