@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protloc.cli.following import STILL_SECONDS, Following
-from protloc.cli.progress import NoProgress
+from protloc.cli.progress import PlainProgress
 from tests.protloc.cli.test_progress import view
 
 
@@ -27,12 +27,25 @@ class Client:
             tell(each and each | {"predicted": 3, "rejected": 0, "failed": 0})
 
 
+class Notes(PlainProgress):
+    """Keeps what is said beside the progress."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.written.append(text)
+
+    def working(self, view: dict[str, Any] | None) -> None:
+        pass
+
+
 def notes(views: list[tuple[float, dict[str, Any] | None]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    written: list[str] = []
-    monkeypatch.setattr(NoProgress, "note", lambda _, text: written.append(text))
+    progress = Notes()
     following = Following(Client(views, monkeypatch), "u" * 26, "lab", 0.0)  # type: ignore[arg-type]
-    following.wait(NoProgress(), None)
-    return written
+    following.wait(progress, None)
+    return progress.written
 
 
 @pytest.mark.parametrize("stands", [None, view(), view("finishing", shards_split=2, batches_done=4)])
