@@ -36,9 +36,8 @@ FIRST_WAIT_SECONDS = 10
 WAKING_SECONDS, WAKING_WAITS = 60, 12
 """An endpoint that wakes takes minutes: for the first ten it is looked at every minute."""
 
-MAX_WAIT_SECONDS = 240
-"""Shorter waits make more messages of a batch: each delivery that repeats sends one more copy. Longer ones
-cost money: `RestAlarm`, which ends an idle copy, has to look for longer than a batch waits."""
+MAX_WAIT_SECONDS = 300
+"""Shorter waits make more messages of a batch: each delivery that repeats sends one more copy."""
 
 
 @logger.inject_lambda_context
@@ -125,7 +124,7 @@ def wait_seconds(waits: int) -> int:
     """Seconds until a batch is tried again that waits for the so-manyth time.
 
     >>> [wait_seconds(waits) for waits in (1, 2, 3, 4, 12, 13)]
-    [10, 20, 40, 60, 60, 240]
+    [10, 20, 40, 60, 60, 300]
     """
     if waits > WAKING_WAITS:
         return MAX_WAIT_SECONDS

@@ -77,7 +77,7 @@ class Times:
     event: float = 3.0  # from a stored file to the first call of `receive`
     wake: float = 360.0  # from the first call that meets no copy to the first that is answered
     grow: float = 420.0  # from too many calls a copy to one copy more
-    idle: float = 360.0  # from the last call to the last copy's end: `RestAlarm`, and a minute to act
+    idle: float = 420.0  # from the last call to the last copy's end: `RestAlarm`, and a minute to act
     release: float = 720.0  # from there to the end of the instance: SageMaker's own time, which cannot be set
     look: float = 60.0  # how often the number of copies is judged
 
