@@ -5,8 +5,3 @@ upload once more, and sweep repairs whatever went wrong on the way. Of retrainin
 which the state machine asks; activate, which makes another version the active one; and retire, which takes
 down versions that are not asked any more.
 """
-
-import gc
-
-# Nearly all that a cold start makes stays: with fewer looks for garbage it takes a twelfth less time.
-gc.set_threshold(10_000, 10, 10)
