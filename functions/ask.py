@@ -29,7 +29,7 @@ from functions.domain.remarks import Doubts, text_left_out
 from functions.domain.rows import Row, columns_of, predicted_row, rejected_row
 from functions.domain.submission import object_key
 from functions.domain.upload import upload_id
-from functions.http import answer, problem, read_texts
+from functions.http import answer, problem, read_texts, refusal
 from functions.parameters import know_only
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
@@ -72,7 +72,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     except TooMuch as error:
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}; send a file by POST /uploads")
     except InputError as error:
-        return problem(HTTPStatus.BAD_REQUEST, str(error))
+        return refusal(error)
     except BrokenContract as error:
         logger.error("not answered", extra={"why": str(error)})
         return problem(HTTPStatus.BAD_GATEWAY, "The model gave an answer that cannot be read.")

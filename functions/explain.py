@@ -30,7 +30,7 @@ from functions.domain.explanation import Explanation, Unexplained, spread_out
 from functions.domain.fasta import LineCount, lookback, read_records
 from functions.domain.protein import Protein, read_protein
 from functions.domain.upload_record import UploadRecord
-from functions.http import REFUSED, answer, entity_tag, is_known, problem, refusal
+from functions.http import REFUSED, answer, entity_tag, if_none_match, is_known, problem, refusal
 from functions.parameters import MAX_NAME_CHARACTERS, know_only
 from functions.services import Services, services
 from functions.services.models_table import GONE
@@ -43,6 +43,7 @@ RETRY_SECONDS = 60
 NOT_THERE = (
     "The model is not there to ask at the moment. It may be waking up, which takes minutes; try again."
 )
+NO_RECORD = "No record of this upload begins at this byte."
 TOO_LONG = "The model took too long to explain this protein; try again when it has less to do."
 
 
@@ -56,21 +57,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         return refusal(error)
     except EndpointUnavailable as error:
         busy = isinstance(error, EndpointTimedOut)
-        unavailable = problem(HTTPStatus.SERVICE_UNAVAILABLE, TOO_LONG if busy else NOT_THERE)
-        unavailable["headers"]["Retry-After"] = str(RETRY_SECONDS)
-        return unavailable
+        detail = TOO_LONG if busy else NOT_THERE
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)})
     except (EndpointRefused, BrokenContract) as error:
         logger.warning("not explained", extra={"upload": parameters["upload"][:40], "why": str(error)})
         return problem(HTTPStatus.BAD_GATEWAY, "The model failed on this protein.")
     tag = entity_tag(json.dumps(body))
-    if is_known(tag, _if_none_match(event)):
+    if is_known(tag, if_none_match(event)):
         return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": {"ETag": tag}, "body": ""}
     return answer(HTTPStatus.OK, body, {"ETag": tag})
-
-
-def _if_none_match(event: dict[str, Any]) -> str:
-    headers = event.get("headers") or {}
-    return next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
 
 
 def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
@@ -100,7 +95,7 @@ def explain(upload_id: str, offset: str, aws: Services) -> dict[str, Any]:
 def _protein(upload: UploadRecord, offset: int, aws: Services) -> Protein:
     """Read the protein that begins at this byte of an upload's text."""
     if upload.text is None or offset >= upload.text_size:
-        raise Missing("No record of this upload begins at this byte.")
+        raise Missing(NO_RECORD)
     try:
         size = aws.storage.size(upload.text)
     except FileGone:
@@ -111,7 +106,7 @@ def _protein(upload: UploadRecord, offset: int, aws: Services) -> Protein:
     chunks = aws.storage.read(upload.text, lookback(offset), size)
     record = next(read_records(chunks, start=offset, end=offset + 1, lines=lines), None)
     if record is None or record.offset != offset:
-        raise Missing("No record of this upload begins at this byte.")
+        raise Missing(NO_RECORD)
     if upload.damage and lines.offset >= size:  # as `split` judges the record in which a text stops
         raise Unexplained(f"this record is incomplete: {upload.damage}")
     protein = read_protein(record)

@@ -13,6 +13,8 @@ from functions.services.dynamodb import Item, iso
 
 View = dict[str, Any]
 
+PROBLEM = "application/problem+json"
+
 STATUSES: dict[type[ProtlocError], HTTPStatus] = {
     Missing: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
@@ -45,9 +47,15 @@ def is_known(tag: str, known: str) -> bool:
     return known.strip() == "*" or tag.removeprefix("W/") in tags
 
 
-def problem(status: HTTPStatus, detail: str) -> dict[str, Any]:
+def if_none_match(event: Mapping[str, Any]) -> str:
+    """The tags that the caller of a request has answers of; none where it names none."""
+    headers = event.get("headers") or {}
+    return next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
+
+
+def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return answer(status, body, {"Content-Type": "application/problem+json"})
+    return answer(status, body, {"Content-Type": PROBLEM} | (headers or {}))
 
 
 def status_of(error: ProtlocError) -> HTTPStatus:

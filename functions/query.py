@@ -26,7 +26,17 @@ from functions.domain.protein import MAX_ACCESSION_CHARACTERS
 from functions.domain.rows import COLUMNS, FORMATS, PROBABILITY, columns_of, probability_columns
 from functions.domain.upload import FINAL_STATUSES
 from functions.domain.upload_record import UploadRecord
-from functions.http import REFUSED, View, entity_tag, is_known, model_view, status_of, upload_view
+from functions.http import (
+    PROBLEM,
+    REFUSED,
+    View,
+    entity_tag,
+    is_known,
+    model_view,
+    problem,
+    status_of,
+    upload_view,
+)
 from functions.parameters import FORMS, MAX_NAME_CHARACTERS, know_only, page_size, wanted_form, wanted_rows
 from functions.services import services
 from functions.services.dynamodb import Item
@@ -40,8 +50,6 @@ LINK_SECONDS = 900
 
 LOOKED_AHEAD = 20
 """Shards after a page's that are asked whether anything follows."""
-
-PROBLEM = "application/problem+json"
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST)
@@ -290,5 +298,4 @@ def _tagged(body: str, kind: str, headers: dict[str, str]) -> Response[str]:
 
 
 def _problem(status: HTTPStatus, detail: str) -> Response[str]:
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return Response(status, PROBLEM, json.dumps(body))
+    return Response(status, PROBLEM, problem(status, detail)["body"])

@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.domain.errors import ProtlocError
-from functions.http import entity_tag, is_known, problem
+from functions.http import entity_tag, if_none_match, is_known, problem
 from functions.page.data import dumps
 from functions.page.document import document
 from functions.services import services
@@ -72,12 +72,9 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
         page = make_page(SignIn(*(variables[name] for name in names)))
     except IssuerAway as error:
         logger.error("no page", extra={"why": str(error)})
-        refusal = problem(HTTPStatus.BAD_GATEWAY, "The page is not there at the moment: its sign-in is not.")
-        refusal["headers"]["Retry-After"] = str(RETRY_SECONDS)
-        return refusal
-    headers = event.get("headers") or {}
-    known = next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
-    if is_known(page.headers["ETag"], known):
+        detail = "The page is not there at the moment: its sign-in is not."
+        return problem(HTTPStatus.BAD_GATEWAY, detail, {"Retry-After": str(RETRY_SECONDS)})
+    if is_known(page.headers["ETag"], if_none_match(event)):
         return {"statusCode": HTTPStatus.NOT_MODIFIED.value, "headers": page.headers, "body": ""}
     return {"statusCode": HTTPStatus.OK.value, "headers": page.headers, "body": page.body}
 

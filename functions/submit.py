@@ -18,7 +18,7 @@ from functions.domain.errors import InputError
 from functions.domain.organisms import ORGANISM, require_organism
 from functions.domain.submission import object_key, prefix_of, require_name, submission_of
 from functions.domain.upload import upload_id
-from functions.http import answer, problem, read_texts
+from functions.http import answer, problem, read_texts, refusal
 from functions.services import Services, services
 from functions.services.dynamodb import now_seconds
 from functions.services.settings import MIB
@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
             return _find(event["pathParameters"]["submission"], event, services())
         form = submit(read_texts(event.get("body"), "name", "organism"), services())
     except InputError as error:
-        return problem(HTTPStatus.BAD_REQUEST, str(error))
+        return refusal(error)
     stage = event["requestContext"]["path"].rsplit("/", 1)[0]
     return answer(HTTPStatus.CREATED, form, {"Location": f"{stage}/submissions/{form['submission']}"})
 
@@ -74,9 +74,8 @@ def _find(submission: str, event: dict[str, Any], aws: Services) -> dict[str, An
     prefix = prefix_of(submission)
     page = aws.s3.list_object_versions(Bucket=aws.settings.uploads_bucket, Prefix=prefix, MaxKeys=1)
     if not page.get("Versions"):
-        waiting = problem(HTTPStatus.NOT_FOUND, "No file has come of this submission, or it was deleted.")
-        waiting["headers"]["Retry-After"] = str(RETRY_SECONDS)
-        return waiting
+        detail = "No file has come of this submission, or it was deleted."
+        return problem(HTTPStatus.NOT_FOUND, detail, {"Retry-After": str(RETRY_SECONDS)})
     (version,) = page["Versions"]
     upload = upload_id(aws.settings.uploads_bucket, version["Key"], version["VersionId"])
     stage = event["requestContext"]["path"].rsplit("/", 2)[0]

@@ -43,18 +43,19 @@ class Standstill:
     """Notices that an upload has stood still, once for each while that it has."""
 
     def __init__(self) -> None:
-        self._last: tuple[Any, ...] = ()
+        self._last: object = ()
         self._since = 0.0
 
     def lasts(self, view: View | None) -> bool:
         """True if nothing has changed in `STILL_SECONDS`, nor since it was last said."""
-        state = (view and (view["status"], view["progress"], *(view[name] for name in COUNTS)),)
+        state = view and (view["status"], view["progress"], *(view[name] for name in COUNTS))
         now = time.monotonic()
-        if still := state == self._last and now - self._since >= STILL_SECONDS:
-            self._since = now
         if state != self._last:
             self._last, self._since = state, now
-        return still
+        if now - self._since < STILL_SECONDS:
+            return False
+        self._since = now
+        return True
 
 
 class Following:
@@ -76,7 +77,6 @@ class Following:
         unseen_seconds: float | None = None,
     ) -> None:
         """Wait for the end; an error while waiting becomes `problem`."""
-
         standstill = Standstill()
 
         def tell(view: View | None) -> None:

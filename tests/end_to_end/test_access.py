@@ -21,8 +21,8 @@ from functions.domain.protein import Protein, read_protein
 from functions.domain.upload import Shard, Source, part_key
 from protloc.cloud.connection import STACK
 from protloc.cloud.engine.access import VARIABLE
-from protloc.stack.template import parse
-from tests.conftest import ROOT, Embedded
+from protloc.stack.parameters import template
+from tests.conftest import Embedded
 from tests.end_to_end.failing import failed_upload, is_split, without_model, without_predict
 from tests.end_to_end.retraining import QUICK, execute, function_with, put_labels
 from tests.end_to_end.test_flow import messy_fasta
@@ -440,7 +440,7 @@ def test_iam_is_asked_what_the_reference_defines(used: Used) -> None:
 
 
 def test_alarms_on_metrics_of_our_own_watch_what_the_functions_emit(used: Used) -> None:
-    template = parse((ROOT / "template.yaml").read_text())["Resources"]
-    alarms = [each["Properties"] for each in template.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    resources = template()["Resources"].values()
+    alarms = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
     watched = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "protloc"}
     assert watched and {(metric, STACK) for metric in watched} <= emitted(used.cloud)

@@ -22,14 +22,14 @@ import functions.query
 import functions.retry
 import functions.submit
 import functions.withdraw
-from protloc.stack.template import parse
+from protloc.stack.parameters import template
 from tests.functions.test_events import Context, golden
-from tests.functions.world import ROOT, VERSION, World, world
+from tests.functions.world import VERSION, World, world
 
 STAGE = "v1"
-MISSING: str = parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"][
-    "GatewayResponses"
-]["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"]["application/json"]
+MISSING: str = template()["Resources"]["Api"]["Properties"]["GatewayResponses"][
+    "MISSING_AUTHENTICATION_TOKEN"
+]["ResponseTemplates"]["application/json"]
 MODULES = (
     functions.query,
     functions.explain,
@@ -45,7 +45,7 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=test"
 @cache
 def routes() -> list[tuple[str, str]]:
     """Method and path of every route that the template gives a function."""
-    functions = parse((ROOT / "template.yaml").read_text())["Resources"]
+    functions = template()["Resources"]
     events = [
         event["Properties"]
         for name in (

@@ -34,7 +34,7 @@ from functions.services.settings import Settings
 from functions.services.uploads_table import UploadsTable
 from functions.services.wire import Database
 from functions.split import inflate, split_or_abandon
-from protloc.stack.template import parse
+from protloc.stack.parameters import template
 
 ROOT = Path(__file__).parents[2]
 VERSION = "test-1"
@@ -123,7 +123,7 @@ class World:
     """The services, and the deliveries that queues and streams would make."""
 
     def __init__(self, **settings: Any) -> None:
-        template = _template()
+        resources = template()["Resources"]
         self.s3 = _client("s3")
         self.sqs = _client("sqs")
         database, tables = _database(), Database(_client("dynamodb"))
@@ -131,7 +131,7 @@ class World:
             self.s3.create_bucket(Bucket=bucket)
             self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         for name in ("UploadsTable", "PredictionsTable", "AnswersTable", "ModelsTable"):
-            properties = template[name]["Properties"]
+            properties = resources[name]["Properties"]
             attributes = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
             database.create_table(TableName=name, **{k: properties[k] for k in attributes if k in properties})
 
@@ -246,12 +246,6 @@ class World:
     def rows(self, identity: str) -> list[Row]:
         body = self.s3.get_object(Bucket="results", Key=f"results/{identity}/results.jsonl")["Body"].read()
         return [json.loads(line) for line in body.splitlines()]
-
-
-@cache
-def _template() -> dict[str, Any]:
-    resources: dict[str, Any] = parse((ROOT / "template.yaml").read_text())["Resources"]
-    return resources
 
 
 @cache

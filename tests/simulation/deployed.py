@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from protloc.stack.template import parse
+from protloc.stack.parameters import template
 from tests.simulation.database import Item, Key
-
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,14 +36,8 @@ class DeployedStream:
     pattern: dict[str, Any]
 
 
-@cache
-def _template() -> dict[str, Any]:
-    parsed: dict[str, Any] = parse(TEMPLATE.read_text())
-    return parsed
-
-
 def resources() -> dict[str, Any]:
-    by_name: dict[str, Any] = _template()["Resources"]
+    by_name: dict[str, Any] = template()["Resources"]
     return by_name
 
 
@@ -93,7 +84,7 @@ def schedules(name: str) -> tuple[str, ...]:
 
 def environment(name: str, parameters: dict[str, str]) -> dict[str, str]:
     """A function's environment: names of resources as the simulation has them, parameters or their defaults."""
-    common = _template()["Globals"]["Function"]["Environment"]["Variables"]
+    common = template()["Globals"]["Function"]["Environment"]["Variables"]
     variables = common | resources()[name]["Properties"].get("Environment", {}).get("Variables", {})
     return {variable: _resolved(value, parameters) for variable, value in variables.items()}
 
@@ -102,8 +93,8 @@ def _resolved(value: Any, parameters: dict[str, str]) -> str:
     if not isinstance(value, dict):
         return str(value)
     ((kind, about),) = value.items()
-    if kind == "Ref" and about in _template()["Parameters"]:
-        return parameters.get(about, str(_template()["Parameters"][about].get("Default", "")))
+    if kind == "Ref" and about in template()["Parameters"]:
+        return parameters.get(about, str(template()["Parameters"][about].get("Default", "")))
     if about == "AWS::StackName" or kind == "Fn::GetAtt":
         return "stack"  # the name of everything that the simulation has one of
     return BUCKETS.get(str(about), str(about))

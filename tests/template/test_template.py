@@ -14,11 +14,11 @@ from functions.ask import MAX_RESIDUES
 from functions.domain.packing import PackingSettings
 from functions.services.endpoint import CALL_SECONDS, CONNECT_SECONDS, WRITING_SECONDS
 from functions.services.settings import Settings
-from protloc.stack.template import parse
+from protloc.stack.parameters import template
 from tests.template.rendering import VARIANTS, render
 
 ROOT = Path(__file__).parents[2]
-SOURCE = parse((ROOT / "template.yaml").read_text())
+SOURCE = template()
 LINTED = yaml.safe_load((ROOT / ".ci" / "cfn-lint.yaml").read_text())
 MACHINE = yaml.safe_load((ROOT / "model" / "retrain.asl.yaml").read_text())
 FLOW = (
