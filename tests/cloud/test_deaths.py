@@ -19,7 +19,7 @@ from tests.cloud.test_stack import ask, send
 from tests.waiting import Gate, until
 
 
-@pytest.mark.parametrize("kills", [1, 7])
+@pytest.mark.parametrize("kills", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_killed_worker_gives_its_message_back_at_once_and_the_kill_is_no_receive(
     own_stack: Stack, tmp_path: Path, kills: int
 ) -> None:

@@ -66,7 +66,7 @@ def entered(stack: Stack, execution: str) -> list[str]:
     return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
 
 
-@pytest.mark.parametrize("way", ENDS)
+@pytest.mark.parametrize("way", ["killed", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_an_execution_goes_on_in_the_state_in_which_its_cloud_ended(
     own_stack: Stack, gate: Gate, way: str
 ) -> None:

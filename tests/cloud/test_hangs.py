@@ -117,7 +117,12 @@ NOTES = {
 }
 
 
-@pytest.mark.parametrize("note", NOTES)
+QUICK = ("gone", "torn", "of another process")
+
+
+@pytest.mark.parametrize(
+    "note", [note if note in QUICK else pytest.param(note, marks=pytest.mark.slow) for note in NOTES]
+)
 def test_a_cloud_is_found_whatever_became_of_its_note(own_cloud: Cloud, note: str) -> None:
     path, content = own_cloud.home / "cloud.json", NOTES[note]
     path.unlink()

@@ -64,7 +64,7 @@ slow = pytest.mark.slow  # the same ways through the same code
     ("number", "workers"),
     [
         (signal.SIGTERM, ALONE),
-        (signal.SIGKILL, IN_A_WORKER),
+        pytest.param(signal.SIGKILL, IN_A_WORKER, marks=slow),
         pytest.param(signal.SIGINT, ALONE, marks=slow),
         pytest.param(signal.SIGKILL, ALONE, marks=slow),
         pytest.param(signal.SIGINT, IN_A_WORKER, marks=slow),

@@ -250,7 +250,9 @@ def handler(event, context):
 """
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["saved", "not saved"])
+@pytest.mark.parametrize(
+    "kept", [pytest.param(True, id="saved"), pytest.param(False, id="not saved", marks=pytest.mark.slow)]
+)
 def test_a_deployment_cut_short_is_taken_up_again(tmp_path: Path, kept: bool) -> None:
     home, gate = tmp_path / "home", Gate(tmp_path / "gate")
     template = tmp_path / "template.yaml"

@@ -88,8 +88,8 @@ def is_logged(cloud: Embedded, function: str, words: str) -> bool:
 @pytest.mark.parametrize(
     ("function", "role", "statement"),
     [
-        ("receive", "ReceiveRole", "StartUpload"),
-        ("split", "SplitRole", "SendBatches"),
+        pytest.param("receive", "ReceiveRole", "StartUpload", marks=pytest.mark.slow),
+        pytest.param("split", "SplitRole", "SendBatches", marks=pytest.mark.slow),
         ("predict", "PredictRole", "AskModel"),
         ("complete", "CompleteRole", "WriteResults"),
     ],

@@ -86,6 +86,7 @@ def installed(venv: Path) -> list[str]:
     return [path.name for path in venv.glob("lib/python*/site-packages/torch-*.dist-info")]
 
 
+@pytest.mark.slow
 def test_the_cpu_build_is_taken_from_the_index_alone_and_without_what_the_locks_hold(
     venv: Path, index: Index, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,6 +128,7 @@ def undisturbed(channels: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "minutes", "status"), [(signal.SIGKILL, "0", -9), (signal.SIGTERM, "60", 143)]
 )

@@ -373,7 +373,7 @@ def test_variables_of_one_state_are_assigned_together(machines: Machines) -> Non
     assert json.loads(machines.run(states, {})["output"]) == {"a": 2, "b": 1}
 
 
-@pytest.mark.parametrize("end", ["execution", "state", "stopped"])
+@pytest.mark.parametrize("end", ["execution", pytest.param("state", marks=pytest.mark.slow), "stopped"])
 def test_a_training_job_that_nobody_waits_for_any_more_is_stopped(
     machines: Machines, end: str, tmp_path: Path
 ) -> None:
