@@ -80,7 +80,9 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     from protloc.cloud.engine.clock import Clock
     from protloc.cloud.engine.executions import Executions
     from protloc.cloud.engine.names import REGION
+    from protloc.cloud.engine.rows import Rows
     from protloc.cloud.engine.streams import Streams
+    from protloc.cloud.engine.tables import rows_are_kept_on_disk
     from protloc.cloud.lambdas.pool import WorkerPool
     from protloc.cloud.sagemaker import resource_types as templates
     from protloc.cloud.sagemaker.scaling import Scaling
@@ -128,9 +130,12 @@ def build(home: Path, port: int, recover: bool = False) -> Parts:
     delivery.deliveries_come_back(engine.delivers, clock.look, lambda: engine.changed())
     Streams(engine.serving, engine.delivers, lambda: engine.changed())
     saved = generations.read(objects_exist, recover)
+    rows = Rows(home / "state")
+    rows.open(saved.get("rows") if saved else None, generations.number, recover)
     if saved is not None:
         memory.restore(engine, saved)
-    saver = snapshot.Saver(generations, lambda: memory.capture(engine), engine.run_at_rest)
+    rows_are_kept_on_disk(rows, lambda: engine.changed())
+    saver = snapshot.Saver(generations, lambda: memory.capture(engine, rows), engine.run_at_rest, rows)
     engine.changed, engine.unsaved = saver.changed, lambda: saver.failure
 
     def at_work() -> bool:

@@ -33,8 +33,8 @@ WAIT_SECONDS = 1200.0
 
 MIN_KNOWN = 10
 """The fewest residues that are answered."""
-ROW_BYTES = 14_000
-"""The most that a row may cost the embedded cloud, whose tables are in memory: prediction and answer take 11,700."""
+ROW_BYTES = 2_000
+"""The most that a row may cost the embedded cloud, whose tables are on disk: messages and objects stay in memory."""
 SLACK_BYTES = 64 * 1024**2
 """The most that a process may grow by besides, from one wave of uploads to the next: noise."""
 FUNCTION_BYTES = 256 * 1024**2

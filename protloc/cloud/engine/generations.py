@@ -63,6 +63,11 @@ class Generations:
         self._noted = str(objects / NOTED)
         self._number = 0
 
+    @property
+    def number(self) -> int:
+        """The number of the newest state; 0 where there is none."""
+        return self._number
+
     def advance(self) -> None:
         """Note that a child has written the next generation."""
         self._number += 1

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from protloc.cloud.engine.messages import give_back
 from protloc.cloud.engine.names import VERSION, module
+from protloc.cloud.engine.rows import Rows
+from protloc.cloud.engine.tables import TableRows
 
 if TYPE_CHECKING:
     from protloc.cloud.engine import Engine
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("protloc.cloud")
 
 
-def capture(engine: Engine) -> dict[str, Any]:
+def capture(engine: Engine, rows: Rows) -> dict[str, Any]:
     """All state. Only for a process that ends afterwards: it shares, and stops copying, live objects."""
     copy.deepcopy = _shared  # type: ignore[assignment]
     module("ministack.services.lambda_svc")._prune_orphan_code_blobs = lambda referenced: None
@@ -37,8 +39,18 @@ def capture(engine: Engine) -> dict[str, Any]:
         "trimmed": tables._stream_trimmed,
         "sequence": tables._stream_seq_counter,
     }
+    for table in state["dynamodb"]["tables"].all_values():
+        if isinstance(table["items"], TableRows):
+            table["items"] = {}
     own = {name: service.state() for name, service in engine.services.items()}
-    return {"engine": VERSION, "taken": time.time(), "services": state, "streams": streams, "own": own}
+    return {
+        "engine": VERSION,
+        "taken": time.time(),
+        "services": state,
+        "streams": streams,
+        "own": own,
+        "rows": rows.captured(),
+    }
 
 
 def restore(engine: Engine, state: dict[str, Any]) -> None:

@@ -21,12 +21,14 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from protloc.cloud.engine.generations import Generations
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Before 3 a state held all rows of tables; from it on `rows` has those that are not in its file."""
 INTERVAL_SECONDS = 1.0
 SHARE_OF_TIME = 0.1
 CHECK_SECONDS = 60.0  # also without a known change: one that escaped the change counter is saved by then
@@ -68,7 +70,7 @@ def decode(data: bytes, path: Path) -> dict[str, Any]:
             f"{path}: expected a saved state, found {type(problem).__name__}"
         ) from problem
     saved_format = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
-    if saved_format != FORMAT:
+    if saved_format not in READABLE:
         raise UnreadableStateError(f"{path}: expected a state of format {FORMAT}, found {saved_format}")
     state: dict[str, Any] = saved["state"]
     return state
@@ -81,6 +83,14 @@ def encode(state: dict[str, Any], file: Any) -> None:
     pickler.dump({"format": FORMAT, "state": state})
 
 
+class Beside(Protocol):
+    """Keeps a part of the state in a file of its own: `rows`."""
+
+    def begin(self, generation: int) -> None: ...
+
+    def settle(self, generation: int) -> None: ...
+
+
 class Saver:
     """Saves when something changed. `run_at_rest` runs a callable where no request is half done."""
 
@@ -89,12 +99,14 @@ class Saver:
         generations: Generations,
         capture: Callable[[], dict[str, Any]],
         run_at_rest: Callable[[Callable[[], int]], int],
+        beside: Beside,
     ) -> None:
         self.failure = ""
         """The reason why the last save failed; empty where it did not."""
         self._generations = generations
         self._capture = capture
         self._run_at_rest = run_at_rest
+        self._beside = beside
         self._changes = 0
         self._saved = 0
         self._counting = threading.Lock()
@@ -144,6 +156,7 @@ class Saver:
                 self._generations.advance()
                 self._saved, self.failure, self._saved_at = changes, "", time.time()
                 self._count += 1
+                self._beside.settle(self._generations.number)
             else:
                 self._failures += 1
                 self._fail(reason or f"the process that saves ended with {status}")
@@ -175,6 +188,7 @@ class Saver:
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child:
+            self._beside.begin(self._generations.number + 2)  # the next is being written
             self._pause_seconds = time.monotonic() - begin
             return child
         status = 1

@@ -23,7 +23,15 @@ def read(folder: Path) -> Any:
 
 
 def saver(folder: Path, state: dict[str, Any]) -> snapshot.Saver:
-    return snapshot.Saver(generations(folder), lambda: state, lambda call: call())
+    return snapshot.Saver(generations(folder), lambda: state, lambda call: call(), Nothing())
+
+
+class Nothing:
+    """Keeps nothing in a file of its own."""
+
+    def begin(self, generation: int) -> None: ...
+
+    def settle(self, generation: int) -> None: ...
 
 
 def test_nothing_saved_is_no_state(tmp_path: Path) -> None:
