@@ -224,5 +224,5 @@ def batch_message(batch: Batch, shard: Shard, upload: Upload) -> dict[str, Any]:
         "shard": shard.number,
         "batch": batch.number,
         "waits": 0,
-        "proteins": [protein._asdict() for protein in batch.proteins],
+        "proteins": [protein.as_message() for protein in batch.proteins],
     }

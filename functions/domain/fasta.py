@@ -100,7 +100,8 @@ def read_records(
                 measure.add(piece)
             header, body = _split(raw)
         if measure is None:
-            count.lines += _count_lines(body.count(b"\n"), body.count(b"\r"))
+            feeds = body.count(b"\n")
+            count.lines += feeds if plain else _count_lines(feeds, body.count(b"\r"))
             repairs = tuple(_repairs(before, offset, text)) if before or text.before else ()
             letters, standard = clean_letters(header, body)
             if letters:

@@ -65,6 +65,18 @@ class Protein(NamedTuple):
         """The sequence's identity across uploads, 32 hexadecimal digits."""
         return hashlib.sha256(self.sequence.encode("ascii")).hexdigest()[:32]
 
+    def as_message(self) -> dict[str, Any]:
+        """The protein as a batch message carries it; `_asdict` takes twice as long."""
+        offset, line, accession, header, sequence, remarks = self
+        return {
+            "offset": offset,
+            "line": line,
+            "accession": accession,
+            "header": header,
+            "sequence": sequence,
+            "remarks": remarks,
+        }
+
     @staticmethod
     def from_message(message: dict[str, Any]) -> "Protein":
         """The protein that a batch message carries, of this release or of one that had a `note` only."""
@@ -100,7 +112,7 @@ def read_protein(record: Record) -> Protein | Rejection:
     remarks = list(record.remarks)
     if not record.clean and sequence != record.sequence:
         remarks.append("lower case read as upper case")
-    if match := _terminal_stop(sequence):
+    if not record.standard and (match := _terminal_stop(sequence)):
         sequence, length = sequence[: match.start()], match.start()
         remarks.append(f"terminal {match[0].decode()} removed")
     reason = record.fault or _fault(sequence, length, header, record)
