@@ -42,7 +42,8 @@ class Case:
 CASES = (
     Case("human, small model, ml.c7i.xlarge", HUMAN, ON_LESS, 0.25),
     Case("human, small model", HUMAN, ON_CPU, 0.25),
-    Case("human, ProtBERT", HUMAN, Deployment(instance="ml.g5.xlarge"), 0.60),
+    Case("human, ProtBERT, ml.g4dn.xlarge", HUMAN, Deployment(instance="ml.g4dn.xlarge"), 0.60),
+    Case("human, ProtBERT, ml.g5.xlarge", HUMAN, Deployment(instance="ml.g5.xlarge"), 0.60),
     Case("human, ProtBERT, ml.g6.xlarge", HUMAN, Deployment(instance="ml.g6.xlarge"), 0.60),
     Case("Swiss-Prot, small model", SWISS_PROT, ON_CPU, 1.50),
     Case("Swiss-Prot, small model, 25 at once", SWISS_PROT, WIDE, 1.50),

@@ -126,7 +126,8 @@ def answer(model: Model, sequences: list[str]) -> Answers:
         numbers = number_table([LETTERS.encode(sequence) for sequence in sequences])
     table = None if numbers is None else numbers.to(model.device)
     # Autocast for the head, whose weights stay in fp32.
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+    narrow = model.dtype if model.dtype != torch.float32 else None
+    with torch.autocast(model.device.type, narrow, enabled=narrow is not None):
         locations, bound, shares = model.classifier.answer(on_device(ids), on_device(mask), table)
     logits, kinds = locations.double().cpu().numpy(), None
     if model.relatives is not None:

@@ -44,7 +44,7 @@ from typing import Any
 import torch
 
 from model.serving.answering import answer_each, explain
-from model.serving.hardware import has_bf16
+from model.serving.hardware import precision
 from model.serving.loading import Model, load
 
 try:  # SageMaker's toolkit answers its own error type with the status it carries, any other with 500.
@@ -83,8 +83,7 @@ class Request:
 def model_fn(model_dir: str) -> Model:
     """The model of an unpacked artifact, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if has_bf16(device) else torch.float32
-    return load(Path(model_dir), device, dtype)
+    return load(Path(model_dir), device, precision(device))
 
 
 def input_fn(body: str | bytes | bytearray, content_type: str) -> Request:

@@ -51,6 +51,8 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
     """The model of an unpacked artifact; `dtype` is a large encoder's.
 
     A small model answers in fp32, but for its head where the artifact was judged in bf16 and `dtype` is that.
+    So does in place of fp16 an encoder that is not packed: T5's values are beyond what fp16 holds
+    (https://github.com/huggingface/transformers/issues/9295).
     """
     artifact, tokenizer = read_artifact(folder), ResidueTokenizer.read(folder)
     config = read_config(folder)
@@ -64,6 +66,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
         dtype = torch.float32
     elif not family_of(config).packs:
         classifier = ProteinClassifier.load(folder, len(artifact.locations), head)
+        dtype = torch.float32 if dtype == torch.float16 else dtype
         classifier.encoder.to(dtype)
     else:
         # The head beside an encoder of nothing, which the packed one then replaces.

@@ -1,8 +1,8 @@
 """The encoder over packed tokens: all sequences of a batch end to end, and no padding anywhere.
 
 `PackedEncoder` stands where a BertModel stood in a classifier that only answers: queries, keys and values
-in one product, activations and residuals inside the products that precede them, weights in bf16 where the
-hardware multiplies in it and, on a CPU, once in the order in which oneDNN reads them. It is read from a
+in one product, activations and residuals inside the products that precede them, weights in bf16 or fp16 where
+the hardware multiplies in it and, on a CPU, once in the order in which oneDNN reads them. It is read from a
 safetensors file a layer at a time, so that the weights never lie in memory twice. `through` runs layers that
 learn over packed tokens too. CPU and GPU differ in the attention's kernel only; the GPU's is written by its
 documentation and has not been run.
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from model.serving import upstream
 from model.serving.bert import BertSettings, Hidden
+from model.serving.hardware import has_flash_attention
 
 # Activations that oneDNN computes inside a product: its name and variant for an activation's name in a
 # configuration.
@@ -121,8 +122,10 @@ def _varlen_attention() -> Any:
 def _attend_on_gpu(query_key_value: Tensor, packing: Packing) -> Tensor:
     """Flash attention over packed sequences, or where it is missing fused attention over padded ones."""
     longest = max(packing.lengths)
-    varlen_attention = _varlen_attention()
-    if varlen_attention is not None and query_key_value.dtype in (torch.bfloat16, torch.float16):
+    narrow = query_key_value.dtype in (torch.bfloat16, torch.float16)
+    flash = narrow and has_flash_attention(query_key_value.device)
+    varlen_attention = _varlen_attention() if flash else None
+    if varlen_attention is not None:
         query, key, value = query_key_value.unbind(1)
         starts = packing.starts
         attended = varlen_attention(query, key, value, starts, starts, longest, longest, scale=1.0)
@@ -198,7 +201,7 @@ class Product(nn.Module):
 
 
 class PackedLayer(nn.Module):
-    """One layer of a BERT, fused; `read` gives its weights by BertLayer's names, in fp32 or bf16."""
+    """One layer of a BERT, fused; `read` gives its weights by BertLayer's names, in any precision."""
 
     def __init__(self, config: BertSettings, read: Read, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 Residues a second of a copy. The small model: 84,000 on one core of an AMD EPYC with AVX512-BF16 (`make
 bench`, 2026-11-26), taken for each core of the instance, less a fifth for shared resources. ProtBERT on GPUs:
-from published throughputs of models of its size (ESM-2 on other GPUs), by the chips' bf16 rates. None was
-measured on AWS.
+from published throughputs of models of its size (ESM-2 on other GPUs), by the chips' bf16 rates, of the T4 in
+ml.g4dn by its fp16 rate and less a fifth for attention over padded sequences. None was measured on AWS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from protloc.estimate.system import Deployment, Rates, Run, Workload, bill, foll
 
 CORE = 84_000.0
 SMALL = {"ml.c7i.xlarge": Rates(2 * 0.8 * CORE), "ml.c7i.2xlarge": Rates(4 * 0.8 * CORE)}
-PROTBERT = {"ml.g6.xlarge": Rates(35_000.0), "ml.g5.xlarge": Rates(45_000.0)}
+PROTBERT = {
+    "ml.g4dn.xlarge": Rates(15_000.0),
+    "ml.g6.xlarge": Rates(35_000.0),
+    "ml.g5.xlarge": Rates(45_000.0),
+}
 EMBEDDED = Rates(CORE, predict_seconds_a_protein=2.4e-3)  # the emulator's own work is part of it
 
 

@@ -23,6 +23,7 @@ SERVERLESS_GB_SECOND = 0.00002  # of serverless inference, while a call is answe
 INSTANCE_HOUR = {
     "ml.c7i.xlarge": 0.214,
     "ml.c7i.2xlarge": 0.428,
+    "ml.g4dn.xlarge": 0.736,
     "ml.g5.xlarge": 1.408,
     "ml.g6.xlarge": 1.127,
 }

@@ -16,7 +16,7 @@ from model.learning.encoders import read_tokenizer
 from model.proteins.labelled import read_channel
 from model.serving.artifact import pack, read_artifact, unpack
 from model.serving.classifier import ProteinClassifier, load_pretrained
-from model.serving.families import max_residues
+from model.serving.families import family_of, max_residues, read_config
 from model.serving.heads import HeadSettings
 from model.serving.inference import predict_fn
 from model.serving.loading import load
@@ -96,6 +96,8 @@ def test_each_family_is_trained_judged_served_and_asked(
     artifact = unpack(pack(tmp_path / "out", tmp_path / "model.tar.gz"), tmp_path / "served")
     assert artifact.metrics["proteins"] == 20 and artifact.training["encoder"] == str(folder)
     model = load(artifact.folder, CPU, torch.float32)
+    if not family_of(read_config(artifact.folder)).packs:
+        assert load(artifact.folder, CPU, torch.float16).dtype == torch.float32
     sequences = [*random_sequences([5, 40, 17, 60]), SEQUENCE]
     together = predict_fn(sequences, model)["predictions"]
     for sequence, answer in zip(sequences, together, strict=True):

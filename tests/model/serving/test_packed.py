@@ -65,14 +65,19 @@ def test_it_gives_what_bert_gives_without_the_padding(activation: str) -> None:
     assert expected.std() > 0.5  # and there was something to give
 
 
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.bfloat16, 0.05), (torch.float16, 0.005)])
 @torch.inference_mode()
-def test_in_bf16_it_is_near_what_bert_gives() -> None:
+def test_in_narrow_numbers_it_is_near_what_bert_gives(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, apart: float
+) -> None:
+    if dtype == torch.float16:  # of older GPUs, beside which there is no oneDNN
+        monkeypatch.setattr(packed, "onednn", lambda: False)
     bert = a_bert()
     ids, mask = batch([200, 90])
     expected = bert(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
-    states = pack_of(bert, torch.bfloat16)(ids, mask).last_hidden_state
-    assert states.dtype == torch.bfloat16
-    assert (states - expected).square().mean().sqrt() < 0.05 * expected.std()
+    states = pack_of(bert, dtype)(ids, mask).last_hidden_state
+    assert states.dtype == dtype
+    assert (states - expected).square().mean().sqrt() < apart * expected.std()
 
 
 @pytest.mark.parametrize("score_bytes", [1, 5_000, 100_000])
@@ -108,6 +113,8 @@ def test_the_gpus_attention_where_there_is_no_flash_attention_is_the_same() -> N
     torch.manual_seed(1)
     parts, packing = torch.randn(137, 3, 4, 16), Packing.of(batch([100, 1, 36])[1])
     assert torch.allclose(packed._attend_on_gpu(parts, packing), attend(parts, packing), atol=1e-5)
+    narrow = packed._attend_on_gpu(parts.half(), packing)
+    assert torch.allclose(narrow.float(), attend(parts, packing), atol=1e-2)
 
 
 def test_layers_that_learn_get_the_gradients_of_the_padded_ones() -> None:
@@ -180,6 +187,18 @@ def test_a_served_bert_answers_as_the_one_that_was_trained(tmp_path: Path, membe
     for row, answer in zip(expected, answers, strict=True):
         assert answer["probabilities"] == pytest.approx(row.tolist(), abs=1e-5)
     assert expected.std(dim=0).max() > 0.02  # and the sequences get different answers
+
+
+def test_a_gpu_without_bf16_answers_in_fp16_alike(
+    berts: dict[torch.dtype, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "onednn", lambda: False)
+    model = load(build_tiny_bert_artifact(tmp_path / "bert"), CPU, torch.float16)
+    assert model.dtype == torch.float16
+    sequences = random_sequences([40, 300, 7, 120])
+    answers = predict_fn(sequences, model)["predictions"]
+    for one, other in zip(predict_fn(sequences, berts[torch.float32])["predictions"], answers, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=0.005)
 
 
 def test_both_precisions_agree(berts: dict[torch.dtype, Model]) -> None:
