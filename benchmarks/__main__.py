@@ -9,7 +9,7 @@ import argparse
 import importlib
 
 QUICK = ("split", "starts", "small", "cloud", "scale")
-LARGE = ("serving", "training")  # of ProtBERT's size
+LARGE = ("memory", "serving", "training")  # slow, the last two of ProtBERT's size
 
 
 def main() -> int:

@@ -101,16 +101,32 @@ class RowFile:
         return ""
 
     def put_aside(self) -> None:
-        """Give the file another name, so that it can be made anew."""
-        aside = f"{FILE}.without-state.{int(time.time())}"
+        """Give the file another name, so that it can be made anew.
+
+        One without rows, as a cloud leaves it that was killed before its first state, is removed.
+        """
+        empty, aside = self._is_empty(), f"{FILE}.without-state.{int(time.time())}"
         for end in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self.path.with_name(FILE + end).rename(self.path.with_name(aside + end))
-        log.warning("rows that no state has are put aside: %s", self.path.with_name(aside))
+            path = self.path.with_name(FILE + end)
+            if path.exists():
+                path.unlink() if empty else path.rename(path.with_name(aside + end))
+        if not empty:
+            log.warning("rows that no state has are put aside: %s", self.path.with_name(aside))
+
+    def _is_empty(self) -> bool:
+        try:
+            with contextlib.closing(self._connected()) as file:
+                return file.execute("SELECT owner FROM rows LIMIT 1").fetchone() is None
+        except sqlite3.Error:
+            return False
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, WAIT_SECONDS, check_same_thread=False)
-        connection.executescript(SCHEMA)
+        try:
+            connection.executescript(SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA synchronous = FULL")
         return connection

@@ -61,9 +61,10 @@ class Rows:
         Raises `LostStateError` where the file is missing, damaged or of another time than the state; with
         `recover`, it is put aside, and rows that only it held are lost.
         """
+        stateless = saved is None
         saved = saved or {"file": "", "applied": 0, "tables": {}, "rows": {}}
         problem = self.file.trouble(saved["file"], saved["applied"], generation)
-        if problem and not recover and saved["applied"]:
+        if problem and not stateless and not recover:
             raise LostStateError(
                 f"{problem}. Put it back from a backup; or `protloc up --recover` begins without the rows of "
                 "tables that only it held; or `protloc down --erase` deletes all that is left"

@@ -197,6 +197,15 @@ def test_a_file_that_is_not_the_one_of_the_state_is_reported(disk: Disk, loss: A
     assert disk.content() == {"p": {"2": {"text": {"S": "new"}}}}
 
 
+def test_a_file_of_a_cloud_that_was_killed_before_its_first_state_leaves_nothing(disk: Disk) -> None:
+    folder = disk.rows.file.path.parent
+    disk.put("p", "1", {"n": {"N": "1"}})
+    disk.rows.file.close()
+    disk.__init__(folder)  # type: ignore[misc]
+    assert disk.content() == {}
+    assert sorted(path.name for path in folder.glob(FILE + ".*")) == []
+
+
 def test_an_older_file_is_reported(disk: Disk) -> None:
     folder = disk.rows.file.path.parent
     older = filled(disk).read_bytes()
