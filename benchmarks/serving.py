@@ -24,7 +24,7 @@ from benchmarks import protbert
 from benchmarks.harness import CEILING, Row, ceiling, interleave, median, operations, ratio
 from model.serving.artifact import read_artifact
 from model.serving.classifier import WEIGHTS, ProteinClassifier
-from model.serving.hardware import has_bf16
+from model.serving.hardware import has_amx, has_bf16
 from model.serving.heads import HeadSettings
 from model.serving.inference import model_fn, predict_fn
 from model.serving.loading import Model, load
@@ -131,7 +131,7 @@ def _speed(folder: Path, rounds: int, device: torch.device) -> Iterator[Row]:
         f"serving-{kind}-ceiling",
         median([rate / limit for rate, limit in zip(rates, limits, strict=True)]),
         "share",
-        0.8 if kind == "cpu" else 0.5,
+        0.5 if kind == "cuda" else 0.6 if has_amx() else 0.8,
         f"one {common['dtype']} product of {CEILING} in the same rounds",
         rounds,
         detail={"gop_per_second": round(median(rates) / 1e9), "ceiling": round(median(limits) / 1e9)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -11,11 +12,21 @@ def has_bf16(device: torch.device) -> bool:
     """True if the device multiplies in bf16; a processor that would only emulate it is slower that way."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:  # Linux, where the flags of x86 and of ARM stand
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    return bool({"avx512_bf16", "bf16"} & _flags())
+
+
+def has_amx() -> bool:
+    """True if the processor multiplies tiles in bf16: Intel's from Sapphire Rapids on, as in an ml.c7i."""
+    return "amx_bf16" in _flags()
+
+
+@cache
+def _flags() -> frozenset[str]:
+    """The words of the processor's description, among them its flags: on Linux, of x86 and of ARM."""
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "bf16" in flags
+        return frozenset()
 
 
 def precision(device: torch.device) -> torch.dtype:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.serving.hardware import has_flash_attention, precision
+from model.serving import hardware
+from model.serving.hardware import has_amx, has_bf16, has_flash_attention, precision
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -23,6 +24,23 @@ def test_a_gpu_answers_in_the_narrowest_numbers_that_it_multiplies(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capability >= (8, 0))
     assert precision(GPU) == expected
     assert has_flash_attention(GPU) is flash
+
+
+@pytest.mark.parametrize(
+    ("flags", "bf16", "amx"),
+    [
+        ("fpu avx2 avx512f", False, False),
+        ("fpu avx512f avx512_bf16", True, False),
+        ("avx512_bf16 amx_bf16 amx_tile amx_int8", True, True),
+        ("fp asimd i8mm bf16", True, False),
+    ],
+    ids=["Skylake", "Zen 5", "Sapphire Rapids", "Graviton 3"],
+)
+def test_a_processor_is_known_by_its_flags(
+    monkeypatch: pytest.MonkeyPatch, flags: str, bf16: bool, amx: bool
+) -> None:
+    monkeypatch.setattr(hardware, "_flags", lambda: frozenset(flags.split()))
+    assert (has_bf16(CPU), has_amx()) == (bf16, amx)
 
 
 def test_a_processor_never_answers_in_fp16() -> None:

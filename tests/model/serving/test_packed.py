@@ -108,6 +108,22 @@ def test_without_onednn_the_answers_are_the_same(monkeypatch: pytest.MonkeyPatch
     assert torch.allclose(pack_of(bert)(ids, mask).last_hidden_state, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "fused"), [(torch.bfloat16, True), (torch.float32, False)])
+@torch.inference_mode()
+def test_with_amx_attention_in_bf16_is_torchs_fused_one(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, fused: bool
+) -> None:
+    torch.manual_seed(1)
+    parts, packing = 0.5 * torch.randn(137, 3, 4, 16), Packing.of(batch([100, 1, 36])[1])
+    parts = parts.to(dtype)
+    monkeypatch.setattr(packed, "has_amx", lambda: False)
+    expected = attend(parts, packing)
+    monkeypatch.setattr(packed, "has_amx", lambda: True)
+    if fused:
+        monkeypatch.setattr(packed, "_attend_on_cpu", None)
+    assert torch.allclose(attend(parts, packing).float(), expected.float(), atol=1e-2 if fused else 0)
+
+
 @torch.inference_mode()
 def test_the_gpus_attention_where_there_is_no_flash_attention_is_the_same() -> None:
     torch.manual_seed(1)
