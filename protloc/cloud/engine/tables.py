@@ -53,6 +53,10 @@ class Partition(MutableMapping[str, Item]):
     def __len__(self) -> int:
         return len(self._rows())
 
+    def __bool__(self) -> bool:
+        """True, even without rows: the engine asks it after each row that it deletes, to forget the empty."""
+        return True
+
     def values(self) -> Any:
         return self._rows().values()
 

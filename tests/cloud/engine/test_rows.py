@@ -18,6 +18,7 @@ from protloc.cloud import lifecycle
 from protloc.cloud.engine.generations import STATE, Generations, LostStateError
 from protloc.cloud.engine.row_file import FILE, DamagedRowError
 from protloc.cloud.engine.rows import Layout, Rows
+from protloc.cloud.engine.tables import Partition
 from tests.cloud.conftest import Stack
 from tests.cloud.test_lifecycle import killed, saved
 from tests.waiting import until
@@ -143,6 +144,26 @@ def test_rows_stay_in_memory_while_the_file_cannot_take_them(disk: Disk) -> None
     disk.rows.file.writing.execute("PRAGMA max_page_count = 1000000")
     disk.save()
     assert (disk.in_memory(), len(disk.content()["p"])) == (0, 200)
+
+
+def test_a_row_is_read_written_and_deleted_without_reading_its_partition(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Table:
+        store, owner = disk.rows, disk.table
+
+        def put(self, key: tuple[str, str], item: dict[str, Any]) -> None:
+            self.store.put(self.owner, key, item)
+
+    rows = Partition(Table(), "p")  # type: ignore[arg-type]
+    with monkeypatch.context() as patched:
+        patched.setattr(Rows, "partition", None)
+        rows["1"] = {"n": {"N": "1"}}
+        disk.save()
+        disk.save()
+        assert rows.get("1") == rows.pop("1", None) == {"n": {"N": "1"}}
+        assert rows and "1" not in rows and rows.pop("1", None) is None
+    assert dict(rows) == {}
 
 
 def test_a_deleted_table_leaves_the_file_once_no_state_has_it(disk: Disk) -> None:
