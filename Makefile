@@ -19,6 +19,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 3
+# The long tests wait more than they compute.
+LONG_WORKERS ?= 4
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -41,7 +43,7 @@ test: .venv/develop.stamp
 
 # The others need shared data, Chromium, the SAM CLI or environments of AWS's containers; `pytest -m soak -s` is run by hand.
 test-all: test
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --durations=10 \
+	$(BIN)/python -m pytest --numprocesses $(LONG_WORKERS) --durations=10 \
 	  -m "(slow or large or failures) and not (shared or page or sam or toolkit or soak)"
 
 simulate: .venv/develop.stamp
