@@ -24,7 +24,7 @@ from benchmarks import protbert
 from benchmarks.harness import CEILING, Row, ceiling, interleave, median, operations, ratio
 from model.serving.artifact import read_artifact
 from model.serving.classifier import WEIGHTS, ProteinClassifier
-from model.serving.hardware import has_amx, has_bf16
+from model.serving.hardware import has_amx, precision
 from model.serving.heads import HeadSettings
 from model.serving.inference import model_fn, predict_fn
 from model.serving.loading import Model, load
@@ -100,7 +100,7 @@ def run(rounds: int) -> Iterator[Row]:
 
 def _speed(folder: Path, rounds: int, device: torch.device) -> Iterator[Row]:
     kind = device.type
-    dtype = torch.bfloat16 if has_bf16(device) else torch.float32
+    dtype = precision(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model, article = load(folder, device, dtype), Article(folder, device)
     # A GPU is busy with many proteins only; the article's way takes one at a time anyway, and a part of them.

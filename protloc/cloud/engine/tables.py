@@ -115,11 +115,12 @@ class TableRows(MutableMapping[str, Partition]):
         """The rows in a partition of an index."""
         return self.store.members(self.owner, index, value)
 
-    def fit(self) -> None:
-        """Have all rows noted in the table's present indexes."""
+    def fit(self) -> Layout:
+        """Have all rows noted in the table's present indexes; returns these."""
         layout = _layout(self._table)
         if layout != self.store.layout(self._identity):
             self.store.lay_out(self._identity, layout, self._place)
+        return layout
 
     def expired(self, now: float) -> list[Key]:
         """Some of the rows that expired."""
@@ -189,8 +190,7 @@ def rows_are_kept_on_disk(store: Rows, changed: Callable[[], None]) -> None:
         rows = table["items"]
         if not isinstance(rows, TableRows):
             return members(table)
-        rows.fit()
-        return {name: _Members(rows, name) for name, _, _ in _layout(table).indexes}
+        return {name: _Members(rows, name) for name, _, _ in rows.fit().indexes}
 
     def replaced(table: dict[str, Any]) -> None:
         """Take in rows that came all at once in the place of others."""
